@@ -1,0 +1,53 @@
+# Each target sets up what it needs; nothing but Python 3.11, pip and make has to be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench up lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Create .venv with the locked dependencies
+
+$(READY): requirements-dev.lock pyproject.toml
+	@echo "Setting up $(VENV) with the locked dependencies (once, about a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit("Keysat needs Python 3.11 or newer; name one with: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv --without-pip --clear $(VENV)
+	@$(PIP) install -qq --require-hashes --requirement requirements-dev.lock
+	@$(PIP) install -qq --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## See it work: 200 invoices, every webhook lost, a worker killed
+	@$(BIN)/keysat demo
+
+test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
+	@echo "Running the tests on PostgreSQL and Valkey started for them ..."
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Style, types and the import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## Measure: claims among a million invoices, the rate of reconciling
+	@$(BIN)/python -m tests.bench
+
+up: $(READY) ## Start Keysat here: servers, worker, beat, Flower
+	@$(BIN)/keysat up
+
+lock: ## Renew the lock files from pyproject.toml
+	@$(PYTHON) -m venv --without-pip --clear $(VENV)-lock
+	@$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet uv
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --extra flower --output-file requirements.lock
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --all-extras --group dev --output-file requirements-dev.lock
+	@rm -rf $(VENV)-lock
+
+clean: ## Remove what the other targets created
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,64 @@
+"""Celery's settings, as data: edit this file to tune the workers.
+
+Addresses and policies come from the environment through `keysat.settings`. What differs from Celery's defaults says
+why. None of it is what keeps a paid invoice from being lost: that is PostgreSQL, which holds all that is owed.
+"""
+
+from kombu import Queue
+
+from keysat.settings import load_settings
+
+_settings = load_settings()
+
+broker_url = _settings.broker_url
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None  # wait for the broker, however long it takes
+broker_pool_acquire_timeout = 5
+broker_transport_options = {
+    "visibility_timeout": 300,
+    # Without these a worker whose connection is half open goes deaf for good.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+# Nothing reads results, and stored results grow without bound.
+task_ignore_result = True
+result_backend = None
+
+accept_content = ["json"]
+task_serializer = "json"
+timezone = "UTC"
+
+# A task that dies with its worker runs again, but not for ever.
+task_acks_late = True
+task_reject_on_worker_lost = False
+task_retry_on_worker_lost = True
+task_soft_time_limit = 45
+task_time_limit = 60
+
+task_default_queue = "scan"
+task_queues = [Queue("scan"), Queue("issue"), Queue("reconcile")]
+task_routes = {
+    "keysat.scan_pending": {"queue": "scan"},
+    "keysat.reconcile_invoice": {"queue": "reconcile"},
+    "keysat.issue_license": {"queue": "issue"},
+}
+
+worker_prefetch_multiplier = 1
+worker_eta_task_limit = 100
+worker_max_tasks_per_child = 2000
+worker_soft_shutdown_timeout = 30
+worker_cancel_long_running_tasks_on_connection_loss = True
+worker_hijack_root_logger = False
+
+beat_max_loop_interval = min(5, _settings.scan_seconds)
+beat_schedule_filename = str(_settings.data_dir / "celerybeat-schedule")
+beat_schedule = {
+    "scan-pending": {
+        "task": "keysat.scan_pending",
+        "schedule": _settings.scan_seconds,
+        "options": {"expires": _settings.scan_seconds},  # a tick nobody ran in time is worth nothing
+    },
+}

@@ -1,0 +1,104 @@
+"""The errors Keysat raises on purpose: one class for each refusal, building its own sentence.
+
+An entry point shows `str(error)` to a person and nothing else: what is wrong, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+
+class KeysatError(Exception):
+    """The root: something was refused or failed, and the message says what to do. Command line exit code 1."""
+
+
+class SettingsError(KeysatError):
+    """A setting is missing or malformed; the sentence names the variable and the remedy."""
+
+
+class DatabaseUnavailable(KeysatError):
+    """PostgreSQL can't be reached or refuses the credentials."""
+
+    def __init__(self, where: str, cause: str) -> None:
+        super().__init__(
+            f"PostgreSQL at {where} can't be reached ({cause}); check DATABASE_URL and that the server runs, "
+            "or start the embedded servers with `keysat up`."
+        )
+
+
+class SchemaOutdated(KeysatError):
+    """The database's schema is not the one this version was written for."""
+
+    def __init__(self, found: str | None, wanted: str) -> None:
+        super().__init__(
+            f"the database schema is at {found or 'nothing'}, but this version needs {wanted}; "
+            "run `keysat db upgrade`."
+        )
+
+
+class BrokerUnavailable(KeysatError):
+    """The Redis or Valkey broker can't be reached."""
+
+    def __init__(self, where: str, cause: str) -> None:
+        super().__init__(
+            f"the broker at {where} can't be reached ({cause}); check BROKER_URL and that the server runs. "
+            "Nothing is lost: what is owed stays in PostgreSQL and the next scans send it again."
+        )
+
+
+class NotFound(KeysatError):
+    """No row of that kind has that id or name."""
+
+    def __init__(self, noun: str, wanted: object, hint: str = "") -> None:
+        self.noun, self.wanted = noun, wanted
+        super().__init__(f"no {noun} {wanted}{f'; {hint}' if hint else '.'}")
+
+
+class Conflict(KeysatError):
+    """The change would contradict what is stored; the sentence says how."""
+
+
+class InvalidInput(KeysatError):
+    """A value given by a person is not of the form that is needed."""
+
+
+class NotPaid(KeysatError):
+    """A license was asked for an invoice that no provider confirmed as paid."""
+
+    def __init__(self, invoice_id: UUID, status: str) -> None:
+        self.invoice_id, self.status = invoice_id, status
+        super().__init__(
+            f"invoice {invoice_id} is {status}, not settled, so no license is issued; "
+            f"`keysat invoice reconcile {invoice_id}` asks the provider again."
+        )
+
+
+class RemoteError(KeysatError):
+    """Another server's answer, or its lack, kept a call from succeeding."""
+
+
+class RemoteUnavailable(RemoteError):
+    """A timeout, a cut connection, 408, 429 or 5xx: the same call may succeed later.
+
+    `retry_after` is the server's own wish in seconds, or None when it gave none.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class RemoteAnswerInvalid(RemoteError):
+    """An answer of the wrong shape, too large, a redirect, or about something else than was asked."""
+
+
+class RemoteNotFound(RemoteError):
+    """The server says that the thing asked for does not exist (404)."""
+
+
+class RemoteRefused(RemoteError):
+    """The server understood and refused (any other 4xx); the same call would be refused again."""
+
+
+class CredentialsRejected(RemoteError):
+    """The server rejected our credentials (401, 403)."""

@@ -1,0 +1,246 @@
+"""HTTP calls to servers that may be slow, broken or hostile.
+
+`requests` times out between two reads, so a slow drip can hold a call for ever. Here each call has one deadline in
+total, a cap on the bytes it reads, follows no redirect, and ends either in JSON or in an error of `keysat.errors`
+that says whether trying again makes sense.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn, Self
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from keysat.errors import (
+    CredentialsRejected,
+    RemoteAnswerInvalid,
+    RemoteError,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnavailable,
+)
+
+_RETRIABLE = {408, 425, 429}
+
+
+class _Deadline:
+    """Cuts the watched connections when the time is up, whatever the call is blocked on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.expires_at = time.monotonic() + seconds
+        self.expired = False
+        self._lock = threading.Lock()
+        self._watched: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        self._token = _deadline.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _deadline.reset(self._token)
+        self._timer.cancel()
+        with self._lock:
+            while self._watched:
+                self._watched.pop().close()
+
+    def watch(self, sock: socket.socket) -> None:
+        """Watch a connection through a second descriptor, which survives the first one's wrapping in TLS."""
+        with self._lock:
+            self._watched.append(sock.dup())
+        if self.expired:
+            self._cut()
+
+    def _cut(self) -> None:
+        self.expired = True
+        with self._lock:
+            for sock in self._watched:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # the peer was faster; nothing is left to cut
+
+
+_deadline: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
+
+
+def _watch(sock: Any) -> None:
+    deadline = _deadline.get()
+    if deadline is not None and sock is not None:
+        deadline.watch(sock)
+
+
+class _Connection(HTTPConnection):
+    """Puts each new or reused connection under the call's deadline."""
+
+    _watched_by: _Deadline | None = None
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        _watch(sock)
+        self._watched_by = _deadline.get()
+        return sock
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None and self._watched_by is not _deadline.get():
+            _watch(self.sock)
+            self._watched_by = _deadline.get()
+        super().request(*args, **kwargs)
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A successful answer: the HTTP status (2xx) and the decoded JSON, numbers with a point as Decimal."""
+
+    status: int
+    json: Any
+
+
+class HttpClient:
+    """JSON over HTTP to one server, over kept-alive connections. Not for URLs that strangers chose."""
+
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], *, deadline: float, max_bytes: int, name: str
+    ) -> None:
+        """`deadline` in seconds and `max_bytes` hold for each call; `name` is how errors call the server."""
+        self._base_url, self._name = base_url.rstrip("/"), name
+        self._seconds, self._max_bytes = deadline, max_bytes
+        self._session = requests.Session()
+        # The environment is read once: per call it costs time, and a netrc file must not replace our credentials.
+        self._session.proxies = dict(requests.utils.get_environ_proxies(self._base_url))
+        self._session.trust_env = False
+        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity", **headers})
+        self._session.mount("http://", _Adapter(pool_maxsize=32))
+        self._session.mount("https://", _Adapter(pool_maxsize=32))
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
+        """Read `path`, relative to the base URL. Raises as `request` does."""
+        return self.request("GET", path, params=params)
+
+    def request(
+        self, method: str, path: str, *, json_body: object = None, params: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """Make one call and decode its answer.
+
+        Raises:
+            RemoteUnavailable: no full answer in time, a cut connection, 408, 429 or 5xx; try later.
+            CredentialsRejected: 401 or 403.
+            RemoteNotFound: 404.
+            RemoteRefused: any other 4xx.
+            RemoteAnswerInvalid: a redirect, too many bytes, or a body that isn't JSON.
+        """
+        with _Deadline(self._seconds) as deadline:
+            try:
+                response = self._session.request(
+                    method,
+                    self._base_url + path,
+                    json=json_body,
+                    params=params,
+                    timeout=self._seconds,
+                    allow_redirects=False,
+                    stream=True,
+                )
+                with response:
+                    body = self._read(response)
+            except RemoteError:
+                raise
+            except (requests.RequestException, OSError, ValueError) as error:
+                self._fail(deadline, error)
+            if deadline.expired:
+                self._fail(deadline, TimeoutError())
+        self._check_status(response, body)
+        return Answer(response.status_code, self._decode(body))
+
+    def _read(self, response: requests.Response) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_content(65_536):
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise RemoteAnswerInvalid(f"{self._name} sent more than {self._max_bytes:,} bytes; it was cut off.")
+        return bytes(body)
+
+    def _fail(self, deadline: _Deadline, error: Exception) -> NoReturn:
+        if deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
+            raise RemoteUnavailable(f"{self._name} gave no full answer within {self._seconds:g} s.") from error
+        if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
+            raise RemoteRefused(f"{self._name} has an address that can't be used; correct it.") from error
+        reason = type(error).__name__
+        raise RemoteUnavailable(f"{self._name} can't be reached or cut the connection ({reason}).") from error
+
+    def _check_status(self, response: requests.Response, body: bytes) -> None:
+        status = response.status_code
+        if 200 <= status < 300:
+            return
+        if status in _RETRIABLE or status >= 500:
+            wish = _retry_after(response.headers.get("Retry-After"))
+            raise RemoteUnavailable(f"{self._name} answered {status}.", retry_after=wish)
+        if status in {401, 403}:
+            raise CredentialsRejected(f"{self._name} rejected our credentials ({status}).")
+        if status == 404:
+            raise RemoteNotFound(f"{self._name} knows nothing at {urlsplit(response.url).path} (404).")
+        if 300 <= status < 400:
+            raise RemoteAnswerInvalid(f"{self._name} answered with a redirect ({status}), which is not followed.")
+        excerpt = body[:200].decode("utf-8", "replace")
+        raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt}")
+
+    def _decode(self, body: bytes) -> Any:
+        try:
+            return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise RemoteAnswerInvalid(f"{self._name} sent something that isn't JSON.") from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read the header's two forms, seconds or an HTTP date (RFC 9110, 10.2.3), into seconds from now."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value)) if value.strip().isdigit() else _until(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _until(value: str) -> float:
+    return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())

@@ -1,0 +1,161 @@
+"""Every setting: its environment variable, default and meaning, in one place.
+
+`DATABASE_URL` and `BROKER_URL` have no prefix, as is the custom; all others start with `KEYSAT_`. A value that
+can't be used stops the program at its start with a sentence that names the variable and the remedy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from keysat.errors import SettingsError
+
+# A unix socket's path holds 107 bytes; PostgreSQL adds "/.s.PGSQL.5432" to its folder.
+_MAX_RUN_DIR = 107 - len("/.s.PGSQL.5432.lock")
+
+
+def _default_data_dir() -> Path:
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "keysat"
+
+
+class Settings(BaseSettings):
+    """The settings of one process; read once, never changed."""
+
+    model_config = SettingsConfigDict(env_prefix="KEYSAT_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    data_dir: Path = Field(
+        default_factory=_default_data_dir,
+        description="Where keys, beat's schedule and the embedded servers' data live.",
+    )
+    database_url: str = Field(
+        default="",
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL, as postgresql://user:password@host/name; unset: the embedded server.",
+    )
+    broker_url: str = Field(
+        default="",
+        validation_alias="BROKER_URL",
+        description="Redis or Valkey, as redis://host:6379/0; unset: the embedded server.",
+    )
+    signing_key_file: Path = Field(
+        default=Path(),
+        description="The Ed25519 key that signs licenses (mode 0600); unset: signing.key in the data directory.",
+    )
+    secrets_key: str = Field(
+        default="",
+        repr=False,
+        description="Fernet keys that encrypt stored credentials, newest first, separated by commas; "
+        "unset: secrets.key in the data directory.",
+    )
+    late_payment: Literal["issue", "review"] = Field(
+        default="issue", description="A payment in full after the invoice expired: issue the license, or review."
+    )
+    reversal: Literal["suspend", "revoke", "review"] = Field(
+        default="suspend", description="A settled invoice refunded or made invalid: what becomes of its license."
+    )
+    payment_tolerance_bps: int = Field(
+        default=0, ge=0, le=5_000, description="Hundredths of a percent that may be missing from a full payment."
+    )
+    scan_seconds: float = Field(default=15, ge=0.5, le=300, description="Seconds between beat's scans.")
+    scan_queue_limit: int = Field(
+        default=5_000, ge=1, le=100_000, description="A scan fills the reconcile queue up to so many messages."
+    )
+    provider_timeout: float = Field(
+        default=10, ge=0.1, le=30, description="Seconds for one provider call, from the first byte to the last."
+    )
+    provider_max_bytes: int = Field(
+        default=1_048_576, ge=1_024, le=67_108_864, description="Bytes of one provider answer that are read at most."
+    )
+    flower_port: int = Field(
+        default=5555, ge=1, le=65_535, description="Where `keysat up` shows Flower, on 127.0.0.1."
+    )
+    log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least important log line that is shown."
+    )
+
+    @field_validator("data_dir", "signing_key_file")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute() if path != Path() else path
+
+    @field_validator("database_url")
+    @classmethod
+    def _psycopg2(cls, url: str) -> str:
+        """SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; the driver here is psycopg2."""
+        scheme, separator, rest = url.partition("://")
+        if url and (not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}):
+            raise ValueError("it must look like postgresql://user:password@host:5432/name")
+        return f"postgresql+psycopg2://{rest}" if url else url
+
+    @field_validator("broker_url")
+    @classmethod
+    def _redis(cls, url: str) -> str:
+        if url and url.partition("://")[0] not in {"redis", "rediss", "redis+socket"}:
+            raise ValueError("it must look like redis://host:6379/0, rediss://... or redis+socket:///path")
+        return url
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        derived: dict[str, object] = {}
+        if not self.database_url:
+            derived["database_url"] = f"postgresql+psycopg2://keysat@/keysat?host={self.run_dir}"
+        if not self.broker_url:
+            derived["broker_url"] = f"redis+socket://{self.run_dir}/valkey.sock"
+        if self.signing_key_file == Path():
+            derived["signing_key_file"] = self.data_dir / "signing.key"
+        self.__dict__.update(derived)
+        return self
+
+    @property
+    def embedded_database(self) -> bool:
+        """Whether the database is the one that `keysat up` starts."""
+        return str(self.run_dir) in self.database_url
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether the broker is the one that `keysat up` starts."""
+        return str(self.run_dir) in self.broker_url
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of the embedded servers' sockets: in the data directory, or in /tmp where that is too deep."""
+        inside = self.data_dir / "run"
+        if len(os.fsencode(inside)) <= _MAX_RUN_DIR:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
+        return Path(f"/tmp/keysat-{os.getuid()}-{digest}")  # noqa: S108 - created 0700 and its owner checked
+
+    @property
+    def secrets_key_file(self) -> Path:
+        """Where the Fernet key lives when `KEYSAT_SECRETS_KEY` is unset."""
+        return self.data_dir / "secrets.key"
+
+
+def _variable(location: str) -> str:
+    return location if location in {"DATABASE_URL", "BROKER_URL"} else f"KEYSAT_{location.upper()}"
+
+
+@cache
+def load_settings() -> Settings:
+    """Read the environment once for this process.
+
+    Raises:
+        SettingsError: a variable's value can't be used; every such variable is named.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        complaints = [
+            f"{_variable(str(item['loc'][0]))} can't be used: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        ]
+        raise SettingsError("; ".join(complaints) + ".") from None
