@@ -26,13 +26,21 @@ class DatabaseUnavailable(KeysatError):
         )
 
 
+class DatabaseBusy(KeysatError):
+    """A transaction was rolled back because of others: a deadlock, a lock or statement timeout. Try again."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"PostgreSQL gave up a transaction because of others ({cause}); nothing was changed, try again."
+        )
+
+
 class SchemaOutdated(KeysatError):
     """The database's schema is not the one this version was written for."""
 
     def __init__(self, found: str | None, wanted: str) -> None:
         super().__init__(
-            f"the database schema is at {found or 'nothing'}, but this version needs {wanted}; "
-            "run `keysat db upgrade`."
+            f"the database schema is at {found or 'nothing'}, but this version needs {wanted}; run `keysat db upgrade`."
         )
 
 

@@ -56,27 +56,39 @@ class Settings(BaseSettings):
         "unset: secrets.key in the data directory.",
     )
     late_payment: Literal["issue", "review"] = Field(
-        default="issue", description="A payment in full after the invoice expired: issue the license, or review."
+        default="issue",
+        description="A payment in full after the invoice expired: issue the license, or review.",
     )
     reversal: Literal["suspend", "revoke", "review"] = Field(
-        default="suspend", description="A settled invoice refunded or made invalid: what becomes of its license."
+        default="suspend",
+        description="A settled invoice refunded or made invalid: what becomes of its license.",
     )
     payment_tolerance_bps: int = Field(
-        default=0, ge=0, le=5_000, description="Hundredths of a percent that may be missing from a full payment."
+        default=0,
+        ge=0,
+        le=5_000,
+        description="Hundredths of a percent that may be missing from a full payment.",
     )
     scan_seconds: float = Field(default=15, ge=0.5, le=300, description="Seconds between beat's scans.")
     scan_queue_limit: int = Field(
-        default=5_000, ge=1, le=100_000, description="A scan fills the reconcile queue up to so many messages."
+        default=5_000,
+        ge=1,
+        le=100_000,
+        description="A scan fills the reconcile queue up to so many messages.",
     )
     provider_timeout: float = Field(
-        default=10, ge=0.1, le=30, description="Seconds for one provider call, from the first byte to the last."
+        default=10,
+        ge=0.1,
+        le=30,
+        description="Seconds for one provider call, from the first byte to the last.",
     )
     provider_max_bytes: int = Field(
-        default=1_048_576, ge=1_024, le=67_108_864, description="Bytes of one provider answer that are read at most."
+        default=1_048_576,
+        ge=1_024,
+        le=67_108_864,
+        description="Bytes of one provider answer that are read at most.",
     )
-    flower_port: int = Field(
-        default=5555, ge=1, le=65_535, description="Where `keysat up` shows Flower, on 127.0.0.1."
-    )
+    flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where `keysat up` shows Flower, on 127.0.0.1.")
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least important log line that is shown."
@@ -159,3 +171,8 @@ def load_settings() -> Settings:
             for item in error.errors()
         ]
         raise SettingsError("; ".join(complaints) + ".") from None
+
+
+def broker_name(settings: Settings) -> str:
+    """Where the broker is, as a person would name it, without the password."""
+    return settings.broker_url.partition("://")[2].rpartition("@")[2]

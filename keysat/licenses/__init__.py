@@ -1,0 +1,1 @@
+"""Licenses: the key format, the signing key, and finding or withdrawing licenses."""

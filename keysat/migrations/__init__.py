@@ -1,0 +1,75 @@
+"""The schema's history, and the functions that bring a database to its head. Alembic, configured in code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from keysat import models
+from keysat.db import Base, database_name, engine, reading
+from keysat.errors import SchemaOutdated
+
+# Any number will do, as long as no other program locks it: "keysat" in ASCII.
+_ADVISORY_LOCK = 0x6B6579736174
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    return config
+
+
+def head() -> str:
+    """The revision this version of Keysat is written for."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def current() -> str | None:
+    """The revision the database is at, or None where it has no schema yet."""
+    with reading() as session:
+        return MigrationContext.configure(session.connection()).get_current_revision()
+
+
+def upgrade() -> tuple[str | None, str]:
+    """Bring the database to the head, all or nothing; returns the revisions before and after.
+
+    Any number of processes may call it at once: an advisory lock lets one in after the other.
+    """
+    with engine().begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        connection.execute(text("SET LOCAL statement_timeout = '10min'"))
+        before = MigrationContext.configure(connection).get_current_revision()
+        command.upgrade(_config(connection), "head")
+    return before, head()
+
+
+def require_head() -> None:
+    """Refuse to go on with a schema that this version was not written for.
+
+    Raises:
+        SchemaOutdated: the database is at another revision, or has no schema.
+    """
+    found = current()
+    if found != head():
+        raise SchemaOutdated(found, head())
+
+
+def differences() -> list[str]:
+    """How the database's schema differs from the declared one, as sentences; empty when they agree."""
+    with reading() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_server_default": True})
+        return [f"{database_name()}: {change}" for change in compare_metadata(context, models.Invoice.metadata)]
+
+
+__all__ = ["Base", "current", "differences", "head", "require_head", "upgrade"]

@@ -1,0 +1,123 @@
+"""The catalog: products, and the policies they are licensed under."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.models import Policy, Product
+from keysat.models.audit import audit
+from keysat.models.product import SLUG
+from keysat.money import Money
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A policy's terms: seconds, no duration = perpetual, 0 machines = unlimited, price in the product's currency."""
+
+    duration_seconds: int | None = None
+    grace_seconds: int = 0
+    max_machines: int = 1
+    is_trial: bool = False
+    entitlements: tuple[str, ...] = ()
+    price_amount: int | None = None
+
+
+def add_product(
+    session: Session, slug: str, name: str, price: Money, description: str = "", actor: str = "cli"
+) -> Product:
+    """Store a new product.
+
+    Raises:
+        InvalidInput: the slug has the wrong form.
+        Conflict: the slug is taken.
+    """
+    _check_slug(slug)
+    if session.scalar(select(Product).where(Product.slug == slug)) is not None:
+        raise Conflict(f"there is a product {slug} already; choose another slug.")
+    product = Product(
+        slug=slug,
+        name=name,
+        description=description,
+        price_amount=price.amount,
+        price_currency=price.currency,
+    )
+    session.add(product)
+    session.flush()
+    audit(session, actor, "product.added", product.id, slug=slug, price=str(price))
+    return product
+
+
+def require_product(session: Session, slug: str) -> Product:
+    """The product of that slug.
+
+    Raises:
+        NotFound: there is none.
+    """
+    product = session.scalar(select(Product).where(Product.slug == slug))
+    if product is None:
+        raise NotFound("product", slug, "`keysat product list` shows them.")
+    return product
+
+
+def add_policy(
+    session: Session,
+    product_slug: str,
+    slug: str,
+    name: str,
+    terms: Terms,
+    description: str = "",
+    actor: str = "cli",
+) -> Policy:
+    """Store a new policy of a product.
+
+    Raises:
+        InvalidInput: a term is out of range, or the slug has the wrong form.
+        NotFound: no such product.
+        Conflict: the product has a policy of that slug.
+    """
+    _check_slug(slug)
+    _check_terms(terms)
+    product = require_product(session, product_slug)
+    taken = select(Policy).where(Policy.product_id == product.id, Policy.slug == slug)
+    if session.scalar(taken) is not None:
+        raise Conflict(f"{product_slug} has a policy {slug} already; choose another slug.")
+    policy = Policy(
+        product_id=product.id,
+        slug=slug,
+        name=name,
+        description=description,
+        duration_seconds=terms.duration_seconds,
+        grace_seconds=terms.grace_seconds,
+        max_machines=terms.max_machines,
+        is_trial=terms.is_trial,
+        entitlements=list(terms.entitlements),
+        price_amount=terms.price_amount,
+    )
+    session.add(policy)
+    session.flush()
+    audit(session, actor, "policy.added", policy.id, product=product_slug, slug=slug)
+    return policy
+
+
+def _check_slug(slug: str) -> None:
+    if not re.fullmatch(SLUG, slug):
+        raise InvalidInput(f"slug {slug!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
+
+
+def _check_terms(terms: Terms) -> None:
+    if terms.duration_seconds is not None and not 0 < terms.duration_seconds <= 10**9:
+        raise InvalidInput("a duration must be 1 to 1,000,000,000 seconds, or left out for a perpetual license.")
+    if not 0 <= terms.grace_seconds <= 10**9:
+        raise InvalidInput("a grace period must be 0 to 1,000,000,000 seconds.")
+    if not 0 <= terms.max_machines <= 10**6:
+        raise InvalidInput("the number of machines must be 0 (unlimited) to 1,000,000.")
+    if terms.price_amount is not None and terms.price_amount < 0:
+        raise InvalidInput("a price can't be negative.")
+    # The key's format holds 255 entitlements of 255 bytes each.
+    if len(terms.entitlements) > 255 or any(not 0 < len(slug.encode()) <= 255 for slug in terms.entitlements):
+        raise InvalidInput("a policy has at most 255 entitlements of 1 to 255 bytes each.")

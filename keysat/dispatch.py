@@ -1,0 +1,128 @@
+"""Between the tasks and the broker: sending what was claimed, the room that is left, and trying again.
+
+Sending comes after the commit and is best effort. What can't be sent is given back, so that it is due at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+from uuid import UUID
+
+from celery import Task
+from kombu.exceptions import ChannelError, OperationalError
+from sqlalchemy.orm import Session
+
+from keysat.db import transaction
+from keysat.errors import (
+    BrokerUnavailable,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    InvalidInput,
+    KeysatError,
+    RemoteAnswerInvalid,
+    RemoteUnavailable,
+)
+from keysat.invoices.due import Claim, release
+from keysat.settings import broker_name, load_settings
+from keysat.settlement.reconcile import give_up
+from keysat.worker import app
+
+BATCH = 500
+MAX_RETRIES = 3
+LONGEST_BACKOFF_SECONDS = 20.0
+LAST_LOOK_SECONDS = 3600.0
+_RETRIABLE = (RemoteUnavailable, RemoteAnswerInvalid, DatabaseUnavailable, DatabaseBusy)
+
+
+def fan_out(task: Task[Any, Any], claim: Callable[[Session, int], list[Claim]], room: int) -> int:
+    """Claim in batches, each committed before its messages are sent; at most `room` in all. Returns how many.
+
+    Raises:
+        BrokerUnavailable: the rest of the batch was given back.
+    """
+    sent = 0
+    while sent < room:
+        wanted = min(BATCH, room - sent)
+        with transaction() as session:
+            claims = claim(session, wanted)
+        send(task, claims)
+        sent += len(claims)
+        if len(claims) < wanted:
+            break
+    return sent
+
+
+def send(task: Task[Any, Any], claims: list[Claim]) -> None:
+    """Send one message for each claim; it expires when the row may be claimed anew."""
+    unsent = list(claims)
+    try:
+        with app.producer_or_acquire() as producer:
+            while unsent:
+                claim = unsent[0]
+                expires = claim.due_again_at or LAST_LOOK_SECONDS
+                task.apply_async((str(claim.invoice_id),), expires=expires, producer=producer)
+                unsent.pop(0)
+    except (OperationalError, OSError) as error:
+        with transaction() as session:
+            release(session, [claim.invoice_id for claim in unsent])
+        raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error
+
+
+def queued(queue: str) -> int:
+    """How many messages wait in a queue.
+
+    Raises:
+        BrokerUnavailable: the broker doesn't answer.
+    """
+    try:
+        with app.connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except ChannelError:
+        return 0  # a Redis list that holds nothing doesn't exist
+    except (OperationalError, OSError) as error:
+        raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error
+
+
+def as_id(text: str) -> UUID:
+    """Read an id from a message that anyone may have written.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    try:
+        return UUID(text)
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidInput(f"{str(text)[:60]!r} is not an invoice id.") from None
+
+
+def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError) -> NoReturn:
+    """Try again in a moment where that makes sense and the message still has the time; else leave it to the row.
+
+    Exponential backoff with full jitter from 1 s on, at most 3 times, or what the provider asked for.
+    """
+    retries = task.request.retries
+    delay = backoff(error, retries)
+    if isinstance(error, _RETRIABLE) and retries < MAX_RETRIES and delay < _seconds_left(task):
+        raise task.retry(exc=error, countdown=delay, max_retries=MAX_RETRIES)
+    if not isinstance(error, DatabaseUnavailable):
+        with transaction() as session:
+            give_up(session, invoice_id, error)
+    raise error
+
+
+def backoff(error: KeysatError, retries: int) -> float:
+    """Seconds until the next try: the provider's wish, or a random share of 1, 2, 4 ... 20."""
+    jittered = random.uniform(0, min(LONGEST_BACKOFF_SECONDS, 2.0**retries))  # noqa: S311 - not a secret
+    wish = error.retry_after if isinstance(error, RemoteUnavailable) else None
+    return jittered if wish is None else wish + jittered
+
+
+def _seconds_left(task: Task[Any, Any]) -> float:
+    expires: object = task.request.expires  # as it travels in the message: ISO 8601
+    if not isinstance(expires, str):
+        return LONGEST_BACKOFF_SECONDS
+    return (datetime.fromisoformat(expires) - datetime.now(UTC)).total_seconds()

@@ -1,0 +1,117 @@
+"""What is owed, in numbers: due, late, in review, unfulfilled, no longer watched. `keysat status` shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.orm import Session
+
+from keysat.models import Invoice, ProviderAccount
+from keysat.models.invoice import InvoiceStatus
+
+LATE_AFTER = timedelta(seconds=90)
+
+
+@dataclass(frozen=True)
+class AccountGauge:
+    """How an account fares: whether it is asked, and how many of its invoices are due."""
+
+    name: str
+    kind: str
+    paused_at: datetime | None
+    pause_reason: str | None
+    open_until: datetime | None
+    failure_count: int
+    last_error: str | None
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """Counts of invoices, at one moment.
+
+    `due` should be looked at now; `late` were due 90 seconds ago and nobody took them; `unfulfilled` are settled
+    without a license; `abandoned` are unpaid after 30 days of looking, and are looked at no more; `failing` got no
+    usable answer at the last look.
+    """
+
+    pending: int
+    due: int
+    late: int
+    oldest_due_at: datetime | None
+    review: int
+    unfulfilled: int
+    failing: int
+    abandoned: int
+    accounts: tuple[AccountGauge, ...]
+
+    @property
+    def trouble(self) -> bool:
+        """Whether something here waits for a person."""
+        stuck = any(account.paused_at or account.open_until for account in self.accounts)
+        return bool(self.late or self.review or stuck)
+
+
+def in_review() -> ColumnElement[bool]:
+    """The condition that an invoice waits for a person's decision."""
+    return and_(Invoice.review_reason.is_not(None), Invoice.review_resolved_at.is_(None))
+
+
+def abandoned() -> ColumnElement[bool]:
+    """The condition that an invoice was never paid and is no longer looked at."""
+    return and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.next_check_at.is_(None))
+
+
+def read_gauge(session: Session) -> Gauge:
+    """Count. Costs one pass over the invoices that are still watched, plus one over those that are not."""
+    due = Invoice.next_check_at <= func.now()
+    row = session.execute(
+        select(
+            func.count().filter(Invoice.status == InvoiceStatus.PENDING),
+            func.count().filter(due),
+            func.count().filter(Invoice.next_check_at <= func.now() - LATE_AFTER),
+            func.min(Invoice.next_check_at).filter(due),
+            func.count().filter(Invoice.status == InvoiceStatus.SETTLED),
+            func.count().filter(Invoice.error_count > 0),
+        ).where(Invoice.next_check_at.is_not(None))
+    ).one()
+    return Gauge(
+        pending=row[0],
+        due=row[1],
+        late=row[2],
+        oldest_due_at=row[3],
+        review=_count(session, in_review()),
+        unfulfilled=row[4],
+        failing=row[5],
+        abandoned=_count(session, abandoned()),
+        accounts=tuple(_accounts(session)),
+    )
+
+
+def _count(session: Session, which: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(Invoice).where(which)) or 0
+
+
+def _accounts(session: Session) -> list[AccountGauge]:
+    due = and_(
+        Invoice.provider_account_id == ProviderAccount.id,
+        Invoice.status != InvoiceStatus.SETTLED,
+        Invoice.next_check_at <= func.now(),
+    )
+    waiting = select(func.count()).select_from(Invoice).where(due).scalar_subquery()
+    open_until = func.nullif(func.greatest(ProviderAccount.open_until, func.now()), func.now())
+    rows = session.execute(
+        select(
+            ProviderAccount.name,
+            ProviderAccount.kind,
+            ProviderAccount.paused_at,
+            ProviderAccount.pause_reason,
+            open_until,
+            ProviderAccount.failure_count,
+            ProviderAccount.last_error,
+            waiting,
+        ).order_by(ProviderAccount.name)
+    )
+    return [AccountGauge(*row) for row in rows]

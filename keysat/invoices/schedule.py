@@ -1,0 +1,72 @@
+"""When to look at an invoice again: often while buyers are likely to pay, rarely later. Pure.
+
+One table serves two readers: `interval` for people and tests, `next_check` for the claim, which computes the next due
+time in SQL on the database's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, cast, func, literal
+from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.orm import InstrumentedAttribute
+
+from keysat.models.invoice import InvoiceStatus
+
+JITTER = 0.1
+UNFULFILLED = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Up to this age, an invoice is looked at this often."""
+
+    until_age: timedelta
+    every: timedelta
+
+
+_LAST_DAYS = Step(timedelta(days=30), timedelta(hours=6))
+# A buyer who pays just after the invoice ran out must not wait for hours, so an expired one is left alone gradually.
+_CLOSED = (
+    Step(timedelta(hours=2), timedelta(minutes=2)),
+    Step(timedelta(hours=24), timedelta(hours=1)),
+    _LAST_DAYS,
+)
+STEPS: dict[str, tuple[Step, ...]] = {
+    InvoiceStatus.PENDING: (
+        Step(timedelta(minutes=30), timedelta(seconds=30)),
+        Step(timedelta(hours=2), timedelta(minutes=2)),
+        Step(timedelta(hours=24), timedelta(minutes=15)),
+        Step(timedelta(hours=72), timedelta(hours=1)),
+        _LAST_DAYS,
+    ),
+    InvoiceStatus.EXPIRED: _CLOSED,
+    InvoiceStatus.INVALID: _CLOSED,
+    # Settled and due means that its license is missing: that is owed for ever.
+    InvoiceStatus.SETTLED: (Step(timedelta.max, UNFULFILLED),),
+}
+
+
+def interval(status: str, age: timedelta) -> timedelta | None:
+    """How long to wait before the next look, without jitter; None when no further look is due."""
+    return next((step.every for step in STEPS[status] if age < step.until_age), None)
+
+
+def next_check(
+    status: InstrumentedAttribute[str], created_at: InstrumentedAttribute[datetime]
+) -> ColumnElement[datetime]:
+    """The same as an SQL expression: the database's time of the next look, with up to 10 % of jitter, or NULL."""
+    age = func.now() - created_at
+    branches: list[tuple[Any, Any]] = [
+        (
+            status == name if step.until_age == timedelta.max else and_(status == name, age < step.until_age),
+            cast(literal(step.every), INTERVAL),
+        )
+        for name, steps in STEPS.items()
+        for step in steps
+    ]
+    wait = case(*branches, else_=None)
+    return func.now() + wait * (1 + JITTER * func.random())

@@ -1,0 +1,148 @@
+"""The signing key: an Ed25519 key in a file that only its owner can read."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from keysat.errors import KeysatError, SettingsError
+from keysat.licenses.keys import Payload, sign
+from keysat.models import License
+from keysat.secrets import write_private
+
+
+class SigningKeyMissing(SettingsError):
+    """There is no signing key where one has to be."""
+
+    def __init__(self, path: Path, *, licensed: bool) -> None:
+        remedy = (
+            "licenses were issued with it, so restore the file from your backup; a new key would not verify them"
+            if licensed
+            else "create one with `keysat key init`"
+        )
+        super().__init__(f"the signing key {path} (KEYSAT_SIGNING_KEY_FILE) is missing; {remedy}.")
+
+
+class SigningKeyForeign(SettingsError):
+    """The signing key is another one than issued the licenses."""
+
+    def __init__(self, path: Path, found: str, wanted: str) -> None:
+        super().__init__(
+            f"the signing key {path} is {found}, but the issued licenses were signed with {wanted}; "
+            "restore the right file from your backup (KEYSAT_SIGNING_KEY_FILE)."
+        )
+
+
+class SigningKeyExists(KeysatError):
+    """A new key would replace one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"there is a signing key at {path} already; it is never replaced.")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The private key, ready to sign."""
+
+    private_key: Ed25519PrivateKey
+
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        """The key that buyers' programs verify with."""
+        return self.private_key.public_key()
+
+    @cached_property
+    def key_id(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the raw public key: which key signed a license."""
+        raw = self.public_key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        return hashlib.sha256(raw).hexdigest()[:16]
+
+    @property
+    def public_key_pem(self) -> str:
+        """The public key as PEM (SubjectPublicKeyInfo), as clients embed it."""
+        return self.public_key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ).decode()
+
+    def key_for(self, row: License) -> str:
+        """The license key of a row; the same row gives the same key, byte for byte."""
+        return sign(
+            Payload(
+                product_id=row.product_id,
+                license_id=row.id,
+                issued_at=int(row.issued_at.timestamp()),
+                expires_at=None if row.expires_at is None else int(row.expires_at.timestamp()),
+                is_trial=row.is_trial,
+                fingerprint_hash=row.fingerprint_hash,
+                entitlements=tuple(row.entitlements),
+            ),
+            self.private_key,
+        )
+
+
+def create_signing_key(path: Path) -> Signer:
+    """Make a new key file, mode 0600.
+
+    Raises:
+        SigningKeyExists: there is a file already.
+    """
+    private_key = Ed25519PrivateKey.generate()
+    pem = private_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        write_private(path, pem)
+    except FileExistsError:
+        raise SigningKeyExists(path) from None
+    return Signer(private_key)
+
+
+def load_signer(path: Path) -> Signer:
+    """Read the key file.
+
+    Raises:
+        SigningKeyMissing: there is none.
+        SettingsError: others can read it, or it is no Ed25519 key.
+    """
+    try:
+        mode = path.stat().st_mode
+        pem = path.read_bytes()
+    except FileNotFoundError:
+        raise SigningKeyMissing(path, licensed=False) from None
+    except OSError as error:
+        raise SettingsError(f"the signing key {path} can't be read ({error.strerror}); correct its owner.") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise SettingsError(f"the signing key {path} can be read by others; run `chmod 600 {path}`.")
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SettingsError(f"{path} holds no Ed25519 private key in PEM; restore it from your backup.")
+    return Signer(key)
+
+
+def check_signer(session: Session, path: Path) -> Signer:
+    """Read the key file and make sure it is the one that issued the licenses.
+
+    Raises:
+        SigningKeyMissing: the file is gone.
+        SigningKeyForeign: it holds another key.
+        SettingsError: as `load_signer`.
+    """
+    used = session.scalar(select(License.signer).order_by(License.id.desc()).limit(1))
+    if used is not None and not path.exists():
+        raise SigningKeyMissing(path, licensed=True)
+    signer = load_signer(path)
+    if used is not None and used != signer.key_id:
+        raise SigningKeyForeign(path, signer.key_id, used)
+    return signer

@@ -1,0 +1,53 @@
+"""Withdrawing licenses: suspending for a while, revoking for good, and lifting a suspension."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, update
+from sqlalchemy.orm import Session
+
+from keysat.errors import Conflict, NotFound
+from keysat.models import License
+from keysat.models.audit import audit
+from keysat.models.license import LicenseStatus
+
+_SOURCES = {
+    LicenseStatus.SUSPENDED: (LicenseStatus.ACTIVE,),
+    LicenseStatus.REVOKED: (LicenseStatus.ACTIVE, LicenseStatus.SUSPENDED),
+    LicenseStatus.ACTIVE: (LicenseStatus.SUSPENDED,),
+}
+
+
+def change_status(session: Session, license_id: UUID, target: LicenseStatus, actor: str, note: str) -> None:
+    """Move a license to another status; revoked is final.
+
+    Raises:
+        NotFound: no such license.
+        Conflict: its present status doesn't allow the change.
+    """
+    if _move(session, License.id == license_id, target, actor, note) is None:
+        row = session.get(License, license_id)
+        if row is None:
+            raise NotFound("license", license_id, "`keysat license list` shows them.")
+        raise Conflict(f"license {license_id} is {row.status}, so it can't become {target}.")
+
+
+def withdraw_of_invoice(
+    session: Session, invoice_id: UUID, target: LicenseStatus, actor: str, note: str
+) -> UUID | None:
+    """Suspend or revoke the license of an invoice whose payment went back; None when there was none to withdraw."""
+    return _move(session, License.invoice_id == invoice_id, target, actor, note)
+
+
+def _move(session: Session, which: ColumnElement[bool], target: LicenseStatus, actor: str, note: str) -> UUID | None:
+    moved = session.scalar(
+        update(License)
+        .where(which, License.status.in_(_SOURCES[target]))
+        .values(status=target)
+        .returning(License.id)
+        .execution_options(synchronize_session=False)
+    )
+    if moved is not None:
+        audit(session, actor, f"license.{target}", moved, note=note or None)
+    return moved

@@ -1,0 +1,22 @@
+"""Column shapes that several tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, func
+from sqlalchemy.orm import mapped_column
+from uuid_utils.compat import uuid7
+
+Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
+Time = Annotated[datetime, mapped_column(DateTime(timezone=True))]
+CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+
+
+def one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+    """The constraint that a text column holds one of an enum's values, or NULL."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)

@@ -1,0 +1,107 @@
+"""Invoices: what a buyer was asked to pay, what the provider said of it, and when to look again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import CreatedAt, Id, Time, one_of
+
+
+class InvoiceStatus(StrEnum):
+    """The statuses an invoice can have here; `settled` means that the provider confirmed the payment."""
+
+    PENDING = "pending"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+    SETTLED = "settled"
+
+
+class PaymentException(StrEnum):
+    """What was unusual about a payment."""
+
+    NONE = "none"
+    LATE = "late"
+    PARTIAL = "partial"
+    OVER = "over"
+    MARKED = "marked"
+
+
+class ReviewReason(StrEnum):
+    """Why money that came in, or went back, waits for a person."""
+
+    UNDERPAID = "underpaid"
+    LATE = "late"
+    AMOUNT = "amount"
+    CURRENCY = "currency"
+    REFUNDED = "refunded"
+    INVALIDATED = "invalidated"
+
+
+class Invoice(Base):
+    """`amount` and `paid_amount` are in the smallest unit of `currency` (sat for BTC, cent for the others).
+
+    `next_check_at` is when `scan_pending` looks next: at the provider, or, once settled, for a missing license.
+    NULL means that nothing is owed any more. An invoice is in review while it has a `review_reason` and no
+    `review_resolved_at`.
+    """
+
+    __tablename__ = "invoices"
+    __table_args__ = (
+        UniqueConstraint("provider_account_id", "provider_invoice_id"),
+        one_of("status", InvoiceStatus),
+        one_of("exception", PaymentException),
+        one_of("review_reason", ReviewReason),
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("paid_amount >= 0", name="paid_amount"),
+        CheckConstraint("(status = 'settled') = (settled_at IS NOT NULL)", name="settled_at"),
+        CheckConstraint("fulfilled_at IS NULL OR status = 'settled'", name="fulfilled_at"),
+        CheckConstraint("reversed_at IS NULL OR status = 'settled'", name="reversed_at"),
+        # The scans read these two and nothing else, so a scan costs what is due, not what is stored.
+        Index(
+            "ix_invoices_due",
+            "provider_account_id",
+            "next_check_at",
+            postgresql_where=text("next_check_at IS NOT NULL AND status <> 'settled'"),
+        ),
+        Index(
+            "ix_invoices_unfulfilled",
+            "next_check_at",
+            postgresql_where=text("next_check_at IS NOT NULL AND status = 'settled'"),
+        ),
+        Index(
+            "ix_invoices_review",
+            "review_opened_at",
+            postgresql_where=text("review_reason IS NOT NULL AND review_resolved_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    provider_account_id: Mapped[UUID] = mapped_column(ForeignKey("provider_accounts.id"))
+    provider_invoice_id: Mapped[str]
+    product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"))
+    policy_id: Mapped[UUID] = mapped_column(ForeignKey("policies.id"))
+    status: Mapped[str] = mapped_column(server_default=InvoiceStatus.PENDING)
+    exception: Mapped[str] = mapped_column(server_default=PaymentException.NONE)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str]
+    paid_amount: Mapped[int | None] = mapped_column(BigInteger)
+    buyer_email: Mapped[str | None]
+    buyer_note: Mapped[str | None]
+    checkout_url: Mapped[str]
+    created_at: Mapped[CreatedAt]
+    settled_at: Mapped[Time | None]
+    fulfilled_at: Mapped[Time | None]
+    reversed_at: Mapped[Time | None]
+    review_reason: Mapped[str | None]
+    review_opened_at: Mapped[Time | None]
+    review_resolved_at: Mapped[Time | None]
+    next_check_at: Mapped[Time | None]
+    check_count: Mapped[int] = mapped_column(server_default="0")
+    last_checked_at: Mapped[Time | None]
+    error_count: Mapped[int] = mapped_column(server_default="0")
+    last_error: Mapped[str | None]

@@ -1,0 +1,58 @@
+"""Licenses: at most one for each invoice; the key is derived from the row, never stored."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import Id, Time, one_of
+
+
+class LicenseStatus(StrEnum):
+    """Whether a license counts."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+
+
+class LicenseSource(StrEnum):
+    """Where a license came from; a manual one has no invoice."""
+
+    PURCHASE = "purchase"
+    MANUAL = "manual"
+
+
+class License(Base):
+    """The terms are copied from the policy when the license is issued, so that a later change spares old licenses.
+
+    `signer` is the id of the signing key (`keysat.licenses.signer.Signer.key_id`); `fingerprint_hash` is the
+    SHA-256 of the machine fingerprint that the key itself is bound to, if it is.
+    """
+
+    __tablename__ = "licenses"
+    __table_args__ = (
+        one_of("status", LicenseStatus),
+        one_of("source", LicenseSource),
+        CheckConstraint("(source = 'purchase') = (invoice_id IS NOT NULL)", name="invoice_id"),
+        CheckConstraint("octet_length(fingerprint_hash) = 32", name="fingerprint_hash"),
+    )
+
+    id: Mapped[Id]
+    invoice_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"), unique=True)
+    product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"), index=True)
+    policy_id: Mapped[UUID] = mapped_column(ForeignKey("policies.id"))
+    status: Mapped[str] = mapped_column(server_default=LicenseStatus.ACTIVE)
+    source: Mapped[str]
+    is_trial: Mapped[bool]
+    max_machines: Mapped[int]
+    grace_seconds: Mapped[int]
+    entitlements: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    fingerprint_hash: Mapped[bytes | None]
+    issued_at: Mapped[Time]
+    expires_at: Mapped[Time | None]
+    signer: Mapped[str]

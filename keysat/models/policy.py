@@ -1,0 +1,43 @@
+"""Policies: the terms under which a product is licensed."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import CreatedAt, Id
+from keysat.models.product import SLUG
+
+
+class Policy(Base):
+    """Durations in seconds, NULL `duration_seconds` = perpetual; `max_machines` 0 = unlimited.
+
+    `price_amount`, in the product's currency, overrides the product's price where it is not NULL.
+    """
+
+    __tablename__ = "policies"
+    __table_args__ = (
+        UniqueConstraint("product_id", "slug"),
+        CheckConstraint(f"slug ~ '{SLUG}'", name="slug"),
+        CheckConstraint("duration_seconds > 0", name="duration_seconds"),
+        CheckConstraint("grace_seconds >= 0", name="grace_seconds"),
+        CheckConstraint("max_machines >= 0", name="max_machines"),
+        CheckConstraint("price_amount >= 0", name="price_amount"),
+        CheckConstraint("cardinality(entitlements) <= 255", name="entitlements"),
+    )
+
+    id: Mapped[Id]
+    product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"))
+    slug: Mapped[str]
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    duration_seconds: Mapped[int | None]
+    grace_seconds: Mapped[int] = mapped_column(server_default="0")
+    max_machines: Mapped[int] = mapped_column(server_default="1")
+    is_trial: Mapped[bool] = mapped_column(server_default="false")
+    entitlements: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    price_amount: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[CreatedAt]

@@ -1,0 +1,33 @@
+"""Provider accounts: one store at one payment provider, with its credentials and its health."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import CreatedAt, Id, Time
+
+
+class ProviderAccount(Base):
+    """`sealed_credentials` is a Fernet token over {"api_key": ..., "webhook_secret": ...}.
+
+    `failure_count` and `open_until` are the circuit breaker's state, shared by all workers. `kind` names an adapter
+    of `keysat.providers.registry`; it has no constraint here, so that a new adapter needs no migration.
+    """
+
+    __tablename__ = "provider_accounts"
+    __table_args__ = (CheckConstraint("failure_count >= 0", name="failure_count"),)
+
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    base_url: Mapped[str]
+    store_id: Mapped[str]
+    sealed_credentials: Mapped[bytes]
+    created_at: Mapped[CreatedAt]
+    paused_at: Mapped[Time | None]
+    pause_reason: Mapped[str | None]
+    failure_count: Mapped[int] = mapped_column(server_default="0")
+    open_until: Mapped[Time | None]
+    last_error: Mapped[str | None]

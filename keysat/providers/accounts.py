@@ -1,0 +1,148 @@
+"""Provider accounts as rows: adding, finding, pausing, resuming, and renewing credentials."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from cryptography.fernet import MultiFernet
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.models import ProviderAccount
+from keysat.models.audit import audit
+from keysat.providers import registry
+from keysat.providers.btcpay import MIN_SECRET_BYTES
+from keysat.secrets import seal
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+def add_account(
+    session: Session,
+    box: MultiFernet,
+    *,
+    name: str,
+    kind: str,
+    base_url: str,
+    store_id: str,
+    api_key: str,
+    webhook_secret: str = "",
+    actor: str = "cli",
+) -> ProviderAccount:
+    """Store a new account, its credentials encrypted.
+
+    Raises:
+        InvalidInput: a value has the wrong form.
+        Conflict: the name is taken.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"account name {name!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
+    if kind not in registry.kinds():
+        raise InvalidInput(f"provider kind {kind!r} is not known; use one of {', '.join(registry.kinds())}.")
+    if find_account(session, name) is not None:
+        raise Conflict(f"there is a provider account {name} already; choose another name.")
+    account = ProviderAccount(
+        name=name,
+        kind=kind,
+        base_url=_checked_url(base_url),
+        store_id=_checked("store id", store_id),
+        sealed_credentials=seal(box, _credentials(api_key, webhook_secret)),
+    )
+    session.add(account)
+    session.flush()
+    audit(
+        session,
+        actor,
+        "provider.added",
+        account.id,
+        name=name,
+        kind=kind,
+        base_url=base_url,
+        store_id=store_id,
+    )
+    return account
+
+
+def renew_credentials(
+    session: Session,
+    box: MultiFernet,
+    name: str,
+    *,
+    api_key: str,
+    webhook_secret: str = "",
+    actor: str = "cli",
+) -> None:
+    """Replace an account's credentials and let it be asked again."""
+    account = require_account(session, name)
+    account.sealed_credentials = seal(box, _credentials(api_key, webhook_secret))
+    audit(session, actor, "provider.credentials_renewed", account.id)
+    resume(session, name, actor)
+
+
+def find_account(session: Session, name: str) -> ProviderAccount | None:
+    """The account of that name."""
+    return session.scalar(select(ProviderAccount).where(ProviderAccount.name == name))
+
+
+def require_account(session: Session, name: str) -> ProviderAccount:
+    """The account of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    account = find_account(session, name)
+    if account is None:
+        raise NotFound("provider account", name, "`keysat provider list` shows them.")
+    return account
+
+
+def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:
+    """Stop asking for this account's invoices until it is resumed; False when it was paused already."""
+    changed = session.scalar(
+        update(ProviderAccount)
+        .where(ProviderAccount.id == account_id, ProviderAccount.paused_at.is_(None))
+        .values(paused_at=func.now(), pause_reason=reason)
+        .returning(ProviderAccount.id)
+    )
+    if changed is not None:
+        audit(session, actor, "provider.paused", account_id, reason=reason)
+    return changed is not None
+
+
+def resume(session: Session, name: str, actor: str = "cli") -> None:
+    """Ask again, with the circuit breaker closed; what is due is claimed by the next scan."""
+    account = require_account(session, name)
+    account.paused_at = account.pause_reason = account.open_until = account.last_error = None
+    account.failure_count = 0
+    audit(session, actor, "provider.resumed", account.id)
+
+
+def _credentials(api_key: str, webhook_secret: str) -> dict[str, str]:
+    api_key, webhook_secret = _checked("API key", api_key), webhook_secret.strip()
+    if webhook_secret and len(webhook_secret.encode()) < MIN_SECRET_BYTES:
+        raise InvalidInput(f"the webhook secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
+    return {"api_key": api_key, "webhook_secret": webhook_secret}
+
+
+def _checked(what: str, value: str) -> str:
+    value = value.strip()
+    if not value or not value.isprintable() or not value.isascii():
+        raise InvalidInput(f"the {what} is empty or has characters that can't be in one.")
+    return value
+
+
+def _checked_url(url: str) -> str:
+    url = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        extras = parts.query or parts.fragment or parts.username or parts.port == 0
+    except ValueError:
+        parts, extras = urlsplit(""), "unreadable"
+    if parts.scheme not in {"http", "https", "fake"} or not parts.hostname or extras:
+        raise InvalidInput(
+            f"the base URL {url!r} must look like https://btcpay.example.com, without password or query."
+        )
+    return url

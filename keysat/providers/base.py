@@ -1,0 +1,151 @@
+"""What Keysat needs of a payment provider, in its own words.
+
+An adapter translates one provider's API into these shapes. Its errors are the `Remote...` family of
+`keysat.errors`; a status it doesn't know is `ProviderStatus.UNKNOWN`, an answer of its own that changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from keysat.errors import KeysatError
+from keysat.models.invoice import PaymentException
+from keysat.money import Money
+
+
+class ProviderStatus(StrEnum):
+    """What a provider can say of an invoice."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    SETTLED = "settled"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+    REFUNDED = "refunded"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class InvoiceSnapshot:
+    """What a provider says of an invoice at one moment.
+
+    `charged` is what the buyer was asked for, `paid` what came in; each None where the provider doesn't tell.
+    `order_id` is our invoice id as the provider kept it. `said` is the provider's own status, for people.
+    """
+
+    provider_invoice_id: str
+    status: ProviderStatus
+    exception: PaymentException
+    charged: Money | None
+    paid: Money | None
+    order_id: str | None
+    said: str
+
+
+@dataclass(frozen=True)
+class NewInvoice:
+    """What a provider is asked to charge; `order_id` is our invoice id."""
+
+    order_id: str
+    price: Money
+    description: str
+    buyer_email: str | None = None
+    redirect_url: str | None = None
+
+
+@dataclass(frozen=True)
+class CreatedInvoice:
+    """The provider's id of a new invoice, and where the buyer pays it."""
+
+    provider_invoice_id: str
+    checkout_url: str
+
+
+@dataclass(frozen=True)
+class ProviderEvent:
+    """A verified webhook: which invoice to ask the provider about. Nothing else in it is believed.
+
+    `delivery_id` is the same for each copy of one delivery; `provider_invoice_id` is None for a test delivery.
+    """
+
+    delivery_id: str
+    kind: str
+    provider_invoice_id: str | None
+
+
+class PaymentState(StrEnum):
+    """What became of an outgoing Lightning payment; only `failed` means that it may be tried anew."""
+
+    PAID = "paid"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class LightningPayment:
+    """The outcome of paying a BOLT11 invoice; `fee_msat` in millisatoshi where the provider tells."""
+
+    payment_hash: str | None
+    state: PaymentState
+    fee_msat: int | None = None
+
+
+class NotSupported(KeysatError):
+    """The provider can't do that at all."""
+
+    def __init__(self, kind: str, what: str) -> None:
+        super().__init__(f"a {kind} provider can't {what}.")
+
+
+class WebhookRejected(KeysatError):
+    """A webhook's signature or shape is wrong; it is not from the provider."""
+
+
+class Provider(Protocol):
+    """One store at one provider, with its credentials. Every call ends within the configured deadline."""
+
+    kind: ClassVar[str]
+
+    def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
+        """Ask for a new invoice. Raises the `Remote...` errors."""
+        ...
+
+    def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
+        """Ask for the state of an invoice, about which alone the answer speaks.
+
+        Raises:
+            RemoteUnavailable, RemoteNotFound, RemoteRefused, CredentialsRejected: as `keysat.http`.
+            RemoteAnswerInvalid: the answer's shape is wrong, or it is about another invoice or store.
+        """
+        ...
+
+    def check_credentials(self) -> None:
+        """Ask for something harmless that needs the credentials. Raises the `Remote...` errors."""
+        ...
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
+        """Verify a webhook's signature over the raw body and read it.
+
+        Raises:
+            WebhookRejected: it is forged or malformed.
+        """
+        ...
+
+    def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
+        """Pay a BOLT11 invoice, for at most that fee in millisatoshi; an unclear outcome is `UNKNOWN`.
+
+        Raises:
+            NotSupported: this provider has no outgoing payments.
+        """
+        raise NotSupported(self.kind, "pay a Lightning invoice")
+
+    def find_lightning_payment(self, payment_hash: str) -> LightningPayment:
+        """Look up what became of a payment, by its hash in hex.
+
+        Raises:
+            NotSupported: this provider has no outgoing payments.
+        """
+        raise NotSupported(self.kind, "look up a Lightning payment")

@@ -1,0 +1,182 @@
+"""BTCPay Server through its Greenfield API (v1).
+
+Shapes and statuses follow BTCPay's own OpenAPI description of July 2026. Amounts are decimal strings in whole units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from keysat.errors import InvalidInput, RemoteAnswerInvalid, RemoteNotFound, RemoteRefused, RemoteUnavailable
+from keysat.http import Answer, HttpClient
+from keysat.models.invoice import PaymentException
+from keysat.money import Money, parse_decimal
+from keysat.providers.base import (
+    CreatedInvoice,
+    InvoiceSnapshot,
+    LightningPayment,
+    NewInvoice,
+    PaymentState,
+    Provider,
+    ProviderEvent,
+    ProviderStatus,
+    WebhookRejected,
+)
+
+MIN_SECRET_BYTES = 24
+_MAX_SAID = 60
+
+_STATUSES = {
+    "New": ProviderStatus.PENDING,
+    "Processing": ProviderStatus.PROCESSING,
+    "Settled": ProviderStatus.SETTLED,
+    "Expired": ProviderStatus.EXPIRED,
+    "Invalid": ProviderStatus.INVALID,
+}
+_EXCEPTIONS = {
+    "None": PaymentException.NONE,
+    "Invalid": PaymentException.NONE,
+    "PaidLate": PaymentException.LATE,
+    "PaidPartial": PaymentException.PARTIAL,
+    "PaidOver": PaymentException.OVER,
+    "Marked": PaymentException.MARKED,
+}
+_PAYMENTS = {"Complete": PaymentState.PAID, "Failed": PaymentState.FAILED}
+
+
+class BTCPay(Provider):
+    """One BTCPay store. Credentials: `api_key`, and `webhook_secret` for webhooks."""
+
+    kind: ClassVar[str] = "btcpay"
+
+    def __init__(
+        self, base_url: str, store_id: str, credentials: Mapping[str, str], *, deadline: float, max_bytes: int
+    ) -> None:
+        self._store_id = store_id
+        self._webhook_secret = credentials.get("webhook_secret", "")
+        self._store_path = f"/api/v1/stores/{quote(store_id, safe='')}"
+        self._http = HttpClient(
+            base_url,
+            {"Authorization": f"token {credentials['api_key']}"},
+            deadline=deadline,
+            max_bytes=max_bytes,
+            name="BTCPay",
+        )
+
+    def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
+        metadata = {"orderId": wanted.order_id, "source": "keysat", "itemDesc": wanted.description}
+        if wanted.buyer_email:
+            metadata["buyerEmail"] = wanted.buyer_email
+        body: dict[str, Any] = {
+            "amount": f"{wanted.price.to_decimal():f}",
+            "currency": wanted.price.currency,
+            "metadata": metadata,
+        }
+        if wanted.redirect_url:
+            body["checkout"] = {"redirectURL": wanted.redirect_url}
+        answer = _mapping(self._http.request("POST", f"{self._store_path}/invoices", json_body=body))
+        return CreatedInvoice(_text(answer, "id"), _text(answer, "checkoutLink"))
+
+    def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
+        path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"
+        return self._snapshot(_mapping(self._http.get(path)), provider_invoice_id)
+
+    def check_credentials(self) -> None:
+        self._http.get(f"{self._store_path}/invoices", {"take": 1})
+
+    def _snapshot(self, answer: dict[str, Any], wanted_id: str) -> InvoiceSnapshot:
+        if _text(answer, "id") != wanted_id:
+            raise RemoteAnswerInvalid(f"BTCPay answered about another invoice than {wanted_id}.")
+        if answer.get("storeId", self._store_id) != self._store_id:
+            raise RemoteAnswerInvalid(f"BTCPay answered about invoice {wanted_id} of another store.")
+        status, exception = answer.get("status"), answer.get("additionalStatus", "None")
+        known = isinstance(status, str) and isinstance(exception, str) and exception in _EXCEPTIONS
+        metadata = answer.get("metadata")
+        order_id = metadata.get("orderId") if isinstance(metadata, dict) else None
+        return InvoiceSnapshot(
+            provider_invoice_id=wanted_id,
+            status=_STATUSES.get(str(status), ProviderStatus.UNKNOWN) if known else ProviderStatus.UNKNOWN,
+            exception=_EXCEPTIONS.get(str(exception), PaymentException.NONE),
+            charged=_money(answer, "amount"),
+            paid=_money(answer, "paidAmount"),
+            order_id=order_id if isinstance(order_id, str) else None,
+            said=f"{status}/{exception}"[:_MAX_SAID],
+        )
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
+        secret = self._webhook_secret.encode()
+        if len(secret) < MIN_SECRET_BYTES:
+            raise WebhookRejected(f"this account has no webhook secret of at least {MIN_SECRET_BYTES} bytes.")
+        given = {name.lower(): value for name, value in headers.items()}.get("btcpay-sig", "")
+        wanted = "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(given.encode(), wanted.encode()):
+            raise WebhookRejected("the webhook's BTCPay-Sig does not fit its body and our secret.")
+        try:
+            event = json.loads(body)
+            delivery_id, kind = event["deliveryId"], event["type"]
+            invoice_id = event.get("invoiceId")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise WebhookRejected("the webhook's body is not an event as BTCPay sends it.") from None
+        if not (isinstance(delivery_id, str) and isinstance(kind, str) and isinstance(invoice_id, str | None)):
+            raise WebhookRejected("the webhook's body is not an event as BTCPay sends it.")
+        if event.get("storeId") not in {None, self._store_id}:
+            raise WebhookRejected("the webhook is about another store.")
+        is_test = invoice_id is not None and invoice_id.startswith("__test__")
+        return ProviderEvent(delivery_id, kind, None if is_test else invoice_id)
+
+    def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
+        body = {"BOLT11": bolt11, "maxFeeFlat": str(max_fee_msat // 1000)}
+        try:
+            return _payment(
+                self._http.request("POST", f"{self._store_path}/lightning/BTC/invoices/pay", json_body=body)
+            )
+        except (RemoteUnavailable, RemoteAnswerInvalid):
+            return LightningPayment(None, PaymentState.UNKNOWN)  # it may have gone out: look it up, never pay again
+        except RemoteRefused:
+            return LightningPayment(None, PaymentState.FAILED)
+
+    def find_lightning_payment(self, payment_hash: str) -> LightningPayment:
+        path = f"{self._store_path}/lightning/BTC/payments/{quote(payment_hash, safe='')}"
+        try:
+            return _payment(self._http.get(path))
+        except RemoteNotFound:
+            return LightningPayment(payment_hash, PaymentState.UNKNOWN)
+
+
+def _mapping(answer: Answer) -> dict[str, Any]:
+    if not isinstance(answer.json, dict):
+        raise RemoteAnswerInvalid("BTCPay sent JSON of another shape than an invoice.")
+    return answer.json
+
+
+def _text(answer: dict[str, Any], field: str) -> str:
+    value = answer.get(field)
+    if not isinstance(value, str) or not value:
+        raise RemoteAnswerInvalid(f"BTCPay's answer has no usable {field!r}.")
+    return value
+
+
+def _money(answer: dict[str, Any], field: str) -> Money | None:
+    if answer.get(field) is None:
+        return None
+    try:
+        return parse_decimal(answer[field], _text(answer, "currency"))
+    except InvalidInput as error:
+        raise RemoteAnswerInvalid(f"BTCPay's {field!r} can't be read: {error}") from error
+
+
+def _payment(answer: Answer) -> LightningPayment:
+    body = answer.json if isinstance(answer.json, dict) else {}
+    known = answer.status == 200
+    state = _PAYMENTS.get(str(body.get("status")), PaymentState.UNKNOWN) if known else PaymentState.UNKNOWN
+    fee, payment_hash = body.get("feeAmount"), body.get("paymentHash")
+    return LightningPayment(
+        payment_hash if isinstance(payment_hash, str) else None,
+        state,
+        int(fee) if isinstance(fee, str) and fee.isdigit() else None,
+    )

@@ -1,0 +1,110 @@
+"""A provider without a network: the same answers as a real one, from memory, for tests and simulations.
+
+`FakeServer` holds the invoices and is told what buyers do; `Fake` is the adapter that Keysat asks. Both live in one
+process. Register it with `registry.register(Fake)` where it is wanted; a running Keysat doesn't know it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from keysat.errors import CredentialsRejected, RemoteNotFound
+from keysat.models.invoice import PaymentException
+from keysat.money import Money
+from keysat.providers.base import (
+    CreatedInvoice,
+    InvoiceSnapshot,
+    NewInvoice,
+    Provider,
+    ProviderEvent,
+    ProviderStatus,
+    WebhookRejected,
+)
+
+
+@dataclass
+class FakeServer:
+    """The ledger of one pretended provider: stores, their keys, and the snapshots to answer with."""
+
+    api_keys: dict[str, str] = field(default_factory=dict)
+    snapshots: dict[str, InvoiceSnapshot] = field(default_factory=dict)
+    requests: int = 0
+    trouble: Exception | None = None
+
+    def say(
+        self,
+        invoice_id: str,
+        status: ProviderStatus,
+        exception: PaymentException = PaymentException.NONE,
+        paid: int | None = None,
+    ) -> None:
+        """From now on answer so about an invoice; `paid` in the smallest unit of its currency."""
+        before = self.snapshots[invoice_id]
+        assert before.charged is not None
+        amount = before.paid if paid is None else Money(paid, before.charged.currency)
+        self.snapshots[invoice_id] = replace(
+            before, status=status, exception=exception, paid=amount, said=f"{status}/{exception}"
+        )
+
+
+_servers: dict[str, FakeServer] = {}
+
+
+def fake_server(base_url: str) -> FakeServer:
+    """The pretended server at a URL of the form `fake://name`, made when first asked for."""
+    return _servers.setdefault(base_url, FakeServer())
+
+
+class Fake(Provider):
+    """The adapter to a `FakeServer`. Credentials as BTCPay's: `api_key` and `webhook_secret`."""
+
+    kind: ClassVar[str] = "fake"
+
+    def __init__(
+        self, base_url: str, store_id: str, credentials: Mapping[str, str], *, deadline: float, max_bytes: int
+    ) -> None:
+        del deadline, max_bytes  # nothing here takes time or space
+        self._server, self._store_id, self._credentials = fake_server(base_url), store_id, credentials
+
+    def _ask(self) -> FakeServer:
+        self._server.requests += 1
+        if self._server.trouble is not None:
+            raise self._server.trouble
+        if self._server.api_keys.get(self._store_id) != self._credentials["api_key"]:
+            raise CredentialsRejected("the fake provider rejected our credentials (401).")
+        return self._server
+
+    def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
+        server = self._ask()
+        invoice_id = f"{self._store_id}-{len(server.snapshots) + 1}"
+        server.snapshots[invoice_id] = InvoiceSnapshot(
+            provider_invoice_id=invoice_id,
+            status=ProviderStatus.PENDING,
+            exception=PaymentException.NONE,
+            charged=wanted.price,
+            paid=Money(0, wanted.price.currency),
+            order_id=wanted.order_id,
+            said="pending/none",
+        )
+        return CreatedInvoice(invoice_id, f"https://pay.example/i/{invoice_id}")
+
+    def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
+        server = self._ask()
+        if not provider_invoice_id.startswith(f"{self._store_id}-") or provider_invoice_id not in server.snapshots:
+            raise RemoteNotFound(f"the fake provider knows no invoice {provider_invoice_id} (404).")
+        return server.snapshots[provider_invoice_id]
+
+    def check_credentials(self) -> None:
+        self._ask()
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
+        wanted = hmac.new(self._credentials["webhook_secret"].encode(), body, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(headers.get("fake-sig", ""), wanted):
+            raise WebhookRejected("the webhook's signature does not fit its body and our secret.")
+        event = json.loads(body)
+        return ProviderEvent(event["deliveryId"], event["type"], event["invoiceId"])

@@ -1,0 +1,86 @@
+"""The kinds of providers Keysat knows, and the adapter for an account's row.
+
+A new kind is one file and one entry here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.fernet import MultiFernet
+
+from keysat.errors import InvalidInput
+from keysat.models import ProviderAccount
+from keysat.providers.base import Provider
+from keysat.providers.btcpay import BTCPay
+from keysat.secrets import secret_box, unseal
+from keysat.settings import load_settings
+
+_KINDS: dict[str, type[Provider]] = {BTCPay.kind: BTCPay}
+
+
+class Account(Protocol):
+    """What of a provider account's row an adapter is made from."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def store_id(self) -> str: ...
+    @property
+    def sealed_credentials(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class _Key:
+    kind: str
+    base_url: str
+    store_id: str
+    sealed: bytes
+
+
+_adapters: dict[_Key, Provider] = {}
+
+
+def register(adapter: type[Provider]) -> None:
+    """Make an adapter known under its kind."""
+    _KINDS[adapter.kind] = adapter
+
+
+def kinds() -> list[str]:
+    """The kinds an account can have."""
+    return sorted(_KINDS)
+
+
+def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = None) -> Provider:
+    """The adapter for an account, kept for the life of the process with its connections.
+
+    Changed credentials make a new adapter.
+
+    Raises:
+        InvalidInput: no adapter of that kind.
+        SettingsError: the stored credentials can't be decrypted.
+    """
+    key = _Key(account.kind, account.base_url, account.store_id, account.sealed_credentials)
+    if key not in _adapters:
+        adapter = _KINDS.get(account.kind)
+        if adapter is None:
+            raise InvalidInput(
+                f"provider account {account.name} is of kind {account.kind!r}, which this version doesn't know; "
+                f"it knows {', '.join(kinds())}."
+            )
+        settings = load_settings()
+        credentials = unseal(box or secret_box(settings), account.sealed_credentials, f"account {account.name}")
+        make: type = adapter
+        _adapters[key] = make(
+            account.base_url,
+            account.store_id,
+            credentials,
+            deadline=settings.provider_timeout,
+            max_bytes=settings.provider_max_bytes,
+        )
+    return _adapters[key]

@@ -1,0 +1,95 @@
+"""Writing an outcome: one compare-and-set from the status it was decided upon, and its audit line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Update, case, func, update
+from sqlalchemy.orm import Session
+
+from keysat.invoices.schedule import UNFULFILLED
+from keysat.models import Invoice
+from keysat.models.audit import audit
+from keysat.models.invoice import InvoiceStatus
+from keysat.providers.base import InvoiceSnapshot
+from keysat.settlement.decision import Action, Outcome, Rules
+from keysat.settlement.look import Look
+from keysat.settlement.reverse import reverse
+
+_EVENTS = {
+    Action.SETTLE: "invoice.settled",
+    Action.EXPIRE: "invoice.expired",
+    Action.INVALIDATE: "invoice.invalid",
+    Action.REVIEW: "invoice.review_needed",
+}
+
+
+def apply(session: Session, look: Look, snapshot: InvoiceSnapshot, outcome: Outcome, rules: Rules, actor: str) -> bool:
+    """Write the outcome, unless the invoice has moved on since the look; then nothing is written and False returned."""
+    if outcome.action is Action.REVERSE:
+        return reverse(session, look.invoice_id, rules.reversal, f"the provider says {snapshot.said}", actor)
+    values: dict[str, Any] = {
+        "last_error": outcome.alarm,
+        "error_count": 0,
+        **_changes(look, snapshot, outcome),
+    }
+    changed = session.scalar(_compare_and_set(look, outcome).values(values).returning(Invoice.id))
+    if changed is None:
+        return False
+    if outcome.action is not Action.KEEP:
+        paid = None if snapshot.paid is None else str(snapshot.paid)
+        audit(
+            session,
+            actor,
+            _EVENTS[outcome.action],
+            look.invoice_id,
+            provider_says=snapshot.said,
+            exception=str(outcome.exception),
+            paid=paid,
+            review=outcome.review and str(outcome.review),
+        )
+    return True
+
+
+def _compare_and_set(look: Look, outcome: Outcome) -> Update:
+    statement = (
+        update(Invoice)
+        .where(Invoice.id == look.invoice_id, Invoice.status == look.status)
+        .execution_options(synchronize_session=False)
+    )
+    if outcome.review is not None:  # of two looks at once that found the same, only one raises the review
+        statement = statement.where(Invoice.review_reason.is_distinct_from(outcome.review))
+    return statement
+
+
+def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if outcome.action is Action.KEEP:
+        return changes
+    if look.status != InvoiceStatus.SETTLED:
+        changes["exception"] = outcome.exception
+        same_currency = snapshot.paid is not None and snapshot.paid.currency == look.currency
+        changes["paid_amount"] = snapshot.paid.amount if snapshot.paid is not None and same_currency else None
+    match outcome.action:
+        case Action.SETTLE:
+            changes |= {
+                "status": InvoiceStatus.SETTLED,
+                "settled_at": func.now(),
+                # The entry point sends issue_license at once; should that get lost, the scan finds it owed.
+                "next_check_at": func.now() + UNFULFILLED,
+                "review_resolved_at": case(
+                    (Invoice.review_reason.is_(None), None),
+                    else_=func.coalesce(Invoice.review_resolved_at, func.now()),
+                ),
+            }
+        case Action.EXPIRE:
+            changes["status"] = InvoiceStatus.EXPIRED
+        case Action.INVALIDATE:
+            changes["status"] = InvoiceStatus.INVALID
+    if outcome.review is not None:
+        changes |= {
+            "review_reason": outcome.review,
+            "review_opened_at": func.now(),
+            "review_resolved_at": None,
+        }
+    return changes

@@ -1,0 +1,76 @@
+"""Issuing: the license of a settled invoice and all that it owes, in one transaction, once.
+
+Duplicates are stopped by `UNIQUE(licenses.invoice_id)`: whoever comes second inserts nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from keysat.errors import NotFound, NotPaid
+from keysat.models import Invoice, License, Policy
+from keysat.models.audit import audit
+from keysat.models.invoice import InvoiceStatus
+from keysat.models.license import LicenseSource
+
+
+def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issue") -> UUID | None:
+    """Write the license of a settled invoice; returns its id, or None when it was issued before.
+
+    Raises:
+        NotFound: no such invoice.
+        NotPaid: the invoice isn't settled, or its payment went back; nothing is written.
+    """
+    invoice, policy, now = _lock_settled(session, invoice_id)
+    issued_at = now.replace(microsecond=0)
+    lasts = policy.duration_seconds
+    license_id = session.scalar(
+        insert(License)
+        .values(
+            id=uuid7(),
+            invoice_id=invoice.id,
+            product_id=invoice.product_id,
+            policy_id=policy.id,
+            source=LicenseSource.PURCHASE,
+            is_trial=policy.is_trial,
+            max_machines=policy.max_machines,
+            grace_seconds=policy.grace_seconds,
+            entitlements=policy.entitlements,
+            issued_at=issued_at,
+            expires_at=None if lasts is None else issued_at + timedelta(seconds=lasts),
+            signer=signer_id,
+        )
+        .on_conflict_do_nothing(index_elements=[License.invoice_id])
+        .returning(License.id)
+    )
+    session.execute(
+        update(Invoice)
+        .where(Invoice.id == invoice_id, Invoice.fulfilled_at.is_(None))
+        .values(fulfilled_at=func.now(), next_check_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    if license_id is not None:
+        audit(session, actor, "license.issued", license_id, invoice_id=str(invoice_id), policy=policy.slug)
+    return license_id
+
+
+def _lock_settled(session: Session, invoice_id: UUID) -> tuple[Invoice, Policy, datetime]:
+    """Read the invoice under a lock, so that a reversal happens wholly before or wholly after."""
+    row = session.execute(
+        select(Invoice, Policy, func.now())
+        .join(Policy, Policy.id == Invoice.policy_id)
+        .where(Invoice.id == invoice_id)
+        .with_for_update(of=Invoice)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
+    invoice, policy, now = row
+    if invoice.status != InvoiceStatus.SETTLED or invoice.reversed_at is not None:
+        raise NotPaid(invoice_id, "reversed" if invoice.reversed_at else invoice.status)
+    return invoice, policy, now

@@ -1,0 +1,102 @@
+"""One look at an invoice: our row and its account as they were before the provider was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from keysat.errors import NotFound
+from keysat.models import Invoice, ProviderAccount
+from keysat.models.invoice import InvoiceStatus, ReviewReason
+from keysat.money import Money
+from keysat.providers import breaker
+from keysat.settlement.decision import Known
+
+
+@dataclass(frozen=True)
+class Look:
+    """The columns a look needs, named as in the tables; `now` is the database's time of reading."""
+
+    invoice_id: UUID
+    account_id: UUID
+    provider_invoice_id: str
+    status: str
+    amount: int
+    currency: str
+    review_reason: str | None
+    fulfilled_at: datetime | None
+    reversed_at: datetime | None
+    last_error: str | None
+    name: str
+    kind: str
+    base_url: str
+    store_id: str
+    sealed_credentials: bytes
+    pause_reason: str | None
+    failure_count: int
+    open_until: datetime | None
+    now: datetime
+
+    @property
+    def known(self) -> Known:
+        """What the decision needs to know."""
+        return Known(
+            status=InvoiceStatus(self.status),
+            price=Money(self.amount, self.currency),
+            reviewed=None if self.review_reason is None else ReviewReason(self.review_reason),
+            reversed=self.reversed_at is not None,
+        )
+
+    @property
+    def unfulfilled(self) -> bool:
+        """Whether the invoice is settled and its license is owed."""
+        return self.status == InvoiceStatus.SETTLED and self.fulfilled_at is None and self.reversed_at is None
+
+    @property
+    def not_callable(self) -> str | None:
+        """Why the account must not be asked now, as half a sentence, or None."""
+        if self.pause_reason is not None:
+            return f"is paused ({self.pause_reason}); `keysat provider resume {self.name}` when that is mended"
+        if breaker.is_open(self.open_until, self.now):
+            return f"is left alone until {self.open_until:%H:%M:%S} UTC after failures"
+        return None
+
+
+_COLUMNS = (
+    Invoice.id,
+    Invoice.provider_account_id,
+    Invoice.provider_invoice_id,
+    Invoice.status,
+    Invoice.amount,
+    Invoice.currency,
+    Invoice.review_reason,
+    Invoice.fulfilled_at,
+    Invoice.reversed_at,
+    Invoice.last_error,
+    ProviderAccount.name,
+    ProviderAccount.kind,
+    ProviderAccount.base_url,
+    ProviderAccount.store_id,
+    ProviderAccount.sealed_credentials,
+    ProviderAccount.pause_reason,
+    ProviderAccount.failure_count,
+    ProviderAccount.open_until,
+    func.now(),
+)
+
+
+def load(session: Session, invoice_id: UUID) -> Look:
+    """Read an invoice and its account in one statement.
+
+    Raises:
+        NotFound: no such invoice.
+    """
+    joined = select(*_COLUMNS).join(ProviderAccount, ProviderAccount.id == Invoice.provider_account_id)
+    row = session.execute(joined.where(Invoice.id == invoice_id)).one_or_none()
+    if row is None:
+        raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
+    return Look(*tuple(row))

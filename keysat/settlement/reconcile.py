@@ -1,0 +1,139 @@
+"""Reconciling one invoice: read, ask, decide, write. No transaction is open while the provider is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import case, func, literal, select, update
+from sqlalchemy.orm import Session
+
+from keysat.db import Begin
+from keysat.errors import (
+    CredentialsRejected,
+    InvalidInput,
+    KeysatError,
+    RemoteAnswerInvalid,
+    RemoteError,
+    RemoteNotFound,
+    RemoteUnavailable,
+    SettingsError,
+)
+from keysat.logs import get_logger
+from keysat.models import Invoice, ProviderAccount
+from keysat.models.invoice import InvoiceStatus
+from keysat.providers import accounts, breaker
+from keysat.providers.base import InvoiceSnapshot
+from keysat.providers.registry import provider_for
+from keysat.settings import Settings
+from keysat.settlement.apply import apply
+from keysat.settlement.decision import Action, Outcome, Rules, decide
+from keysat.settlement.look import Look, load
+
+_ERROR_BACKOFF = timedelta(seconds=30)
+_MOST_DOUBLINGS = 9
+
+log = get_logger(__name__)
+
+
+class AccountNotCallable(KeysatError):
+    """The invoice's provider account is paused, or its circuit breaker is open; nobody was asked."""
+
+    def __init__(self, account: str, why: str) -> None:
+        super().__init__(f"provider account {account} {why}; the invoice waits.")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a look led to. `license_owed` when the invoice is settled and its license is still to be issued."""
+
+    outcome: Outcome
+    said: str
+    license_owed: bool
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The operator's choices, as the decision takes them."""
+    return Rules(settings.late_payment, settings.reversal, settings.payment_tolerance_bps)
+
+
+def reconcile(read: Begin, begin: Begin, invoice_id: UUID, rules: Rules, actor: str = "reconcile") -> Result:
+    """Ask the provider about an invoice and act on the answer: any number of times, in any order, at once.
+
+    A look that finds nothing new writes nothing.
+
+    Raises:
+        NotFound: no such invoice.
+        AccountNotCallable: nobody was asked.
+        RemoteError, SettingsError, InvalidInput: no usable answer; the account's breaker has counted it, and the
+            invoice is as it was.
+    """
+    with read() as session:
+        look = load(session, invoice_id)
+    if look.not_callable:
+        raise AccountNotCallable(look.name, look.not_callable)
+    try:
+        snapshot = _ask(look)
+    except (RemoteError, SettingsError, InvalidInput) as error:
+        with begin() as session:
+            _count_failure(session, look, error)
+        raise
+    outcome = decide(look.known, snapshot, rules)
+    if outcome.alarm:
+        log.warning("the provider's answer is odd", alarm=outcome.alarm, invoice_id=str(invoice_id))
+    if outcome.action is Action.KEEP and look.last_error == outcome.alarm and not look.failure_count:
+        return Result(outcome, snapshot.said, look.unfulfilled)
+    with begin() as session:
+        if look.failure_count:
+            breaker.record_success(session, look.account_id)
+        applied = apply(session, look, snapshot, outcome, rules, actor)
+    return Result(outcome, snapshot.said, applied and (look.unfulfilled or outcome.action is Action.SETTLE))
+
+
+def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
+    """After failed tries: remember why, and look again soon, later with each failure.
+
+    The schedule of an old invoice would be hours; a provider's bad minute must not cost a buyer that. While the
+    account may not be called, the invoice is due again when it may.
+    """
+    callable_at = (
+        select(func.greatest(ProviderAccount.open_until, func.now()))
+        .where(ProviderAccount.id == Invoice.provider_account_id)
+        .scalar_subquery()
+    )
+    asked = not isinstance(error, AccountNotCallable)
+    doublings = func.power(2, func.least(Invoice.error_count, _MOST_DOUBLINGS))
+    backoff = func.now() + literal(_ERROR_BACKOFF) * doublings
+    again = func.greatest(callable_at, backoff) if asked else callable_at
+    session.execute(
+        update(Invoice)
+        .where(Invoice.id == invoice_id, Invoice.status != InvoiceStatus.SETTLED)
+        .values(
+            last_error=str(error),
+            error_count=Invoice.error_count + (1 if asked else 0),
+            next_check_at=case(
+                (Invoice.next_check_at.is_(None), again), else_=func.least(Invoice.next_check_at, again)
+            ),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _ask(look: Look) -> InvoiceSnapshot:
+    snapshot = provider_for(look).get_invoice(look.provider_invoice_id)
+    if snapshot.order_id is not None and snapshot.order_id != str(look.invoice_id):
+        raise RemoteAnswerInvalid(
+            f"the provider says that its invoice {look.provider_invoice_id} belongs to order {snapshot.order_id[:60]}."
+        )
+    return snapshot
+
+
+def _count_failure(session: Session, look: Look, error: KeysatError) -> None:
+    """Tell the account's breaker, unless the trouble is this one invoice's; a rejected key pauses the account."""
+    log.warning("no usable answer", invoice_id=str(look.invoice_id), account=look.name, error=str(error))
+    if isinstance(error, CredentialsRejected):
+        accounts.pause(session, look.account_id, str(error).rstrip("."), "reconcile")
+    elif not isinstance(error, RemoteNotFound):
+        retry_after = error.retry_after if isinstance(error, RemoteUnavailable) else None
+        breaker.record_failure(session, look.account_id, str(error), retry_after)

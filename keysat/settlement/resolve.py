@@ -1,0 +1,80 @@
+"""Carrying out a person's decision about an invoice: settle it by hand, or close its review."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, case, func, update
+from sqlalchemy.orm import Session
+
+from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.invoices.schedule import UNFULFILLED
+from keysat.models import Invoice
+from keysat.models.audit import audit
+from keysat.models.invoice import InvoiceStatus, PaymentException
+
+
+def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
+    """Settle an invoice on a person's word, whatever the provider says; its license is owed from now on.
+
+    Raises:
+        InvalidInput: no note says why.
+        NotFound: no such invoice.
+        Conflict: it is settled already.
+    """
+    _require_note(note)
+    _update(
+        session,
+        invoice_id,
+        Invoice.status != InvoiceStatus.SETTLED,
+        "is settled already",
+        status=InvoiceStatus.SETTLED,
+        settled_at=func.now(),
+        exception=case(
+            (Invoice.exception == PaymentException.NONE, PaymentException.MARKED.value),
+            else_=Invoice.exception,
+        ),
+        review_resolved_at=case((Invoice.review_reason.is_not(None), func.now()), else_=None),
+        next_check_at=func.now() + UNFULFILLED,
+        last_error=None,
+        error_count=0,
+    )
+    audit(session, actor, "invoice.settled", invoice_id, note=note, by_hand=True)
+
+
+def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
+    """Close the review of an invoice and leave everything else as it is, as after a refund by hand.
+
+    Raises:
+        InvalidInput: no note says why.
+        NotFound: no such invoice.
+        Conflict: it is not in review.
+    """
+    _require_note(note)
+    _update(
+        session,
+        invoice_id,
+        Invoice.review_reason.is_not(None) & Invoice.review_resolved_at.is_(None),
+        "is not in review",
+        review_resolved_at=func.now(),
+    )
+    audit(session, actor, "invoice.review_dismissed", invoice_id, note=note)
+
+
+def _update(session: Session, invoice_id: UUID, allowed: ColumnElement[bool], refusal: str, **values: object) -> None:
+    changed = session.scalar(
+        update(Invoice)
+        .where(Invoice.id == invoice_id, allowed)
+        .values(values)
+        .returning(Invoice.id)
+        .execution_options(synchronize_session=False)
+    )
+    if changed is None:
+        if session.get(Invoice, invoice_id) is None:
+            raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
+        raise Conflict(f"invoice {invoice_id} {refusal}.")
+
+
+def _require_note(note: str) -> None:
+    if not note.strip():
+        raise InvalidInput('say why, for the audit log: --note "..."')

@@ -1,0 +1,68 @@
+"""Every task, in the order of the story. A message is a wake-up: what is owed is in PostgreSQL.
+
+A task reads its arguments, calls, commits and sends; arguments are ids. A refusal (`KeysatError`) ends as a failed
+task with one sentence, in the log and in Flower.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Any
+
+from celery import Task
+
+from keysat.db import reading, transaction
+from keysat.dispatch import MAX_RETRIES, again_or_give_up, as_id, fan_out, queued, send
+from keysat.errors import KeysatError
+from keysat.invoices.due import Claim, claim_due, claim_unfulfilled
+from keysat.invoices.schedule import UNFULFILLED
+from keysat.licenses.signer import load_signer
+from keysat.logs import get_logger
+from keysat.providers.breaker import callable_accounts
+from keysat.settings import load_settings
+from keysat.settlement.issue import issue
+from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.worker import app
+
+log = get_logger(__name__)
+
+
+@app.task(name="keysat.scan_pending", throws=(KeysatError,))
+def scan_pending() -> None:
+    """Send `issue_license` for settled invoices without a license, and `reconcile_invoice` for those that are due."""
+    limit = load_settings().scan_queue_limit
+    owed = fan_out(issue_license, claim_unfulfilled, limit)
+    with reading() as session:
+        accounts = callable_accounts(session)
+    room, looks = limit - queued("reconcile"), 0
+    for left, account in zip(range(len(accounts), 0, -1), accounts, strict=True):
+        share = 1 if account.probe else (room - looks) // left
+        looks += fan_out(reconcile_invoice, partial(claim_due, account_id=account.account_id), share)
+    log.info("scanned", licenses_owed=owed, looks=looks)
+
+
+@app.task(name="keysat.reconcile_invoice", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
+def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
+    """Ask the provider about an invoice, act on the answer, and send `issue_license` where one is owed."""
+    wanted = as_id(invoice_id)
+    try:
+        result = reconcile(reading, transaction, wanted, rules_of(load_settings()))
+    except KeysatError as error:
+        again_or_give_up(self, wanted, error)
+    if result.license_owed:
+        send(issue_license, [Claim(wanted, datetime.now(UTC) + UNFULFILLED)])
+
+
+@app.task(name="keysat.issue_license", throws=(KeysatError,))
+def issue_license(invoice_id: str) -> None:
+    """Issue the license of a settled invoice, once; for any other invoice, refuse."""
+    with transaction() as session:
+        license_id = issue(session, as_id(invoice_id), _signer_id())
+    if license_id is not None:
+        log.info("license issued", license_id=str(license_id))
+
+
+@cache
+def _signer_id() -> str:
+    return load_signer(load_settings().signing_key_file).key_id

@@ -1,0 +1,86 @@
+"""The Celery app: `celery -A keysat.worker worker`, `beat`, `flower`, `call` ...
+
+Its settings are in `celeryconfig.py`. A worker or beat that can't work safely doesn't start: it says why in one
+sentence and exits with 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import structlog
+from celery import Celery, Task
+from celery.signals import (
+    beat_init,
+    setup_logging,
+    task_failure,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_process_init,
+)
+
+from keysat.db import engine, forget_connections, reading
+from keysat.errors import KeysatError
+from keysat.licenses.signer import check_signer
+from keysat.logs import configure_logs, get_logger
+from keysat.migrations import require_head
+from keysat.settings import load_settings
+
+log = get_logger(__name__)
+
+try:
+    load_settings()
+except KeysatError as error:
+    sys.exit(f"keysat: {error}")
+
+app = Celery("keysat", include=["keysat.tasks"])
+app.config_from_object("celeryconfig")
+
+
+@setup_logging.connect
+def _configure_logs(**_: object) -> None:
+    configure_logs(load_settings())
+
+
+@worker_init.connect
+def _refuse_to_start_unsafely(**_: object) -> None:
+    try:
+        require_head()
+        with reading() as session:
+            check_signer(session, load_settings().signing_key_file)
+    except KeysatError as error:
+        # SystemExit passes Celery's signal dispatch, which logs any other exception and goes on.
+        sys.exit(f"keysat: {error}")
+    engine().dispose()
+
+
+@beat_init.connect
+def _prepare_schedule_folder(**_: object) -> None:
+    load_settings().data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+@worker_process_init.connect
+def _forget_parents_connections(**_: object) -> None:
+    forget_connections()
+
+
+@task_prerun.connect
+def _bind_task(task_id: str, task: Task[Any, Any], args: list[object], **_: object) -> None:
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
+    if args:
+        structlog.contextvars.bind_contextvars(invoice_id=str(args[0]))
+
+
+@task_failure.connect
+def _say_refusal(exception: BaseException, **_: object) -> None:
+    """Celery itself tells expected errors only at INFO; others it logs with their traceback."""
+    if isinstance(exception, KeysatError):
+        log.warning("task refused", reason=str(exception))
+
+
+@task_postrun.connect
+def _unbind_task(**_: object) -> None:
+    structlog.contextvars.clear_contextvars()
