@@ -1,0 +1,56 @@
+"""The `keysat` command: one file a noun. stdout is data, stderr is talk.
+
+Exit codes: 0 fine, 1 refused or failed, 2 wrong usage, 3 something is owed or broken (`status`, `doctor`, `demo`).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from keysat import __version__
+from keysat.cli import audit, database, invoice, key, license_, operate, policy, product, provider
+from keysat.errors import KeysatError
+from keysat.logs import configure_logs
+from keysat.settings import load_settings
+
+app = typer.Typer(
+    help="Every paid invoice becomes exactly one software license, whatever gets lost on the way.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+operate.register(app)
+app.add_typer(invoice.app, name="invoice")
+app.add_typer(license_.app, name="license")
+app.add_typer(product.app, name="product")
+app.add_typer(policy.app, name="policy")
+app.add_typer(provider.app, name="provider")
+app.add_typer(key.app, name="key")
+app.add_typer(database.app, name="db")
+app.add_typer(audit.app, name="audit")
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a refusal is one sentence on stderr and exit code 1."""
+    try:
+        settings = load_settings()
+        configure_logs(settings)
+        if settings.log_level == "INFO":  # a person at the command line is told by the command itself
+            logging.getLogger().setLevel(logging.ERROR)
+        app()
+    except KeysatError as error:
+        sys.exit(f"keysat: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

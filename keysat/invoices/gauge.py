@@ -25,7 +25,7 @@ class AccountGauge:
     open_until: datetime | None
     failure_count: int
     last_error: str | None
-    waiting: int
+    due: int
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class SigningKeyMissing(SettingsError):
     """There is no signing key where one has to be."""
 
     def __init__(self, path: Path, *, licensed: bool) -> None:
+        self.licensed = licensed
         remedy = (
             "licenses were issued with it, so restore the file from your backup; a new key would not verify them"
             if licensed

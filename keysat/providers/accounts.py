@@ -15,7 +15,7 @@ from keysat.models import ProviderAccount
 from keysat.models.audit import audit
 from keysat.providers import registry
 from keysat.providers.btcpay import MIN_SECRET_BYTES
-from keysat.secrets import seal
+from keysat.secrets import seal, unseal
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -75,9 +75,10 @@ def renew_credentials(
     webhook_secret: str = "",
     actor: str = "cli",
 ) -> None:
-    """Replace an account's credentials and let it be asked again."""
+    """Replace an account's API key and let it be asked again; without a new webhook secret the old one stays."""
     account = require_account(session, name)
-    account.sealed_credentials = seal(box, _credentials(api_key, webhook_secret))
+    kept = webhook_secret or unseal(box, account.sealed_credentials, f"account {name}").get("webhook_secret", "")
+    account.sealed_credentials = seal(box, _credentials(api_key, kept))
     audit(session, actor, "provider.credentials_renewed", account.id)
     resume(session, name, actor)
 

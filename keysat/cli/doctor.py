@@ -1,0 +1,140 @@
+"""The checks of `keysat doctor`: each says what it found, and how to mend it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kombu.exceptions import OperationalError
+from sqlalchemy import func, select
+
+from keysat import migrations
+from keysat.db import database_name, reading
+from keysat.errors import BrokerUnavailable, KeysatError
+from keysat.licenses.signer import check_signer
+from keysat.models import ProviderAccount
+from keysat.providers.registry import provider_for
+from keysat.secrets import secret_box
+from keysat.settings import Settings, broker_name
+from keysat.worker import app
+
+MOST_SKEW_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's result; `detail` holds the remedy where it is not ok."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Run all checks, whatever the others find."""
+    findings = [
+        _check("signing key", lambda: _signing_key_file(settings)),
+        _check("credentials key", lambda: _secrets_key(settings)),
+        _check("database", _database),
+    ]
+    if findings[-1].ok:
+        findings += [
+            _check("schema", _schema),
+            _check("clock", _clock),
+            _check("signer", lambda: _signer(settings)),
+            *_accounts(),
+        ]
+    findings.append(_check("broker", lambda: _broker(settings)))
+    if findings[-1].ok:
+        findings.append(_check("workers", _workers))
+    return findings
+
+
+class _Broken(KeysatError):
+    """A check found something broken; the sentence says what and how to mend it."""
+
+
+def _check(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, ok=True, detail=look())
+    except KeysatError as error:
+        return Finding(what, ok=False, detail=str(error))
+
+
+def _signing_key_file(settings: Settings) -> str:
+    path = settings.signing_key_file
+    if not path.exists():
+        raise _Broken(f"{path} is missing; create it with `keysat key init`, or restore it if licenses exist.")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise _Broken(f"{path} can be read by others (mode {mode:04o}); run `chmod 600 {path}`.")
+    return f"{path}, mode {mode:04o}"
+
+
+def _secrets_key(settings: Settings) -> str:
+    secret_box(settings)
+    return "set in KEYSAT_SECRETS_KEY" if settings.secrets_key else str(settings.secrets_key_file)
+
+
+def _database() -> str:
+    with reading() as session:
+        version = session.scalar(select(func.current_setting("server_version")))
+    return f"PostgreSQL {version} at {database_name()}"
+
+
+def _schema() -> str:
+    migrations.require_head()
+    return f"at {migrations.head()}"
+
+
+def _clock() -> str:
+    with reading() as session:
+        there = session.scalar(select(func.clock_timestamp()))
+    assert there is not None
+    skew = abs((datetime.now(UTC) - there).total_seconds())
+    if skew > MOST_SKEW_SECONDS:
+        raise _Broken(f"this machine's clock is {skew:.1f} s off the database's; let both follow NTP.")
+    return f"{skew:.2f} s off the database's"
+
+
+def _signer(settings: Settings) -> str:
+    with reading() as session:
+        return f"key {check_signer(session, settings.signing_key_file).key_id} signs the licenses"
+
+
+def _accounts() -> Iterator[Finding]:
+    try:
+        with reading() as session:
+            accounts = session.scalars(select(ProviderAccount).order_by(ProviderAccount.name)).all()
+    except KeysatError as error:
+        yield Finding("providers", ok=False, detail=str(error))
+        return
+    for account in accounts:
+        yield _check(f"provider {account.name}", lambda account=account: _account(account))  # type: ignore[misc]
+
+
+def _account(account: ProviderAccount) -> str:
+    provider_for(account).check_credentials()
+    if account.paused_at is not None:
+        raise _Broken(f"it is paused ({account.pause_reason}), but works now; `keysat provider resume {account.name}`.")
+    return f"{account.base_url} answers and accepts the credentials"
+
+
+def _broker(settings: Settings) -> str:
+    try:
+        with app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+            # Opening a channel is what talks to the server.
+            connection.default_channel.close()
+    except (OperationalError, OSError) as error:
+        raise BrokerUnavailable(broker_name(settings), str(error) or type(error).__name__) from error
+    return broker_name(settings)
+
+
+def _workers() -> str:
+    answers = app.control.ping(timeout=1.5)
+    if not answers:
+        raise _Broken("no worker answers; start `keysat up`, or `celery -A keysat.worker worker` and `beat`.")
+    return ", ".join(name for answer in answers for name in answer)

@@ -1,0 +1,221 @@
+"""`keysat invoice`: what buyers were asked to pay, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from keysat.cli.audit import audit_rows
+from keysat.cli.license_ import license_record
+from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
+from keysat.db import reading, transaction
+from keysat.errors import NotFound
+from keysat.invoices.gauge import abandoned, in_review
+from keysat.invoices.open import open_invoice
+from keysat.licenses.signer import load_signer
+from keysat.models import Invoice, License, Policy, Product, ProviderAccount
+from keysat.models.invoice import InvoiceStatus
+from keysat.money import Money
+from keysat.settings import load_settings
+from keysat.settlement.issue import issue
+from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.settlement.resolve import dismiss as dismiss_review
+from keysat.settlement.resolve import settle_by_hand
+
+app = typer.Typer(help="Invoices.", no_args_is_help=True)
+
+WhichInvoice = Annotated[str, typer.Argument(help="The invoice's id, or the provider's id of it.")]
+
+
+@app.command("open")
+def open_(
+    product: Annotated[str, typer.Argument(help="The product's slug.")],
+    policy: Annotated[str | None, typer.Option(help="The policy's slug, where there is more than one.")] = None,
+    account: Annotated[str | None, typer.Option(help="The provider account, where there is more than one.")] = None,
+    email: Annotated[str | None, typer.Option(help="The buyer's e-mail address.")] = None,
+    note: Annotated[str | None, typer.Option(help="A note about the buyer.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open an invoice at the provider; prints where the buyer pays it."""
+    invoice = open_invoice(
+        transaction, product=product, policy=policy, account=account, buyer_email=email, buyer_note=note
+    )
+    show_record(
+        {"id": str(invoice.id), "price": str(Money(invoice.amount, invoice.currency)), "pay_at": invoice.checkout_url},
+        as_json,
+    )
+
+
+@app.command("list")
+def list_(
+    status: Annotated[InvoiceStatus | None, typer.Option(help="Only of this status.")] = None,
+    review: Annotated[bool, typer.Option("--review", help="Only those that wait for your decision.")] = False,
+    failing: Annotated[bool, typer.Option("--failing", help="Only those without a usable answer lately.")] = False,
+    unfulfilled: Annotated[bool, typer.Option("--unfulfilled", help="Only settled ones without a license.")] = False,
+    no_longer_watched: Annotated[bool, typer.Option("--abandoned", help="Only unpaid ones of over 30 days.")] = False,
+    email: Annotated[str | None, typer.Option(help="Only of this buyer.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List invoices, newest first."""
+    wanted = select(Invoice, ProviderAccount.name).join(ProviderAccount).order_by(Invoice.id.desc()).limit(limit)
+    if status is not None:
+        wanted = wanted.where(Invoice.status == status)
+    if review:
+        wanted = wanted.where(in_review())
+    if failing:
+        wanted = wanted.where(Invoice.error_count > 0)
+    if unfulfilled:
+        wanted = wanted.where(Invoice.status == InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None))
+    if no_longer_watched:
+        wanted = wanted.where(abandoned())
+    if email is not None:
+        wanted = wanted.where(Invoice.buyer_email == email)
+    with reading() as session:
+        rows = session.execute(wanted).all()
+    show_rows([_summary(invoice, account) for invoice, account in rows], as_json)
+
+
+def _summary(invoice: Invoice, account: str) -> Row:
+    return {
+        "id": str(invoice.id),
+        "created": invoice.created_at,
+        "status": invoice.status,
+        "exception": invoice.exception,
+        "price": str(Money(invoice.amount, invoice.currency)),
+        "paid": None if invoice.paid_amount is None else str(Money(invoice.paid_amount, invoice.currency)),
+        "review": invoice.review_reason if invoice.review_resolved_at is None else None,
+        "account": account,
+        "buyer": invoice.buyer_email,
+        "last_error": invoice.last_error,
+    }
+
+
+@app.command()
+def show(which: WhichInvoice, as_json: AsJson = False) -> None:
+    """Tell all about an invoice: why has this buyer no license?"""
+    with reading() as session:
+        invoice = _find(session, which)
+        account = session.get_one(ProviderAccount, invoice.provider_account_id)
+        owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
+        record: dict[str, object] = {
+            "why": _explain(invoice, account, owned),
+            **_summary(invoice, account.name),
+            "product": session.get_one(Product, invoice.product_id).slug,
+            "policy": session.get_one(Policy, invoice.policy_id).slug,
+            "provider_invoice_id": invoice.provider_invoice_id,
+            "pay_at": invoice.checkout_url,
+            "note": invoice.buyer_note,
+            "settled": invoice.settled_at,
+            "fulfilled": invoice.fulfilled_at,
+            "reversed": invoice.reversed_at,
+            "looks": invoice.check_count,
+            "last_look": invoice.last_checked_at,
+            "next_look": invoice.next_check_at,
+        }
+        lines = audit_rows(session, [invoice.id] if owned is None else [invoice.id, owned.id], 1000)
+    if owned is not None:
+        record["license"] = license_record(owned, load_signer(load_settings().signing_key_file))
+    if as_json:
+        show_record({**record, "timeline": lines}, as_json)
+        return
+    licensed = record.pop("license", {})
+    show_record(record, as_json)
+    if isinstance(licensed, dict) and licensed:
+        show_record({f"license_{name.removeprefix('license_')}": value for name, value in licensed.items()}, as_json)
+    print()
+    show_rows(lines, as_json)
+
+
+def _explain(invoice: Invoice, account: ProviderAccount, owned: License | None) -> str:
+    if owned is not None:
+        return f"the license was issued and is {owned.status}"
+    if invoice.reversed_at is not None:
+        return "the payment went back before a license was issued"
+    if invoice.review_reason is not None and invoice.review_resolved_at is None:
+        return f"it waits for your decision ({invoice.review_reason}): `keysat invoice settle` or `dismiss`"
+    if invoice.status == InvoiceStatus.SETTLED:
+        return "it is paid and the license is owed; the next scan issues it, if worker and beat run"
+    if account.paused_at is not None:
+        return f"account {account.name} is paused ({account.pause_reason}); nobody asks the provider"
+    if invoice.last_error is not None:
+        return f"the last look brought no usable answer: {invoice.last_error}"
+    if invoice.last_checked_at is None:
+        return "nobody has looked yet; do worker and beat run? `keysat status` tells"
+    watched = "it is still watched" if invoice.next_check_at is not None else "it is no longer watched"
+    return f"the provider has not confirmed a payment ({invoice.status}); {watched}"
+
+
+@app.command("reconcile")
+def reconcile_(which: WhichInvoice) -> None:
+    """Ask the provider now, act on the answer, and issue the license if it is paid. Needs no worker."""
+    with reading() as session:
+        invoice_id = _find(session, which).id
+    result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="cli")
+    say(f"the provider says {result.said}; decision: {result.outcome.action}")
+    if result.outcome.review is not None:
+        say(f"it waits for your decision ({result.outcome.review}): `keysat invoice settle` or `dismiss`")
+    if result.license_owed:
+        _issue(invoice_id)
+
+
+@app.command()
+def settle(which: WhichInvoice, note: Note) -> None:
+    """Settle an invoice on your word, whatever the provider says, and issue its license."""
+    with transaction() as session:
+        invoice_id = _find(session, which).id
+        settle_by_hand(session, invoice_id, note, "cli")
+    _issue(invoice_id)
+
+
+@app.command()
+def dismiss(which: WhichInvoice, note: Note) -> None:
+    """Close an invoice's review without a license, as after a refund by hand."""
+    with transaction() as session:
+        dismiss_review(session, _find(session, which).id, note, "cli")
+    say("the review is closed; the invoice is as it was otherwise")
+
+
+@app.command()
+def watch(
+    which: WhichInvoice, every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0
+) -> None:
+    """Follow an invoice in the database, a line for each change, until its license is there. Ctrl-C ends it."""
+    told = ""
+    while True:
+        with reading() as session:
+            invoice = _find(session, which)
+            owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
+            account = session.get_one(ProviderAccount, invoice.provider_account_id)
+        line = f"{invoice.status}: {_explain(invoice, account, owned)}"
+        if line != told:
+            print(line, flush=True)
+            told = line
+        if owned is not None:
+            return
+        time.sleep(every)
+
+
+def _issue(invoice_id: UUID) -> None:
+    signer = load_signer(load_settings().signing_key_file)
+    with transaction() as session:
+        issue(session, invoice_id, signer.key_id, actor="cli")
+    with reading() as session:
+        row = session.scalars(select(License).where(License.invoice_id == invoice_id)).one()
+    say("the license:")
+    print(signer.key_for(row))
+
+
+def _find(session: Session, which: str) -> Invoice:
+    try:
+        found = session.get(Invoice, UUID(which))
+    except ValueError:
+        found = session.scalar(select(Invoice).where(Invoice.provider_invoice_id == which).limit(1))
+    if found is None:
+        raise NotFound("invoice", which, "`keysat invoice list` shows them.")
+    return found

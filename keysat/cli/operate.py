@@ -1,0 +1,148 @@
+"""Running Keysat: `up`, `down`, `status`, `doctor`, `demo`, `sandbox`, `celery` and `shell`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keysat import migrations
+from keysat.cli import doctor as checks
+from keysat.cli.output import AsJson, say, show_record, show_rows
+from keysat.db import reading
+from keysat.embedded import demo as demonstration
+from keysat.embedded import stack
+from keysat.embedded.prepare import prepare
+from keysat.embedded.sandbox.server import run as run_sandbox
+from keysat.invoices.gauge import Gauge, read_gauge
+from keysat.settings import load_settings
+
+_PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands at the top level."""
+    for command in (up, down, status, doctor, demo, sandbox):
+        app.command()(command)
+    for command in (celery, shell):
+        app.command(context_settings=_PASS_THROUGH)(command)
+
+
+def up(
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")] = None,
+    flower: Annotated[bool, typer.Option(help="Show Flower, where it is installed.")] = True,
+) -> None:
+    """Run Keysat here: embedded servers where no URL is set, migrations, worker, beat, Flower. Ctrl-C stops it."""
+    settings = load_settings()
+    worker_args = () if concurrency is None else (f"--concurrency={concurrency}",)
+    stack.up(
+        settings,
+        prepare=lambda: prepare(settings, say),
+        on_event=say,
+        worker_args=worker_args,
+        flower=None if flower else False,
+    )
+
+
+def down() -> None:
+    """Stop the Keysat that runs in the data directory, and whatever a killed one left behind."""
+    if not stack.down(load_settings(), say):
+        say("nothing runs here")
+
+
+def status(as_json: AsJson = False) -> None:
+    """Tell what is owed and what runs; exit 3 when something waits for a person."""
+    settings = load_settings()
+    migrations.require_head()
+    with reading() as session:
+        gauge = read_gauge(session)
+    processes = stack.running(settings)
+    numbers: dict[str, Any] = {
+        "pending": gauge.pending,
+        "due": gauge.due,
+        "late": gauge.late,
+        "oldest_due": gauge.oldest_due_at,
+        "in_review": gauge.review,
+        "settled_without_license": gauge.unfulfilled,
+        "failing": gauge.failing,
+        "abandoned": gauge.abandoned,
+    }
+    accounts = [account.__dict__ for account in gauge.accounts]
+    if as_json:
+        show_record({**numbers, "accounts": accounts, "processes": processes}, as_json)
+    else:
+        show_record(numbers, as_json)
+        show_record(
+            {"processes": ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"}, False
+        )
+        show_rows(accounts, as_json)
+    for sentence in _remedies(gauge):
+        say(sentence)
+    if gauge.trouble:
+        raise typer.Exit(3)
+
+
+def _remedies(gauge: Gauge) -> list[str]:
+    sentences = []
+    if gauge.late:
+        sentences.append(f"{gauge.late} invoices are late: do worker and beat run? `keysat doctor` looks.")
+    if gauge.review:
+        sentences.append(f"{gauge.review} invoices wait for your decision: `keysat invoice list --review`.")
+    for account in gauge.accounts:
+        if account.paused_at is not None:
+            sentences.append(
+                f"account {account.name} is paused ({account.pause_reason}), {account.due} invoices wait for it: "
+                f"`keysat provider test {account.name}`, then `keysat provider resume {account.name}`."
+            )
+        elif account.open_until is not None:
+            sentences.append(
+                f"account {account.name} fails ({account.last_error}) and is left alone "
+                f"until {account.open_until:%H:%M:%S} UTC."
+            )
+    return sentences
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check everything Keysat needs, each with its remedy; exit 3 when something is broken."""
+    findings = checks.examine(load_settings())
+    if as_json:
+        show_rows([finding.__dict__ for finding in findings], as_json)
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(3)
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the scratch directory and say where it is.")] = False,
+) -> None:
+    """See it work: 200 invoices, 150 paid, every webhook dropped, a worker killed; exit 0 only if all is licensed."""
+    raise typer.Exit(demonstration.run_in_scratch(keep=keep))
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to listen; 0 = any free port.")] = 8900,
+) -> None:
+    """Run a BTCPay-compatible provider that can misbehave, for trying Keysat. Its ledger is in memory."""
+    run_sandbox("127.0.0.1", port)
+
+
+def celery(context: typer.Context) -> None:
+    """Run Celery with Keysat's app: `keysat celery inspect active`, `keysat celery call keysat.scan_pending` ..."""
+    _exec_celery(context.args)
+
+
+def shell(context: typer.Context) -> None:
+    """Open a Python shell with Keysat's app and tasks at hand."""
+    _exec_celery(["shell", *context.args])
+
+
+def _exec_celery(arguments: list[str]) -> None:
+    # A celeryconfig.py in the working directory is the operator's own, as with the celery command itself.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", "celery", "-A", "keysat.worker", *arguments], environment)  # noqa: S606

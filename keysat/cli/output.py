@@ -1,0 +1,67 @@
+"""What commands print: tables for people on a terminal, tab-separated lines in a pipe, JSON where asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Note = Annotated[str, typer.Option("--note", help="Why, for the audit log.")]
+
+Row = Mapping[str, Any]
+
+
+def say(text: str) -> None:
+    """Talk to the person, on stderr."""
+    print(text, file=sys.stderr)
+
+
+def show_rows(rows: Sequence[Row], as_json: bool) -> None:
+    """Print rows that have the same fields."""
+    if as_json:
+        print(json.dumps([_plain(row) for row in rows], indent=2, default=str))
+    elif not rows:
+        say("nothing to show")
+    elif sys.stdout.isatty():
+        table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*(_cell(value) for value in row.values()))
+        Console().print(table)
+    else:
+        print("\t".join(rows[0]))
+        for row in rows:
+            print("\t".join(_cell(value).replace("\t", " ").replace("\n", " ") for value in row.values()))
+
+
+def show_record(record: Row, as_json: bool) -> None:
+    """Print the fields of one thing, a line each; fields that are None are left out of the text."""
+    if as_json:
+        print(json.dumps(_plain(record), indent=2, default=str))
+        return
+    width = max(len(name) for name in record)
+    for name, value in record.items():
+        if value is not None and value != "":
+            print(f"{name:<{width}}  {_cell(value)}")
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}Z"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    return str(value)

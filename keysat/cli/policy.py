@@ -1,0 +1,85 @@
+"""`keysat policy`: the terms a product is licensed under."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from sqlalchemy import select
+
+from keysat.catalog import Terms, add_policy
+from keysat.cli.output import AsJson, show_record, show_rows
+from keysat.cli.product import parse_price
+from keysat.db import reading, transaction
+from keysat.errors import InvalidInput
+from keysat.models import Policy, Product
+from keysat.money import Money
+
+app = typer.Typer(help="Policies: the terms a product is licensed under.", no_args_is_help=True)
+
+DAY = 86_400
+
+
+@app.command()
+def add(
+    product: Annotated[str, typer.Argument(help="The product's slug.")],
+    slug: Annotated[str, typer.Argument(help="The policy's own slug, as 'pro' or 'trial'.")],
+    name: Annotated[str, typer.Option(help="The name that buyers see; default: the slug.")] = "",
+    description: Annotated[str, typer.Option(help="What it includes.")] = "",
+    days: Annotated[int | None, typer.Option(min=1, help="How long a license lasts; default: for ever.")] = None,
+    grace_days: Annotated[int, typer.Option(min=0, help="How long it still counts after that.")] = 0,
+    machines: Annotated[int, typer.Option(min=0, help="Seats; 0 = unlimited.")] = 1,
+    trial: Annotated[bool, typer.Option("--trial", help="Mark licenses as trials.")] = False,
+    entitlement: Annotated[list[str] | None, typer.Option(help="A feature it unlocks; repeatable.")] = None,
+    price: Annotated[str | None, typer.Option(help="Instead of the product's price, in the same currency.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a policy to a product."""
+    terms = Terms(
+        duration_seconds=None if days is None else days * DAY,
+        grace_seconds=grace_days * DAY,
+        max_machines=machines,
+        is_trial=trial,
+        entitlements=tuple(entitlement or ()),
+    )
+    with transaction() as session:
+        policy = add_policy(session, product, slug, name or slug, terms, description)
+        if price is not None:
+            policy.price_amount = _in_currency_of(session.get_one(Product, policy.product_id), price)
+    show_record({"id": str(policy.id), "product": product, "slug": policy.slug}, as_json)
+
+
+def _in_currency_of(product: Product, price: str) -> int:
+    own = parse_price(price)
+    if own.currency != product.price_currency:
+        raise InvalidInput(f"{product.slug} is priced in {product.price_currency}; give the policy's price in it, too.")
+    return own.amount
+
+
+@app.command("list")
+def list_(
+    product: Annotated[str | None, typer.Argument(help="Only of this product.")] = None, as_json: AsJson = False
+) -> None:
+    """List policies."""
+    wanted = select(Policy, Product).join(Product).order_by(Product.slug, Policy.slug)
+    if product is not None:
+        wanted = wanted.where(Product.slug == product)
+    with reading() as session:
+        rows = session.execute(wanted).all()
+    show_rows(
+        [
+            {
+                "product": sold.slug,
+                "policy": row.slug,
+                "price": str(
+                    Money(sold.price_amount if row.price_amount is None else row.price_amount, sold.price_currency)
+                ),
+                "days": None if row.duration_seconds is None else row.duration_seconds / DAY,
+                "machines": row.max_machines or "unlimited",
+                "trial": row.is_trial,
+                "entitlements": row.entitlements,
+            }
+            for row, sold in rows
+        ],
+        as_json,
+    )

@@ -1,0 +1,60 @@
+"""`keysat product`: what licenses are for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from sqlalchemy import select
+
+from keysat.catalog import add_product
+from keysat.cli.output import AsJson, show_record, show_rows
+from keysat.db import reading, transaction
+from keysat.errors import InvalidInput
+from keysat.models import Product
+from keysat.money import Money, parse_decimal
+
+app = typer.Typer(help="Products.", no_args_is_help=True)
+
+
+def parse_price(text: str) -> Money:
+    """Read a price a person typed: `21000` or `21000 sat` in sats, `19.99 EUR` in a currency."""
+    number, _, unit = text.strip().replace(",", "").partition(" ")
+    if unit.lower() in {"", "sat", "sats"}:
+        if not number.isdecimal():
+            raise InvalidInput(f"price {text!r} must be like 21000 (sats) or '19.99 EUR'.")
+        return Money(int(number), "BTC")
+    return parse_decimal(number, unit.upper())
+
+
+@app.command()
+def add(
+    slug: Annotated[str, typer.Argument(help="A short name: lower-case letters, digits, '.', '_', '-'.")],
+    price: Annotated[str, typer.Option(help="In sats, as 21000, or in a currency, as '19.99 EUR'.")],
+    name: Annotated[str, typer.Option(help="The name that buyers see; default: the slug.")] = "",
+    description: Annotated[str, typer.Option(help="What it is.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Add a product. It can be sold once it has a policy (`keysat policy add`)."""
+    with transaction() as session:
+        product = add_product(session, slug, name or slug, parse_price(price), description)
+    show_record({"id": str(product.id), "slug": product.slug}, as_json)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the products."""
+    with reading() as session:
+        products = session.scalars(select(Product).order_by(Product.slug)).all()
+    show_rows(
+        [
+            {
+                "slug": row.slug,
+                "name": row.name,
+                "price": str(Money(row.price_amount, row.price_currency)),
+                "id": row.id,
+            }
+            for row in products
+        ],
+        as_json,
+    )

@@ -1,0 +1,44 @@
+"""What a fresh installation needs before its processes start: the schema and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cryptography.fernet import Fernet
+
+from keysat import migrations
+from keysat.db import reading
+from keysat.licenses.signer import SigningKeyMissing, check_signer, create_signing_key
+from keysat.secrets import write_private
+from keysat.settings import Settings
+
+
+def prepare(settings: Settings, say: Callable[[str], None]) -> None:
+    """Make a database ready to work with: migrate it, and create the keys that are missing.
+
+    Raises:
+        SigningKeyMissing: licenses were issued with a key that is gone; no new one is made.
+    """
+    before, after = migrations.upgrade()
+    if before != after:
+        say(f"The schema was brought from {before or 'nothing'} to {after}.")
+    try:
+        with reading() as session:
+            check_signer(session, settings.signing_key_file)
+    except SigningKeyMissing as error:
+        if error.licensed:
+            raise
+    for what in create_missing_keys(settings):
+        say(f"Created {what}; back it up.")
+
+
+def create_missing_keys(settings: Settings) -> list[str]:
+    """Create the signing key and the secrets key where they are missing; returns what was created."""
+    created = []
+    if not settings.signing_key_file.exists():
+        create_signing_key(settings.signing_key_file)
+        created.append(f"the signing key {settings.signing_key_file}")
+    if not settings.secrets_key and not settings.secrets_key_file.exists():
+        write_private(settings.secrets_key_file, Fernet.generate_key() + b"\n")
+        created.append(f"the key for stored credentials {settings.secrets_key_file}")
+    return created

@@ -1,0 +1,122 @@
+"""Rows for tests, made the way the product makes them."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+
+from keysat.catalog import Terms, add_policy, add_product
+from keysat.db import reading, transaction
+from keysat.invoices.open import open_invoice
+from keysat.models import AuditLine, Invoice, License, ProviderAccount
+from keysat.money import Money
+from keysat.providers.accounts import add_account, find_account
+from keysat.secrets import secret_box
+from keysat.settings import load_settings
+from keysat.settlement.decision import Rules
+from keysat.settlement.issue import issue
+from keysat.settlement.reconcile import reconcile
+
+FAKE_URL = "fake://tests"
+STORE = "store-of-tests"
+PRICE = 21_000
+SECRET = "webhook-secret-of-the-test-store"
+
+
+def make_account(name="main", kind="fake", base_url=FAKE_URL, store_id=STORE, api_key="key-of-test-store"):
+    """A provider account; for the fake provider where nothing else is said."""
+    with transaction() as session:
+        return add_account(
+            session,
+            secret_box(load_settings()),
+            name=name,
+            kind=kind,
+            base_url=base_url,
+            store_id=store_id,
+            api_key=api_key,
+            webhook_secret=SECRET,
+        )
+
+
+def make_catalog(slug="editor", price=Money(PRICE, "BTC"), terms=None):  # noqa: B008 - frozen
+    """A product with one policy, `standard`."""
+    with transaction() as session:
+        product = add_product(session, slug, slug.title(), price)
+        add_policy(session, slug, "standard", "Standard", terms or Terms(entitlements=("export",)))
+        return product
+
+
+def make_shop():
+    """An account and a catalog: all that is needed to open invoices."""
+    with reading() as session:
+        if find_account(session, "main") is not None:
+            return
+    make_account()
+    make_catalog()
+
+
+def make_invoice(account="main", product="editor", **facts):
+    """An open invoice; `facts` are columns to set directly afterwards."""
+    make_shop()
+    invoice = open_invoice(transaction, product=product, account=account, buyer_email="buyer@example.com")
+    if facts:
+        set_columns(invoice.id, **facts)
+    return load_invoice(invoice.id)
+
+
+def make_due(invoice_id: UUID, ago: timedelta = timedelta(seconds=1)):
+    """Let an invoice be due since `ago`."""
+    set_columns(invoice_id, next_check_at=func.now() - ago)
+
+
+def set_columns(invoice_id: UUID, **facts):
+    """Write columns of an invoice directly."""
+    with transaction() as session:
+        session.execute(update(Invoice).where(Invoice.id == invoice_id).values(facts))
+
+
+def set_account(name: str = "main", **facts):
+    """Write columns of a provider account directly."""
+    with transaction() as session:
+        session.execute(update(ProviderAccount).where(ProviderAccount.name == name).values(facts))
+
+
+def load_invoice(invoice_id: UUID) -> Invoice:
+    """The invoice as it is now."""
+    with reading() as session:
+        return session.get_one(Invoice, invoice_id)
+
+
+def load_account(name: str = "main") -> ProviderAccount:
+    """The provider account as it is now."""
+    with reading() as session:
+        account = find_account(session, name)
+        assert account is not None
+        return account
+
+
+def load_licenses(invoice_id: UUID | None = None) -> list[License]:
+    """All licenses, or those of an invoice."""
+    wanted = select(License).order_by(License.id)
+    if invoice_id is not None:
+        wanted = wanted.where(License.invoice_id == invoice_id)
+    with reading() as session:
+        return list(session.scalars(wanted))
+
+
+def audit_actions(subject_id: UUID) -> list[str]:
+    """What the audit log says happened to a row, in order."""
+    with reading() as session:
+        lines = select(AuditLine.action).where(AuditLine.subject_id == subject_id).order_by(AuditLine.id)
+        return list(session.scalars(lines))
+
+
+def look(invoice_id: UUID, rules: Rules | None = None):
+    """Reconcile an invoice here and now."""
+    return reconcile(reading, transaction, invoice_id, rules or Rules())
+
+
+def issue_now(invoice_id: UUID, signer_id: str):
+    """Issue an invoice's license here and now."""
+    with transaction() as session:
+        return issue(session, invoice_id, signer_id)

@@ -1,0 +1,111 @@
+"""The license of a settled invoice is written once, whoever asks, however often, at once or not."""
+
+import multiprocessing
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select, text
+
+from keysat.db import engine, reading, transaction
+from keysat.errors import NotFound, NotPaid
+from keysat.models import License
+from keysat.settlement.issue import issue
+from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, make_invoice, set_columns
+
+RACERS, ROUNDS = 50, 200
+
+pytestmark = pytest.mark.usefixtures("empty_database", "fake")
+
+
+def settled_invoice():
+    return make_invoice(status="settled", settled_at=func.now())
+
+
+def test_settled_invoice_gets_its_license(signer):
+    invoice = settled_invoice()
+    license_id = issue_now(invoice.id, signer.key_id)
+    [row] = load_licenses(invoice.id)
+    assert (row.id, row.product_id, row.entitlements) == (license_id, invoice.product_id, ["export"])
+    after = load_invoice(invoice.id)
+    assert after.fulfilled_at is not None
+    assert after.next_check_at is None
+    assert audit_actions(row.id) == ["license.issued"]
+
+
+def test_second_issue_changes_nothing(signer):
+    invoice = settled_invoice()
+    issue_now(invoice.id, signer.key_id)
+    before = load_licenses(invoice.id)[0]
+    assert issue_now(invoice.id, signer.key_id) is None
+    [after] = load_licenses(invoice.id)
+    assert signer.key_for(after) == signer.key_for(before)
+    assert audit_actions(after.id) == ["license.issued"]
+
+
+@pytest.mark.parametrize("status", ["pending", "expired", "invalid"])
+def test_unpaid_invoice_is_refused(status, signer):
+    invoice = make_invoice(status=status)
+    with pytest.raises(NotPaid, match=status):
+        issue_now(invoice.id, signer.key_id)
+    assert load_licenses() == []
+    assert load_invoice(invoice.id).fulfilled_at is None
+
+
+def test_reversed_invoice_is_refused(signer):
+    invoice = settled_invoice()
+    set_columns(invoice.id, reversed_at=func.now())
+    with pytest.raises(NotPaid, match="reversed"):
+        issue_now(invoice.id, signer.key_id)
+    assert load_licenses() == []
+
+
+def test_unknown_invoice_is_refused(signer):
+    with pytest.raises(NotFound, match="no invoice"):
+        issue_now(uuid4(), signer.key_id)
+
+
+def test_database_itself_refuses_a_second_license(signer):
+    invoice = settled_invoice()
+    issue_now(invoice.id, signer.key_id)
+    with pytest.raises(Exception, match="uq_licenses_invoice_id"), transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO licenses SELECT gen_random_uuid(), invoice_id, product_id, policy_id, status, source, "
+                "is_trial, max_machines, grace_seconds, entitlements, fingerprint_hash, issued_at, expires_at, signer "
+                "FROM licenses"
+            )
+        )
+
+
+def _racer(invoice_ids, start, signer_id, results):
+    """One process: at each round's start, issue that round's invoice; report what came of it."""
+    engine().dispose(close=False)
+    won, surprises = 0, []
+    for invoice_id in invoice_ids:
+        start.wait(timeout=60)
+        try:
+            with transaction() as session:
+                won += issue(session, invoice_id, signer_id) is not None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test must know
+            surprises.append(repr(error))
+    results.put((won, surprises))
+
+
+def test_fifty_processes_racing_issue_one_license_each_round(signer):
+    invoice_ids = [settled_invoice().id for _ in range(ROUNDS)]
+    context = multiprocessing.get_context("fork")
+    start, results = context.Barrier(RACERS), context.Queue()
+    racers = [
+        context.Process(target=_racer, args=(invoice_ids, start, signer.key_id, results), daemon=True)
+        for _ in range(RACERS)
+    ]
+    for racer in racers:
+        racer.start()
+    reports = [results.get(timeout=120) for _ in racers]
+    for racer in racers:
+        racer.join(timeout=30)
+    assert [surprise for _, surprises in reports for surprise in surprises] == []
+    assert sum(won for won, _ in reports) == ROUNDS
+    with reading() as session:
+        per_invoice = select(func.count()).select_from(License).group_by(License.invoice_id)
+        assert session.scalars(per_invoice).all() == [1] * ROUNDS
