@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
@@ -19,6 +20,7 @@ from keysat.errors import SettingsError
 
 # A unix socket's path holds 107 bytes; PostgreSQL adds "/.s.PGSQL.5432" to its folder.
 _MAX_RUN_DIR = 107 - len("/.s.PGSQL.5432.lock")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
 
 def _default_data_dir() -> Path:
@@ -119,7 +121,7 @@ class Settings(BaseSettings):
     def _fill_in(self) -> Self:
         derived: dict[str, object] = {}
         if not self.database_url:
-            derived["database_url"] = f"postgresql+psycopg2://keysat@/keysat?host={self.run_dir}"
+            derived["database_url"] = f"postgresql+psycopg2://keysat@/keysat?host={self.run_dir}&port=5432"
         if not self.broker_url:
             derived["broker_url"] = f"redis+socket://{self.run_dir}/valkey.sock"
         if self.signing_key_file == Path():
@@ -139,9 +141,12 @@ class Settings(BaseSettings):
 
     @property
     def run_dir(self) -> Path:
-        """The folder of the embedded servers' sockets: in the data directory, or in /tmp where that is too deep."""
+        """The folder of the embedded servers' sockets: in the data directory, or in /tmp.
+
+        The latter where the path is too long for a socket, or has characters that a URL would have to escape.
+        """
         inside = self.data_dir / "run"
-        if len(os.fsencode(inside)) <= _MAX_RUN_DIR:
+        if len(os.fsencode(inside)) <= _MAX_RUN_DIR and _PLAIN_PATH.fullmatch(str(inside)):
             return inside
         digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
         return Path(f"/tmp/keysat-{os.getuid()}-{digest}")  # noqa: S108 - created 0700 and its owner checked

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from kombu.exceptions import OperationalError
 from sqlalchemy import func, select
@@ -126,8 +127,8 @@ def _broker(settings: Settings) -> str:
     try:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
-            # Opening a channel is what talks to the server.
-            connection.default_channel.close()
+            channel: Any = connection.default_channel  # opening one is what talks to the server
+            channel.close()
     except (OperationalError, OSError) as error:
         raise BrokerUnavailable(broker_name(settings), str(error) or type(error).__name__) from error
     return broker_name(settings)

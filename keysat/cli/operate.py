@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
     """Add these commands at the top level."""
     for command in (up, down, status, doctor, demo, sandbox):
         app.command()(command)
-    for command in (celery, shell):
-        app.command(context_settings=_PASS_THROUGH)(command)
+    for passing_through in (celery, shell):
+        app.command(context_settings=_PASS_THROUGH)(passing_through)
 
 
 def up(

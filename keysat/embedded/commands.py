@@ -1,0 +1,64 @@
+"""The Celery processes as commands, and the environment that gives them their supervisor's very settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+
+from keysat.embedded.process import Say
+from keysat.settings import Settings
+
+_CELERY = ("-m", "celery", "-A", "keysat.worker")
+
+
+def celery_commands(
+    settings: Settings, worker_args: Sequence[str] = (), *, flower: bool = False
+) -> Mapping[str, Sequence[str]]:
+    """Return the commands of the worker, beat, and Flower if it is wanted, as {name: argument vector}.
+
+    The worker sends events (`-E`) for Flower only: nobody else reads them, and they cost throughput.
+    """
+    celery = (sys.executable, *_CELERY)
+    commands = {
+        "worker": (*celery, "worker", *(["-E"] if flower else []), *worker_args),
+        "beat": (*celery, "beat"),
+    }
+    if flower:
+        commands["flower"] = (*celery, "flower", "--address=127.0.0.1", f"--port={settings.flower_port}")
+    return commands
+
+
+def flower_wanted(settings: Settings, flower: bool | None, say: Say) -> bool:  # noqa: FBT001 - a setting passed on
+    """Decide whether Flower runs: where it is installed and its port is free, unless `flower` is False."""
+    if flower is False:
+        return False
+    if importlib.util.find_spec("flower") is None:
+        if flower:
+            say("Flower is not installed, so it doesn't run; install keysat[flower].")
+        return False
+    port = settings.flower_port
+    if not _port_free(port):
+        say(f"Port {port} is taken, so Flower doesn't run; set KEYSAT_FLOWER_PORT to a free one.")
+        return False
+    return True
+
+
+def _port_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """Return our environment with each setting spelled out, so that a child can't see other values."""
+    environment = dict(os.environ)
+    for name, info in type(settings).model_fields.items():
+        environment[str(info.validation_alias or f"KEYSAT_{name.upper()}")] = str(getattr(settings, name))
+    return environment

@@ -1,0 +1,36 @@
+"""The order of stopping, and the children that a supervisor killed with -9 left behind."""
+
+from __future__ import annotations
+
+import threading
+
+from keysat.embedded.identity import start_time
+from keysat.embedded.process import Say, wind_down
+from keysat.embedded.state import StateFile
+
+# First what makes work, then what does it, then the servers that both stand on; others before the servers.
+_STOP_RANKS = {"beat": 0, "worker": 1, "flower": 2, "valkey": 4, "postgres": 5}
+_OTHER_RANK = 3
+
+
+def stop_rank(name: str) -> int:
+    """Return the place of a process in the order of stopping."""
+    return _STOP_RANKS.get(name, _OTHER_RANK)
+
+
+def end_orphans(state: StateFile, say: Say) -> bool:
+    """Stop in order the children of a supervisor that was killed; return whether there were any.
+
+    Only the holder of the data directory's lock may do this.
+    """
+    orphans = state.alive()
+    for name in sorted(orphans, key=stop_rank):
+        _end(name, orphans[name], say)
+        state.forget(name)
+        say(f"{name} (pid {orphans[name]}), left by a supervisor that was killed, stopped.")
+    return bool(orphans)
+
+
+def _end(name: str, pid: int, say: Say) -> None:
+    started = start_time(pid)
+    wind_down(name, lambda: start_time(pid) == started, pid, hurry=threading.Event(), say=say)

@@ -1,0 +1,150 @@
+"""The provider's side: BTCPay's Greenfield routes for stores and invoices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from keysat.embedded.sandbox.drafts import Rejected, parse_draft, parse_listing
+from keysat.embedded.sandbox.fields import parse_json
+from keysat.embedded.sandbox.ledger import Ledger
+from keysat.embedded.sandbox.records import Invoice, Status
+from keysat.embedded.sandbox.views import invoice_data, store_data
+from keysat.embedded.sandbox.wire import Answer, Request
+from keysat.errors import Conflict, InvalidInput
+
+_STORE = r"/api/v1/stores/(?P<store>[^/]+)"
+_INVOICE = rf"(?:{_STORE}|/api/v1)/invoices/(?P<invoice>[^/]+)"
+_ROUTES = {
+    "store": re.compile(rf"{_STORE}/?"),
+    "invoices": re.compile(rf"{_STORE}/invoices/?"),
+    "invoice": re.compile(rf"{_INVOICE}/?"),
+    "status": re.compile(rf"{_INVOICE}/status/?"),
+}
+_PERMISSIONS = {
+    "GET store": "btcpay.store.canviewstoresettings",
+    "GET invoices": "btcpay.store.canviewinvoices",
+    "GET invoice": "btcpay.store.canviewinvoices",
+    "POST invoices": "btcpay.store.cancreateinvoice",
+    "POST status": "btcpay.store.canmodifyinvoices",
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a request goes: `GET invoice` and the like, the store it is about (if known), the invoice it names."""
+
+    name: str
+    store_id: str | None = None
+    invoice_id: str | None = None
+
+
+def _problem(status: int, code: str, message: str, **more: str) -> Answer:
+    return Answer(status, {"code": code, "message": message, **more})
+
+
+def _invoice_missing() -> Answer:
+    return _problem(404, "invoice-not-found", "The invoice was not found")
+
+
+class Provider:
+    """Answers as a BTCPay Server does."""
+
+    def __init__(self, ledger: Ledger, base_url: Callable[[], str]) -> None:
+        """`base_url` gives the address that links to the checkout start with."""
+        self._ledger, self._base_url = ledger, base_url
+        self._actions = {
+            "GET store": self._store,
+            "GET invoices": self._list,
+            "GET invoice": self._read,
+            "POST invoices": self._create,
+            "POST status": self._mark,
+        }
+
+    def route(self, request: Request) -> Route:
+        """Find out what a request is about, whether or not it will be allowed."""
+        for noun, pattern in _ROUTES.items():
+            match = pattern.fullmatch(request.path)
+            if match:
+                parts = {name: unquote(value) for name, value in match.groupdict().items() if value}
+                store_id, invoice_id = parts.get("store"), parts.get("invoice")
+                if store_id is None and invoice_id is not None:
+                    invoice = self._ledger.find(invoice_id)
+                    store_id = invoice.store_id if invoice else None
+                return Route(f"{request.method} {noun}", store_id, invoice_id)
+        return Route(f"{request.method} unknown")
+
+    def answer(self, request: Request, route: Route) -> Answer:
+        """Carry a request out."""
+        action = self._actions.get(route.name)
+        if action is None:
+            known = not route.name.endswith(" unknown")
+            return _problem(405 if known else 404, "not-found", f"There is no {request.method} at {request.path}")
+        refusal = self._refusal(request, route)
+        if refusal is not None:
+            return refusal
+        try:
+            return action(request, route)
+        except Rejected as rejected:
+            return Answer(rejected.status, rejected.errors)
+
+    def _refusal(self, request: Request, route: Route) -> Answer | None:
+        scheme, _, key = request.authorization.partition(" ")
+        key = key.strip()
+        if scheme.lower() != "token" or not key or not self._ledger.knows_key(key):
+            return _problem(401, "unauthenticated", "Authentication is required for accessing this endpoint")
+        if route.store_id is None:
+            return _invoice_missing()
+        store = self._ledger.store(route.store_id)
+        if store is not None and store.api_key == key:
+            return None
+        permission = _PERMISSIONS[route.name]
+        message = f'Insufficient API Permissions. Please use an API key with permission "{permission}".'
+        return _problem(403, "missing-permission", message, missingPermission=permission)
+
+    def _store(self, _request: Request, route: Route) -> Answer:
+        store = self._ledger.store(route.store_id or "")
+        return Answer(200, store_data(store)) if store else _problem(404, "store-not-found", "The store was not found")
+
+    def _create(self, request: Request, route: Route) -> Answer:
+        draft = parse_draft(_body(request))
+        return self._show(self._ledger.create(route.store_id or "", draft))
+
+    def _list(self, request: Request, route: Route) -> Answer:
+        wanted = parse_listing(request.query)
+        found = [invoice for invoice in self._ledger.of_store(route.store_id or "") if wanted.fits(invoice)]
+        end = None if wanted.take is None else wanted.skip + wanted.take
+        return Answer(200, [invoice_data(invoice, self._base_url()) for invoice in found[wanted.skip : end]])
+
+    def _read(self, _request: Request, route: Route) -> Answer:
+        invoice = self._find(route)
+        return self._show(invoice) if invoice else _invoice_missing()
+
+    def _mark(self, request: Request, route: Route) -> Answer:
+        invoice = self._find(route)
+        if invoice is None:
+            return _invoice_missing()
+        body = _body(request)
+        try:
+            status = Status(str(body.get("status") if isinstance(body, dict) else None))
+            return self._show(self._ledger.mark(invoice.id, status))
+        except (ValueError, Conflict) as error:
+            message = "Status can only be marked to invalid or settled within certain conditions."
+            raise Rejected([("status", message)]) from error
+
+    def _find(self, route: Route) -> Invoice | None:
+        invoice = self._ledger.find(route.invoice_id or "")
+        return invoice if invoice and invoice.store_id == route.store_id else None
+
+    def _show(self, invoice: Invoice) -> Answer:
+        return Answer(200, invoice_data(invoice, self._base_url()))
+
+
+def _body(request: Request) -> Any:
+    try:
+        return parse_json(request.body)
+    except InvalidInput as error:
+        raise Rejected([("", "The request body is not valid JSON")], status=400) from error

@@ -1,0 +1,124 @@
+"""What the sandbox remembers: immutable records, so that a snapshot can leave the lock and never changes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+class Status(StrEnum):
+    """BTCPay's status of an invoice."""
+
+    NEW = "New"
+    PROCESSING = "Processing"
+    EXPIRED = "Expired"
+    INVALID = "Invalid"
+    SETTLED = "Settled"
+
+
+class Additional(StrEnum):
+    """BTCPay's reason beside the status."""
+
+    NONE = "None"
+    LATE = "PaidLate"
+    PARTIAL = "PaidPartial"
+    OVER = "PaidOver"
+    MARKED = "Marked"
+
+
+def new_id() -> str:
+    """Return a random id that looks like BTCPay's: 22 base58 characters."""
+    return "".join(secrets.choice(_BASE58) for _ in range(22))
+
+
+@dataclass(frozen=True)
+class Store:
+    """A merchant's store: the key that opens it and where its webhooks go (None: nowhere)."""
+
+    id: str
+    api_key: str
+    webhook_url: str | None = None
+    webhook_secret: str = ""
+    webhook_id: str = field(default_factory=new_id)
+
+
+@dataclass(frozen=True)
+class Payment:
+    """Money that came in: when (Unix seconds), how much (smallest unit), and whether it is confirmed."""
+
+    at: float
+    amount: int
+    is_confirmed: bool
+    id: str = field(default_factory=new_id)
+    destination: str = field(default_factory=lambda: f"sandbox-{new_id()}")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A valid request for an invoice: amount in the smallest unit (None: a top-up), spans in whole seconds."""
+
+    amount: int | None
+    currency: str
+    expires_in: int
+    monitored_for: int
+    metadata: Mapping[str, Any]
+    checkout: Mapping[str, Any]
+    receipt: Mapping[str, Any]
+    search_terms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Invoice:
+    """An invoice at one moment. Amounts are in the smallest unit, times in Unix seconds.
+
+    `paid_at` is the moment at which the paid amount first reached the invoice's amount.
+    """
+
+    store_id: str
+    draft: Draft
+    amount: int
+    created_at: float
+    expires_at: int
+    id: str = field(default_factory=new_id)
+    status: Status = Status.NEW
+    additional: Additional = Additional.NONE
+    payments: tuple[Payment, ...] = ()
+    paid_at: float | None = None
+    is_refunded: bool = False
+
+    @property
+    def is_top_up(self) -> bool:
+        return self.draft.amount is None
+
+    @property
+    def paid(self) -> int:
+        return sum(payment.amount for payment in self.payments)
+
+    @property
+    def is_full(self) -> bool:
+        return self.paid >= self.amount and (bool(self.payments) or not self.is_top_up)
+
+    @property
+    def is_confirmed(self) -> bool:
+        confirmed = sum(payment.amount for payment in self.payments if payment.is_confirmed)
+        return self.is_full and confirmed >= self.amount
+
+    @property
+    def order_id(self) -> str | None:
+        wanted = self.draft.metadata.get("orderId")
+        return None if wanted is None else str(wanted)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of an invoice that BTCPay tells its webhooks: the type, the invoice after it, and the type's fields."""
+
+    kind: str
+    invoice: Invoice
+    at: float
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,364 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from keysat.embedded.backoff import Backoff, Watch
+from keysat.embedded.commands import celery_commands, child_environment, flower_wanted
+from keysat.embedded.errors import AlreadyRunning, ProgramFailed
+from keysat.embedded.identity import start_time
+from keysat.embedded.signals import stop_signals
+from keysat.embedded.stack import Stack, down, running
+from keysat.embedded.state import DataDirLock, StateFile
+from keysat.settings import Settings
+
+PATIENCE = 15.0
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
+# A worker with a pool child that a dead parent doesn't take along, and whose pid is in the log.
+FORKING = """
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+time.sleep(600)
+"""
+FORKER = (sys.executable, "-c", FORKING)
+ALL = {"worker": SLEEPER, "beat": SLEEPER, "flower": SLEEPER}
+
+
+def until(condition):
+    """Await a state of another process, which can't wake us."""
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
+    return value
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """Settings with servers elsewhere, so that only the children are started."""
+    return Settings(
+        data_dir=tmp_path / "data", DATABASE_URL="postgresql://elsewhere/keysat", BROKER_URL="redis://elsewhere"
+    )
+
+
+def make(settings, said, commands=ALL, prepare=lambda: None, **more):
+    return Stack(settings, prepare, said.append, commands=commands, postgres_options={"fsync": "off"}, **more)
+
+
+@contextmanager
+def supervised(stack):
+    """Start the stack and look after it in a thread, as the demo does."""
+    stack.start()
+    stop = threading.Event()
+    thread = threading.Thread(target=stack.supervise, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        stack.stop()
+
+
+def test_everything_starts_in_order_and_stops_in_order(settings):
+    said, prepared = [], []
+    stack = make(settings, said, prepare=lambda: prepared.append(list(stack.processes)))
+    stack.start()
+    pids = {name: process.pid for name, process in stack.processes.items()}
+    assert prepared == [["postgres", "valkey"]]
+    assert list(pids) == ["postgres", "valkey", "worker", "beat", "flower"]
+    assert running(settings) == {"supervisor": os.getpid(), **pids}
+    assert all(os.getsid(pid) == pid for pid in pids.values())
+    stack.stop()
+    stopped = [line for line in said if line.endswith("stopped.")]
+    assert stopped == [f"{name} stopped." for name in ("beat", "worker", "flower", "valkey", "postgres")]
+    assert running(settings) == {}
+    assert not settings.run_dir.exists()
+    assert not (settings.data_dir / "keysat.pids").exists()
+    assert not any(start_time(pid) for pid in pids.values())
+
+
+def test_servers_elsewhere_are_not_started(remote):
+    stack = make(remote, [])
+    stack.start()
+    try:
+        assert set(stack.processes) == set(ALL)
+    finally:
+        stack.stop()
+
+
+def test_a_second_supervisor_is_refused_and_harms_nothing(remote):
+    first = make(remote, [])
+    first.start()
+    try:
+        with pytest.raises(AlreadyRunning) as refusal:
+            make(remote, []).start()
+        assert str(refusal.value) == (
+            f"Keysat already runs in {remote.data_dir} (pid {os.getpid()}); stop it with `keysat down`."
+        )
+        assert all(process.alive for process in first.processes.values())
+    finally:
+        first.stop()
+    with DataDirLock(remote.data_dir):
+        assert DataDirLock(remote.data_dir).holder() == os.getpid()
+
+
+def test_what_was_started_is_stopped_when_prepare_fails(settings):
+    def prepare():
+        raise ProgramFailed("the migration", "no", settings.data_dir)
+
+    stack = make(settings, [], prepare=prepare)
+    with pytest.raises(ProgramFailed):
+        stack.start()
+    assert stack.processes == {}
+    assert running(settings) == {}
+    with DataDirLock(settings.data_dir):
+        pass
+
+
+def test_a_stop_that_comes_during_the_start_ends_it_there(remote):
+    stop = threading.Event()
+    stack = make(remote, [], prepare=stop.set)
+    stack.start(stop)
+    assert stack.processes == {}
+    stack.stop()
+
+
+def test_children_see_the_very_settings_of_their_supervisor(remote):
+    code = "import os; print(*(os.environ[n] for n in ('DATABASE_URL', 'BROKER_URL', 'KEYSAT_DATA_DIR')))"
+    stack = make(remote, [], {"worker": (sys.executable, "-c", code)})
+    stack.start()
+    stack.processes["worker"].wait()
+    stack.stop()
+    log = (remote.data_dir / "log" / "worker.log").read_text()
+    assert log.split() == ["postgresql+psycopg2://elsewhere/keysat", "redis://elsewhere", str(remote.data_dir)]
+
+
+def test_the_spelled_out_settings_read_back_as_they_were(remote, monkeypatch):
+    for name, value in child_environment(remote).items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == remote
+
+
+def test_killed_children_and_servers_come_back(settings):
+    said = []
+    stack = make(settings, said, {"worker": FORKER}, backoff=Backoff(first=0.05))
+    with supervised(stack):
+        before = {name: process.pid for name, process in stack.processes.items()}
+        log = settings.data_dir / "log" / "worker.log"
+        pool_child = int(until(log.read_text))
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: all(f"{name} started again" in " ".join(said) for name in before))
+        after = {name: process.pid for name, process in stack.processes.items()}
+        assert not set(before.values()) & set(after.values())
+        assert running(settings) == {"supervisor": os.getpid(), **after}
+        assert start_time(pool_child) is None, "a dead worker's pool child stayed behind"
+        until(lambda: len(log.read_text().split()) == 2)
+    second_pool_child = int(log.read_text().split()[1])
+    until(lambda: start_time(second_pool_child) is None)
+    assert any(line.startswith("worker ended by SIGKILL") for line in said)
+
+
+def test_a_child_that_keeps_ending_is_started_ever_more_rarely(remote):
+    said = []
+    broken = {"worker": (sys.executable, "-c", "raise SystemExit('ImportError: no keysat.worker')")}
+    with supervised(make(remote, said, broken, backoff=Backoff(first=0.05, most=0.1))):
+        ended = until(lambda: [line for line in said if " ended " in line][2:3] and said)
+    delays = [line.split("again in ")[1].split(" s")[0] for line in ended if " ended " in line]
+    assert delays[:3] == ["0.05", "0.1", "0.1"]
+    assert any("worker ended with status 1 (ImportError: no keysat.worker); it starts" in line for line in said)
+
+
+def test_the_backoff_doubles_to_its_most_and_begins_anew_after_a_long_life():
+    backoff, watch, delays = Backoff(), Watch(started=time.monotonic()), []
+    for _ in range(7):
+        watch.put_off(backoff)
+        delays.append(watch.delay)
+        watch.due = None
+    assert delays == [1, 2, 4, 8, 16, 30, 30]
+    watch.started -= 61
+    watch.put_off(backoff)
+    assert watch.delay == 1
+
+
+def test_a_terminal_that_is_gone_does_not_stop_the_work(remote):
+    def gone(_):
+        raise BrokenPipeError
+
+    stack = Stack(remote, lambda: None, gone, commands=ALL)
+    stack.start()
+    assert len(running(remote)) == 4
+    stack.stop()
+
+
+def test_two_signals_are_two_events_and_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_signals() as (stop, hurry):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(PATIENCE)
+        assert not hurry.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert hurry.wait(PATIENCE)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+SUPERVISOR = """
+import sys
+from keysat.embedded import stack
+from keysat.settings import load_settings
+child = (sys.executable, "-c", "import time; time.sleep(600)")
+settings = load_settings()
+stack.celery_commands = lambda *_, **__: {"worker": child, "beat": child}
+stack.up(settings, prepare=lambda: None, on_event=lambda line: print(line, flush=True), flower=False)
+"""
+
+
+@contextmanager
+def another_supervisor(settings):
+    """`keysat up` in a process of its own, with sleepers for Celery's processes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR],
+        env=child_environment(settings),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert any("Ctrl-C stops it" in line for line in process.stdout)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_down_stops_a_running_supervisor_in_order(settings):
+    said = []
+    with another_supervisor(settings) as process:
+        pids = running(settings)
+        assert pids.pop("supervisor") == process.pid
+        assert list(pids) == ["postgres", "valkey", "worker", "beat"]
+        # The supervisor is our child, and only its parent can take note of its end.
+        threading.Thread(target=process.wait).start()
+        assert down(settings, said.append)
+        order = process.stdout.read().split()[::2]
+    assert order == ["beat", "worker", "valkey", "postgres"]
+    assert process.returncode == 0
+    assert not any(start_time(pid) for pid in pids.values())
+    assert said == [f"Keysat (pid {process.pid}) was told to stop."]
+    assert not down(settings, said.append)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_the_terminals_signals_reach_the_supervisor_only_and_end_in_an_orderly_stop(settings, number):
+    with another_supervisor(settings) as process:
+        pids = running(settings)
+        os.killpg(process.pid, number)  # as a terminal does to all in its foreground
+        assert process.stdout.read().split()[::2] == ["beat", "worker", "valkey", "postgres"]
+        assert process.wait() == 0
+    assert not any(start_time(pid) for pid in pids.values())
+
+
+@pytest.mark.parametrize("remedy", ["down", "up"])
+def test_what_a_killed_supervisor_left_is_stopped(settings, remedy):
+    said = []
+    with another_supervisor(settings) as process:
+        process.kill()
+        process.wait()
+    orphans = running(settings)
+    assert list(orphans) == ["postgres", "valkey", "worker", "beat"]
+    if remedy == "down":
+        assert down(settings, said.append)
+    else:
+        stack = make(settings, said)
+        stack.start()
+        stack.stop()
+    assert [line.split()[0] for line in said][:4] == ["beat", "worker", "valkey", "postgres"]
+    assert not any(start_time(pid) for pid in orphans.values())
+
+
+def test_a_recycled_process_id_is_not_taken_for_a_child(remote):
+    stranger = subprocess.Popen(SLEEPER)
+    try:
+        remote.data_dir.mkdir()
+        state = {"worker": [stranger.pid, start_time(stranger.pid) - 1]}
+        (remote.data_dir / "keysat.pids").write_text(json.dumps(state))
+        assert running(remote) == {}
+        assert not down(remote, lambda _: None)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_nothing_runs_and_nothing_is_made_where_there_is_no_data_directory(remote):
+    assert running(remote) == {}
+    assert not down(remote, lambda _: None)
+    assert not remote.data_dir.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"worker": 3}', '{"worker": ["a", "b"]}', "\x00"])
+def test_a_damaged_state_file_counts_as_empty(tmp_path, text):
+    (tmp_path / "keysat.pids").write_text(text)
+    assert StateFile(tmp_path).alive() == {}
+    StateFile(tmp_path).record("worker", os.getpid())
+    assert StateFile(tmp_path).alive() == {"worker": os.getpid()}
+
+
+def test_the_worker_sends_events_for_flower_only(remote):
+    plain = celery_commands(remote, ["-c", "2"])
+    assert [words[1:5] for words in plain.values()] == [("-m", "celery", "-A", "keysat.worker")] * 2
+    assert plain["worker"][5:] == ("worker", "-c", "2")
+    watched = celery_commands(remote, flower=True)
+    assert watched["worker"][5:] == ("worker", "-E")
+    assert watched["flower"][5:] == ("flower", "--address=127.0.0.1", "--port=5555")
+
+
+def test_flower_gives_way_where_its_port_is_taken(tmp_path):
+    said = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = Settings(data_dir=tmp_path, flower_port=server.getsockname()[1])
+        assert not flower_wanted(settings, None, said.append)
+    assert said == [
+        f"Port {settings.flower_port} is taken, so Flower doesn't run; set KEYSAT_FLOWER_PORT to a free one."
+    ]
+    assert not flower_wanted(settings, False, said.append)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from keysat.embedded.state import DataDirLock
+lock = DataDirLock(Path(sys.argv[1]))
+lock.acquire()
+print(flush=True)
+input()
+"""
+
+
+def test_a_lock_held_by_a_process_that_dies_is_free(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        lock = DataDirLock(tmp_path)
+        assert not lock.try_acquire()
+        assert lock.holder() == process.pid
+        process.kill()
+        process.wait()
+    assert lock.holder() is None
+    lock.acquire()
+    lock.release()
+    assert (tmp_path / "keysat.lock").read_text() == ""
