@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, func
+from sqlalchemy import CheckConstraint, ColumnElement, DateTime, func
+from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.orm import mapped_column
 from uuid_utils.compat import uuid7
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 Time = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+
+
+def seconds(amount: object) -> ColumnElement[timedelta]:
+    """A number of seconds, computed in SQL, as an interval; NULL stays NULL."""
+    return func.make_interval(0, 0, 0, 0, 0, 0, amount, type_=INTERVAL)
 
 
 def one_of(column: str, values: Iterable[str]) -> CheckConstraint:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import case, func, literal, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.db import Begin
@@ -22,6 +21,7 @@ from keysat.errors import (
 )
 from keysat.logs import get_logger
 from keysat.models import Invoice, ProviderAccount
+from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers import accounts, breaker
 from keysat.providers.base import InvoiceSnapshot
@@ -31,7 +31,7 @@ from keysat.settlement.apply import apply
 from keysat.settlement.decision import Action, Outcome, Rules, decide
 from keysat.settlement.look import Look, load
 
-_ERROR_BACKOFF = timedelta(seconds=30)
+_ERROR_BACKOFF_SECONDS = 30
 _MOST_DOUBLINGS = 9
 
 log = get_logger(__name__)
@@ -104,17 +104,15 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
     )
     asked = not isinstance(error, AccountNotCallable)
     doublings = func.power(2, func.least(Invoice.error_count, _MOST_DOUBLINGS))
-    backoff = func.now() + literal(_ERROR_BACKOFF) * doublings
-    again = func.greatest(callable_at, backoff) if asked else callable_at
+    # LEAST and GREATEST pass over NULL, the next look of an invoice that would no longer be watched.
+    soon = func.least(Invoice.next_check_at, func.now() + seconds(_ERROR_BACKOFF_SECONDS * doublings))
     session.execute(
         update(Invoice)
         .where(Invoice.id == invoice_id, Invoice.status != InvoiceStatus.SETTLED)
         .values(
             last_error=str(error),
             error_count=Invoice.error_count + (1 if asked else 0),
-            next_check_at=case(
-                (Invoice.next_check_at.is_(None), again), else_=func.least(Invoice.next_check_at, again)
-            ),
+            next_check_at=func.greatest(callable_at, soon) if asked else callable_at,
         )
         .execution_options(synchronize_session=False)
     )

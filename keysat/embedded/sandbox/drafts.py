@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from keysat.embedded.sandbox.records import Draft, Invoice
@@ -12,10 +11,8 @@ from keysat.errors import InvalidInput, KeysatError
 from keysat.money import DECIMALS, parse_decimal
 
 _DEFAULT_CURRENCY = "BTC"
-_LEAST_EXPIRATION = Decimal("0.5")
 _MOST_MINUTES = 10_000_000
 _LAST_SECOND = 2**53
-_NUMBER = (int, Decimal)
 _CHECKOUT: dict[str, type | tuple[type, ...]] = {
     "speedPolicy": str,
     "paymentMethods": list,
@@ -58,14 +55,14 @@ class _Problems(list[tuple[str, str]]):
                 self.append((f"{path}.{name}", f"{name} is of the wrong type"))
         return taken
 
-    def minutes(self, values: Mapping[str, Any], name: str, default: int, least: Decimal) -> int:
+    def minutes(self, values: Mapping[str, Any], name: str, default: int, *, least: int) -> int:
         value = values.get(name)
         if value is None:
             return default * 60
-        if isinstance(value, bool) or not isinstance(value, _NUMBER) or not least <= value <= _MOST_MINUTES:
-            self.append((f"checkout.{name}", f"{name} has to be a number of minutes, at least {least}"))
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST_MINUTES:
+            self.append((f"checkout.{name}", f"{name} has to be a whole number of minutes, at least {least}"))
             return default * 60
-        return int(value * 60)
+        return value * 60
 
 
 def parse_draft(body: Any) -> Draft:
@@ -82,8 +79,8 @@ def parse_draft(body: Any) -> Draft:
     draft = Draft(
         amount=amount,
         currency=currency,
-        expires_in=problems.minutes(checkout, "expirationMinutes", 15, _LEAST_EXPIRATION),
-        monitored_for=problems.minutes(checkout, "monitoringMinutes", 1440, Decimal(0)),
+        expires_in=problems.minutes(checkout, "expirationMinutes", 15, least=1),
+        monitored_for=problems.minutes(checkout, "monitoringMinutes", 1440, least=0),
         metadata=problems.section(body, "metadata"),
         checkout=_checkout(checkout, problems),
         receipt=problems.known(problems.section(body, "receipt"), "receipt", _RECEIPT),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from keysat.embedded.sandbox.records import Invoice, Payment, Status, Store
@@ -65,13 +64,9 @@ def _checkout(invoice: Invoice) -> dict[str, Any]:
         "paymentMethods": [PAYMENT_METHOD],
         "paymentTolerance": 0,
         **draft.checkout,
-        "expirationMinutes": _minutes(draft.expires_in),
-        "monitoringMinutes": _minutes(draft.monitored_for),
+        "expirationMinutes": draft.expires_in // 60,
+        "monitoringMinutes": draft.monitored_for // 60,
     }
-
-
-def _minutes(seconds: int) -> int | Decimal:
-    return Decimal(seconds) / 60 if seconds % 60 else seconds // 60
 
 
 def payment_data(payment: Payment, currency: str) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""pytest-celery's nodes as plain processes: what it expects of a container, over `keysat.embedded.process`."""
+
+import os
+import sys
+import uuid
+
+from pytest_celery import CeleryTestWorker, RedisTestBroker
+
+from keysat.embedded.process import Process
+from tests.conftest import SCRATCH
+
+WORKER_NAME = "keysat-tests"
+
+
+class ProcessContainer:
+    """A process that pytest-celery takes for a container."""
+
+    def __init__(self, command, ready_prompt=None, environment=None):
+        self.id = uuid.uuid4().hex
+        self.name = f"node-{self.id[:12]}"
+        self._ready_prompt = ready_prompt
+        self._seen = 0
+        arguments = [part.format(node=f"{WORKER_NAME}@{self.id[:12]}") for part in command]
+        log = SCRATCH / f"{self.name}.log"
+        self._process = Process(self.name, arguments, log, {**os.environ, "KEYSAT_LOG_LEVEL": "INFO", **(environment or {})})
+        self._process.start()
+
+    @property
+    def status(self):
+        return "running" if self._process.alive else "exited"
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @staticmethod
+    def worker_name():
+        return WORKER_NAME
+
+    def logs(self):
+        return self._process.log.read_text(errors="replace")[self._seen :]
+
+    def ready(self, timeout=30):
+        return self._ready_prompt is None or wait_until(lambda: self._ready_prompt in self.logs(), timeout)
+
+    def kill(self, signal=None):
+        self._process.kill()
+
+    def reload(self):
+        """A container's attributes are read from the engine; a process has none to read."""
+
+    def restart(self, timeout=None):
+        self._process.stop()
+        self._seen = len(self._process.log.read_text(errors="replace"))
+        self._process.start()
+
+    def teardown(self):
+        self._process.kill()  # stopping in order takes seconds, and the stack's tests see to it
+
+
+class BrokerContainer:
+    """The run's Valkey, as pytest-celery wants to know it."""
+
+    id, name, status = "valkey", "valkey", "running"
+
+    def __init__(self, url, client):
+        self.celeryconfig = {"url": url, "host_url": url}
+        self.client = client
+
+    def ready(self):
+        return self.client.ping()
+
+    def logs(self):
+        return ""
+
+    def reload(self):
+        """Nothing to read."""
+
+    def teardown(self):
+        self.client.flushall()
+
+
+class Broker(RedisTestBroker):
+    """The broker node."""
+
+
+class Worker(CeleryTestWorker):
+    """A worker node."""
+
+
+def worker_command(app="keysat.worker", concurrency=1, *, extra=()):
+    """The command of a worker, its node name to be filled in."""
+    quick = ("--without-mingle", "--without-gossip")  # which wait for neighbors that a test doesn't have
+    command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", "{node}", "-c", str(concurrency)]
+    return [*command, *quick, *extra]
+
+
+def beat_command(app="keysat.worker", schedule="beat"):
+    """The command of a beat with a schedule file of its own."""
+    return [sys.executable, "-m", "celery", "-A", app, "beat", "-s", str(SCRATCH / f"{schedule}-{uuid.uuid4().hex}")]
+
+
+def wait_until(condition, timeout=20.0):
+    """Await an event that can only be asked for; returns what the condition returned, or fails."""
+    import time
+
+    deadline = time.monotonic() + timeout
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"nothing happened within {timeout:g} s"
+        time.sleep(0.02)
+    return result

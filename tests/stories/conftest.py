@@ -1,0 +1,61 @@
+"""Stories run on a real worker, a real beat where it matters, and a sandbox provider over real HTTP."""
+
+import pytest
+
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.server import Sandbox
+from keysat.worker import app
+from tests.builders import STORE, make_account, make_catalog
+from tests.nodes import Broker, BrokerContainer, ProcessContainer, Worker, worker_command
+
+
+@pytest.fixture
+def celery_broker(settings, empty_broker):
+    yield (node := Broker(BrokerContainer(settings.broker_url, empty_broker)))
+    node.teardown()
+
+
+@pytest.fixture
+def celery_backend_cluster():
+    """Keysat keeps no results."""
+    return
+
+
+@pytest.fixture
+def celery_setup_app():
+    """The tests send with Keysat's own app."""
+    return app
+
+
+@pytest.fixture
+def worker_arguments():
+    """How the worker is started; stories override it."""
+    return worker_command(concurrency=2)
+
+
+@pytest.fixture
+def celery_worker(worker_arguments, celery_broker, empty_database):
+    node = Worker(ProcessContainer(worker_arguments, ready_prompt=" ready."), app)
+    try:
+        node.ready()
+        yield node
+    finally:
+        node.teardown()
+
+
+@pytest.fixture
+def sandbox(empty_database):
+    """The provider: a client of its control side, with one store, whose webhooks are all lost."""
+    with Sandbox() as server, SandboxClient(server.url) as client:
+        client.url = server.url
+        client.register_store(STORE, "key-of-test-store", f"{server.url}/nobody", "webhook-secret-of-the-test-store")
+        client.set_webhooks(drop=1.0)
+        yield client
+
+
+@pytest.fixture
+def shop(sandbox):
+    """One product, sold through one account at the sandbox."""
+    make_account(kind="btcpay", base_url=sandbox.url)
+    make_catalog()
+    return sandbox
