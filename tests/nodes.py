@@ -2,12 +2,13 @@
 
 import os
 import sys
+import time
 import uuid
 
 from pytest_celery import CeleryTestWorker, RedisTestBroker
 
 from keysat.embedded.process import Process
-from tests.conftest import SCRATCH
+from tests.environment import SCRATCH
 
 WORKER_NAME = "keysat-tests"
 
@@ -22,7 +23,9 @@ class ProcessContainer:
         self._seen = 0
         arguments = [part.format(node=f"{WORKER_NAME}@{self.id[:12]}") for part in command]
         log = SCRATCH / f"{self.name}.log"
-        self._process = Process(self.name, arguments, log, {**os.environ, "KEYSAT_LOG_LEVEL": "INFO", **(environment or {})})
+        self._process = Process(
+            self.name, arguments, log, {**os.environ, "KEYSAT_LOG_LEVEL": "INFO", **(environment or {})}
+        )
         self._process.start()
 
     @property
@@ -97,13 +100,12 @@ def worker_command(app="keysat.worker", concurrency=1, *, extra=()):
 
 def beat_command(app="keysat.worker", schedule="beat"):
     """The command of a beat with a schedule file of its own."""
-    return [sys.executable, "-m", "celery", "-A", app, "beat", "-s", str(SCRATCH / f"{schedule}-{uuid.uuid4().hex}")]
+    own_schedule = SCRATCH / f"{schedule}-{uuid.uuid4().hex}"
+    return [sys.executable, "-m", "celery", "-A", app, "beat", "-s", str(own_schedule)]
 
 
 def wait_until(condition, timeout=20.0):
     """Await an event that can only be asked for; returns what the condition returned, or fails."""
-    import time
-
     deadline = time.monotonic() + timeout
     while not (result := condition()):
         assert time.monotonic() < deadline, f"nothing happened within {timeout:g} s"

@@ -137,8 +137,10 @@ class Ledger:
     def _keep(self, step: Step) -> Invoice:
         invoice, events = step
         self._invoices[invoice.id] = invoice
-        for event in events:
-            self._emit(self._stores[invoice.store_id], event)
+        store = self._stores.get(invoice.store_id)  # a reset may have overtaken the request
+        if store is not None:
+            for event in events:
+                self._emit(store, event)
         return invoice
 
     def _expire_due(self) -> None:

@@ -83,9 +83,8 @@ class Sender:
         self.set_plan(self._default)
         with self._lock:
             self._counts = Counts()
-            lanes = list(self._lanes.values())
-        for lane in lanes:
-            lane.clear()
+            for lane in self._lanes.values():
+                lane.clear()
 
     def stop(self) -> None:
         """End the threads; what waits is lost, as with a restart of BTCPay."""

@@ -1,0 +1,42 @@
+"""A scratch directory with its own PostgreSQL and Valkey, for the tests and the benchmarks.
+
+Import it before anything of Keysat: the settings are read once.
+"""
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+SCRATCH = Path(tempfile.mkdtemp(prefix="keysat-tests-"))
+for name in [name for name in os.environ if name.startswith("KEYSAT_")] + ["DATABASE_URL", "BROKER_URL"]:
+    os.environ.pop(name, None)
+os.environ["KEYSAT_DATA_DIR"] = str(SCRATCH / "data")
+os.environ["KEYSAT_LOG_LEVEL"] = "WARNING"
+
+from keysat.db import engine
+from keysat.embedded.prepare import prepare
+from keysat.embedded.servers import Postgres, Valkey
+from keysat.settings import load_settings
+from keysat.worker import app
+
+FAST = {"fsync": "off", "max_connections": "300", "synchronous_commit": "off"}
+
+
+@contextmanager
+def running_servers():
+    """PostgreSQL and Valkey with the schema and the keys in place; all gone afterwards."""
+    settings = load_settings()
+    servers = [Postgres(settings.data_dir, settings.run_dir, FAST), Valkey(settings.data_dir, settings.run_dir)]
+    try:
+        for server in servers:
+            server.start()
+        prepare(settings, lambda _: None)
+        yield settings
+    finally:
+        engine().dispose()
+        app.pool.force_close_all()
+        for server in servers:
+            server.stop()
+        shutil.rmtree(SCRATCH, ignore_errors=True)

@@ -1,0 +1,113 @@
+"""When to look again: the table, and that the database computes the same from it."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, literal, select, text
+
+from keysat.db import reading, transaction
+from keysat.invoices.schedule import JITTER, STEPS, UNFULFILLED, interval, next_check
+from keysat.models import Invoice
+from keysat.models.invoice import InvoiceStatus
+from tests.builders import make_invoice, set_columns
+
+PENDING, EXPIRED, INVALID, SETTLED = InvoiceStatus
+
+
+def seconds(count):
+    return timedelta(seconds=count)
+
+
+minutes, hours, days = (lambda count, unit=unit: timedelta(**{unit: count}) for unit in ("minutes", "hours", "days"))
+MOMENT = seconds(1)
+
+TABLE = [
+    (PENDING, seconds(0), seconds(30)),
+    (PENDING, minutes(30) - MOMENT, seconds(30)),
+    (PENDING, minutes(30), minutes(2)),
+    (PENDING, hours(2) - MOMENT, minutes(2)),
+    (PENDING, hours(2), minutes(15)),
+    (PENDING, hours(24) - MOMENT, minutes(15)),
+    (PENDING, hours(24), hours(1)),
+    (PENDING, hours(72) - MOMENT, hours(1)),
+    (PENDING, hours(72), hours(6)),
+    (PENDING, days(30) - MOMENT, hours(6)),
+    (PENDING, days(30), None),
+    (PENDING, days(400), None),
+    (EXPIRED, seconds(0), minutes(2)),
+    (EXPIRED, hours(2) - MOMENT, minutes(2)),
+    (EXPIRED, hours(2), hours(1)),
+    (EXPIRED, hours(24) - MOMENT, hours(1)),
+    (EXPIRED, hours(24), hours(6)),
+    (EXPIRED, days(30) - MOMENT, hours(6)),
+    (EXPIRED, days(30), None),
+    (INVALID, seconds(0), minutes(2)),
+    (INVALID, hours(2), hours(1)),
+    (INVALID, hours(24), hours(6)),
+    (INVALID, days(30) - MOMENT, hours(6)),
+    (INVALID, days(30), None),
+    (SETTLED, seconds(0), seconds(30)),
+    (SETTLED, days(29), seconds(30)),
+    (SETTLED, days(30), seconds(30)),
+    (SETTLED, days(4_000), seconds(30)),
+]
+
+
+@pytest.mark.parametrize(("status", "age", "wait"), TABLE)
+def test_wait_depends_on_status_and_age(status, age, wait):
+    assert interval(status, age) == wait
+
+
+@pytest.mark.parametrize("status", list(InvoiceStatus))
+def test_older_invoices_are_looked_at_less_often(status):
+    waits = [step.every for step in STEPS[status]]
+    ages = [step.until_age for step in STEPS[status]]
+    assert waits == sorted(waits)
+    assert ages == sorted(ages)
+
+
+@pytest.mark.parametrize("age", [seconds(-60), timedelta(0)])
+def test_clock_that_ran_backwards_stops_no_invoice(age):
+    assert interval(PENDING, age) == seconds(30)
+
+
+@pytest.fixture
+def invoice(empty_database, fake):
+    return make_invoice()
+
+
+def sql_wait(invoice, status, age, times):
+    """What the database makes of it: the shortest and longest of several waits, without jitter's lower bound."""
+    settled_at = func.now() if status is SETTLED else None
+    set_columns(invoice.id, status=status, settled_at=settled_at)
+    wait = next_check(Invoice.status, Invoice.created_at) - func.now()
+    numbers = func.generate_series(1, times).table_valued("n")
+    with transaction() as session:  # one transaction, one now(): the age is exact
+        session.execute(
+            text("UPDATE invoices SET created_at = now() - CAST(:age AS interval)"), {"age": f"{age.total_seconds()} s"}
+        )
+        return session.execute(
+            select(func.min(wait), func.max(wait), func.count(wait)).select_from(Invoice).join(numbers, literal(True))
+        ).one()
+
+
+@pytest.mark.parametrize(("status", "age", "wait"), TABLE)
+def test_database_computes_the_same_wait_with_up_to_a_tenth_more(invoice, status, age, wait):
+    shortest, longest, waits = sql_wait(invoice, status, age, 200)
+    if wait is None:
+        assert (shortest, longest, waits) == (None, None, 0)
+    else:
+        assert wait <= shortest < longest <= wait * (1 + JITTER) + timedelta(microseconds=1)
+        assert waits == 200
+
+
+def test_jitter_spreads_over_the_whole_tenth(invoice):
+    shortest, longest, _ = sql_wait(invoice, PENDING, seconds(0), 5_000)
+    assert shortest < seconds(30) * 1.01
+    assert longest > seconds(30) * 1.09
+
+
+def test_new_invoice_is_looked_at_after_half_a_minute(invoice):
+    with reading() as session:
+        waits = session.scalar(select(Invoice.next_check_at - Invoice.created_at))
+    assert waits == seconds(30) == UNFULFILLED

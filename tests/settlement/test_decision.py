@@ -1,0 +1,357 @@
+"""The decision: the whole table, the amounts, and what holds for any answer whatever."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
+from keysat.money import DECIMALS, Money
+from keysat.providers.base import InvoiceSnapshot, ProviderStatus
+from keysat.settlement.decision import Action, Known, Outcome, Rules, Says, decide, read
+
+PRICE = Money(10_000, "BTC")
+NONE, LATE, PARTIAL, OVER, MARKED = PaymentException
+PENDING, EXPIRED, INVALID, SETTLED = InvoiceStatus
+ISSUE_LATE, REVIEW_LATE = Rules(late_payment="issue"), Rules(late_payment="review")
+
+
+def says(status, exception=NONE, paid=0, currency="BTC", charged=PRICE):
+    """A snapshot; `paid` None where the provider doesn't tell."""
+    return InvoiceSnapshot(
+        provider_invoice_id="theirs",
+        status=ProviderStatus(status),
+        exception=exception,
+        charged=charged,
+        paid=None if paid is None else Money(paid, currency),
+        order_id="ours",
+        said=f"{status}/{exception}",
+    )
+
+
+# The columns of the table in docs: what the provider can say.
+ANSWERS = {
+    "pending": says("pending"),
+    "processing": says("processing", paid=10_000),
+    "settled": says("settled", paid=10_000),
+    "expired": says("expired"),
+    "paid late": says("expired", LATE, paid=10_000),
+    "underpaid": says("expired", PARTIAL, paid=400),
+    "invalid": says("invalid"),
+    "refunded": says("refunded"),
+    "unknown": says("unknown"),
+}
+KEEP = Outcome(Action.KEEP)
+SETTLE = Outcome(Action.SETTLE)
+SETTLE_LATE = Outcome(Action.SETTLE, LATE)
+EXPIRE = Outcome(Action.EXPIRE)
+EXPIRE_UNDERPAID = Outcome(Action.EXPIRE, PARTIAL, ReviewReason.UNDERPAID)
+INVALIDATE = Outcome(Action.INVALIDATE)
+REVIEW_UNDERPAID = Outcome(Action.REVIEW, PARTIAL, ReviewReason.UNDERPAID)
+REVIEW_PAID_LATE = Outcome(Action.REVIEW, LATE, ReviewReason.LATE)
+REVIEW_REFUNDED = Outcome(Action.REVIEW, NONE, ReviewReason.REFUNDED)
+REVIEW_INVALIDATED = Outcome(Action.REVIEW, NONE, ReviewReason.INVALIDATED)
+REVERSE = Outcome(Action.REVERSE)
+KEEP_UNKNOWN = Outcome(Action.KEEP, alarm="the provider's status unknown/none is not known to this version")
+
+
+def alarm(said):
+    return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {said} at the provider")
+
+
+TABLE = [
+    (PENDING, "pending", KEEP),
+    (PENDING, "processing", KEEP),
+    (PENDING, "settled", SETTLE),
+    (PENDING, "expired", EXPIRE),
+    (PENDING, "paid late", SETTLE_LATE),
+    (PENDING, "underpaid", EXPIRE_UNDERPAID),
+    (PENDING, "invalid", INVALIDATE),
+    (PENDING, "refunded", REVIEW_REFUNDED),
+    (PENDING, "unknown", KEEP_UNKNOWN),
+    (EXPIRED, "pending", KEEP),
+    (EXPIRED, "processing", KEEP),
+    (EXPIRED, "settled", SETTLE_LATE),
+    (EXPIRED, "expired", KEEP),
+    (EXPIRED, "paid late", SETTLE_LATE),
+    (EXPIRED, "underpaid", REVIEW_UNDERPAID),
+    (EXPIRED, "invalid", INVALIDATE),
+    (EXPIRED, "refunded", REVIEW_REFUNDED),
+    (EXPIRED, "unknown", KEEP_UNKNOWN),
+    (INVALID, "pending", KEEP),
+    (INVALID, "processing", KEEP),
+    (INVALID, "settled", SETTLE),
+    (INVALID, "expired", KEEP),
+    (INVALID, "paid late", REVIEW_PAID_LATE),
+    (INVALID, "underpaid", REVIEW_UNDERPAID),
+    (INVALID, "invalid", KEEP),
+    (INVALID, "refunded", KEEP),
+    (INVALID, "unknown", KEEP_UNKNOWN),
+    (SETTLED, "pending", alarm("pending/none")),
+    (SETTLED, "processing", alarm("processing/none")),
+    (SETTLED, "settled", KEEP),
+    (SETTLED, "expired", alarm("expired/none")),
+    (SETTLED, "paid late", KEEP),
+    (SETTLED, "underpaid", alarm("expired/partial")),
+    (SETTLED, "invalid", REVERSE),
+    (SETTLED, "refunded", REVERSE),
+    (SETTLED, "unknown", KEEP_UNKNOWN),
+]
+
+
+def test_table_has_every_status_and_every_answer():
+    assert {(status, answer) for status, answer, _ in TABLE} == {(s, a) for s in InvoiceStatus for a in ANSWERS}
+    assert {read(snapshot) for snapshot in ANSWERS.values()} == set(Says)
+
+
+@pytest.mark.parametrize(("status", "answer", "outcome"), TABLE)
+def test_table(status, answer, outcome):
+    assert decide(Known(status, PRICE), ANSWERS[answer], Rules()) == outcome
+
+
+@pytest.mark.parametrize(("status", "answer", "outcome"), TABLE)
+def test_holding_late_payments_for_review_changes_only_the_late_column(status, answer, outcome):
+    late = answer == "paid late" and status in {PENDING, EXPIRED}
+    assert decide(Known(status, PRICE), ANSWERS[answer], REVIEW_LATE) == (REVIEW_PAID_LATE if late else outcome)
+
+
+@pytest.mark.parametrize(("status", "answer", "outcome"), TABLE)
+@pytest.mark.parametrize("reversal", ["suspend", "revoke"])
+def test_how_to_withdraw_is_no_part_of_the_decision(status, answer, outcome, reversal):
+    assert decide(Known(status, PRICE), ANSWERS[answer], Rules(reversal=reversal)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [("invalid", REVIEW_INVALIDATED), ("refunded", REVIEW_REFUNDED), ("settled", KEEP)]
+)
+def test_holding_reversals_for_review_keeps_the_license(answer, outcome):
+    assert decide(Known(SETTLED, PRICE), ANSWERS[answer], Rules(reversal="review")) == outcome
+
+
+@pytest.mark.parametrize("answer", ["invalid", "refunded"])
+@pytest.mark.parametrize("reversal", ["suspend", "revoke", "review"])
+def test_reversed_invoice_is_not_reversed_again(answer, reversal):
+    assert decide(Known(SETTLED, PRICE, reversed=True), ANSWERS[answer], Rules(reversal=reversal)) == KEEP
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "reason"),
+    [
+        (PENDING, says("settled", paid=9_999), ReviewReason.AMOUNT),
+        (PENDING, says("settled", paid=9_999, currency="EUR"), ReviewReason.CURRENCY),
+        (PENDING, ANSWERS["refunded"], ReviewReason.REFUNDED),
+        (EXPIRED, ANSWERS["underpaid"], ReviewReason.UNDERPAID),
+        (EXPIRED, ANSWERS["refunded"], ReviewReason.REFUNDED),
+        (EXPIRED, ANSWERS["paid late"], ReviewReason.LATE),
+        (INVALID, ANSWERS["paid late"], ReviewReason.LATE),
+        (INVALID, ANSWERS["underpaid"], ReviewReason.UNDERPAID),
+        (SETTLED, ANSWERS["refunded"], ReviewReason.REFUNDED),
+        (SETTLED, ANSWERS["invalid"], ReviewReason.INVALIDATED),
+    ],
+)
+def test_review_is_raised_once(status, answer, reason):
+    rules = Rules(late_payment="review", reversal="review")
+    first = decide(Known(status, PRICE), answer, rules)
+    assert (first.action, first.review) == (Action.REVIEW, reason)
+    assert decide(Known(status, PRICE, reviewed=reason), answer, rules) == KEEP
+
+
+def test_another_reason_raises_another_review():
+    known = Known(EXPIRED, PRICE, reviewed=ReviewReason.UNDERPAID)
+    assert decide(known, ANSWERS["refunded"], Rules()) == REVIEW_REFUNDED
+
+
+@pytest.mark.parametrize("reviewed", list(ReviewReason))
+@pytest.mark.parametrize("status", [PENDING, EXPIRED, INVALID])
+def test_money_in_full_settles_whatever_was_reviewed_before(status, reviewed):
+    assert decide(Known(status, PRICE, reviewed), ANSWERS["settled"], Rules()).action is Action.SETTLE
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "column"),
+    [
+        (says("expired", OVER, paid=20_000), Says.PAID_LATE),
+        (says("expired", MARKED), Says.UNKNOWN),
+        (says("settled", PARTIAL), Says.SETTLED),
+        (says("pending", PARTIAL), Says.OPEN),
+        (says("invalid", MARKED), Says.INVALID),
+        (says("unknown", LATE, paid=10_000), Says.UNKNOWN),
+    ],
+)
+def test_odd_pairs_of_status_and_exception_have_their_column(snapshot, column):
+    assert read(snapshot) is column
+
+
+LESS_1_PERCENT = Rules(tolerance_bps=100)
+AMOUNT, CURRENCY = ReviewReason.AMOUNT, ReviewReason.CURRENCY
+MONEY = [
+    ("exact", says("settled", paid=10_000), Rules(), Outcome(Action.SETTLE)),
+    ("one over", says("settled", paid=10_001), Rules(), Outcome(Action.SETTLE, OVER)),
+    ("over as the provider says", says("settled", OVER, paid=20_000), Rules(), Outcome(Action.SETTLE, OVER)),
+    ("one under", says("settled", paid=9_999), Rules(), Outcome(Action.REVIEW, NONE, AMOUNT)),
+    ("nothing", says("settled", paid=0), Rules(), Outcome(Action.REVIEW, NONE, AMOUNT)),
+    ("last within tolerance", says("settled", paid=9_900), LESS_1_PERCENT, Outcome(Action.SETTLE)),
+    ("first outside tolerance", says("settled", paid=9_899), LESS_1_PERCENT, Outcome(Action.REVIEW, NONE, AMOUNT)),
+    ("over, with tolerance", says("settled", paid=10_001), LESS_1_PERCENT, Outcome(Action.SETTLE, OVER)),
+    ("unreported", says("settled", paid=None), Rules(), Outcome(Action.SETTLE)),
+    (
+        "unreported, and less was charged",
+        says("settled", paid=None, charged=Money(9_999, "BTC")),
+        Rules(),
+        Outcome(Action.REVIEW, NONE, AMOUNT),
+    ),
+    ("nothing reported", says("settled", paid=None, charged=None), Rules(), Outcome(Action.REVIEW, NONE, AMOUNT)),
+    ("other currency", says("settled", paid=10_000, currency="EUR"), Rules(), Outcome(Action.REVIEW, NONE, CURRENCY)),
+    (
+        "other currency charged",
+        says("settled", paid=None, charged=Money(10_000, "EUR")),
+        Rules(),
+        Outcome(Action.REVIEW, NONE, CURRENCY),
+    ),
+    ("marked, nothing paid", says("settled", MARKED, paid=0), Rules(), Outcome(Action.SETTLE, MARKED)),
+    ("marked, nothing told", says("settled", MARKED, paid=None, charged=None), Rules(), Outcome(Action.SETTLE, MARKED)),
+    (
+        "marked in another currency",
+        says("settled", MARKED, paid=0, currency="EUR"),
+        Rules(),
+        Outcome(Action.REVIEW, MARKED, CURRENCY),
+    ),
+    ("late", says("expired", LATE, paid=10_000), ISSUE_LATE, Outcome(Action.SETTLE, LATE)),
+    ("late, as settled", says("settled", LATE, paid=10_000), ISSUE_LATE, Outcome(Action.SETTLE, LATE)),
+    ("late and under", says("expired", LATE, paid=9_999), ISSUE_LATE, Outcome(Action.REVIEW, LATE, AMOUNT)),
+    ("late and over", says("expired", LATE, paid=10_001), ISSUE_LATE, Outcome(Action.SETTLE, OVER)),
+    ("late and over, as over", says("expired", OVER, paid=10_001), ISSUE_LATE, Outcome(Action.SETTLE, OVER)),
+    ("late, for review", says("expired", LATE, paid=10_000), REVIEW_LATE, REVIEW_PAID_LATE),
+    ("late and over, for review", says("expired", OVER, paid=10_001), REVIEW_LATE, REVIEW_PAID_LATE),
+    (
+        "late and under, for review",
+        says("expired", LATE, paid=9_999),
+        REVIEW_LATE,
+        Outcome(Action.REVIEW, LATE, AMOUNT),
+    ),
+    (
+        "late in another currency",
+        says("expired", LATE, paid=10_000, currency="USD"),
+        ISSUE_LATE,
+        Outcome(Action.REVIEW, LATE, CURRENCY),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "rules", "outcome"), [case[1:] for case in MONEY], ids=[case[0] for case in MONEY]
+)
+def test_amounts_of_a_pending_invoice(snapshot, rules, outcome):
+    assert decide(Known(PENDING, PRICE), snapshot, rules) == outcome
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "outcome"),
+    [
+        (says("settled", paid=10_000), Outcome(Action.SETTLE, LATE)),
+        (says("settled", paid=20_000), Outcome(Action.SETTLE, OVER)),
+        (says("settled", MARKED, paid=0), Outcome(Action.SETTLE, MARKED)),
+        (says("settled", paid=9_999), Outcome(Action.REVIEW, NONE, AMOUNT)),
+    ],
+)
+def test_amounts_of_an_expired_invoice(snapshot, outcome):
+    assert decide(Known(EXPIRED, PRICE), snapshot, Rules()) == outcome
+
+
+moneys = st.none() | st.builds(Money, st.integers(0, 12_000), st.sampled_from(["BTC", "EUR"]))
+snapshots = st.builds(
+    InvoiceSnapshot,
+    provider_invoice_id=st.just("theirs"),
+    status=st.sampled_from(ProviderStatus),
+    exception=st.sampled_from(PaymentException),
+    charged=moneys,
+    paid=moneys,
+    order_id=st.just("ours"),
+    said=st.just("said"),
+)
+prices = st.builds(Money, st.integers(1, 12_000), st.sampled_from(sorted(DECIMALS)))
+knowns = st.builds(
+    Known,
+    status=st.sampled_from(InvoiceStatus),
+    price=prices,
+    reviewed=st.none() | st.sampled_from(ReviewReason),
+    reversed=st.booleans(),
+)
+rules = st.builds(
+    Rules,
+    late_payment=st.sampled_from(["issue", "review"]),
+    reversal=st.sampled_from(["suspend", "revoke", "review"]),
+    tolerance_bps=st.integers(0, 5_000),
+)
+often = settings(deadline=None, max_examples=400)
+
+
+@often
+@given(knowns, snapshots, rules)
+def test_unknown_answer_never_changes_anything(known, snapshot, rules):
+    outcome = decide(known, replace(snapshot, status=ProviderStatus.UNKNOWN), rules)
+    assert (outcome.action, outcome.review) == (Action.KEEP, None)
+
+
+@often
+@given(knowns, snapshots, rules)
+def test_settled_invoice_stays_settled(known, snapshot, rules):
+    outcome = decide(replace(known, status=SETTLED), snapshot, rules)
+    assert outcome.action in {Action.KEEP, Action.REVIEW, Action.REVERSE}
+
+
+@often
+@given(knowns, snapshots, rules)
+def test_only_money_that_was_confirmed_settles(known, snapshot, rules):
+    outcome = decide(known, snapshot, rules)
+    if outcome.action is not Action.SETTLE:
+        return
+    told = [money for money in (snapshot.charged, snapshot.paid) if money is not None]
+    assert {money.currency for money in told} <= {known.price.currency}
+    assert known.status is not SETTLED
+    if snapshot.status is ProviderStatus.EXPIRED:
+        assert snapshot.exception in {LATE, OVER}
+        assert rules.late_payment == "issue"
+    else:
+        assert snapshot.status is ProviderStatus.SETTLED
+    if snapshot.exception is MARKED:
+        return
+    confirmed = snapshot.charged if snapshot.paid is None else snapshot.paid
+    assert confirmed.amount * 10_000 > known.price.amount * (10_000 - rules.tolerance_bps) - 10_000
+
+
+@often
+@given(knowns, snapshots, rules)
+def test_full_payment_in_time_always_settles(known, snapshot, rules):
+    paid = replace(snapshot, status=ProviderStatus.SETTLED, charged=known.price, paid=known.price)
+    wanted = Action.KEEP if known.status is SETTLED else Action.SETTLE
+    assert decide(known, paid, rules).action is wanted
+
+
+@often
+@given(knowns, snapshots, rules)
+def test_money_that_came_in_is_settled_or_seen_by_a_person(known, snapshot, rules):
+    """No answer that speaks of money is dropped in silence: it settles, or there is a review of it, now or before."""
+    if read(snapshot) not in {Says.SETTLED, Says.PAID_LATE, Says.UNDERPAID} or known.status is SETTLED:
+        return
+    outcome = decide(known, snapshot, rules)
+    assert outcome.action is Action.SETTLE or outcome.review is not None or known.reviewed is not None
+
+
+@often
+@given(knowns, snapshots, rules)
+def test_every_review_names_its_reason_and_none_is_raised_twice(known, snapshot, rules):
+    outcome = decide(known, snapshot, rules)
+    if outcome.action is Action.REVIEW:
+        assert outcome.review is not None
+        assert outcome.review is not known.reviewed
+
+
+@often
+@given(knowns, snapshots, rules)
+def test_only_odd_answers_raise_an_alarm_and_an_alarm_changes_nothing(known, snapshot, rules):
+    outcome = decide(known, snapshot, rules)
+    if outcome.alarm is not None:
+        assert outcome.action is Action.KEEP
+        assert known.status is SETTLED or read(snapshot) is Says.UNKNOWN
