@@ -105,7 +105,14 @@ class RemoteNotFound(RemoteError):
 
 
 class RemoteRefused(RemoteError):
-    """The server understood and refused (any other 4xx); the same call would be refused again."""
+    """The server understood and refused (any other 4xx); the same call would be refused again.
+
+    `code` is the refusal's name in the answer's JSON, where it has one.
+    """
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class CredentialsRejected(RemoteError):

@@ -8,22 +8,17 @@ that says whether trying again makes sense.
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from keysat.deadlines import Adapter, Deadline
 from keysat.errors import (
     CredentialsRejected,
     RemoteAnswerInvalid,
@@ -34,96 +29,6 @@ from keysat.errors import (
 )
 
 _RETRIABLE = {408, 425, 429}
-
-
-class _Deadline:
-    """Cuts the watched connections when the time is up, whatever the call is blocked on."""
-
-    def __init__(self, seconds: float) -> None:
-        self.expires_at = time.monotonic() + seconds
-        self.expired = False
-        self._lock = threading.Lock()
-        self._watched: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        self._token = _deadline.set(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _deadline.reset(self._token)
-        self._timer.cancel()
-        with self._lock:
-            while self._watched:
-                self._watched.pop().close()
-
-    def watch(self, sock: socket.socket) -> None:
-        """Watch a connection through a second descriptor, which survives the first one's wrapping in TLS."""
-        with self._lock:
-            self._watched.append(sock.dup())
-        if self.expired:
-            self._cut()
-
-    def _cut(self) -> None:
-        self.expired = True
-        with self._lock:
-            for sock in self._watched:
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # the peer was faster; nothing is left to cut
-
-
-_deadline: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
-
-
-def _watch(sock: Any) -> None:
-    deadline = _deadline.get()
-    if deadline is not None and sock is not None:
-        deadline.watch(sock)
-
-
-class _Connection(HTTPConnection):
-    """Puts each new or reused connection under the call's deadline."""
-
-    _watched_by: _Deadline | None = None
-
-    def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
-        _watch(sock)
-        self._watched_by = _deadline.get()
-        return sock
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None and self._watched_by is not _deadline.get():
-            _watch(self.sock)
-            self._watched_by = _deadline.get()
-        super().request(*args, **kwargs)
-
-
-class _SecureConnection(_Connection, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-
-    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-        return manager
 
 
 @dataclass(frozen=True)
@@ -148,8 +53,8 @@ class HttpClient:
         self._session.proxies = dict(requests.utils.get_environ_proxies(self._base_url))
         self._session.trust_env = False
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity", **headers})
-        self._session.mount("http://", _Adapter(pool_maxsize=32))
-        self._session.mount("https://", _Adapter(pool_maxsize=32))
+        self._session.mount("http://", Adapter(pool_maxsize=32))
+        self._session.mount("https://", Adapter(pool_maxsize=32))
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
         """Read `path`, relative to the base URL. Raises as `request` does."""
@@ -167,7 +72,7 @@ class HttpClient:
             RemoteRefused: any other 4xx.
             RemoteAnswerInvalid: a redirect, too many bytes, or a body that isn't JSON.
         """
-        with _Deadline(self._seconds) as deadline:
+        with Deadline(self._seconds) as deadline:
             try:
                 response = self._session.request(
                     method,
@@ -197,7 +102,7 @@ class HttpClient:
                 raise RemoteAnswerInvalid(f"{self._name} sent more than {self._max_bytes:,} bytes; it was cut off.")
         return bytes(body)
 
-    def _fail(self, deadline: _Deadline, error: Exception) -> NoReturn:
+    def _fail(self, deadline: Deadline, error: Exception) -> NoReturn:
         if deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
             raise RemoteUnavailable(f"{self._name} gave no full answer within {self._seconds:g} s.") from error
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
@@ -219,13 +124,22 @@ class HttpClient:
         if 300 <= status < 400:
             raise RemoteAnswerInvalid(f"{self._name} answered with a redirect ({status}), which is not followed.")
         excerpt = body[:200].decode("utf-8", "replace")
-        raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt}")
+        raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt}", _refusal_code(body))
 
     def _decode(self, body: bytes) -> Any:
         try:
             return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise RemoteAnswerInvalid(f"{self._name} sent something that isn't JSON.") from error
+
+
+def _refusal_code(body: bytes) -> str | None:
+    try:
+        problem = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    code = problem.get("code") if isinstance(problem, dict) else None
+    return code if isinstance(code, str) else None
 
 
 def _no_constant(name: str) -> NoReturn:

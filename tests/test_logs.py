@@ -110,6 +110,13 @@ def test_console_lines_are_for_people_and_without_secrets():
         assert secret not in finished.stderr
 
 
+def test_exception_on_the_console_shows_no_secrets():
+    told = run("console", "exception").stderr
+    assert "it broke" in told
+    for secret in ("hunter2", KEY):
+        assert secret not in told
+
+
 def test_level_decides_what_is_shown():
     told = run("console", level="ERROR").stderr
     assert "failed" in told
@@ -144,3 +151,14 @@ def test_other_values_stay_as_they_are(name):
 )
 def test_secret_is_known_by_its_look(text, shown):
     assert redact(None, "info", {"event": text}) == {"event": shown}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [ValueError(f"no answer from {URL}"), [f"at {URL}"], {"key": KEY}, {"api_key": "hunter2"}, (URL,), URL.encode()],
+    ids=["exception", "list", "dict", "name inside", "tuple", "bytes"],
+)
+def test_secret_inside_another_value_is_blotted_out(value):
+    shown = str(redact(None, "info", {"value": value})["value"])
+    assert "hunter2" not in shown
+    assert KEY not in shown

@@ -45,7 +45,8 @@ def test_whole_units_become_smallest_units(text, currency, amount):
 
 
 @pytest.mark.parametrize(
-    ("text", "cents"), [("0.004", 0), ("0.005", 1), ("0.0149", 1), ("0.015", 2), ("0.025", 3), ("0.99999", 100)]
+    ("text", "cents"),
+    [("0.004", 0), (f"0.004{'9' * 30}", 0), ("0.005", 1), ("0.0149", 1), ("0.015", 2), ("0.025", 3), ("0.99999", 100)],
 )
 def test_digits_below_the_smallest_unit_are_rounded_half_up(text, cents):
     assert parse_decimal(text, "EUR").amount == cents
@@ -84,7 +85,7 @@ def test_no_finite_number_of_a_sane_size_is_refused(text):
         parse_decimal(text, "BTC")
 
 
-@pytest.mark.parametrize("text", ["-1", "-0.01", Decimal(-5), -1, "21000000.00000001", "21000001"])
+@pytest.mark.parametrize("text", ["-1", "-0.01", "-0.000000001", Decimal(-5), -1, "21000000.00000001", "21000001"])
 def test_amounts_below_zero_or_beyond_all_bitcoin_are_refused(text):
     with pytest.raises(InvalidInput, match="out of range"):
         parse_decimal(text, "BTC")
@@ -100,6 +101,18 @@ def test_unknown_currency_is_refused_and_the_known_ones_are_named(currency):
 @pytest.mark.parametrize("amount", [-1, MAX_AMOUNT + 1, 10**30, float("nan"), float("inf")])
 def test_money_itself_refuses_amounts_out_of_range(amount):
     with pytest.raises(InvalidInput, match="out of range"):
+        Money(amount, "BTC")
+
+
+def test_number_too_long_to_print_is_refused_like_any_other():
+    for make in (lambda: parse_decimal(10**5_000, "BTC"), lambda: Money(10**5_000, "BTC")):
+        with pytest.raises(InvalidInput):
+            make()
+
+
+@pytest.mark.parametrize("amount", [1.5, 1.0, True, Decimal(1), "1"])
+def test_money_itself_refuses_amounts_that_are_no_integers(amount):
+    with pytest.raises(InvalidInput):
         Money(amount, "BTC")
 
 

@@ -99,6 +99,15 @@ def test_without_any_key_the_sentence_says_how_to_make_one(box_of, tmp_path):
         box_of()
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"garbage", bytes(range(128, 168))], ids=["empty", "blank", "text", "binary"]
+)
+def test_key_file_without_a_key_is_refused_in_a_sentence_that_names_it(box_of, tmp_path, content):
+    write_private(tmp_path / "secrets.key", content)
+    with pytest.raises(SettingsError, match=r"secrets\.key"):
+        box_of()
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_private_file_is_its_owners_alone_whatever_the_umask(tmp_path, umask):
     path = tmp_path / "new" / "folder" / "key"

@@ -102,6 +102,13 @@ def test_tilde_and_relative_paths_become_absolute(environment, tmp_path, monkeyp
     assert environment(KEYSAT_SIGNING_KEY_FILE="~/k.pem").signing_key_file == tmp_path / "k.pem"
 
 
+def test_current_folder_is_a_folder_like_any_other(environment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = environment(KEYSAT_DATA_DIR=".")
+    assert settings.data_dir == tmp_path
+    assert settings.run_dir.is_absolute()
+
+
 def test_empty_variable_counts_as_unset(environment):
     settings = environment(KEYSAT_SCAN_SECONDS="", DATABASE_URL="", KEYSAT_REVERSAL="")
     assert settings.scan_seconds == 15
@@ -137,6 +144,9 @@ def test_each_variable_sets_its_field(environment, name, value, field, wanted):
         ("DATABASE_URL", "db.example.com", "postgresql://user:password@host:5432/name"),
         ("BROKER_URL", "amqp://broker", "redis://host:6379/0"),
         ("BROKER_URL", "broker:6379", "redis://host:6379/0"),
+        ("BROKER_URL", "redis", "redis://host:6379/0"),
+        ("DATABASE_URL", "postgresql://db:port/keysat", "postgresql://user:password@host:5432/name"),
+        ("KEYSAT_DATA_DIR", "~nosuchuser/keysat", "home"),
         ("KEYSAT_LATE_PAYMENT", "maybe", "'issue' or 'review'"),
         ("KEYSAT_REVERSAL", "burn", "'suspend', 'revoke' or 'review'"),
         ("KEYSAT_PAYMENT_TOLERANCE_BPS", "-1", "greater than or equal to 0"),
@@ -179,6 +189,11 @@ def test_refused_address_does_not_repeat_its_password(environment):
 
 def test_settings_do_not_show_the_secrets_key(environment):
     assert "hush-hush" not in repr(environment(KEYSAT_SECRETS_KEY="hush-hush"))
+
+
+def test_settings_do_not_show_the_passwords_in_addresses(environment):
+    settings = environment(DATABASE_URL="postgresql://me:hunter2@db/keysat", BROKER_URL="redis://:hunter2@broker/0")
+    assert "hunter2" not in repr(settings)
 
 
 def test_settings_never_change(environment):

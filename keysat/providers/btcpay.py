@@ -46,6 +46,8 @@ _EXCEPTIONS = {
     "PaidOver": PaymentException.OVER,
     "Marked": PaymentException.MARKED,
 }
+# Of BTCPay's refusals this one alone says that nothing was sent; its `generic-error` may hide a payment under way.
+_CERTAIN_REFUSALS = {"could-not-find-route"}
 _PAYMENTS = {"Complete": PaymentState.PAID, "Failed": PaymentState.FAILED}
 
 
@@ -137,8 +139,9 @@ class BTCPay(Provider):
             )
         except (RemoteUnavailable, RemoteAnswerInvalid):
             return LightningPayment(None, PaymentState.UNKNOWN)  # it may have gone out: look it up, never pay again
-        except RemoteRefused:
-            return LightningPayment(None, PaymentState.FAILED)
+        except RemoteRefused as error:
+            certain = error.code in _CERTAIN_REFUSALS
+            return LightningPayment(None, PaymentState.FAILED if certain else PaymentState.UNKNOWN)
 
     def find_lightning_payment(self, payment_hash: str) -> LightningPayment:
         path = f"{self._store_path}/lightning/BTC/payments/{quote(payment_hash, safe='')}"

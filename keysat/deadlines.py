@@ -1,0 +1,143 @@
+"""Deadlines for HTTP calls: one in total for a call, whatever it is blocked on.
+
+`requests` times out between two reads, so a slow drip can hold a call for ever. `with Deadline(seconds):` around a call
+over a session with `Adapter` mounted cuts its connections when the time is up. Looking up a host's name can't be cut.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import socket
+import threading
+import time
+from contextvars import ContextVar
+from typing import Any, Self
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class _Watchdog:
+    """One thread a process that cuts what is overdue; a thread for each call would cost as much as the call."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._calls: list[tuple[float, int, Deadline]] = []
+        self._number = itertools.count()
+        self._thread: threading.Thread | None = None
+
+    def add(self, deadline: Deadline) -> None:
+        with self._changed:
+            if self._thread is None or not self._thread.is_alive():  # the first call, also after a fork
+                self._thread = threading.Thread(target=self._run, name="http-deadlines", daemon=True)
+                self._thread.start()
+            heapq.heappush(self._calls, (deadline.expires_at, next(self._number), deadline))
+            if self._calls[0][2] is deadline:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                wait = self._calls[0][0] - time.monotonic() if self._calls else None
+                if wait is None or wait > 0:
+                    self._changed.wait(wait)
+                    continue
+                deadline = heapq.heappop(self._calls)[2]
+            deadline.cut()
+
+
+class Deadline:
+    """Cuts the watched connections when the time is up, whatever the call is blocked on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.expires_at = time.monotonic() + seconds
+        self.expired = False
+        self._over = False
+        self._lock = threading.Lock()
+        self._watched: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        self._token = _deadline.set(self)
+        _watchdog.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _deadline.reset(self._token)
+        with self._lock:
+            self._over = True
+            while self._watched:
+                self._watched.pop().close()
+
+    def watch(self, sock: socket.socket) -> None:
+        """Watch a connection through a second descriptor, which survives the first one's wrapping in TLS."""
+        with self._lock:
+            self._watched.append(sock.dup())
+        if self.expired:
+            self.cut()
+
+    def cut(self) -> None:
+        """End the call's connections, unless the call is over."""
+        with self._lock:
+            self.expired = not self._over
+            for sock in self._watched:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # the peer was faster; nothing is left to cut
+
+
+_watchdog = _Watchdog()
+os.register_at_fork(after_in_child=_Watchdog.__init__.__get__(_watchdog))
+_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+
+
+def _watch(sock: Any) -> None:
+    deadline = _deadline.get()
+    if deadline is not None and sock is not None:
+        deadline.watch(sock)
+
+
+class _Connection(HTTPConnection):
+    """Puts each new or reused connection under the call's deadline."""
+
+    _watched_by: Deadline | None = None
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        _watch(sock)
+        self._watched_by = _deadline.get()
+        return sock
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None and self._watched_by is not _deadline.get():
+            _watch(self.sock)
+            self._watched_by = _deadline.get()
+        super().request(*args, **kwargs)
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class Adapter(HTTPAdapter):
+    """A requests adapter whose connections come under the deadline of the call that uses them."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager

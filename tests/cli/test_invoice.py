@@ -1,0 +1,281 @@
+"""`keysat invoice`: opening, finding, explaining and deciding; "why has this buyer no license?" has an answer."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func
+
+from keysat.errors import RemoteUnavailable
+from keysat.licenses.keys import verify
+from keysat.models.invoice import PaymentException
+from keysat.providers.base import ProviderStatus
+from tests.builders import (
+    PRICE,
+    issue_now,
+    load_invoice,
+    load_licenses,
+    look,
+    make_account,
+    make_catalog,
+    make_invoice,
+    make_shop,
+    set_account,
+    set_columns,
+)
+
+SETTLED = {"status": "settled", "settled_at": func.now()}
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+
+
+@pytest.fixture
+def invoice(fake):
+    return make_invoice()
+
+
+def why(keysat, invoice):
+    finished = keysat("invoice", "show", invoice.id, "--json")
+    assert finished.code == 0
+    return finished.json["why"]
+
+
+def pay(fake, invoice, exception=PaymentException.NONE, paid=PRICE):
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, exception, paid)
+
+
+def test_opened_invoice_is_told_with_where_to_pay(keysat, fake):
+    make_shop()
+    finished = keysat("invoice", "open", "editor", "--email", "a@example.com", "--note", "VIP", "--json")
+    row = load_invoice(finished.json["id"])
+    assert finished.json == {"id": str(row.id), "price": "21,000 sat", "pay_at": row.checkout_url}
+    assert (row.buyer_email, row.buyer_note) == ("a@example.com", "VIP")
+
+
+def test_opened_invoice_is_text_without_json(keysat, fake):
+    make_shop()
+    lines = dict(line.split(maxsplit=1) for line in keysat("invoice", "open", "editor").out.splitlines())
+    assert lines["price"] == "21,000 sat"
+    assert lines["pay_at"].startswith("https://pay.example/i/")
+
+
+def test_what_can_not_be_opened_is_refused_in_one_sentence(keysat, fake):
+    assert keysat("invoice", "open", "editor").refusal == "no product editor; `keysat product list` shows them."
+    make_shop()
+    assert "no policy nothing" in keysat("invoice", "open", "editor", "--policy", "nothing").refusal
+    assert "no provider account nothing" in keysat("invoice", "open", "editor", "--account", "nothing").refusal
+    fake.trouble = RemoteUnavailable("the fake provider is down.")
+    assert keysat("invoice", "open", "editor").refusal == "the fake provider is down."
+
+
+def test_list_is_newest_first_and_limited(keysat, fake):
+    ids = [str(make_invoice().id) for _ in range(3)]
+    listed = keysat("invoice", "list", "--limit", "2", "--json").json
+    assert [row["id"] for row in listed] == [ids[2], ids[1]]
+    assert {"status": "pending", "price": "21,000 sat", "account": "main", "buyer": "buyer@example.com"}.items() <= (
+        listed[0].items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "facts"),
+    [
+        (["--status", "expired"], {"status": "expired"}),
+        (["--status", "settled"], SETTLED),
+        (["--review"], {"review_reason": "underpaid", "review_opened_at": func.now()}),
+        (["--failing"], {"error_count": 1}),
+        (["--unfulfilled"], SETTLED),
+        (["--abandoned"], {"status": "expired", "next_check_at": None}),
+        (["--email", "else@example.com"], {"buyer_email": "else@example.com"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_list_shows_only_what_was_asked_for(keysat, invoice, option, facts):
+    wanted = make_invoice(**facts)
+    assert [row["id"] for row in keysat("invoice", "list", *option, "--json").json] == [str(wanted.id)]
+
+
+def test_resolved_review_is_no_longer_listed(keysat, fake):
+    make_invoice(review_reason="underpaid", review_opened_at=func.now(), review_resolved_at=func.now())
+    assert keysat("invoice", "list", "--review", "--json").json == []
+    assert keysat("invoice", "list", "--json").json[0]["review"] is None
+
+
+@pytest.mark.parametrize("options", [["--status", "paid"], ["--limit", "0"], ["--limit", "many"]])
+def test_list_option_of_another_form_is_wrong_usage(keysat, options):
+    assert options[0] in keysat("invoice", "list", *options).usage
+
+
+# Why has this buyer no license?
+
+
+def test_nobody_has_looked_yet(keysat, invoice):
+    assert why(keysat, invoice) == "nobody has looked yet; do worker and beat run? `keysat status` tells"
+
+
+@pytest.mark.parametrize("status", ["pending", "expired", "invalid"])
+def test_nothing_was_paid(keysat, invoice, status):
+    set_columns(invoice.id, status=status, last_checked_at=func.now())
+    assert why(keysat, invoice) == f"the provider has not confirmed a payment ({status}); it is still watched"
+
+
+def test_nothing_was_paid_and_nobody_watches_any_more(keysat, invoice):
+    set_columns(invoice.id, status="expired", last_checked_at=func.now(), next_check_at=None)
+    assert why(keysat, invoice).endswith("it is no longer watched")
+
+
+def test_provider_gave_no_usable_answer(keysat, invoice):
+    set_columns(invoice.id, last_checked_at=func.now(), last_error="it is down", error_count=1)
+    assert why(keysat, invoice) == "the last look brought no usable answer: it is down"
+
+
+def test_account_is_paused(keysat, invoice):
+    set_account(paused_at=func.now(), pause_reason="key rejected")
+    assert why(keysat, invoice) == "account main is paused (key rejected); nobody asks the provider"
+
+
+def test_account_is_left_alone_after_failures(keysat, invoice):
+    rest = {"failure_count": 5, "last_error": "it is down", "open_until": func.now() + timedelta(minutes=1)}
+    set_columns(invoice.id, last_checked_at=func.now())
+    set_account(**rest)
+    assert "left alone" in why(keysat, invoice)
+
+
+def test_payment_waits_for_a_decision(keysat, fake, invoice):
+    pay(fake, invoice, paid=PRICE - 1)
+    look(invoice.id)
+    assert why(keysat, invoice) == "it waits for your decision (amount): `keysat invoice settle` or `dismiss`"
+
+
+def test_paid_and_the_license_is_owed(keysat, fake, invoice):
+    pay(fake, invoice)
+    look(invoice.id)
+    assert why(keysat, invoice).startswith("it is paid and the license is owed")
+
+
+def test_payment_went_back_before_the_license(keysat, fake):
+    invoice = make_invoice(**SETTLED)
+    fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(invoice.id)
+    assert why(keysat, invoice) == "the payment went back before a license was issued"
+
+
+def test_license_is_there(keysat, fake, signer):
+    invoice = make_invoice(**SETTLED)
+    issue_now(invoice.id, signer.key_id)
+    shown = keysat("invoice", "show", invoice.id, "--json").json
+    assert shown["why"] == "the license was issued and is active"
+    assert shown["license"]["key"] == signer.key_for(load_licenses(invoice.id)[0])
+
+
+def test_license_was_withdrawn(keysat, fake, signer):
+    invoice = make_invoice(**SETTLED)
+    issue_now(invoice.id, signer.key_id)
+    fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(invoice.id)
+    assert why(keysat, invoice) == "the license was issued and is suspended"
+
+
+def test_show_tells_every_step_in_order(keysat, fake, invoice, signer):
+    pay(fake, invoice)
+    look(invoice.id)
+    issue_now(invoice.id, signer.key_id)
+    steps = keysat("invoice", "show", invoice.id, "--json").json["timeline"]
+    assert [step["action"] for step in steps] == ["invoice.opened", "invoice.settled", "license.issued"]
+    text = keysat("invoice", "show", invoice.id).out
+    assert "why" in text.splitlines()[0]
+    assert [text.index(step["action"]) for step in steps] == sorted(text.index(step["action"]) for step in steps)
+
+
+def test_invoice_is_found_by_the_providers_id_too(keysat, invoice):
+    shown = keysat("invoice", "show", invoice.provider_invoice_id, "--json").json
+    assert (shown["id"], shown["provider_invoice_id"]) == (str(invoice.id), invoice.provider_invoice_id)
+
+
+@pytest.mark.parametrize("command", ["show", "reconcile", "watch"])
+@pytest.mark.parametrize("which", [str(uuid4()), "nothing", "'; DROP TABLE invoices; --"])
+def test_unknown_invoice_is_refused(keysat, command, which):
+    assert keysat("invoice", command, which).refusal == f"no invoice {which}; `keysat invoice list` shows them."
+
+
+# Acting on it
+
+
+def test_reconcile_asks_now_and_prints_the_license_of_a_paid_invoice(keysat, fake, invoice, signer):
+    pay(fake, invoice)
+    finished = keysat("invoice", "reconcile", invoice.id)
+    assert finished.code == 0
+    [row] = load_licenses(invoice.id)
+    assert verify(finished.out.strip(), signer.public_key).license_id == row.id
+    assert "decision: settle" in finished.err
+
+
+def test_reconcile_of_an_unpaid_invoice_prints_no_data(keysat, invoice):
+    finished = keysat("invoice", "reconcile", invoice.id)
+    assert (finished.code, finished.out) == (0, "")
+    assert "the provider says pending/none; decision: keep" in finished.err
+
+
+def test_reconcile_that_needs_a_person_says_so(keysat, fake, invoice):
+    pay(fake, invoice, paid=1)
+    assert "it waits for your decision (amount)" in keysat("invoice", "reconcile", invoice.id).err
+
+
+def test_reconcile_without_an_answer_is_refused(keysat, fake, invoice):
+    fake.trouble = RemoteUnavailable("the fake provider is down.")
+    assert keysat("invoice", "reconcile", invoice.id).refusal == "the fake provider is down."
+    set_account(paused_at=func.now(), pause_reason="by hand")
+    assert "main is paused (by hand)" in keysat("invoice", "reconcile", invoice.id).refusal
+
+
+def test_reconcile_of_a_refunded_invoice_issues_nothing_and_is_no_failure(keysat, fake):
+    invoice = make_invoice(**SETTLED)
+    fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    finished = keysat("invoice", "reconcile", invoice.id)
+    assert (finished.code, finished.out) == (0, "")
+    assert "decision: reverse" in finished.err
+    assert load_licenses() == []
+
+
+def test_settling_by_hand_prints_the_license(keysat, invoice, signer):
+    finished = keysat("invoice", "settle", invoice.id, "--note", "paid in cash")
+    assert finished.code == 0
+    assert verify(finished.out.strip(), signer.public_key).license_id == load_licenses(invoice.id)[0].id
+    assert "is settled already" in keysat("invoice", "settle", invoice.id, "--note", "again").refusal
+
+
+def test_dismissing_closes_the_review(keysat, fake, invoice):
+    pay(fake, invoice, paid=1)
+    look(invoice.id)
+    assert keysat("invoice", "dismiss", invoice.id, "--note", "sent back").code == 0
+    assert load_licenses() == []
+    assert keysat("invoice", "list", "--review", "--json").json == []
+    assert "is not in review" in keysat("invoice", "dismiss", invoice.id, "--note", "again").refusal
+
+
+@pytest.mark.parametrize("command", ["settle", "dismiss"])
+def test_decision_needs_its_reason(keysat, invoice, command):
+    assert "--note" in keysat("invoice", command, invoice.id).usage
+    assert "say why" in keysat("invoice", command, invoice.id, "--note", " ").refusal
+    assert load_invoice(invoice.id).status == "pending"
+
+
+def test_watch_ends_with_the_license(keysat, fake, signer):
+    invoice = make_invoice(**SETTLED)
+    issue_now(invoice.id, signer.key_id)
+    finished = keysat("invoice", "watch", invoice.id)
+    assert (finished.code, finished.out) == (0, "settled: the license was issued and is active\n")
+
+
+def test_free_policy_has_no_invoice(keysat, fake):
+    make_account()
+    make_catalog()
+    keysat("policy", "add", "editor", "gift", "--price", "0")
+    assert "costs nothing" in keysat("invoice", "open", "editor", "--policy", "gift").refusal
+
+
+def test_times_are_utc_in_text_and_iso_in_json(keysat, invoice):
+    shown = keysat("invoice", "show", invoice.id, "--json").json
+    assert shown["created"] == invoice.created_at.isoformat()
+    assert invoice.created_at.utcoffset() == timedelta(0)
+    assert f"{invoice.created_at:%Y-%m-%d %H:%M:%S}Z" in keysat("invoice", "show", invoice.id).out

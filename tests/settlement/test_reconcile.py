@@ -1,0 +1,594 @@
+"""One look at an invoice: each answer is acted on once, trouble is the account's, and no answer changes nothing."""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select, text
+
+from keysat.db import reading, transaction
+from keysat.errors import (
+    CredentialsRejected,
+    NotFound,
+    RemoteAnswerInvalid,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnavailable,
+    SettingsError,
+)
+from keysat.models import AuditLine
+from keysat.models.invoice import PaymentException
+from keysat.providers.base import ProviderStatus
+from keysat.providers.breaker import COOL_DOWN, FAILURES_TO_OPEN, callable_accounts, record_failure
+from keysat.settlement.decision import Action, Rules
+from keysat.settlement.reconcile import AccountNotCallable, give_up
+from keysat.settlement.resolve import dismiss, settle_by_hand
+from tests.builders import (
+    PRICE,
+    audit_actions,
+    issue_now,
+    load_account,
+    load_invoice,
+    load_licenses,
+    look,
+    make_account,
+    make_invoice,
+    set_account,
+    set_columns,
+)
+
+OPENED = "invoice.opened"
+LATE, PARTIAL, OVER, MARKED = (PaymentException(name) for name in ("late", "partial", "over", "marked"))
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+
+
+@pytest.fixture
+def invoice(fake):
+    return make_invoice()
+
+
+@pytest.fixture
+def told(fake, invoice):
+    """Lets the provider say something of the invoice, then looks."""
+
+    def say(status, exception=PaymentException.NONE, paid=0, rules=None):
+        fake.say(invoice.provider_invoice_id, ProviderStatus(status), exception, paid)
+        return look(invoice.id, rules)
+
+    return say
+
+
+@pytest.fixture
+def licensed(invoice, signer, told):
+    """The invoice, settled and with its license."""
+    told("settled", paid=PRICE)
+    issue_now(invoice.id, signer.key_id)
+    return invoice
+
+
+class Reacting(dict):
+    """The fake provider's ledger, where something happens while it is asked."""
+
+    def __init__(self, snapshots, reaction):
+        super().__init__(snapshots)
+        self.reaction = reaction
+
+    def __getitem__(self, invoice_id):
+        self.reaction()
+        return super().__getitem__(invoice_id)
+
+
+def versions(invoice):
+    """Where PostgreSQL keeps the invoice's and the account's rows, and who wrote them: the same unless written."""
+    with reading() as session:
+        return session.execute(
+            text(
+                "SELECT i.ctid::text, i.xmin::text, a.ctid::text, a.xmin::text, (SELECT count(*) FROM audit_log) "
+                "FROM invoices i JOIN provider_accounts a ON a.id = i.provider_account_id WHERE i.id = :id"
+            ),
+            {"id": invoice.id},
+        ).one()
+
+
+def last_audit(subject_id):
+    with reading() as session:
+        lines = select(AuditLine).where(AuditLine.subject_id == subject_id).order_by(AuditLine.id.desc()).limit(1)
+        return session.scalars(lines).one()
+
+
+def account_names_callable():
+    with reading() as session:
+        return len(callable_accounts(session))
+
+
+def give_up_on(invoice, error):
+    with transaction() as session:
+        give_up(session, invoice.id, error)
+
+
+def wait_of(invoice):
+    """How long until the next look."""
+    with reading() as session:
+        return load_invoice(invoice.id).next_check_at - session.scalar(select(func.now()))
+
+
+# What an answer leads to
+
+
+@pytest.mark.parametrize(
+    ("answer", "exception", "paid", "after", "noted", "event"),
+    [
+        ("settled", PaymentException.NONE, PRICE, "settled", "none", "invoice.settled"),
+        ("settled", OVER, PRICE + 1, "settled", "over", "invoice.settled"),
+        ("settled", MARKED, 0, "settled", "marked", "invoice.settled"),
+        ("expired", LATE, PRICE, "settled", "late", "invoice.settled"),
+        ("expired", PaymentException.NONE, 0, "expired", "none", "invoice.expired"),
+        ("invalid", PaymentException.NONE, 0, "invalid", "none", "invoice.invalid"),
+        ("settled", PaymentException.NONE, PRICE - 1, "pending", "none", "invoice.review_needed"),
+        ("expired", PARTIAL, 400, "expired", "partial", "invoice.expired"),
+        ("refunded", PaymentException.NONE, 0, "pending", "none", "invoice.review_needed"),
+    ],
+)
+def test_answer_is_applied_with_its_line_in_the_audit_log(invoice, told, answer, exception, paid, after, noted, event):
+    told(answer, exception, paid)
+    row = load_invoice(invoice.id)
+    assert (row.status, row.exception, row.paid_amount) == (after, noted, paid)
+    assert audit_actions(invoice.id) == [OPENED, event]
+
+
+def test_audit_line_tells_what_the_provider_said_and_what_was_paid(invoice, told):
+    told("expired", PARTIAL, 400)
+    line = last_audit(invoice.id)
+    assert line.actor == "reconcile"
+    assert line.detail == {
+        "provider_says": "expired/partial",
+        "exception": "partial",
+        "paid": "400 sat",
+        "review": "underpaid",
+    }
+
+
+def test_settled_invoice_owes_its_license_at_once(invoice, told):
+    result = told("settled", paid=PRICE)
+    assert result.license_owed
+    row = load_invoice(invoice.id)
+    assert row.settled_at is not None
+    assert timedelta(0) < wait_of(invoice) <= timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("status", ["pending", "processing", "expired", "invalid", "refunded", "unknown"])
+def test_unpaid_invoice_owes_no_license(told, status):
+    assert not told(status).license_owed
+
+
+@pytest.mark.parametrize(
+    ("answer", "exception", "paid", "reason"),
+    [
+        ("settled", PaymentException.NONE, PRICE - 1, "amount"),
+        ("expired", PARTIAL, 400, "underpaid"),
+        ("refunded", PaymentException.NONE, 0, "refunded"),
+    ],
+)
+def test_money_that_needs_a_person_opens_a_review_once(invoice, told, answer, exception, paid, reason):
+    told(answer, exception, paid)
+    row = load_invoice(invoice.id)
+    assert row.review_reason == reason
+    assert row.review_opened_at is not None
+    assert row.review_resolved_at is None
+    told(answer, exception, paid)
+    assert len(audit_actions(invoice.id)) == 2
+
+
+def test_late_payment_waits_for_a_person_where_the_operator_says_so(invoice, told):
+    told("expired", LATE, PRICE, Rules(late_payment="review"))
+    row = load_invoice(invoice.id)
+    assert (row.status, row.review_reason, row.exception) == ("pending", "late", "late")
+
+
+def test_payment_in_full_closes_the_review(invoice, told):
+    told("settled", paid=PRICE - 1)
+    told("settled", paid=PRICE)
+    row = load_invoice(invoice.id)
+    assert (row.status, row.review_reason) == ("settled", "amount")
+    assert row.review_resolved_at is not None
+
+
+def test_expired_invoice_that_is_paid_late_settles(invoice, told):
+    told("expired")
+    assert told("expired", LATE, PRICE).license_owed
+    assert audit_actions(invoice.id) == [OPENED, "invoice.expired", "invoice.settled"]
+
+
+def test_invalid_invoice_that_the_merchant_marks_settles(invoice, told):
+    told("invalid")
+    assert told("settled", MARKED, 0).license_owed
+    assert load_invoice(invoice.id).exception == "marked"
+
+
+def test_underpayment_that_comes_after_expiry_is_reviewed(invoice, told):
+    told("expired")
+    told("expired", PARTIAL, 400)
+    row = load_invoice(invoice.id)
+    assert (row.status, row.review_reason, row.paid_amount) == ("expired", "underpaid", 400)
+
+
+def test_invoice_in_another_currency_keeps_our_paid_amount_empty(fake, invoice):
+    before = fake.snapshots[invoice.provider_invoice_id]
+    foreign = replace(before.charged, currency="EUR")
+    fake.snapshots[invoice.provider_invoice_id] = replace(
+        before, status=ProviderStatus.SETTLED, charged=foreign, paid=foreign
+    )
+    look(invoice.id)
+    row = load_invoice(invoice.id)
+    assert (row.status, row.review_reason, row.paid_amount) == ("pending", "currency", None)
+
+
+@pytest.mark.parametrize("status", ["pending", "processing", "expired"])
+def test_settled_invoice_that_the_provider_calls_open_raises_an_alarm_and_stays(licensed, told, status):
+    alarm = told(status).outcome.alarm
+    row = load_invoice(licensed.id)
+    assert row.status == "settled"
+    assert row.last_error == alarm == f"the invoice is settled here, but {status}/none at the provider"
+    assert load_licenses(licensed.id)[0].status == "active"
+
+
+def test_alarm_ends_when_the_provider_agrees_again(licensed, told):
+    told("pending")
+    told("settled", paid=PRICE)
+    assert load_invoice(licensed.id).last_error is None
+
+
+def test_unknown_answer_is_told_and_changes_no_status(invoice, told):
+    result = told("unknown")
+    row = load_invoice(invoice.id)
+    assert (result.outcome.action, row.status) == (Action.KEEP, "pending")
+    assert "not known to this version" in row.last_error
+    assert audit_actions(invoice.id) == [OPENED]
+
+
+# Nothing new, nothing written
+
+
+@pytest.mark.parametrize(
+    ("answer", "exception", "paid"),
+    [
+        ("pending", PaymentException.NONE, 0),
+        ("processing", PaymentException.NONE, PRICE),
+        ("settled", PaymentException.NONE, PRICE),
+        ("settled", PaymentException.NONE, PRICE - 1),
+        ("expired", PaymentException.NONE, 0),
+        ("expired", PARTIAL, 400),
+        ("invalid", PaymentException.NONE, 0),
+        ("refunded", PaymentException.NONE, 0),
+        ("unknown", PaymentException.NONE, 0),
+    ],
+)
+def test_look_that_finds_nothing_new_writes_nothing(invoice, told, answer, exception, paid):
+    told(answer, exception, paid)
+    before = versions(invoice)
+    for _ in range(3):
+        told(answer, exception, paid)
+    assert versions(invoice) == before
+
+
+def test_alarm_is_written_once(licensed, told):
+    told("pending")
+    before = versions(licensed)
+    told("pending")
+    assert versions(licensed) == before
+
+
+def test_settled_invoice_without_a_license_still_owes_it_at_the_next_look(told):
+    told("settled", paid=PRICE)
+    assert told("settled", paid=PRICE).license_owed
+
+
+def test_invoice_with_its_license_owes_nothing(licensed, told):
+    assert not told("settled", paid=PRICE).license_owed
+
+
+# Others at work at the same time
+
+
+def test_invoice_settled_by_another_while_the_provider_was_asked_is_left_alone(fake, invoice, monkeypatch):
+    def settle_meanwhile():
+        with transaction() as session:
+            settle_by_hand(session, invoice.id, "paid in cash", "cli")
+
+    fake.say(invoice.provider_invoice_id, ProviderStatus.EXPIRED)
+    monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, settle_meanwhile))
+    result = look(invoice.id)
+    assert result.outcome.action is Action.EXPIRE
+    assert not result.license_owed
+    assert load_invoice(invoice.id).status == "settled"
+    assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
+
+
+def test_invoice_fulfilled_by_another_meanwhile_is_not_settled_twice(fake, invoice, signer, monkeypatch):
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    ledger = dict(fake.snapshots)
+
+    def settle_and_issue_meanwhile():
+        monkeypatch.setattr(fake, "snapshots", ledger)
+        look(invoice.id)
+        issue_now(invoice.id, signer.key_id)
+
+    monkeypatch.setattr(fake, "snapshots", Reacting(ledger, settle_and_issue_meanwhile))
+    assert not look(invoice.id).license_owed
+    assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
+    assert load_invoice(invoice.id).next_check_at is None
+    assert len(load_licenses(invoice.id)) == 1
+
+
+def looks_at_once(fake, invoice, monkeypatch, count=2):
+    """Looks that are all answered before any of them decides; returns their results."""
+    together = threading.Barrier(count)
+    monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, lambda: together.wait(30)))
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(look(invoice.id))) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return results
+
+
+def test_two_looks_at_once_settle_once(fake, invoice, monkeypatch):
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    results = looks_at_once(fake, invoice, monkeypatch)
+    assert sorted(result.license_owed for result in results) == [False, True]
+    assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
+
+
+def test_two_looks_at_once_raise_one_review(fake, invoice, monkeypatch):
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=1)
+    looks_at_once(fake, invoice, monkeypatch)
+    assert audit_actions(invoice.id) == [OPENED, "invoice.review_needed"]
+
+
+def test_no_transaction_is_open_while_the_provider_is_asked(fake, invoice, monkeypatch):
+    seen = []
+
+    def notice():
+        with reading() as session:
+            statement = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+            seen.append(session.scalar(text(statement)))
+
+    monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, notice))
+    look(invoice.id)
+    assert seen == [0]
+
+
+# Answers that can't be believed, and no answers
+
+
+def test_unknown_invoice_is_refused():
+    with pytest.raises(NotFound, match="no invoice"):
+        look(uuid4())
+
+
+@pytest.mark.parametrize("order_id", ["", "another", "00000000-0000-0000-0000-000000000000"])
+def test_answer_about_another_order_is_refused(fake, invoice, order_id):
+    snapshot = replace(fake.snapshots[invoice.provider_invoice_id], order_id=order_id, status=ProviderStatus.SETTLED)
+    fake.snapshots[invoice.provider_invoice_id] = snapshot
+    with pytest.raises(RemoteAnswerInvalid, match="belongs to order"):
+        look(invoice.id)
+    assert load_invoice(invoice.id).status == "pending"
+    assert load_account().failure_count == 1
+
+
+def test_answer_without_an_order_is_believed(fake, invoice, told):
+    fake.snapshots[invoice.provider_invoice_id] = replace(fake.snapshots[invoice.provider_invoice_id], order_id=None)
+    assert told("settled", paid=PRICE).license_owed
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [RemoteUnavailable("it is down"), RemoteAnswerInvalid("it sent HTML"), RemoteRefused("it refused"), None],
+)
+def test_no_usable_answer_leaves_the_invoice_as_it_was(fake, invoice, trouble):
+    if trouble is None:
+        set_account(sealed_credentials=b"of another key")
+    fake.trouble = trouble
+    before = load_invoice(invoice.id).__dict__.copy()
+    with pytest.raises(SettingsError if trouble is None else type(trouble)):
+        look(invoice.id)
+    after = load_invoice(invoice.id).__dict__.copy()
+    assert before.pop("_sa_instance_state") is not after.pop("_sa_instance_state")
+    assert after == before
+    account = load_account()
+    assert account.failure_count == 1
+    assert account.last_error
+
+
+def test_invoice_the_provider_does_not_know_leaves_its_account_alone(fake, invoice):
+    fake.snapshots.clear()
+    before = versions(invoice)
+    with pytest.raises(RemoteNotFound):
+        look(invoice.id)
+    assert versions(invoice) == before
+    assert load_account().failure_count == 0
+
+
+def test_rejected_credentials_pause_the_account_with_one_audit_line(fake, invoice):
+    fake.trouble = CredentialsRejected("the fake provider rejected our credentials (401).")
+    with pytest.raises(CredentialsRejected):
+        look(invoice.id)
+    account = load_account()
+    assert account.paused_at is not None
+    assert account.pause_reason == "the fake provider rejected our credentials (401)"
+    assert audit_actions(account.id) == ["provider.added", "provider.paused"]
+    assert account_names_callable() == 0
+    assert load_invoice(invoice.id).status == "pending"
+
+
+def test_paused_account_is_not_asked(fake, invoice):
+    set_account(paused_at=func.now(), pause_reason="by hand")
+    asked = fake.requests
+    with pytest.raises(AccountNotCallable, match=r"main is paused \(by hand\).*keysat provider resume main"):
+        look(invoice.id)
+    assert fake.requests == asked
+
+
+# The circuit breaker
+
+
+def fail(invoice, times=1):
+    for _ in range(times):
+        with pytest.raises(RemoteUnavailable):
+            look(invoice.id)
+
+
+def test_failures_in_a_row_open_the_breaker_and_nobody_asks(fake, invoice):
+    fake.trouble = RemoteUnavailable("it is down")
+    fail(invoice, FAILURES_TO_OPEN - 1)
+    assert account_names_callable() == 1
+    assert load_account().open_until is None
+    fail(invoice)
+    assert account_names_callable() == 0
+    asked = fake.requests
+    with pytest.raises(AccountNotCallable, match="left alone until"):
+        look(invoice.id)
+    assert fake.requests == asked
+
+
+def test_open_breaker_lasts_for_its_cool_down(fake, invoice):
+    fake.trouble = RemoteUnavailable("it is down")
+    fail(invoice, FAILURES_TO_OPEN)
+    with reading() as session:
+        left = load_account().open_until - session.scalar(select(func.now()))
+    assert COOL_DOWN - timedelta(seconds=20) < left <= COOL_DOWN
+
+
+def test_one_success_closes_the_breaker(fake, invoice, told):
+    fake.trouble = RemoteUnavailable("it is down")
+    fail(invoice, FAILURES_TO_OPEN - 1)
+    fake.trouble = None
+    told("pending")
+    account = load_account()
+    assert (account.failure_count, account.open_until, account.last_error) == (0, None, None)
+
+
+@pytest.mark.parametrize(("wish", "rest"), [(90.0, 90), (7_200.0, 3_600), (1e300, 3_600)])
+def test_providers_wish_to_be_left_alone_opens_the_breaker_at_once_for_an_hour_at_most(fake, invoice, wish, rest):
+    fake.trouble = RemoteUnavailable("it is busy", retry_after=wish)
+    fail(invoice)
+    assert account_names_callable() == 0
+    with reading() as session:
+        left = load_account().open_until - session.scalar(select(func.now()))
+    assert timedelta(seconds=rest - 20) < left <= timedelta(seconds=rest)
+
+
+def test_failures_never_shorten_what_the_provider_wished(fake, invoice):
+    """Looks that were on their way already fail one after the other, after the first was told to wait."""
+    fake.trouble = RemoteUnavailable("it is busy", retry_after=3_600)
+    fail(invoice)
+    wished = load_account().open_until
+    with transaction() as session:
+        for _ in range(FAILURES_TO_OPEN):
+            record_failure(session, invoice.provider_account_id, "it is down", None)
+    assert load_account().open_until >= wished
+
+
+def test_half_open_breaker_lets_one_look_through(fake, invoice):
+    fake.trouble = RemoteUnavailable("it is down")
+    fail(invoice, FAILURES_TO_OPEN)
+    set_account(open_until=func.now() - timedelta(seconds=1))
+    with reading() as session:
+        [account] = callable_accounts(session)
+    assert account.probe
+
+
+def test_probe_that_fails_opens_the_breaker_again(fake, invoice):
+    fake.trouble = RemoteUnavailable("it is down")
+    fail(invoice, FAILURES_TO_OPEN)
+    set_account(open_until=func.now() - timedelta(seconds=1))
+    fail(invoice)
+    assert account_names_callable() == 0
+
+
+def test_probe_that_succeeds_closes_the_breaker(fake, invoice, told):
+    fake.trouble = RemoteUnavailable("it is down")
+    fail(invoice, FAILURES_TO_OPEN)
+    set_account(open_until=func.now() - timedelta(seconds=1))
+    fake.trouble = None
+    told("pending")
+    with reading() as session:
+        [account] = callable_accounts(session)
+    assert not account.probe
+
+
+def test_one_accounts_failures_do_not_stop_another(fake, invoice):
+    make_account("other", store_id="other-store")
+    fake.trouble = RemoteUnavailable("it is down")
+    fail(invoice, FAILURES_TO_OPEN)
+    with reading() as session:
+        [account] = callable_accounts(session)
+    assert account.account_id == load_account("other").id
+
+
+# Giving up for now
+
+
+def test_giving_up_on_an_old_invoice_looks_again_soon(invoice):
+    set_columns(invoice.id, next_check_at=func.now() + timedelta(hours=6))
+    give_up_on(invoice, RemoteUnavailable("it is down"))
+    assert timedelta(seconds=10) < wait_of(invoice) <= timedelta(seconds=30)
+    row = load_invoice(invoice.id)
+    assert (row.last_error, row.error_count) == ("it is down", 1)
+
+
+def test_each_failure_doubles_the_wait_until_the_schedule_is_sooner(invoice):
+    waits = []
+    for _ in range(12):
+        set_columns(invoice.id, next_check_at=func.now() + timedelta(hours=6))
+        give_up_on(invoice, RemoteUnavailable("it is down"))
+        waits.append(round(wait_of(invoice).total_seconds(), -1))
+    assert waits == [30, 60, 120, 240, 480, 960, 1_920, 3_840, 7_680, 15_360, 15_360, 15_360]
+
+
+def test_giving_up_never_delays_a_young_invoice(invoice):
+    set_columns(invoice.id, error_count=9)
+    before = load_invoice(invoice.id).next_check_at
+    give_up_on(invoice, RemoteUnavailable("it is down"))
+    assert load_invoice(invoice.id).next_check_at == before
+
+
+def test_last_look_that_failed_is_not_the_last(invoice):
+    set_columns(invoice.id, next_check_at=None)
+    give_up_on(invoice, RemoteUnavailable("it is down"))
+    assert wait_of(invoice) <= timedelta(seconds=30)
+
+
+def test_next_look_comes_when_the_account_may_be_called_again(invoice):
+    set_columns(invoice.id, next_check_at=func.now() + timedelta(hours=6))
+    set_account(open_until=func.now() + timedelta(minutes=10), failure_count=5)
+    give_up_on(invoice, AccountNotCallable("main", "is left alone"))
+    assert load_invoice(invoice.id).next_check_at == load_account().open_until
+    assert load_invoice(invoice.id).error_count == 0
+
+
+def test_usable_answer_forgets_the_failures(invoice, told):
+    give_up_on(invoice, RemoteUnavailable("it is down"))
+    told("pending")
+    row = load_invoice(invoice.id)
+    assert (row.last_error, row.error_count) == (None, 0)
+
+
+def test_giving_up_on_a_settled_invoice_leaves_its_license_owed(invoice, told):
+    told("settled", paid=PRICE)
+    before = versions(invoice)
+    give_up_on(invoice, RemoteUnavailable("it is down"))
+    assert versions(invoice) == before
+
+
+def test_dismissed_review_is_not_raised_again_by_the_next_look(invoice, told):
+    told("settled", paid=1)
+    with transaction() as session:
+        dismiss(session, invoice.id, "sent back", "cli")
+    before = versions(invoice)
+    told("settled", paid=1)
+    assert versions(invoice) == before

@@ -1,0 +1,144 @@
+"""Reversing: when money goes back its license is withdrawn, or never issued, whatever happens at the same time."""
+
+import threading
+
+import pytest
+from sqlalchemy import func, select
+
+from keysat.db import reading, transaction
+from keysat.errors import NotPaid
+from keysat.licenses.withdraw import change_status
+from keysat.models import Invoice, License
+from keysat.models.license import LicenseStatus
+from keysat.providers.base import ProviderStatus
+from keysat.settlement.decision import Action, Rules
+from keysat.settlement.reverse import reverse
+from tests.builders import (
+    audit_actions,
+    issue_now,
+    load_invoice,
+    load_licenses,
+    look,
+    make_due,
+    make_invoice,
+)
+
+ROUNDS = 50
+
+pytestmark = pytest.mark.usefixtures("empty_database", "fake")
+
+
+def settled_invoice():
+    return make_invoice(status="settled", settled_at=func.now())
+
+
+@pytest.fixture
+def licensed(signer):
+    invoice = settled_invoice()
+    issue_now(invoice.id, signer.key_id)
+    return invoice
+
+
+def reverse_now(invoice_id, how="suspend"):
+    with transaction() as session:
+        return reverse(session, invoice_id, how, "the provider says refunded", "reconcile")
+
+
+@pytest.mark.parametrize("answer", ["refunded", "invalid"])
+@pytest.mark.parametrize(("how", "status"), [("suspend", "suspended"), ("revoke", "revoked")])
+def test_money_that_went_back_withdraws_the_license_as_the_operator_chose(fake, licensed, answer, how, status):
+    fake.say(licensed.provider_invoice_id, ProviderStatus(answer))
+    result = look(licensed.id, Rules(reversal=how))
+    assert result.outcome.action is Action.REVERSE
+    assert not result.license_owed
+    [row] = load_licenses(licensed.id)
+    assert row.status == status
+    invoice = load_invoice(licensed.id)
+    assert (invoice.status, invoice.next_check_at) == ("settled", None)
+    assert invoice.reversed_at is not None
+    assert audit_actions(licensed.id)[-1] == "invoice.reversed"
+    assert audit_actions(row.id) == ["license.issued", f"license.{status}"]
+
+
+def test_review_leaves_the_license_to_a_person(fake, licensed):
+    fake.say(licensed.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(licensed.id, Rules(reversal="review"))
+    assert load_licenses(licensed.id)[0].status == "active"
+    invoice = load_invoice(licensed.id)
+    assert (invoice.review_reason, invoice.review_resolved_at, invoice.reversed_at) == ("refunded", None, None)
+    assert audit_actions(licensed.id)[-1] == "invoice.review_needed"
+
+
+def test_reversal_happens_once(licensed):
+    assert reverse_now(licensed.id)
+    lines = audit_actions(licensed.id)
+    assert not reverse_now(licensed.id)
+    assert audit_actions(licensed.id) == lines
+
+
+def test_license_lifted_by_a_person_after_a_reversal_stays_lifted(fake, licensed):
+    fake.say(licensed.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(licensed.id)
+    [row] = load_licenses(licensed.id)
+    with transaction() as session:
+        change_status(session, row.id, LicenseStatus.ACTIVE, "cli", "paid again in cash")
+    look(licensed.id)
+    assert load_licenses(licensed.id)[0].status == "active"
+
+
+@pytest.mark.parametrize("status", ["pending", "expired", "invalid"])
+def test_unpaid_invoice_has_nothing_to_reverse(status):
+    invoice = make_invoice(status=status)
+    assert not reverse_now(invoice.id)
+    assert load_invoice(invoice.id).reversed_at is None
+
+
+def test_license_that_was_not_issued_yet_never_is(fake, signer):
+    invoice = settled_invoice()
+    make_due(invoice.id)
+    fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    assert not look(invoice.id).license_owed
+    assert load_invoice(invoice.id).next_check_at is None
+    with pytest.raises(NotPaid, match="reversed"):
+        issue_now(invoice.id, signer.key_id)
+    assert load_licenses() == []
+
+
+def test_review_holds_back_a_license_that_was_not_issued_yet(fake):
+    invoice = settled_invoice()
+    fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    result = look(invoice.id, Rules(reversal="review"))
+    assert result.outcome.action is Action.REVIEW
+    assert not result.license_owed
+
+
+def test_issue_racing_reversal_never_leaves_an_active_license(signer):
+    invoice_ids = [settled_invoice().id for _ in range(ROUNDS)]
+    together = threading.Barrier(2)
+    surprises = []
+
+    def race(act):
+        for invoice_id in invoice_ids:
+            together.wait(30)
+            try:
+                act(invoice_id)
+            except NotPaid:
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test must know
+                surprises.append(repr(error))
+
+    threads = [
+        threading.Thread(target=race, args=(act,))
+        for act in (reverse_now, lambda invoice_id: issue_now(invoice_id, signer.key_id))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert surprises == []
+    with reading() as session:
+        left = session.execute(
+            select(Invoice.reversed_at.is_not(None), License.status).outerjoin(License).distinct()
+        ).all()
+    assert {reversed_ for reversed_, _ in left} == {True}
+    assert {status for _, status in left} <= {None, "suspended"}

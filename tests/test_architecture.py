@@ -1,0 +1,217 @@
+"""The house rules, checked on the source itself; each message says what to do instead."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from importlinter.application.use_cases import lint_imports
+from importlinter.configuration import configure
+
+from keysat.tasks import app
+
+ROOT = Path(__file__).parent.parent
+SOURCES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "keysat").rglob("*.py"))}
+TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
+
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_TASK = 250, 45, 15
+
+ENTRY_POINTS = ("keysat/tasks.py", "keysat/dispatch.py", "keysat/cli/", "keysat/embedded/", "keysat/web/")
+BEGIN_THEMSELVES = ("keysat/db.py", "keysat/migrations/__init__.py")
+SPEAK_HTTP = ("keysat/http.py", "keysat/deadlines.py", "keysat/embedded/sandbox/")
+HTTP_CLIENTS = {"requests", "urllib3", "httpx", "aiohttp", "http", "urllib"}
+HARMLESS = {"http.HTTPStatus", "urllib.parse"}
+# A command's docstring is its help; a migration's revision says what it does.
+DOCUMENTED_ELSEWHERE = ("keysat/cli/", "keysat/migrations/versions/")
+NOT_ZONED = {"datetime.now", "datetime.utcnow", "datetime.today", "datetime.fromtimestamp", "datetime.utcfromtimestamp"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def elsewhere(*places):
+    """The names and syntax trees of all source files that are not in these places."""
+    return ((name, tree) for name, tree in TREES.items() if not name.startswith(tuple(places)))
+
+
+def nodes(kind, *places):
+    """Every node of a kind, as (where it is, node), in all source files but those in these places."""
+    return (
+        (f"{name}:{node.lineno}", node)
+        for name, tree in elsewhere(*places)
+        for node in ast.walk(tree)
+        if isinstance(node, kind)
+    )
+
+
+def calls(attributes, *places):
+    """Where a method or an imported function of one of these names is called."""
+    return [
+        f"{where} {ast.unparse(node.func)}"
+        for where, node in nodes(ast.Call, *places)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in attributes
+    ]
+
+
+def imported(*places) -> Iterator[tuple[str, str]]:
+    """Every import, as (where it is, dotted name)."""
+    for where, node in nodes(ast.Import | ast.ImportFrom, *places):
+        module = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+        yield from ((where, module + alias.name) for alias in node.names)
+
+
+def body_lines(function):
+    """The lines of a function's body, without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def task_functions():
+    """The functions of tasks.py under `@app.task(...)`, each with that decorator."""
+    return [
+        (function, decorator)
+        for function in TREES["keysat/tasks.py"].body
+        if isinstance(function, Function)
+        for decorator in function.decorator_list
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "app.task"
+    ]
+
+
+def test_checks_see_the_source():
+    assert len(TREES) > 50
+    assert len(task_functions()) >= 3
+    assert calls({"begin"})
+    assert any(name == "requests" for _, name in imported())
+
+
+def test_imports_point_down(capsys):
+    configure()
+    kept = lint_imports(str(ROOT / "pyproject.toml"), cache_dir=None, is_debug_mode=True, no_logo=True)
+    assert kept, (
+        "a lower level imports a higher one. Move the code down, or hand it in as an argument, as Begin of "
+        f"keysat/db.py is.\n{capsys.readouterr().out}"
+    )
+
+
+def test_only_the_database_module_commits():
+    found = calls({"commit", "rollback"}, "keysat/db.py")
+    assert not found, (
+        f"{found}: nobody commits here. Take a Session as argument; the entry point's `with transaction()` commits at "
+        "the end of its block, or rolls back when it raises."
+    )
+
+
+def test_only_entry_points_open_transactions():
+    found = [where for where, name in imported(*ENTRY_POINTS) if name in {"keysat.db.transaction", "keysat.db"}]
+    assert not found, (
+        f"{found}: keysat.db.transaction is for entry points. Below them take a Session, or a `begin: Begin` where "
+        "HTTP comes between two transactions, as keysat/settlement/reconcile.py does."
+    )
+
+
+def test_nobody_else_begins_a_transaction():
+    found = calls({"begin", "begin_nested", "begin_twophase"}, *BEGIN_THEMSELVES)
+    assert not found, f"{found}: use `with transaction()` in an entry point, or take a Session as argument."
+
+
+def test_nobody_else_makes_engines_or_sessions():
+    makers = {"sqlalchemy.create_engine", "sqlalchemy.orm.sessionmaker", "sqlalchemy.orm.scoped_session"}
+    found = [where for where, name in imported("keysat/db.py") if name in makers]
+    found += [
+        where
+        for where, node in nodes(ast.Call, "keysat/db.py")
+        if isinstance(node.func, ast.Name) and node.func.id == "Session"
+    ]
+    assert not found, (
+        f"{found}: use `transaction` or `reading` of keysat.db; they set the timeouts and translate the errors."
+    )
+
+
+def test_only_the_http_module_speaks_http():
+    found = [
+        f"{where} {name}"
+        for where, name in imported(*SPEAK_HTTP)
+        if name.split(".")[0] in HTTP_CLIENTS and not name.startswith(tuple(HARMLESS))
+    ]
+    assert not found, f"{found}: use keysat.http.HttpClient, which has the total deadline, the byte cap and the errors."
+
+
+def test_files_fit_in_a_readers_head():
+    long = {name: lines for name, text in SOURCES.items() if (lines := text.count("\n")) > MOST_LINES_OF_A_FILE}
+    assert not long, f"{long}: more than {MOST_LINES_OF_A_FILE} lines. Split the file along its nouns."
+
+
+def test_functions_fit_on_a_screen():
+    long = {
+        f"{where} {function.name}": lines
+        for where, function in nodes(Function, "keysat/migrations/versions/")
+        if (lines := body_lines(function)) > MOST_LINES_OF_A_FUNCTION
+    }
+    assert not long, f"{long}: more than {MOST_LINES_OF_A_FUNCTION} lines. Name a part of each and move it out."
+
+
+def test_every_task_has_an_explicit_name():
+    for function, decorator in task_functions():
+        names = [keyword.value for keyword in decorator.keywords if keyword.arg == "name"]
+        assert names, f"give {function.name} an explicit name='keysat....': messages in the broker outlive a renaming."
+        assert ast.literal_eval(names[0]).startswith("keysat."), f"the name of {function.name} must start with keysat."
+
+
+def test_tasks_only_load_call_and_send():
+    lines = {function.name: body_lines(function) for function, _ in task_functions()}
+    long = {name: count for name, count in lines.items() if count > MOST_LINES_OF_A_TASK}
+    assert not long, (
+        f"{long}: more than {MOST_LINES_OF_A_TASK} lines. A task reads its arguments, calls one function of "
+        "settlement/ or dispatch.py, and sends what follows; move the rest there."
+    )
+
+
+def test_every_task_has_a_queue_that_workers_read():
+    ours = {name for name in app.tasks if name.startswith("keysat.")}
+    assert len(ours) == len(task_functions())
+    missing = sorted(ours - set(app.conf.task_routes))
+    assert not missing, f"{missing}: give each its line in task_routes of celeryconfig.py."
+    unread = {route["queue"] for route in app.conf.task_routes.values()} - {
+        queue.name for queue in app.conf.task_queues
+    }
+    assert not unread, f"{sorted(unread)}: no worker reads these; add them to task_queues of celeryconfig.py."
+
+
+def test_times_have_a_zone():
+    found = [
+        f"{where} {ast.unparse(node)}"
+        for where, node in nodes(ast.Call)
+        if ast.unparse(node.func) in NOT_ZONED
+        and len(node.args) + len(node.keywords) <= (ast.unparse(node.func) == "datetime.fromtimestamp")
+    ]
+    assert not found, (
+        f"{found}: a time without a zone. Use datetime.now(UTC), or func.now() for the database's clock, which decides."
+    )
+
+
+def test_public_names_say_what_they_do():
+    silent = [
+        f"{name}:{node.lineno} {node.name}"
+        for name, tree in elsewhere(*DOCUMENTED_ELSEWHERE)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
+    assert not silent, (
+        f"{silent}: no docstring. Say in one sentence what it gives or does, and what it raises; or begin its name "
+        "with an underscore."
+    )
+
+
+def test_public_methods_say_what_they_do():
+    """Not those of a class with a base, whose methods mean what the base says, nor the sandbox's, which is no part."""
+    silent = [
+        f"{where} {parent.name}.{method.name}"
+        for where, parent in nodes(ast.ClassDef, *DOCUMENTED_ELSEWHERE, "keysat/embedded/sandbox/")
+        if not parent.bases and not parent.name.startswith("_")
+        for method in parent.body
+        if isinstance(method, Function) and not method.name.startswith("_") and not ast.get_docstring(method)
+    ]
+    assert not silent, f"{silent}: no docstring. Say in one sentence what it gives or does, and what it raises."
+
+
+def test_modules_say_what_they_are_for():
+    silent = [name for name, tree in TREES.items() if tree.body and not ast.get_docstring(tree)]
+    assert not silent, f"{silent}: no docstring. Say in one sentence what the module is for."

@@ -1,0 +1,182 @@
+"""The migrations make the declared schema, on any database, from any number of processes at once."""
+
+import multiprocessing
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import make_url, text
+
+from keysat import migrations
+from keysat.db import Base, engine, reading, transaction
+from keysat.errors import SchemaOutdated
+from keysat.settings import load_settings
+
+RACERS = 8
+
+# Everything that makes two schemas equal or not, as PostgreSQL itself tells it.
+DESCRIPTIONS = {
+    "columns": """
+        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+               pg_get_expr(d.adbin, d.adrelid)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+    """,
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, contype, pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    """,
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+}
+ALEMBICS_OWN = "alembic_version"
+
+
+def forget_cached():
+    engine().dispose()
+    engine.cache_clear()
+    load_settings.cache_clear()
+
+
+@contextmanager
+def fresh_database(monkeypatch, settings):
+    """An empty database on the tests' server, in which Keysat works while the block lasts."""
+    name = f"fresh_{uuid4().hex}"
+    with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    url = make_url(settings.database_url).set(database=name)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
+            forget_cached()
+            yield
+            forget_cached()
+    finally:
+        forget_cached()
+        with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def fresh(monkeypatch, settings):
+    with fresh_database(monkeypatch, settings):
+        yield
+
+
+def describe():
+    with reading() as session:
+        rows = {what: session.execute(text(query)).all() for what, query in DESCRIPTIONS.items()}
+    return {
+        what: sorted(tuple(row) for row in found if row[0] != ALEMBICS_OWN and not row[1].startswith(ALEMBICS_OWN))
+        for what, found in rows.items()
+    }
+
+
+def test_migrations_make_the_declared_schema(monkeypatch, settings):
+    with fresh_database(monkeypatch, settings):
+        Base.metadata.create_all(engine())
+        declared = describe()
+    with fresh_database(monkeypatch, settings):
+        migrations.upgrade()
+        migrated = describe()
+    assert len(declared["columns"]) > 50
+    for what, rows in declared.items():
+        assert migrated[what] == rows
+
+
+def test_alembic_finds_no_differences_either(fresh):
+    migrations.upgrade()
+    assert migrations.differences() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE licenses DROP CONSTRAINT uq_licenses_invoice_id",
+        "ALTER TABLE invoices DROP CONSTRAINT ck_invoices_settled_at",
+        "ALTER TABLE invoices DROP CONSTRAINT fk_invoices_policy_id",
+        "ALTER TABLE invoices ALTER COLUMN status DROP NOT NULL",
+        "ALTER TABLE invoices ALTER COLUMN status DROP DEFAULT",
+        "ALTER TABLE invoices ADD COLUMN surprise text",
+        "DROP INDEX ix_invoices_due",
+        "DROP INDEX ix_invoices_due; CREATE INDEX ix_invoices_due ON invoices (provider_account_id, next_check_at)",
+    ],
+    ids=["unique", "check", "foreign key", "null", "default", "column", "index", "index predicate"],
+)
+def test_difference_is_found(fresh, change):
+    migrations.upgrade()
+    with transaction() as session:
+        session.execute(text(change))
+    assert migrations.differences()
+
+
+def test_upgrade_tells_where_it_came_from_and_twice_is_harmless(fresh):
+    assert migrations.current() is None
+    assert migrations.upgrade() == (None, migrations.head())
+    before = describe()
+    assert migrations.upgrade() == (migrations.head(), migrations.head())
+    assert migrations.current() == migrations.head()
+    assert describe() == before
+
+
+def test_upgrade_keeps_the_rows_that_are_there(fresh):
+    migrations.upgrade()
+    with transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO products (id, slug, name, price_amount) VALUES (gen_random_uuid(), 'editor', 'Editor', 1)"
+            )
+        )
+    migrations.upgrade()
+    with reading() as session:
+        assert session.scalar(text("SELECT count(*) FROM products")) == 1
+
+
+def test_upgrade_that_fails_changes_nothing(fresh):
+    with transaction() as session:
+        session.execute(text("CREATE TABLE invoices (id int)"))  # in the way of the first migration
+    with pytest.raises(Exception, match='relation "invoices" already exists'):
+        migrations.upgrade()
+    assert migrations.current() is None
+    assert [row[:2] for row in describe()["columns"]] == [("invoices", "id")]
+
+
+def test_empty_database_is_refused_with_the_command_that_helps(fresh):
+    with pytest.raises(SchemaOutdated, match=r"schema is at nothing.*needs .*run `keysat db upgrade`"):
+        migrations.require_head()
+
+
+def test_database_of_another_version_is_refused(fresh):
+    migrations.upgrade()
+    with transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaOutdated, match="schema is at 9999"):
+        migrations.require_head()
+
+
+def test_database_at_the_head_is_accepted(fresh):
+    migrations.upgrade()
+    migrations.require_head()
+
+
+def upgrade_with_others(start, results):
+    engine().dispose(close=False)
+    start.wait(timeout=60)
+    try:
+        results.put(migrations.upgrade())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the test must know
+        results.put(repr(error))
+
+
+def test_processes_upgrading_at_once_all_succeed_and_one_does_the_work(fresh):
+    context = multiprocessing.get_context("fork")
+    start, results = context.Barrier(RACERS), context.Queue()
+    racers = [context.Process(target=upgrade_with_others, args=(start, results), daemon=True) for _ in range(RACERS)]
+    for racer in racers:
+        racer.start()
+    reports = [results.get(timeout=60) for _ in racers]
+    for racer in racers:
+        racer.join(timeout=30)
+    head = migrations.head()
+    assert sorted(reports, key=str) == sorted([(None, head)] + [(head, head)] * (RACERS - 1), key=str)
+    assert migrations.differences() == []
