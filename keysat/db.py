@@ -8,10 +8,10 @@ from functools import cache
 from typing import Protocol
 
 from sqlalchemy import Engine, MetaData, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from keysat.errors import DatabaseBusy, DatabaseUnavailable, SettingsError
+from keysat.errors import DatabaseBusy, DatabaseUnavailable
 from keysat.settings import load_settings
 
 # A transaction here is a few statements; whatever takes longer is stuck and must let go of its locks.
@@ -52,25 +52,20 @@ class Begin(Protocol):
 def engine() -> Engine:
     """This process's engine. Connections are tested before use and renewed after half an hour."""
     options = " ".join(f"-c {name}={value}" for name, value in _SESSION_OPTIONS.items())
-    try:
-        return create_engine(
-            load_settings().database_url,
-            pool_pre_ping=True,
-            pool_recycle=1800,
-            pool_size=5,
-            max_overflow=20,
-            connect_args={
-                "options": options,
-                "connect_timeout": 5,
-                "application_name": "keysat",
-                "keepalives_idle": 30,
-                "tcp_user_timeout": 20_000,
-            },
-        )
-    except ArgumentError:
-        raise SettingsError(
-            "DATABASE_URL can't be used: it must look like postgresql://user:password@host:5432/name."
-        ) from None
+    return create_engine(
+        load_settings().database_url,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        pool_size=5,
+        max_overflow=20,
+        connect_args={
+            "options": options,
+            "connect_timeout": 5,
+            "application_name": "keysat",
+            "keepalives_idle": 30,
+            "tcp_user_timeout": 20_000,
+        },
+    )
 
 
 def forget_connections() -> None:

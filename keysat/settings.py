@@ -11,10 +11,12 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from keysat.errors import SettingsError
 
@@ -28,6 +30,15 @@ def _default_data_dir() -> Path:
     return Path(home) / "keysat"
 
 
+def _run_dir(data_dir: Path) -> Path:
+    """In the data directory; in /tmp where the path is too long for a socket, or a URL would have to escape it."""
+    inside = data_dir / "run"
+    if len(os.fsencode(inside)) <= _MAX_RUN_DIR and _PLAIN_PATH.fullmatch(str(inside)):
+        return inside
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return Path(f"/tmp/keysat-{os.getuid()}-{digest}")  # noqa: S108 - created 0700 and its owner checked
+
+
 class Settings(BaseSettings):
     """The settings of one process; read once, never changed."""
 
@@ -38,17 +49,21 @@ class Settings(BaseSettings):
         description="Where keys, beat's schedule and the embedded servers' data live.",
     )
     database_url: str = Field(
-        default="",
+        default_factory=lambda known: (
+            f"postgresql+psycopg2://keysat@/keysat?host={_run_dir(known['data_dir'])}&port=5432"
+        ),
         validation_alias="DATABASE_URL",
+        repr=False,
         description="PostgreSQL, as postgresql://user:password@host/name; unset: the embedded server.",
     )
     broker_url: str = Field(
-        default="",
+        default_factory=lambda known: f"redis+socket://{_run_dir(known['data_dir'])}/valkey.sock",
         validation_alias="BROKER_URL",
+        repr=False,
         description="Redis or Valkey, as redis://host:6379/0; unset: the embedded server.",
     )
     signing_key_file: Path = Field(
-        default=Path(),
+        default_factory=lambda known: known["data_dir"] / "signing.key",
         description="The Ed25519 key that signs licenses (mode 0600); unset: signing.key in the data directory.",
     )
     secrets_key: str = Field(
@@ -73,7 +88,7 @@ class Settings(BaseSettings):
     )
     scan_seconds: float = Field(default=15, ge=0.5, le=300, description="Seconds between beat's scans.")
     scan_queue_limit: int = Field(
-        default=5_000,
+        default=2_000,
         ge=1,
         le=100_000,
         description="A scan fills the reconcile queue up to so many messages.",
@@ -99,35 +114,30 @@ class Settings(BaseSettings):
     @field_validator("data_dir", "signing_key_file")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
-        return path.expanduser().absolute() if path != Path() else path
+        try:
+            return path.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError(f"{path} names the home of a user who doesn't exist") from None
 
     @field_validator("database_url")
     @classmethod
     def _psycopg2(cls, url: str) -> str:
         """SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; the driver here is psycopg2."""
-        scheme, separator, rest = url.partition("://")
-        if url and (not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}):
+        try:
+            scheme = make_url(url).drivername
+        except (ArgumentError, ValueError):
+            scheme = ""
+        if scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
             raise ValueError("it must look like postgresql://user:password@host:5432/name")
-        return f"postgresql+psycopg2://{rest}" if url else url
+        return f"postgresql+psycopg2://{url.partition('://')[2]}"
 
     @field_validator("broker_url")
     @classmethod
     def _redis(cls, url: str) -> str:
-        if url and url.partition("://")[0] not in {"redis", "rediss", "redis+socket"}:
+        scheme, separator, _ = url.partition("://")
+        if not separator or scheme not in {"redis", "rediss", "redis+socket"}:
             raise ValueError("it must look like redis://host:6379/0, rediss://... or redis+socket:///path")
         return url
-
-    @model_validator(mode="after")
-    def _fill_in(self) -> Self:
-        derived: dict[str, object] = {}
-        if not self.database_url:
-            derived["database_url"] = f"postgresql+psycopg2://keysat@/keysat?host={self.run_dir}&port=5432"
-        if not self.broker_url:
-            derived["broker_url"] = f"redis+socket://{self.run_dir}/valkey.sock"
-        if self.signing_key_file == Path():
-            derived["signing_key_file"] = self.data_dir / "signing.key"
-        self.__dict__.update(derived)
-        return self
 
     @property
     def embedded_database(self) -> bool:
@@ -141,15 +151,8 @@ class Settings(BaseSettings):
 
     @property
     def run_dir(self) -> Path:
-        """The folder of the embedded servers' sockets: in the data directory, or in /tmp.
-
-        The latter where the path is too long for a socket, or has characters that a URL would have to escape.
-        """
-        inside = self.data_dir / "run"
-        if len(os.fsencode(inside)) <= _MAX_RUN_DIR and _PLAIN_PATH.fullmatch(str(inside)):
-            return inside
-        digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
-        return Path(f"/tmp/keysat-{os.getuid()}-{digest}")  # noqa: S108 - created 0700 and its owner checked
+        """The folder of the embedded servers' sockets."""
+        return _run_dir(self.data_dir)
 
     @property
     def secrets_key_file(self) -> Path:
@@ -174,6 +177,7 @@ def load_settings() -> Settings:
         complaints = [
             f"{_variable(str(item['loc'][0]))} can't be used: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
+            if item["type"] != "default_factory_not_called"
         ]
         raise SettingsError("; ".join(complaints) + ".") from None
 

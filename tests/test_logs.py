@@ -155,8 +155,8 @@ def test_secret_is_known_by_its_look(text, shown):
 
 @pytest.mark.parametrize(
     "value",
-    [ValueError(f"no answer from {URL}"), [f"at {URL}"], {"key": KEY}, {"api_key": "hunter2"}, (URL,), URL.encode()],
-    ids=["exception", "list", "dict", "name inside", "tuple", "bytes"],
+    [ValueError(f"no answer from {URL}"), [f"at {URL}"], {"key": KEY}, {"api_key": "hunter2"}, (URL,)],
+    ids=["exception", "list", "dict", "name inside", "tuple"],
 )
 def test_secret_inside_another_value_is_blotted_out(value):
     shown = str(redact(None, "info", {"value": value})["value"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -89,7 +90,7 @@ def _summary(invoice: Invoice, account: str) -> Row:
         "exception": invoice.exception,
         "price": str(Money(invoice.amount, invoice.currency)),
         "paid": None if invoice.paid_amount is None else str(Money(invoice.paid_amount, invoice.currency)),
-        "review": invoice.review_reason if invoice.review_resolved_at is None else None,
+        "review": invoice.review_reason if invoice.in_review else None,
         "account": account,
         "buyer": invoice.buyer_email,
         "last_error": invoice.last_error,
@@ -137,12 +138,15 @@ def _explain(invoice: Invoice, account: ProviderAccount, owned: License | None) 
         return f"the license was issued and is {owned.status}"
     if invoice.reversed_at is not None:
         return "the payment went back before a license was issued"
-    if invoice.review_reason is not None and invoice.review_resolved_at is None:
+    if invoice.in_review:
         return f"it waits for your decision ({invoice.review_reason}): `keysat invoice settle` or `dismiss`"
     if invoice.status == InvoiceStatus.SETTLED:
         return "it is paid and the license is owed; the next scan issues it, if worker and beat run"
     if account.paused_at is not None:
         return f"account {account.name} is paused ({account.pause_reason}); nobody asks the provider"
+    if account.open_until is not None and account.open_until > datetime.now(UTC):
+        until = f"{account.open_until:%H:%M:%S} UTC"
+        return f"account {account.name} is left alone until {until} after failures ({account.last_error})"
     if invoice.last_error is not None:
         return f"the last look brought no usable answer: {invoice.last_error}"
     if invoice.last_checked_at is None:

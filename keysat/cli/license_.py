@@ -9,6 +9,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 from sqlalchemy import select
@@ -152,7 +153,7 @@ def _read_public_key(text: str) -> Ed25519PublicKey:
     try:
         path = Path(text)
         key = load_pem_public_key(path.read_bytes()) if path.exists() else load_der_public_key(base64.b64decode(text))
-    except (OSError, ValueError):
+    except (OSError, ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
         raise InvalidInput(f"{text} is no Ed25519 public key; `keysat key show` prints ours.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -16,13 +17,21 @@ from keysat.money import Money, parse_decimal
 
 app = typer.Typer(help="Products.", no_args_is_help=True)
 
+# A comma groups thousands and nothing else: 19,99 EUR must not become 1999 EUR.
+_PRICE = re.compile(
+    r"(?P<number>(?:[0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.[0-9]{1,8})?)(?: *(?P<unit>[A-Za-z]+))?"
+)
+
 
 def parse_price(text: str) -> Money:
     """Read a price a person typed: `21000` or `21000 sat` in sats, `19.99 EUR` in a currency."""
-    number, _, unit = text.strip().replace(",", "").partition(" ")
-    if unit.lower() in {"", "sat", "sats"}:
-        if not number.isdecimal():
-            raise InvalidInput(f"price {text!r} must be like 21000 (sats) or '19.99 EUR'.")
+    found = _PRICE.fullmatch(text.strip())
+    if found is None:
+        raise InvalidInput(f"price {text[:40]!r} must be like 21000 or 21,000 (sats), or '19.99 EUR'.")
+    number, unit = found["number"].replace(",", ""), found["unit"]
+    if unit is None or unit.lower() in {"sat", "sats"}:
+        if "." in number:
+            raise InvalidInput(f"price {text[:40]!r} has a fraction of a sat; give whole sats.")
         return Money(int(number), "BTC")
     return parse_decimal(number, unit.upper())
 

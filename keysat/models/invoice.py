@@ -105,3 +105,8 @@ class Invoice(Base):
     last_checked_at: Mapped[Time | None]
     error_count: Mapped[int] = mapped_column(server_default="0")
     last_error: Mapped[str | None]
+
+    @property
+    def in_review(self) -> bool:
+        """Whether the invoice waits for a person's decision."""
+        return self.review_reason is not None and self.review_resolved_at is None

@@ -44,12 +44,12 @@ def callable_accounts(session: Session) -> list[Callable]:
 def record_failure(session: Session, account_id: UUID, error: str, retry_after: float | None) -> None:
     """Count a failed call. The provider's own wish to be left alone, in seconds, opens the breaker at once."""
     failures = ProviderAccount.failure_count + 1
-    rest: ColumnElement[datetime] = case(
-        (failures >= FAILURES_TO_OPEN, func.now() + COOL_DOWN), else_=ProviderAccount.open_until
+    cool_down = case((failures >= FAILURES_TO_OPEN, func.now() + COOL_DOWN), else_=None)
+    wish = (
+        None if retry_after is None else func.now() + min(timedelta(seconds=min(retry_after, 1e6)), LONGEST_RETRY_AFTER)
     )
-    if retry_after is not None:
-        wish = min(timedelta(seconds=min(retry_after, 1e6)), LONGEST_RETRY_AFTER)
-        rest = func.greatest(rest, func.now() + wish)
+    # GREATEST passes over NULL; a rest that was agreed on before is never shortened.
+    rest: ColumnElement[datetime] = func.greatest(ProviderAccount.open_until, cool_down, wish)
     session.execute(
         update(ProviderAccount)
         .where(ProviderAccount.id == account_id)

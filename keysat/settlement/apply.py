@@ -92,4 +92,6 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
             "review_opened_at": func.now(),
             "review_resolved_at": None,
         }
+        if look.status == InvoiceStatus.SETTLED:  # a license that was not issued yet waits for the decision
+            changes["next_check_at"] = None
     return changes

@@ -25,7 +25,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
 
     Raises:
         NotFound: no such invoice.
-        NotPaid: the invoice isn't settled, or its payment went back; nothing is written.
+        NotPaid: the invoice isn't settled, or its payment went back or may have; nothing is written.
     """
     invoice, policy, now = _lock_settled(session, invoice_id)
     issued_at = now.replace(microsecond=0)
@@ -71,6 +71,10 @@ def _lock_settled(session: Session, invoice_id: UUID) -> tuple[Invoice, Policy, 
     if row is None:
         raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
     invoice, policy, now = row
-    if invoice.status != InvoiceStatus.SETTLED or invoice.reversed_at is not None:
-        raise NotPaid(invoice_id, "reversed" if invoice.reversed_at else invoice.status)
+    if invoice.reversed_at is not None:
+        raise NotPaid(invoice_id, "reversed")
+    if invoice.status != InvoiceStatus.SETTLED:
+        raise NotPaid(invoice_id, invoice.status)
+    if invoice.fulfilled_at is None and invoice.in_review:
+        raise NotPaid(invoice_id, f"in review ({invoice.review_reason})")
     return invoice, policy, now

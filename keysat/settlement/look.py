@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from keysat.errors import NotFound
@@ -28,6 +28,7 @@ class Look:
     amount: int
     currency: str
     review_reason: str | None
+    in_review: bool
     fulfilled_at: datetime | None
     reversed_at: datetime | None
     last_error: str | None
@@ -53,8 +54,9 @@ class Look:
 
     @property
     def unfulfilled(self) -> bool:
-        """Whether the invoice is settled and its license is owed."""
-        return self.status == InvoiceStatus.SETTLED and self.fulfilled_at is None and self.reversed_at is None
+        """Whether the invoice is settled and its license is owed; a review holds it back."""
+        held_back = self.reversed_at is not None or self.in_review
+        return self.status == InvoiceStatus.SETTLED and self.fulfilled_at is None and not held_back
 
     @property
     def not_callable(self) -> str | None:
@@ -77,6 +79,7 @@ _LOOK = (
         _invoices.amount,
         _invoices.currency,
         _invoices.review_reason,
+        and_(_invoices.review_reason.is_not(None), _invoices.review_resolved_at.is_(None)),
         _invoices.fulfilled_at,
         _invoices.reversed_at,
         _invoices.last_error,

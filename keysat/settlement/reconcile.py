@@ -88,7 +88,8 @@ def reconcile(read: Begin, begin: Begin, invoice_id: UUID, rules: Rules, actor: 
         if look.failure_count:
             breaker.record_success(session, look.account_id)
         applied = apply(session, look, snapshot, outcome, rules, actor)
-    return Result(outcome, snapshot.said, applied and (look.unfulfilled or outcome.action is Action.SETTLE))
+    settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
+    return Result(outcome, snapshot.said, applied and settled)
 
 
 def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:

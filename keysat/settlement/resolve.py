@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, func, update
+from sqlalchemy import ColumnElement, and_, case, func, update
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, InvalidInput, NotFound
@@ -45,6 +45,8 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
 def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     """Close the review of an invoice and leave everything else as it is, as after a refund by hand.
 
+    Where the review held back the license of a settled invoice, the license is owed again.
+
     Raises:
         InvalidInput: no note says why.
         NotFound: no such invoice.
@@ -57,8 +59,13 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         Invoice.review_reason.is_not(None) & Invoice.review_resolved_at.is_(None),
         "is not in review",
         review_resolved_at=func.now(),
+        next_check_at=case((_license_held_back(), func.now()), else_=Invoice.next_check_at),
     )
     audit(session, actor, "invoice.review_dismissed", invoice_id, note=note)
+
+
+def _license_held_back() -> ColumnElement[bool]:
+    return and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.fulfilled_at.is_(None), Invoice.reversed_at.is_(None))
 
 
 def _update(session: Session, invoice_id: UUID, allowed: ColumnElement[bool], refusal: str, **values: object) -> None:

@@ -29,6 +29,10 @@ def elsewhere(tmp_path):
 
 
 def test_init_creates_both_keys_once_for_their_owner_only(elsewhere, tmp_path):
+    missing = elsewhere("key", "show")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "create one with `keysat key init`" in missing.stderr
+    assert missing.stderr.count("\n") == 1
     first = elsewhere("key", "init")
     assert (first.returncode, first.stdout) == (0, "")
     assert first.stderr.count("back it up") == 2
@@ -39,13 +43,6 @@ def test_init_creates_both_keys_once_for_their_owner_only(elsewhere, tmp_path):
     assert again.returncode == 1
     assert "it is never replaced" in again.stderr
     assert (signing.read_bytes(), secrets.read_bytes()) == contents
-
-
-def test_show_without_a_key_says_how_to_create_one(elsewhere):
-    finished = elsewhere("key", "show")
-    assert (finished.returncode, finished.stdout) == (1, "")
-    assert "create one with `keysat key init`" in finished.stderr
-    assert finished.stderr.count("\n") == 1
 
 
 def test_init_never_replaces_keys(keysat, settings):

@@ -71,11 +71,8 @@ def test_unreachable_database_is_one_sentence_without_the_password():
     assert "hunter2" not in finished.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("KEYSAT_REVERSAL", "burn"), ("DATABASE_URL", "postgresql://host:port/name")]
-)
-def test_unusable_setting_is_one_sentence_that_names_it(name, value):
-    finished = program("product", "list", **{name: value})
+def test_unusable_setting_is_one_sentence_that_names_it():
+    finished = program("product", "list", KEYSAT_REVERSAL="burn")
     assert (finished.returncode, finished.stdout) == (1, "")
-    assert finished.stderr.startswith(f"keysat: {name} can't be used: ")
+    assert finished.stderr.startswith("keysat: KEYSAT_REVERSAL can't be used: ")
     assert finished.stderr.count("\n") == 1

@@ -257,14 +257,14 @@ def test_garbage_is_refused(text):
         verify(text, PUBLIC)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=300)
 @given(st.text(max_size=300) | st.from_regex(r"\ALIC1-[A-Z2-7=]{0,200}-[A-Z2-7=]{0,120}\Z"))
 def test_arbitrary_text_is_refused_and_nothing_worse(text):
     with pytest.raises((BadKeyFormat, BadSignature)):
         verify(text, PUBLIC)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=300)
 @given(payload=payloads, data=st.data())
 def test_mutated_key_is_refused_or_says_what_was_signed(payload, data):
     key = sign(payload, PRIVATE)
@@ -278,7 +278,7 @@ def test_mutated_key_is_refused_or_says_what_was_signed(payload, data):
     assert read == payload
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=400) | st.binary(max_size=200).map(lambda tail: PLAIN.encode()[:-1] + tail))
 def test_arbitrary_bytes_are_refused_or_read_even_where_they_are_well_signed(raw):
     try:

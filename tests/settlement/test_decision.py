@@ -284,7 +284,7 @@ rules = st.builds(
     reversal=st.sampled_from(["suspend", "revoke", "review"]),
     tolerance_bps=st.integers(0, 5_000),
 )
-often = settings(deadline=None, max_examples=400)
+often = settings(deadline=None, max_examples=200)
 
 
 @often

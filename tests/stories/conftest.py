@@ -34,8 +34,14 @@ def worker_arguments():
 
 
 @pytest.fixture
-def celery_worker(worker_arguments, celery_broker, empty_database):
-    node = Worker(ProcessContainer(worker_arguments, ready_prompt=" ready."), app)
+def worker_environment():
+    """Settings of the worker's own; stories override it."""
+    return {}
+
+
+@pytest.fixture
+def celery_worker(worker_arguments, worker_environment, celery_broker, empty_database):
+    node = Worker(ProcessContainer(worker_arguments, " ready.", worker_environment), app)
     try:
         node.ready()
         yield node

@@ -1,0 +1,204 @@
+"""What Keysat relies on of every provider, as tests.
+
+A provider joins with a subclass of `ProviderContract` whose fixture `shop` gives a `Shop`. Amounts are in the smallest
+unit of the invoice's currency.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Protocol
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keysat.errors import CredentialsRejected, RemoteNotFound
+from keysat.models.invoice import PaymentException
+from keysat.money import Money
+from keysat.providers.base import NewInvoice, Provider, ProviderEvent, ProviderStatus, WebhookRejected
+
+PRICE = 2_100
+OTHER_SECRET = "the-secret-of-somebody-else-1234"
+
+PENDING, PROCESSING, SETTLED = ProviderStatus.PENDING, ProviderStatus.PROCESSING, ProviderStatus.SETTLED
+EXPIRED, INVALID = ProviderStatus.EXPIRED, ProviderStatus.INVALID
+NONE, PARTIAL, OVER = PaymentException.NONE, PaymentException.PARTIAL, PaymentException.OVER
+LATE, MARKED = PaymentException.LATE, PaymentException.MARKED
+
+STATES = {
+    "untouched": ((), PENDING, NONE, 0),
+    "part paid": ((("pay", 2_000),), PENDING, PARTIAL, 2_000),
+    "paid, not confirmed": ((("pay_unconfirmed", PRICE),), PROCESSING, NONE, PRICE),
+    "paid": ((("pay", PRICE),), SETTLED, NONE, PRICE),
+    "paid in two parts": ((("pay", 2_000), ("pay", 100)), SETTLED, NONE, PRICE),
+    "paid over": ((("pay", PRICE + 1),), SETTLED, OVER, PRICE + 1),
+    "expired": ((("expire",),), EXPIRED, NONE, 0),
+    "paid late": ((("expire",), ("pay", PRICE)), EXPIRED, LATE, PRICE),
+    "expired underpaid": ((("pay", PRICE - 1), ("expire",)), EXPIRED, PARTIAL, PRICE - 1),
+    "marked settled": ((("mark_settled",),), SETTLED, MARKED, 0),
+    "marked settled after it expired": ((("expire",), ("mark_settled",)), SETTLED, MARKED, 0),
+    "marked invalid": ((("mark_invalid",),), INVALID, MARKED, 0),
+    "marked invalid after it was paid": ((("pay", PRICE), ("mark_invalid",)), INVALID, MARKED, PRICE),
+}
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(["deliveryId", "type", "invoiceId", "storeId"])
+EVENTS = st.dictionaries(FIELDS, JSON, max_size=4)
+BODIES = st.binary(max_size=40) | (JSON | EVENTS).map(lambda value: json.dumps(value).encode())
+
+
+class Shop(Protocol):
+    """A store at the provider, seen from both sides: our adapter, and what buyers and merchant do there."""
+
+    provider: Provider
+
+    def pay(self, invoice_id: str, amount: int) -> None: ...
+    def pay_unconfirmed(self, invoice_id: str, amount: int) -> None: ...
+    def expire(self, invoice_id: str) -> None: ...
+    def mark_settled(self, invoice_id: str) -> None: ...
+    def mark_invalid(self, invoice_id: str) -> None: ...
+    def break_credentials(self) -> None:
+        """From now on the provider rejects the adapter's credentials."""
+
+    def event(self, invoice_id: str) -> bytes:
+        """The body of a webhook about an invoice, as the provider sends it."""
+
+    def sign(self, body: bytes, secret: str | None = None) -> dict[str, str]:
+        """A webhook's headers, signed with the store's secret or another one."""
+
+
+def wanted(price: Money | None = None, order_id: str = "order-1") -> NewInvoice:
+    return NewInvoice(order_id, price or Money(PRICE, "BTC"), "A license of Editor", "buyer@example.com")
+
+
+def rejected(shop, headers, body):
+    with pytest.raises(WebhookRejected) as caught:
+        shop.provider.parse_webhook(headers, body)
+    assert str(caught.value).endswith(".")
+
+
+class ProviderContract:
+    """Each test holds for every provider."""
+
+    def open(self, shop: Shop, price: Money | None = None) -> str:
+        return shop.provider.create_invoice(wanted(price)).provider_invoice_id
+
+    def test_a_new_invoice_is_pending_with_our_price_and_order_id(self, shop):
+        created = shop.provider.create_invoice(wanted(order_id="0198c2d4-order"))
+        snapshot = shop.provider.get_invoice(created.provider_invoice_id)
+        assert snapshot.provider_invoice_id == created.provider_invoice_id
+        assert (snapshot.status, snapshot.exception) == (PENDING, NONE)
+        assert snapshot.charged == Money(PRICE, "BTC")
+        assert snapshot.paid == Money(0, "BTC")
+        assert snapshot.order_id == "0198c2d4-order"
+        assert snapshot.said
+
+    def test_a_new_invoice_has_a_page_where_the_buyer_pays(self, shop):
+        assert shop.provider.create_invoice(wanted()).checkout_url.startswith(("http://", "https://"))
+
+    @pytest.mark.parametrize(
+        "price",
+        [Money(1, "BTC"), Money(123_456_789, "BTC"), Money(1_999, "USD"), Money(1, "EUR"), Money(1_000_010, "EUR")],
+        ids=str,
+    )
+    def test_prices_survive_to_the_smallest_unit(self, shop, price):
+        assert shop.provider.get_invoice(self.open(shop, price)).charged == price
+
+    @pytest.mark.parametrize("currency", ["USD", "EUR"])
+    def test_payments_are_told_in_the_currency_of_the_price(self, shop, currency):
+        invoice_id = self.open(shop, Money(1_999, currency))
+        shop.pay(invoice_id, 1_998)
+        assert shop.provider.get_invoice(invoice_id).paid == Money(1_998, currency)
+
+    def test_two_creates_give_two_invoices(self, shop):
+        first, second = self.open(shop), self.open(shop)
+        assert first != second
+        shop.pay(first, PRICE)
+        assert shop.provider.get_invoice(first).status is SETTLED
+        assert shop.provider.get_invoice(second).status is PENDING
+
+    @pytest.mark.parametrize("state", STATES)
+    def test_each_state_of_payment_has_its_reading(self, shop, state):
+        steps, status, exception, paid = STATES[state]
+        invoice_id = self.open(shop)
+        for action, *amount in steps:
+            getattr(shop, action)(invoice_id, *amount)
+        snapshot = shop.provider.get_invoice(invoice_id)
+        assert (snapshot.status, snapshot.exception) == (status, exception)
+        assert (snapshot.paid, snapshot.charged) == (Money(paid, "BTC"), Money(PRICE, "BTC"))
+
+    @pytest.mark.parametrize("invoice_id", ["nothing-of-that-id", "a/../b", "%2e", "ü ?&#"])
+    def test_an_unknown_invoice_is_not_found(self, shop, invoice_id):
+        with pytest.raises(RemoteNotFound, match=r"\(404\)\.$"):
+            shop.provider.get_invoice(invoice_id)
+
+    def test_right_credentials_pass(self, shop):
+        shop.provider.check_credentials()
+
+    def test_wrong_credentials_are_rejected_by_every_call(self, shop):
+        invoice_id = self.open(shop)
+        shop.break_credentials()
+        for call in (
+            lambda: shop.provider.create_invoice(wanted()),
+            lambda: shop.provider.get_invoice(invoice_id),
+            shop.provider.check_credentials,
+        ):
+            with pytest.raises(CredentialsRejected, match="rejected our credentials"):
+                call()
+
+    def test_a_signed_webhook_names_its_invoice(self, shop):
+        invoice_id = self.open(shop)
+        body = shop.event(invoice_id)
+        event = shop.provider.parse_webhook(shop.sign(body), body)
+        assert event.provider_invoice_id == invoice_id
+        assert event.delivery_id
+        assert event.kind
+        assert shop.provider.parse_webhook(shop.sign(body), body) == event
+
+    def test_a_webhook_that_is_not_from_the_provider_is_rejected(self, shop):
+        body = shop.event("some-invoice")
+        signed = shop.sign(body)
+        forged = body.replace(b"some-invoice", b"more-invoice")
+        assert forged != body
+        rejected(shop, signed, forged)
+        rejected(shop, shop.sign(body, OTHER_SECRET), body)
+        rejected(shop, shop.sign(body, ""), body)
+        rejected(shop, signed, body[:-1])
+        rejected(shop, signed, b"")
+        rejected(shop, {}, body)
+        rejected(shop, dict.fromkeys(signed, ""), body)
+        rejected(shop, {name: value[:-1] for name, value in signed.items()}, body)
+        rejected(shop, {name: value + "0" for name, value in signed.items()}, body)
+
+    def test_a_signature_with_odd_characters_is_rejected(self, shop):
+        for signature in ("ü", "\udce9", "\x00"):
+            rejected(shop, dict.fromkeys(shop.sign(b""), signature), b"{}")
+
+    def test_no_body_with_the_right_signature_can_do_worse_than_be_rejected(self, shop):
+        @settings(max_examples=150, deadline=None, database=None)
+        @given(BODIES)
+        def check(body):
+            with suppress(WebhookRejected):
+                event = shop.provider.parse_webhook(shop.sign(body), body)
+                assert isinstance(event, ProviderEvent)
+                assert isinstance(event.delivery_id, str)
+                assert isinstance(event.kind, str)
+                assert isinstance(event.provider_invoice_id, str | None)
+
+        check()
+
+    def test_no_body_passes_with_another_signature(self, shop):
+        @settings(max_examples=100, deadline=None, database=None)
+        @given(BODIES)
+        def check(body):
+            rejected(shop, shop.sign(body, OTHER_SECRET), body)
+            rejected(shop, shop.sign(body + b" "), body)
+
+        check()
