@@ -11,7 +11,7 @@ import sys
 import typer
 
 from keysat import __version__
-from keysat.cli import audit, database, invoice, key, license_, operate, policy, product, provider
+from keysat.cli import audit, database, invoice, key, license_, operate, policy, product, provider, sandbox
 from keysat.errors import KeysatError
 from keysat.logs import configure_logs
 from keysat.settings import load_settings
@@ -31,6 +31,7 @@ app.add_typer(provider.app, name="provider")
 app.add_typer(key.app, name="key")
 app.add_typer(database.app, name="db")
 app.add_typer(audit.app, name="audit")
+app.add_typer(sandbox.app, name="sandbox")
 
 
 @app.callback(invoke_without_command=True)

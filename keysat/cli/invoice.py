@@ -30,7 +30,7 @@ from keysat.settlement.resolve import settle_by_hand
 
 app = typer.Typer(help="Invoices.", no_args_is_help=True)
 
-WhichInvoice = Annotated[str, typer.Argument(help="The invoice's id, or the provider's id of it.")]
+WhichInvoice = Annotated[str, typer.Argument(metavar="INVOICE", help="Its id, or the provider's id of it.")]
 
 
 @app.command("open")
@@ -149,8 +149,9 @@ def _explain(invoice: Invoice, account: ProviderAccount, owned: License | None) 
         return f"account {account.name} is left alone until {until} after failures ({account.last_error})"
     if invoice.last_error is not None:
         return f"the last look brought no usable answer: {invoice.last_error}"
-    if invoice.last_checked_at is None:
-        return "nobody has looked yet; do worker and beat run? `keysat status` tells"
+    if invoice.last_checked_at is None and invoice.next_check_at is not None:
+        due = f"{invoice.next_check_at:%H:%M:%S} UTC"
+        return f"nobody has looked yet; the first look is due at {due}, if worker and beat run"
     watched = "it is still watched" if invoice.next_check_at is not None else "it is no longer watched"
     return f"the provider has not confirmed a payment ({invoice.status}); {watched}"
 

@@ -26,7 +26,7 @@ from keysat.settings import load_settings
 
 app = typer.Typer(help="Licenses.", no_args_is_help=True)
 
-LicenseId = Annotated[UUID, typer.Argument(help="The license's id.")]
+LicenseId = Annotated[UUID, typer.Argument(metavar="LICENSE", help="The license's id.")]
 
 
 def license_record(row: License, signer: Signer) -> Row:

@@ -1,4 +1,4 @@
-"""Running Keysat: `up`, `down`, `status`, `doctor`, `demo`, `sandbox`, `celery` and `shell`."""
+"""Running Keysat: `up`, `down`, `status`, `doctor`, `demo`, `celery` and `shell`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from keysat.db import reading
 from keysat.embedded import demo as demonstration
 from keysat.embedded import stack
 from keysat.embedded.prepare import prepare
-from keysat.embedded.sandbox.server import run as run_sandbox
 from keysat.invoices.gauge import Gauge, read_gauge
 from keysat.settings import load_settings
 
@@ -25,7 +24,7 @@ _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help
 
 def register(app: typer.Typer) -> None:
     """Add these commands at the top level."""
-    for command in (up, down, status, doctor, demo, sandbox):
+    for command in (up, down, status, doctor, demo):
         app.command()(command)
     for passing_through in (celery, shell):
         app.command(context_settings=_PASS_THROUGH)(passing_through)
@@ -122,13 +121,6 @@ def demo(
 ) -> None:
     """See it work: 200 invoices, 150 paid, every webhook dropped, a worker killed; exit 0 only if all is licensed."""
     raise typer.Exit(demonstration.run_in_scratch(keep=keep))
-
-
-def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to listen; 0 = any free port.")] = 8900,
-) -> None:
-    """Run a BTCPay-compatible provider that can misbehave, for trying Keysat. Its ledger is in memory."""
-    run_sandbox("127.0.0.1", port)
 
 
 def celery(context: typer.Context) -> None:

@@ -1,0 +1,58 @@
+"""README tells the truth: its settings are the settings, its commands exist, its files are there."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import typer
+
+from keysat.cli import app
+from keysat.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def variables():
+    return {
+        str(field.validation_alias or f"KEYSAT_{name.upper()}"): field for name, field in Settings.model_fields.items()
+    }
+
+
+def test_every_setting_is_documented_with_its_default_and_no_other_is():
+    documented = dict(re.findall(r"^\| `([A-Z_]+)` \| (.+?) \|", README, re.MULTILINE))
+    assert documented.keys() == variables().keys()
+    for name, field in variables().items():
+        if isinstance(field.default, str) and field.default:
+            assert documented[name] == f"`{field.default}`", name
+        elif isinstance(field.default, int | float):
+            assert documented[name] == f"`{field.default:g}`" or documented[name] == f"`{field.default}`", name
+
+
+def test_every_command_that_is_shown_exists():
+    root = typer.main.get_command(app)
+    shown = set(re.findall(r"keysat ([a-z]+)(?: ([a-z]+))?(?= |`|$)", README, re.MULTILINE))
+    assert len(shown) > 10
+    for noun, verb in shown:
+        command = root.commands.get(noun)
+        assert command is not None, f"keysat {noun}"
+        if hasattr(command, "commands"):
+            assert verb in command.commands, f"keysat {noun} {verb}"
+
+
+def test_every_option_that_is_shown_exists():
+    root = typer.main.get_command(app)
+    for noun, verb, rest in re.findall(r"^keysat ([a-z]+) ([a-z]+) ([^#\n]*)", README, re.MULTILINE):
+        known = {option for parameter in root.commands[noun].commands[verb].params for option in parameter.opts}
+        assert set(re.findall(r"(?<= )--[a-z-]+|^--[a-z-]+", rest)) <= known, f"keysat {noun} {verb} {rest}"
+
+
+def test_every_file_that_is_named_is_there():
+    for path in re.findall(r"`((?:keysat|tests)/[A-Za-z0-9_/.]+)`", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_make_targets_that_are_shown_exist():
+    for target in re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE):
+        run = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, check=False)
+        assert run.returncode == 0, target
