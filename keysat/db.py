@@ -8,10 +8,10 @@ from functools import cache
 from typing import Protocol
 
 from sqlalchemy import Engine, MetaData, create_engine, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from keysat.errors import DatabaseBusy, DatabaseUnavailable
+from keysat.errors import Conflict, DatabaseBusy, DatabaseUnavailable
 from keysat.settings import load_settings
 
 # A transaction here is a few statements; whatever takes longer is stuck and must let go of its locks.
@@ -104,6 +104,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        if isinstance(error, IntegrityError):
+            raise Conflict(f"the change contradicts what is stored; nothing was changed ({_cause(error)}).") from error
         state = getattr(error.orig, "pgcode", None)
         if error.connection_invalidated or state is None or state.startswith(_CONNECTION_STATES):
             raise DatabaseUnavailable(database_name(), _cause(error)) from error

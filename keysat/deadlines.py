@@ -18,6 +18,7 @@ from typing import Any, Self
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError
 
 
 class _Watchdog:
@@ -71,6 +72,22 @@ class Deadline:
             while self._watched:
                 self._watched.pop().close()
 
+    def seconds_left(self) -> float:
+        """What is left of the time.
+
+        Raises:
+            TimeoutError: nothing.
+        """
+        left = self.expires_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up, be it that the watchdog or a timeout noticed first."""
+        return self.expired or time.monotonic() >= self.expires_at
+
     def watch(self, sock: socket.socket) -> None:
         """Watch a connection through a second descriptor, which survives the first one's wrapping in TLS."""
         with self._lock:
@@ -106,10 +123,27 @@ class _Connection(HTTPConnection):
     _watched_by: Deadline | None = None
 
     def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
-        _watch(sock)
-        self._watched_by = _deadline.get()
-        return sock
+        deadline = _deadline.get()
+        if deadline is None:
+            return super()._new_conn()
+        self._watched_by = deadline
+        problem: OSError = TimeoutError(f"{self._dns_host} has no address")
+        # urllib3 would give each address of a host the whole timeout.
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(deadline.seconds_left())
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                problem = error
+                continue
+            deadline.watch(sock)
+            return sock
+        raise NewConnectionError(self, str(problem)) from problem
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None and self._watched_by is not _deadline.get():

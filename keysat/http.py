@@ -39,6 +39,13 @@ class Answer:
     json: Any
 
 
+class _Session(requests.Session):
+    """A session that never looks at where a redirect leads; requests reads its body and parses its address for that."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        del resp
+
+
 class HttpClient:
     """JSON over HTTP to one server, over kept-alive connections. Not for URLs that strangers chose."""
 
@@ -48,7 +55,7 @@ class HttpClient:
         """`deadline` in seconds and `max_bytes` hold for each call; `name` is how errors call the server."""
         self._base_url, self._name = base_url.rstrip("/"), name
         self._seconds, self._max_bytes = deadline, max_bytes
-        self._session = requests.Session()
+        self._session = _Session()
         # The environment is read once: per call it costs time, and a netrc file must not replace our credentials.
         self._session.proxies = dict(requests.utils.get_environ_proxies(self._base_url))
         self._session.trust_env = False
@@ -89,7 +96,7 @@ class HttpClient:
                 raise
             except (requests.RequestException, OSError, ValueError) as error:
                 self._fail(deadline, error)
-            if deadline.expired:
+            if deadline.is_over:
                 self._fail(deadline, TimeoutError())
         self._check_status(response, body)
         return Answer(response.status_code, self._decode(body))
@@ -103,7 +110,7 @@ class HttpClient:
         return bytes(body)
 
     def _fail(self, deadline: Deadline, error: Exception) -> NoReturn:
-        if deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
+        if deadline.is_over or isinstance(error, requests.Timeout | TimeoutError):
             raise RemoteUnavailable(f"{self._name} gave no full answer within {self._seconds:g} s.") from error
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
             raise RemoteRefused(f"{self._name} has an address that can't be used; correct it.") from error
@@ -123,20 +130,25 @@ class HttpClient:
             raise RemoteNotFound(f"{self._name} knows nothing at {urlsplit(response.url).path} (404).")
         if 300 <= status < 400:
             raise RemoteAnswerInvalid(f"{self._name} answered with a redirect ({status}), which is not followed.")
-        excerpt = body[:200].decode("utf-8", "replace")
+        excerpt = printable(body[:200].decode("utf-8", "replace"))
         raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt}", _refusal_code(body))
 
     def _decode(self, body: bytes) -> Any:
         try:
             return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, ArithmeticError) as error:  # the last from Decimal, of absurd exponents
             raise RemoteAnswerInvalid(f"{self._name} sent something that isn't JSON.") from error
+
+
+def printable(text: str) -> str:
+    """The text with a mark for each character that a terminal or PostgreSQL would choke on, as NUL."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _refusal_code(body: bytes) -> str | None:
     try:
         problem = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):
         return None
     code = problem.get("code") if isinstance(problem, dict) else None
     return code if isinstance(code, str) else None

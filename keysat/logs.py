@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -13,7 +13,8 @@ import structlog
 from keysat.settings import Settings
 
 _SECRET_NAME = re.compile(r"api_?key|token|secret|password|credential|authorization|license_key|bolt11", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"LIC1-[A-Z2-7]+-[A-Z2-7]+|(?<=://)[^/@\s:]*:[^@\s/]+(?=@)", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"LIC1-[A-Z2-7]+-[A-Z2-7]+|(?<=://)[^/\s]+(?=@)", re.IGNORECASE)
+_PLAIN = (bool, int, float, type(None))
 
 Event = MutableMapping[str, Any]
 
@@ -21,11 +22,18 @@ Event = MutableMapping[str, Any]
 def redact(_logger: object, _method: str, event: Event) -> Event:
     """Blot out values whose name says secret, license keys, and passwords inside URLs."""
     for name, value in event.items():
-        if _SECRET_NAME.search(name):
-            event[name] = "[redacted]"
-        elif isinstance(value, str):
-            event[name] = _SECRET_VALUE.sub("[redacted]", value)
+        event[name] = _blot_out(name, value)
     return event
+
+
+def _blot_out(name: str, value: Any) -> Any:
+    if _SECRET_NAME.search(name):
+        return "[redacted]"
+    if isinstance(value, Mapping):
+        return {key: _blot_out(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_blot_out("", inner) for inner in value]
+    return value if isinstance(value, _PLAIN) else _SECRET_VALUE.sub("[redacted]", str(value))
 
 
 def configure_logs(settings: Settings) -> None:
@@ -49,13 +57,14 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    render = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact]
-    if json_lines:
-        render.append(structlog.processors.format_exc_info)
+    # A traceback becomes text before it is redacted; drawn by the renderer, it would show the frames' variables.
+    render: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        redact,
+    ]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*render, redact, renderer])
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*render, renderer]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from keysat.errors import InvalidInput
 
 DECIMALS = {"BTC": 8, "USD": 2, "EUR": 2, "GBP": 2, "CHF": 2, "CAD": 2, "AUD": 2}
 MAX_AMOUNT = 21_000_000 * 10**8
 BASIS_POINTS = 10_000
+_MOST_DIGITS = 60
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,60}(?:\.[0-9]{0,60})?(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,10 @@ class Money:
     def __post_init__(self) -> None:
         if self.currency not in DECIMALS:
             raise InvalidInput(f"currency {self.currency!r} is not supported; use one of {', '.join(DECIMALS)}.")
+        if type(self.amount) is not int:
+            raise InvalidInput(f"amount {self.amount!r} is not a whole number of the smallest unit.")
         if not 0 <= self.amount <= MAX_AMOUNT:
-            raise InvalidInput(f"amount {self.amount} is out of range; use 0 to {MAX_AMOUNT} in the smallest unit.")
+            raise InvalidInput(f"an amount is out of range; use 0 to {MAX_AMOUNT} in the smallest unit.")
 
     def __str__(self) -> str:
         """The way a person reads it: `2,100 sat`, `19.99 EUR`."""
@@ -49,15 +54,19 @@ def parse_decimal(text: object, currency: str) -> Money:
     Raises:
         InvalidInput: not a finite decimal number, negative, too large, or an unknown currency.
     """
-    if isinstance(text, bool) or not isinstance(text, str | int | Decimal):
-        raise InvalidInput(f"{text!r} is not an amount.")
     if currency not in DECIMALS:
         raise InvalidInput(f"currency {currency!r} is not supported; use one of {', '.join(DECIMALS)}.")
-    try:
-        value = Decimal(text)
-        if not value.is_finite() or abs(value) > MAX_AMOUNT:
-            raise InvalidInput(f"{text!r} is not an amount.")
+    value = _exact(text)
+    if not value.is_finite() or not 0 <= value <= MAX_AMOUNT or len(value.as_tuple().digits) > _MOST_DIGITS:
+        raise InvalidInput("the number is not an amount: out of range (negative or too large), or of too many digits.")
+    with localcontext(prec=2 * _MOST_DIGITS):  # so that nothing is rounded but once
         units = value.scaleb(DECIMALS[currency]).to_integral_value(rounding=ROUND_HALF_UP)
-    except InvalidOperation as error:
-        raise InvalidInput(f"{text!r} is not an amount.") from error
     return Money(int(units), currency)
+
+
+def _exact(text: object) -> Decimal:
+    if isinstance(text, Decimal) or type(text) is int:
+        return Decimal(text)
+    if isinstance(text, str) and _DECIMAL.fullmatch(text):
+        return Decimal(text)
+    raise InvalidInput(f"{text!r:.60} is not an amount.")

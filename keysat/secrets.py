@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -18,24 +19,29 @@ def secret_box(settings: Settings) -> MultiFernet:
     Raises:
         SettingsError: no key is configured, or one isn't a Fernet key.
     """
+    where = "KEYSAT_SECRETS_KEY" if settings.secrets_key else str(settings.secrets_key_file)
     text = settings.secrets_key or _read(settings.secrets_key_file)
     try:
         return MultiFernet([Fernet(key.strip()) for key in text.split(",")])
     except ValueError:
         raise SettingsError(
-            "KEYSAT_SECRETS_KEY can't be used: each key must be 32 bytes in URL-safe base64, separated by commas; "
-            "`keysat key init` creates one in a file."
+            f"{where} can't be used: each key must be 32 bytes in URL-safe base64, separated by commas; "
+            "restore it from your backup, or let `keysat key init` create one where none was used."
         ) from None
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(errors="replace").strip()
     except OSError:
         raise SettingsError(
             f"no key to encrypt stored credentials: KEYSAT_SECRETS_KEY is unset and {path} can't be read; "
             "create one with `keysat key init`."
         ) from None
+    if mode & 0o077:
+        raise SettingsError(f"{path} can be read by others; run `chmod 600 {path}`.")
+    return text
 
 
 def seal(box: MultiFernet, values: dict[str, str]) -> bytes:

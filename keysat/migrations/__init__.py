@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from alembic import command
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from keysat import models
-from keysat.db import Base, database_name, engine, reading
+from keysat.db import engine, reading
 from keysat.errors import SchemaOutdated
+from keysat.migrations.differences import differences
 
 # Any number will do, as long as no other program locks it: "keysat" in ASCII.
 _ADVISORY_LOCK = 0x6B6579736174
@@ -65,11 +64,4 @@ def require_head() -> None:
         raise SchemaOutdated(found, head())
 
 
-def differences() -> list[str]:
-    """How the database's schema differs from the declared one, as sentences; empty when they agree."""
-    with reading() as session:
-        context = MigrationContext.configure(session.connection(), opts={"compare_server_default": True})
-        return [f"{database_name()}: {change}" for change in compare_metadata(context, models.Invoice.metadata)]
-
-
-__all__ = ["Base", "current", "differences", "head", "require_head", "upgrade"]
+__all__ = ["current", "differences", "head", "require_head", "upgrade"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.db import Base
@@ -47,7 +48,7 @@ class Invoice(Base):
 
     `next_check_at` is when `scan_pending` looks next: at the provider, or, once settled, for a missing license.
     NULL means that nothing is owed any more. An invoice is in review while it has a `review_reason` and no
-    `review_resolved_at`.
+    `review_resolved_at`; `reviewed` holds every reason it ever was in review for, each of which is raised once.
     """
 
     __tablename__ = "invoices"
@@ -98,6 +99,7 @@ class Invoice(Base):
     fulfilled_at: Mapped[Time | None]
     reversed_at: Mapped[Time | None]
     review_reason: Mapped[str | None]
+    reviewed: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     review_opened_at: Mapped[Time | None]
     review_resolved_at: Mapped[Time | None]
     next_check_at: Mapped[Time | None]

@@ -139,6 +139,7 @@ class Provider(Protocol):
 
         Raises:
             NotSupported: this provider has no outgoing payments.
+            InvalidInput: the fee limit is too low to be told to the provider; nothing was sent.
         """
         raise NotSupported(self.kind, "pay a Lightning invoice")
 

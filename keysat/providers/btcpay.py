@@ -5,15 +5,14 @@ Shapes and statuses follow BTCPay's own OpenAPI description of July 2026. Amount
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from keysat.errors import InvalidInput, RemoteAnswerInvalid, RemoteNotFound, RemoteRefused, RemoteUnavailable
-from keysat.http import Answer, HttpClient
+from keysat.http import Answer, HttpClient, printable
 from keysat.models.invoice import PaymentException
 from keysat.money import Money, parse_decimal
 from keysat.providers.base import (
@@ -27,9 +26,11 @@ from keysat.providers.base import (
     ProviderStatus,
     WebhookRejected,
 )
+from keysat.providers.signed_events import read_event, require_signature
 
 MIN_SECRET_BYTES = 24
 _MAX_SAID = 60
+_MSAT_PER_SAT = 1000
 
 _STATUSES = {
     "New": ProviderStatus.PENDING,
@@ -107,32 +108,24 @@ class BTCPay(Provider):
             charged=_money(answer, "amount"),
             paid=_money(answer, "paidAmount"),
             order_id=order_id if isinstance(order_id, str) else None,
-            said=f"{status}/{exception}"[:_MAX_SAID],
+            said=printable(f"{status}/{exception}"[:_MAX_SAID]),
         )
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
-        secret = self._webhook_secret.encode()
-        if len(secret) < MIN_SECRET_BYTES:
+        if len(self._webhook_secret.encode()) < MIN_SECRET_BYTES:
             raise WebhookRejected(f"this account has no webhook secret of at least {MIN_SECRET_BYTES} bytes.")
         given = {name.lower(): value for name, value in headers.items()}.get("btcpay-sig", "")
-        wanted = "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(given.encode(), wanted.encode()):
-            raise WebhookRejected("the webhook's BTCPay-Sig does not fit its body and our secret.")
-        try:
-            event = json.loads(body)
-            delivery_id, kind = event["deliveryId"], event["type"]
-            invoice_id = event.get("invoiceId")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise WebhookRejected("the webhook's body is not an event as BTCPay sends it.") from None
-        if not (isinstance(delivery_id, str) and isinstance(kind, str) and isinstance(invoice_id, str | None)):
-            raise WebhookRejected("the webhook's body is not an event as BTCPay sends it.")
-        if event.get("storeId") not in {None, self._store_id}:
+        require_signature(self._webhook_secret, body, given, prefix="sha256=")
+        event, fields = read_event(body)
+        if fields.get("storeId", self._store_id) != self._store_id:
             raise WebhookRejected("the webhook is about another store.")
-        is_test = invoice_id is not None and invoice_id.startswith("__test__")
-        return ProviderEvent(delivery_id, kind, None if is_test else invoice_id)
+        is_test = event.provider_invoice_id is not None and event.provider_invoice_id.startswith("__test__")
+        return replace(event, provider_invoice_id=None) if is_test else event
 
     def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
-        body = {"BOLT11": bolt11, "maxFeeFlat": str(max_fee_msat // 1000)}
+        if max_fee_msat < _MSAT_PER_SAT:  # BTCPay takes a limit of 0 for none
+            raise InvalidInput(f"a fee limit of {max_fee_msat} msat can't be told to BTCPay; allow at least 1 sat.")
+        body = {"BOLT11": bolt11, "maxFeeFlat": str(max_fee_msat // _MSAT_PER_SAT)}
         try:
             return _payment(
                 self._http.request("POST", f"{self._store_path}/lightning/BTC/invoices/pay", json_body=body)
@@ -159,7 +152,7 @@ def _mapping(answer: Answer) -> dict[str, Any]:
 
 def _text(answer: dict[str, Any], field: str) -> str:
     value = answer.get(field)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not value.isprintable():
         raise RemoteAnswerInvalid(f"BTCPay's answer has no usable {field!r}.")
     return value
 
@@ -181,5 +174,5 @@ def _payment(answer: Answer) -> LightningPayment:
     return LightningPayment(
         payment_hash if isinstance(payment_hash, str) else None,
         state,
-        int(fee) if isinstance(fee, str) and fee.isdigit() else None,
+        int(fee) if isinstance(fee, str) and re.fullmatch("[0-9]{1,18}", fee) else None,
     )

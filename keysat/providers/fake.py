@@ -6,9 +6,6 @@ process. Register it with `registry.register(Fake)` where it is wanted; a runnin
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -23,8 +20,8 @@ from keysat.providers.base import (
     Provider,
     ProviderEvent,
     ProviderStatus,
-    WebhookRejected,
 )
+from keysat.providers.signed_events import read_event, require_signature
 
 
 @dataclass
@@ -103,8 +100,5 @@ class Fake(Provider):
         self._ask()
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
-        wanted = hmac.new(self._credentials["webhook_secret"].encode(), body, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(headers.get("fake-sig", ""), wanted):
-            raise WebhookRejected("the webhook's signature does not fit its body and our secret.")
-        event = json.loads(body)
-        return ProviderEvent(event["deliveryId"], event["type"], event["invoiceId"])
+        require_signature(self._credentials["webhook_secret"], body, headers.get("fake-sig", ""))
+        return read_event(body)[0]

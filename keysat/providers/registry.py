@@ -5,6 +5,7 @@ A new kind is one file and one entry here.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +45,8 @@ class _Key:
 
 
 _adapters: dict[_Key, Provider] = {}
+# A connection shared with a forked child would give each the other's answers.
+os.register_at_fork(after_in_child=_adapters.clear)
 
 
 def register(adapter: type[Provider]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Update, case, func, update
+from sqlalchemy import Update, case, func, not_, update
 from sqlalchemy.orm import Session
 
 from keysat.invoices.schedule import UNFULFILLED
@@ -58,18 +58,18 @@ def _compare_and_set(look: Look, outcome: Outcome) -> Update:
         .execution_options(synchronize_session=False)
     )
     if outcome.review is not None:  # of two looks at once that found the same, only one raises the review
-        statement = statement.where(Invoice.review_reason.is_distinct_from(outcome.review))
+        statement = statement.where(not_(Invoice.reviewed.contains([outcome.review])))
     return statement
 
 
 def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[str, Any]:
     changes: dict[str, Any] = {}
+    if look.status != InvoiceStatus.SETTLED:
+        changes["paid_amount"] = look.paid_of(snapshot)
     if outcome.action is Action.KEEP:
         return changes
     if look.status != InvoiceStatus.SETTLED:
         changes["exception"] = outcome.exception
-        same_currency = snapshot.paid is not None and snapshot.paid.currency == look.currency
-        changes["paid_amount"] = snapshot.paid.amount if snapshot.paid is not None and same_currency else None
     match outcome.action:
         case Action.SETTLE:
             changes |= {
@@ -89,6 +89,7 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
     if outcome.review is not None:
         changes |= {
             "review_reason": outcome.review,
+            "reviewed": func.array_append(Invoice.reviewed, outcome.review),
             "review_opened_at": func.now(),
             "review_resolved_at": None,
         }

@@ -16,11 +16,11 @@ from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 
 @dataclass(frozen=True)
 class Known:
-    """What our row says. `reviewed` is the reason of its review, open or resolved: each is raised once."""
+    """What our row says. `reviewed` holds the reasons it was ever in review for: each is raised once."""
 
     status: InvoiceStatus
     price: Money
-    reviewed: ReviewReason | None = None
+    reviewed: frozenset[str] = frozenset()
     reversed: bool = False
 
 
@@ -184,4 +184,4 @@ def _reverse(known: Known, rules: Rules, reason: ReviewReason) -> Outcome:
 
 
 def _review(known: Known, exception: PaymentException, reason: ReviewReason) -> Outcome:
-    return _KEEP if known.reviewed is reason else Outcome(Action.REVIEW, exception, reason)
+    return _KEEP if reason in known.reviewed else Outcome(Action.REVIEW, exception, reason)

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from keysat.errors import NotFound
 from keysat.models import Invoice, ProviderAccount
-from keysat.models.invoice import InvoiceStatus, ReviewReason
+from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
 from keysat.providers import breaker
+from keysat.providers.base import InvoiceSnapshot
 from keysat.settlement.decision import Known
 
 
@@ -27,7 +28,8 @@ class Look:
     status: str
     amount: int
     currency: str
-    review_reason: str | None
+    paid_amount: int | None
+    reviewed: list[str]
     in_review: bool
     fulfilled_at: datetime | None
     reversed_at: datetime | None
@@ -48,9 +50,14 @@ class Look:
         return Known(
             status=InvoiceStatus(self.status),
             price=Money(self.amount, self.currency),
-            reviewed=None if self.review_reason is None else ReviewReason(self.review_reason),
+            reviewed=frozenset(self.reviewed),
             reversed=self.reversed_at is not None,
         )
+
+    def paid_of(self, snapshot: InvoiceSnapshot) -> int | None:
+        """What came in by the snapshot, in the invoice's own currency; what we knew before where it doesn't tell."""
+        told = snapshot.paid is not None and snapshot.paid.currency == self.currency
+        return snapshot.paid.amount if snapshot.paid is not None and told else self.paid_amount
 
     @property
     def unfulfilled(self) -> bool:
@@ -78,7 +85,8 @@ _LOOK = (
         _invoices.status,
         _invoices.amount,
         _invoices.currency,
-        _invoices.review_reason,
+        _invoices.paid_amount,
+        _invoices.reviewed,
         and_(_invoices.review_reason.is_not(None), _invoices.review_resolved_at.is_(None)),
         _invoices.fulfilled_at,
         _invoices.reversed_at,

@@ -19,6 +19,7 @@ from keysat.errors import (
     RemoteUnavailable,
     SettingsError,
 )
+from keysat.http import printable
 from keysat.logs import get_logger
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
@@ -82,7 +83,7 @@ def reconcile(read: Begin, begin: Begin, invoice_id: UUID, rules: Rules, actor: 
     outcome = decide(look.known, snapshot, rules)
     if outcome.alarm:
         log.warning("the provider's answer is odd", alarm=outcome.alarm, invoice_id=str(invoice_id))
-    if outcome.action is Action.KEEP and look.last_error == outcome.alarm and not look.failure_count:
+    if outcome.action is Action.KEEP and not _news(look, snapshot, outcome):
         return Result(outcome, snapshot.said, look.unfulfilled)
     with begin() as session:
         if look.failure_count:
@@ -119,11 +120,18 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
     )
 
 
+def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
+    """Whether a look that keeps the status is still worth a line: other money, an odd answer, the end of trouble."""
+    paid_more = look.status != InvoiceStatus.SETTLED and (look.paid_of(snapshot) or 0) != (look.paid_amount or 0)
+    return paid_more or look.last_error != outcome.alarm or look.failure_count > 0
+
+
 def _ask(look: Look) -> InvoiceSnapshot:
     snapshot = provider_for(look).get_invoice(look.provider_invoice_id)
     if snapshot.order_id is not None and snapshot.order_id != str(look.invoice_id):
         raise RemoteAnswerInvalid(
-            f"the provider says that its invoice {look.provider_invoice_id} belongs to order {snapshot.order_id[:60]}."
+            f"the provider says that its invoice {look.provider_invoice_id} belongs to order "
+            f"{printable(snapshot.order_id[:60])}."
         )
     return snapshot
 

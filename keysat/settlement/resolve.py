@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, update
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, InvalidInput, NotFound
@@ -20,16 +20,16 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
     Raises:
         InvalidInput: no note says why.
         NotFound: no such invoice.
-        Conflict: it is settled already.
+        Conflict: it is settled already, and no review holds its license back.
     """
     _require_note(note)
     _update(
         session,
         invoice_id,
-        Invoice.status != InvoiceStatus.SETTLED,
+        or_(Invoice.status != InvoiceStatus.SETTLED, _held_back()),
         "is settled already",
         status=InvoiceStatus.SETTLED,
-        settled_at=func.now(),
+        settled_at=func.coalesce(Invoice.settled_at, func.now()),
         exception=case(
             (Invoice.exception == PaymentException.NONE, PaymentException.MARKED.value),
             else_=Invoice.exception,
@@ -43,9 +43,9 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
 
 
 def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
-    """Close the review of an invoice and leave everything else as it is, as after a refund by hand.
+    """Close the review of an invoice without a license, as after a refund by hand; nothing else changes.
 
-    Where the review held back the license of a settled invoice, the license is owed again.
+    Where the review held back the license of a settled invoice, the payment counts as gone back.
 
     Raises:
         InvalidInput: no note says why.
@@ -56,16 +56,21 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     _update(
         session,
         invoice_id,
-        Invoice.review_reason.is_not(None) & Invoice.review_resolved_at.is_(None),
+        _in_review(),
         "is not in review",
         review_resolved_at=func.now(),
-        next_check_at=case((_license_held_back(), func.now()), else_=Invoice.next_check_at),
+        reversed_at=case((_held_back(), func.now()), else_=Invoice.reversed_at),
     )
     audit(session, actor, "invoice.review_dismissed", invoice_id, note=note)
 
 
-def _license_held_back() -> ColumnElement[bool]:
-    return and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.fulfilled_at.is_(None), Invoice.reversed_at.is_(None))
+def _in_review() -> ColumnElement[bool]:
+    return and_(Invoice.review_reason.is_not(None), Invoice.review_resolved_at.is_(None))
+
+
+def _held_back() -> ColumnElement[bool]:
+    settled = and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.reversed_at.is_(None))
+    return and_(settled, Invoice.fulfilled_at.is_(None), _in_review())
 
 
 def _update(session: Session, invoice_id: UUID, allowed: ColumnElement[bool], refusal: str, **values: object) -> None:

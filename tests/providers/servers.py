@@ -17,12 +17,14 @@ SECONDS = 10
 class RawServer:
     """Lets `talk(connection, server)` act on each connection in a thread of its own.
 
-    `accepted` counts connections, `sent` the bytes that `send` could get rid of; `stopping` ends waits.
+    `accepted` counts connections, `sent` the bytes that `send` could get rid of; `stopping` ends waits, `closed` is
+    released for each connection that is closed.
     """
 
     talk: Callable[[socket.socket, RawServer], object]
     listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0), backlog=256))
     stopping: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     accepted: int = 0
     sent: int = 0
     _connections: list[socket.socket] = field(default_factory=list)
@@ -58,6 +60,7 @@ class RawServer:
     def _serve(self, connection):
         with connection, suppress(OSError):
             self.talk(connection, self)
+        self.closed.release()
 
     def stop(self):
         self.stopping.set()

@@ -154,18 +154,18 @@ def test_review_is_raised_once(status, answer, reason):
     rules = Rules(late_payment="review", reversal="review")
     first = decide(Known(status, PRICE), answer, rules)
     assert (first.action, first.review) == (Action.REVIEW, reason)
-    assert decide(Known(status, PRICE, reviewed=reason), answer, rules) == KEEP
+    assert decide(Known(status, PRICE, reviewed=frozenset({reason})), answer, rules) == KEEP
 
 
 def test_another_reason_raises_another_review():
-    known = Known(EXPIRED, PRICE, reviewed=ReviewReason.UNDERPAID)
+    known = Known(EXPIRED, PRICE, reviewed=frozenset({ReviewReason.UNDERPAID}))
     assert decide(known, ANSWERS["refunded"], Rules()) == REVIEW_REFUNDED
 
 
 @pytest.mark.parametrize("reviewed", list(ReviewReason))
 @pytest.mark.parametrize("status", [PENDING, EXPIRED, INVALID])
 def test_money_in_full_settles_whatever_was_reviewed_before(status, reviewed):
-    assert decide(Known(status, PRICE, reviewed), ANSWERS["settled"], Rules()).action is Action.SETTLE
+    assert decide(Known(status, PRICE, frozenset({reviewed})), ANSWERS["settled"], Rules()).action is Action.SETTLE
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ knowns = st.builds(
     Known,
     status=st.sampled_from(InvoiceStatus),
     price=prices,
-    reviewed=st.none() | st.sampled_from(ReviewReason),
+    reviewed=st.frozensets(st.sampled_from(ReviewReason)),
     reversed=st.booleans(),
 )
 rules = st.builds(
@@ -336,7 +336,7 @@ def test_money_that_came_in_is_settled_or_seen_by_a_person(known, snapshot, rule
     if read(snapshot) not in {Says.SETTLED, Says.PAID_LATE, Says.UNDERPAID} or known.status is SETTLED:
         return
     outcome = decide(known, snapshot, rules)
-    assert outcome.action is Action.SETTLE or outcome.review is not None or known.reviewed is not None
+    assert outcome.action is Action.SETTLE or outcome.review is not None or known.reviewed
 
 
 @often
@@ -345,7 +345,7 @@ def test_every_review_names_its_reason_and_none_is_raised_twice(known, snapshot,
     outcome = decide(known, snapshot, rules)
     if outcome.action is Action.REVIEW:
         assert outcome.review is not None
-        assert outcome.review is not known.reviewed
+        assert outcome.review not in known.reviewed
 
 
 @often

@@ -592,3 +592,21 @@ def test_dismissed_review_is_not_raised_again_by_the_next_look(invoice, told):
     before = versions(invoice)
     told("settled", paid=1)
     assert versions(invoice) == before
+
+
+def test_reasons_that_alternate_are_each_reviewed_once(fake, invoice):
+    set_columns(invoice.id, status="expired")
+    for _ in range(3):
+        fake.say(invoice.provider_invoice_id, ProviderStatus.EXPIRED, PaymentException.PARTIAL, paid=1_000)
+        look(invoice.id)
+        fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+        look(invoice.id)
+    assert audit_actions(invoice.id).count("invoice.review_needed") == 2
+
+
+def test_more_money_is_noted_while_the_review_stays_the_same(fake, invoice):
+    for paid in (1_000, 2_000):
+        fake.say(invoice.provider_invoice_id, ProviderStatus.EXPIRED, PaymentException.PARTIAL, paid=paid)
+        look(invoice.id)
+        assert load_invoice(invoice.id).paid_amount == paid
+    assert load_invoice(invoice.id).review_reason == "underpaid"

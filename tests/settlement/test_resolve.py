@@ -6,10 +6,12 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.db import reading, transaction
-from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.errors import Conflict, InvalidInput, NotFound, NotPaid
+from keysat.invoices.due import claim_unfulfilled
 from keysat.models import AuditLine
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderStatus
+from keysat.settlement.decision import Rules
 from keysat.settlement.resolve import dismiss, settle_by_hand
 from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, look, make_invoice
 
@@ -142,3 +144,29 @@ def test_decision_without_a_reason_is_refused(underpaid, act, note):
 def test_unknown_invoice_is_refused(act):
     with pytest.raises(NotFound, match="no invoice"):
         act(uuid4())
+
+
+def refunded_before_its_license(fake):
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(invoice.id, Rules(reversal="review"))
+    return invoice
+
+
+def test_dismissed_refund_issues_no_license(fake, signer):
+    invoice = refunded_before_its_license(fake)
+    dismiss_now(invoice.id)
+    with transaction() as session:
+        assert claim_unfulfilled(session, 9) == []
+    with pytest.raises(NotPaid, match="reversed"):
+        issue_now(invoice.id, signer.key_id)
+    assert not look(invoice.id).license_owed
+
+
+def test_settling_a_refund_by_hand_issues_the_license_after_all(fake, signer):
+    invoice = refunded_before_its_license(fake)
+    with pytest.raises(NotPaid, match="in review"):
+        issue_now(invoice.id, signer.key_id)
+    settle(invoice.id)
+    assert issue_now(invoice.id, signer.key_id)
+    assert load_invoice(invoice.id).settled_at == invoice.settled_at

@@ -39,14 +39,27 @@ def worker_environment():
     return {}
 
 
+@pytest.fixture(scope="package")
+def worker_processes():
+    """The workers that run already, by how they were started: stories that want the same one share it."""
+    running = {}
+    yield running
+    for container in running.values():
+        container.teardown()
+
+
 @pytest.fixture
-def celery_worker(worker_arguments, worker_environment, celery_broker, empty_database):
-    node = Worker(ProcessContainer(worker_arguments, " ready.", worker_environment), app)
-    try:
-        node.ready()
-        yield node
-    finally:
-        node.teardown()
+def celery_worker(worker_arguments, worker_environment, worker_processes, celery_broker, empty_database):
+    wanted = (*worker_arguments, *worker_environment.items())
+    for other in set(worker_processes) - {wanted}:
+        worker_processes.pop(other).teardown()  # two workers would share the messages of a story
+    container = worker_processes.get(wanted)
+    if container is None or container.status != "running":
+        container = worker_processes[wanted] = ProcessContainer(worker_arguments, " ready.", worker_environment)
+        container.ready()
+    else:
+        container.forget_logs()
+    return Worker(container, app)
 
 
 @pytest.fixture

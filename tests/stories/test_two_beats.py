@@ -11,7 +11,7 @@ from tests.builders import make_invoice
 from tests.nodes import ProcessContainer, beat_command, wait_until, worker_command
 
 INVOICES = 40
-SECONDS = 8
+SECONDS = 6
 TICK = {"KEYSAT_SCAN_SECONDS": "0.5"}
 APP = "tests.stories.fast_schedule"
 

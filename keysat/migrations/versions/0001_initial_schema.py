@@ -98,6 +98,7 @@ def upgrade() -> None:
         sa.Column("fulfilled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reversed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("review_reason", sa.String(), nullable=True),
+        sa.Column("reviewed", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.Column("review_opened_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("review_resolved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=True),
