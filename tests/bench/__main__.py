@@ -4,14 +4,20 @@ import sys
 
 from tests.environment import running_servers  # isort: skip - it sets the environment that the rest reads
 
+from keysat.providers import registry
+from keysat.providers.fake import Fake, fake_server
 from tests.bench.claims import claim_cost_ratio
+from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
+from tests.builders import FAKE_URL, STORE
 
 
 def main() -> int:
     """Run all benchmarks."""
+    registry.register(Fake)
+    fake_server(FAKE_URL).api_keys = {STORE: "key-of-test-store"}
     with running_servers():
-        bars = [claim_cost_ratio(), reconcile_rate_ratio()]
+        bars = [claim_cost_ratio(), reconcile_rate_ratio(), licenses_a_round()]
     for bar in bars:
         print(bar)
     return 0 if all(bar.cleared for bar in bars) else 1

@@ -20,5 +20,9 @@ class Bar:
         return low_enough and (self.at_least is None or self.ratio >= self.at_least)
 
     def __str__(self) -> str:
-        bar = f"<= {self.at_most}" if self.at_most is not None else f">= {self.at_least}"
+        bounds = [
+            f">= {self.at_least}" if self.at_least is not None else "",
+            f"<= {self.at_most}" if self.at_most else "",
+        ]
+        bar = " and ".join(filter(None, bounds))
         return f"{'ok  ' if self.cleared else 'FAIL'}  {self.what}: {self.ratio:.2f} (bar {bar}; {self.figures})"

@@ -38,7 +38,7 @@ class _RollBack(Exception):
 
 def claim_cost_ratio() -> Bar:
     """The cost of claiming 1,000 due invoices among 1,000,000 stored, to the same among 10,000."""
-    make_account(kind="btcpay", base_url="http://127.0.0.1:9")
+    make_account()
     make_catalog()
     _fill(1, SMALL)
     small = _milliseconds()

@@ -1,19 +1,17 @@
 """The license of a settled invoice is written once, whoever asks, however often, at once or not."""
 
-import gc
-import multiprocessing
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, text
 
-from keysat.db import engine, reading, transaction
+from keysat.db import reading, transaction
 from keysat.errors import NotFound, NotPaid
 from keysat.models import License
-from keysat.settlement.issue import issue
 from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, make_invoice, set_columns
+from tests.races import race_to_issue
 
-RACERS, ROUNDS = 50, 200
+ROUNDS = 40
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
@@ -78,39 +76,11 @@ def test_database_itself_refuses_a_second_license(signer):
         )
 
 
-def _racer(invoice_ids, start, signer_id, results):
-    """One process: at each round's start, issue that round's invoice; report what came of it."""
-    engine().dispose(close=False)
-    won, surprises = 0, []
-    for invoice_id in invoice_ids:
-        start.wait(timeout=60)
-        try:
-            with transaction() as session:
-                won += issue(session, invoice_id, signer_id) is not None
-        except Exception as error:  # noqa: BLE001 - whatever it is, the test must know
-            surprises.append(repr(error))
-    results.put((won, surprises))
-
-
 def test_fifty_processes_racing_issue_one_license_each_round(signer):
-    invoice_ids = [settled_invoice().id for _ in range(ROUNDS)]
-    context = multiprocessing.get_context("fork")
-    start, results = context.Barrier(RACERS), context.Queue()
-    racers = [
-        context.Process(target=_racer, args=(invoice_ids, start, signer.key_id, results), daemon=True)
-        for _ in range(RACERS)
-    ]
-    gc.freeze()  # the children's garbage collection would copy all that they share with this process
-    try:
-        for racer in racers:
-            racer.start()
-    finally:
-        gc.unfreeze()
-    reports = [results.get(timeout=120) for _ in racers]
-    for racer in racers:
-        racer.join(timeout=30)
-    assert [surprise for _, surprises in reports for surprise in surprises] == []
-    assert sum(won for won, _ in reports) == ROUNDS
+    """`make bench` runs 200 rounds of the same."""
+    issued, surprises = race_to_issue(ROUNDS, signer.key_id)
+    assert surprises == []
+    assert issued == ROUNDS
     with reading() as session:
         per_invoice = select(func.count()).select_from(License).group_by(License.invoice_id)
         assert session.scalars(per_invoice).all() == [1] * ROUNDS
