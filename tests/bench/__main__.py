@@ -6,6 +6,7 @@ from tests.environment import running_servers  # isort: skip - it sets the envir
 
 from keysat.providers import registry
 from keysat.providers.fake import Fake, fake_server
+from tests.bench.beats import calls_with_two_beats
 from tests.bench.claims import claim_cost_ratio
 from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
@@ -17,7 +18,7 @@ def main() -> int:
     registry.register(Fake)
     fake_server(FAKE_URL).api_keys = {STORE: "key-of-test-store"}
     with running_servers():
-        bars = [claim_cost_ratio(), reconcile_rate_ratio(), licenses_a_round()]
+        bars = [claim_cost_ratio(), reconcile_rate_ratio(), calls_with_two_beats(), licenses_a_round()]
     for bar in bars:
         print(bar)
     return 0 if all(bar.cleared for bar in bars) else 1

@@ -5,6 +5,9 @@ import subprocess
 import sys
 import time
 
+from sqlalchemy import text
+
+from keysat.db import transaction
 from keysat.embedded.sandbox.client import SandboxClient
 from keysat.tasks import reconcile_invoice
 from tests.bench.bar import Bar
@@ -25,6 +28,8 @@ def reconcile_rate_ratio() -> Bar:
             with SandboxClient(url) as client:
                 return _compare(client, url)
         finally:
+            with transaction() as session:
+                session.execute(text("TRUNCATE invoices CASCADE"))
             sandbox.terminate()
 
 

@@ -5,6 +5,8 @@ from keysat_licensing_client import PublicKey, Verifier
 
 from keysat.db import transaction
 from keysat.invoices.due import claim_due
+from keysat.licenses.signer import load_signer
+from keysat.settings import load_settings
 from keysat.tasks import issue_license, reconcile_invoice, scan_pending
 from tests.builders import (
     audit_actions,
@@ -19,14 +21,16 @@ from tests.nodes import wait_until
 
 
 def licensed(invoice):
-    return wait_until(lambda: load_licenses(invoice.id))[0]
+    """Await an invoice's license, whose key the published client verifies."""
+    row = wait_until(lambda: load_licenses(invoice.id))[0]
+    signer = load_signer(load_settings().signing_key_file)
+    verified = Verifier(PublicKey.from_pem(signer.public_key_pem)).verify(signer.key_for(row))
+    assert (verified.license_id, verified.product_id) == (row.id, invoice.product_id)
+    assert verified.entitlements == ["export"]
+    return row
 
 
-def settled_in_time(invoice):
-    return wait_until(lambda: load_invoice(invoice.id).status == "settled")
-
-
-def test_paid_invoice_whose_webhook_is_lost_becomes_a_license(celery_setup, shop, signer):
+def test_paid_invoice_whose_webhook_is_lost_becomes_a_license(celery_setup, shop):
     invoice = make_invoice()
     shop.pay(invoice.provider_invoice_id)
     assert shop.ledger()["webhooks"]["delivered"] == 0
@@ -34,9 +38,7 @@ def test_paid_invoice_whose_webhook_is_lost_becomes_a_license(celery_setup, shop
     make_due(invoice.id)
     scan_pending.delay()
 
-    row = licensed(invoice)
-    verified = Verifier(PublicKey.from_pem(signer.public_key_pem)).verify(signer.key_for(row))
-    assert (verified.license_id, verified.entitlements) == (row.id, ["export"])
+    licensed(invoice)
     assert audit_actions(invoice.id) == ["invoice.opened", "invoice.settled"]
     assert wait_until(lambda: load_invoice(invoice.id).fulfilled_at)
 

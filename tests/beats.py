@@ -1,0 +1,43 @@
+"""How often the provider is asked, by so many beats, on a schedule thirty times as fast."""
+
+import threading
+
+from sqlalchemy import func, select, update
+
+from keysat.db import reading, transaction
+from keysat.models import Invoice
+from tests.nodes import ProcessContainer, beat_command, wait_until
+
+INVOICES = 40
+SECONDS = 6
+TICK = {"KEYSAT_SCAN_SECONDS": "0.5"}
+APP = "tests.stories.fast_schedule"
+
+
+def looks():
+    """For each invoice, how often it was claimed and when last."""
+    with reading() as session:
+        rows = session.execute(select(Invoice.id, Invoice.check_count, Invoice.last_checked_at))
+        return {invoice_id: (count, at) for invoice_id, count, at in rows}
+
+
+def calls_a_second(shop, beats):
+    """Run so many beats for a while; the provider calls a second for each invoice."""
+    with transaction() as session:
+        session.execute(update(Invoice).values(next_check_at=func.now(), check_count=0))
+    calls_before = shop.requests_made()["total"]
+    nodes = []
+    try:
+        for _ in range(beats):
+            nodes.append(ProcessContainer(beat_command(APP), environment=TICK))
+            threading.Event().wait(0.25)  # so that a second beat ticks between the first one's ticks
+        wait_until(lambda: all(count >= 2 for count, _ in looks().values()))
+        first = looks()
+        threading.Event().wait(SECONDS)  # an observation of a fixed length, not the wait for an event
+        last = looks()
+    finally:
+        for node in nodes:
+            node.teardown()
+    wait_until(lambda: sum(n for n, _ in looks().values()) == shop.requests_made()["total"] - calls_before)
+    spans = sum((last[one][1] - first[one][1]).total_seconds() for one in first)
+    return sum(last[one][0] - first[one][0] for one in first) / spans

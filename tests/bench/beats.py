@@ -1,0 +1,33 @@
+"""What a second beat costs the provider."""
+
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.server import Sandbox
+from tests.beats import APP, INVOICES, calls_a_second
+from tests.bench.bar import Bar
+from tests.builders import STORE, make_account, make_catalog, make_invoice
+from tests.nodes import ProcessContainer, worker_command
+
+ROUNDS = 2
+
+
+def calls_with_two_beats() -> Bar:
+    """Provider calls with two beats, to those with one."""
+    with Sandbox() as server, SandboxClient(server.url) as client:
+        client.register_store(STORE, "key-of-test-store")
+        make_account("beats", kind="btcpay", base_url=server.url)
+        make_catalog("beats")
+        for _ in range(INVOICES):
+            make_invoice("beats", "beats")
+        worker = ProcessContainer(worker_command(APP, concurrency=2), " ready.")
+        try:
+            worker.ready()
+            one, two = (_mean(client, beats) for beats in (1, 2))
+        finally:
+            worker.teardown()
+    figures = f"{two:.3f} calls a second for each invoice, to {one:.3f}; schedule 30 times as fast"
+    return Bar("provider calls with two beats, to one", two / one, figures, at_most=1.05)
+
+
+def _mean(client: SandboxClient, beats: int) -> float:
+    print(f"scanning with {beats} beat{'s' if beats > 1 else ''} ...", flush=True)
+    return sum(calls_a_second(client, beats) for _ in range(ROUNDS)) / ROUNDS
