@@ -104,6 +104,12 @@ def add_policy(
     return policy
 
 
+def price_of(product: Product, policy: Policy) -> Money:
+    """What a license under the policy costs: the policy's own price, or the product's."""
+    amount = product.price_amount if policy.price_amount is None else policy.price_amount
+    return Money(amount, product.price_currency)
+
+
 def _check_slug(slug: str) -> None:
     if not re.fullmatch(SLUG, slug):
         raise InvalidInput(f"slug {slug!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
-from keysat.catalog import Terms, add_policy
+from keysat.catalog import Terms, add_policy, price_of
 from keysat.cli.output import AsJson, show_record, show_rows
 from keysat.cli.product import parse_price
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
 from keysat.models import Policy, Product
-from keysat.money import Money
 
 app = typer.Typer(help="Policies: the terms a product is licensed under.", no_args_is_help=True)
 
@@ -71,9 +70,7 @@ def list_(
             {
                 "product": sold.slug,
                 "policy": row.slug,
-                "price": str(
-                    Money(sold.price_amount if row.price_amount is None else row.price_amount, sold.price_currency)
-                ),
+                "price": str(price_of(sold, row)),
                 "days": None if row.duration_seconds is None else row.duration_seconds / DAY,
                 "machines": row.max_machines or "unlimited",
                 "trial": row.is_trial,

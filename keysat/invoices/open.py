@@ -13,14 +13,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat.catalog import require_product
+from keysat.catalog import price_of, require_product
 from keysat.db import Begin
 from keysat.errors import Conflict, InvalidInput, NotFound, RemoteAnswerInvalid
 from keysat.invoices.schedule import STEPS
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
-from keysat.money import Money
 from keysat.providers.base import NewInvoice
 from keysat.providers.registry import provider_for
 
@@ -53,7 +52,7 @@ def open_invoice(
         terms = _policy(session, product, policy)
         payee = _account(session, account)
         sold = session.get_one(Product, terms.product_id)
-    price = Money(sold.price_amount if terms.price_amount is None else terms.price_amount, sold.price_currency)
+    price = price_of(sold, terms)
     if price.amount == 0:
         raise InvalidInput(f"policy {terms.slug} of {product} costs nothing, so there is no invoice to open.")
     invoice_id: UUID = uuid7()
@@ -73,16 +72,12 @@ def open_invoice(
         checkout_url=created.checkout_url,
     )
     with begin() as session:
-        _require_new(session, invoice)
-        invoice.next_check_at = session.scalar(select(func.now() + FIRST_LOOK))
-        session.add(invoice)
-        session.flush()
+        _store(session, invoice)
         audit(session, actor, "invoice.opened", invoice_id, price=str(price), account=payee.name)
-        session.refresh(invoice)
     return invoice
 
 
-def _require_new(session: Session, invoice: Invoice) -> None:
+def _store(session: Session, invoice: Invoice) -> None:
     same = select(Invoice.id).where(
         Invoice.provider_account_id == invoice.provider_account_id,
         Invoice.provider_invoice_id == invoice.provider_invoice_id,
@@ -91,6 +86,10 @@ def _require_new(session: Session, invoice: Invoice) -> None:
         raise RemoteAnswerInvalid(
             f"the provider answered with invoice {invoice.provider_invoice_id}, made before; nothing was stored."
         )
+    invoice.next_check_at = session.scalar(select(func.now() + FIRST_LOOK))
+    session.add(invoice)
+    session.flush()
+    session.refresh(invoice)
 
 
 def _policy(session: Session, product: str, policy: str | None) -> Policy:
