@@ -137,10 +137,15 @@ def _ask(look: Look) -> InvoiceSnapshot:
 
 
 def _count_failure(session: Session, look: Look, error: KeysatError) -> None:
-    """Tell the account's breaker, unless the trouble is this one invoice's; a rejected key pauses the account."""
+    """Tell the account's breaker; a rejected key pauses the account.
+
+    A provider that doesn't know this one invoice is alive, so that counts as a success.
+    """
     log.warning("no usable answer", invoice_id=str(look.invoice_id), account=look.name, error=str(error))
     if isinstance(error, CredentialsRejected):
         accounts.pause(session, look.account_id, str(error).rstrip("."), "reconcile")
-    elif not isinstance(error, RemoteNotFound):
+    elif isinstance(error, RemoteNotFound):
+        breaker.record_success(session, look.account_id)
+    else:
         retry_after = error.retry_after if isinstance(error, RemoteUnavailable) else None
         breaker.record_failure(session, look.account_id, str(error), retry_after)

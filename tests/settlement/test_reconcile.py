@@ -413,6 +413,15 @@ def test_invoice_the_provider_does_not_know_leaves_its_account_alone(fake, invoi
     assert load_account().failure_count == 0
 
 
+def test_invoice_the_provider_does_not_know_closes_a_half_open_breaker(fake, invoice):
+    """It would be the probe again and again, and keep all others waiting."""
+    set_account(failure_count=FAILURES_TO_OPEN, open_until=func.now() - timedelta(seconds=1))
+    fake.snapshots.clear()
+    with pytest.raises(RemoteNotFound):
+        look(invoice.id)
+    assert load_account().failure_count == 0
+
+
 def test_rejected_credentials_pause_the_account_with_one_audit_line(fake, invoice):
     fake.trouble = CredentialsRejected("the fake provider rejected our credentials (401).")
     with pytest.raises(CredentialsRejected):
