@@ -11,7 +11,7 @@ from sqlalchemy import Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from keysat.errors import Conflict, DatabaseBusy, DatabaseUnavailable
+from keysat.errors import Conflict, DatabaseBusy, DatabaseUnavailable, SchemaMissing
 from keysat.settings import load_settings
 
 # A transaction here is a few statements; whatever takes longer is stuck and must let go of its locks.
@@ -26,6 +26,9 @@ _CONNECTION_STATES = ("08", "28", "3D", "53", "57P")
 
 # Serialization failure, deadlock, lock timeout, statement timeout.
 _ROLLED_BACK_STATES = {"40001", "40P01", "55P03", "57014"}
+
+# Undefined table, undefined column.
+_MISSING_SCHEMA_STATES = {"42P01", "42703"}
 
 
 class Base(DeclarativeBase):
@@ -56,6 +59,7 @@ def engine() -> Engine:
         load_settings().database_url,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # they may hold a buyer's address
         pool_size=5,
         max_overflow=20,
         connect_args={
@@ -107,6 +111,8 @@ def _translated() -> Iterator[None]:
         if isinstance(error, IntegrityError):
             raise Conflict(f"the change contradicts what is stored; nothing was changed ({_cause(error)}).") from error
         state = getattr(error.orig, "pgcode", None)
+        if state in _MISSING_SCHEMA_STATES:
+            raise SchemaMissing(_cause(error)) from error
         if error.connection_invalidated or state is None or state.startswith(_CONNECTION_STATES):
             raise DatabaseUnavailable(database_name(), _cause(error)) from error
         if state in _ROLLED_BACK_STATES:

@@ -33,7 +33,8 @@ from keysat.worker import app
 BATCH = 500
 MAX_RETRIES = 3
 LONGEST_BACKOFF_SECONDS = 20.0
-LAST_LOOK_SECONDS = 3600.0
+# A message that waits longer than the broker's visibility timeout is delivered again and again.
+LONGEST_COUNTDOWN_SECONDS = 60.0
 _RETRIABLE = (RemoteUnavailable, RemoteAnswerInvalid, DatabaseUnavailable, DatabaseBusy)
 
 
@@ -62,8 +63,7 @@ def send(task: Task[Any, Any], claims: list[Claim]) -> None:
         with app.producer_or_acquire() as producer:
             while unsent:
                 claim = unsent[0]
-                expires = claim.due_again_at or LAST_LOOK_SECONDS
-                task.apply_async((str(claim.invoice_id),), expires=expires, producer=producer)
+                task.apply_async((str(claim.invoice_id),), expires=claim.seconds, producer=producer)
                 unsent.pop(0)
     except (OperationalError, OSError) as error:
         with transaction() as session:
@@ -106,7 +106,8 @@ def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError)
     """
     retries = task.request.retries
     delay = backoff(error, retries)
-    if isinstance(error, _RETRIABLE) and retries < MAX_RETRIES and delay < _seconds_left(task):
+    in_time = delay < min(_seconds_left(task), LONGEST_COUNTDOWN_SECONDS)
+    if isinstance(error, _RETRIABLE) and retries < MAX_RETRIES and in_time:
         raise task.retry(exc=error, countdown=delay, max_retries=MAX_RETRIES)
     if not isinstance(error, DatabaseUnavailable):
         with transaction() as session:

@@ -44,6 +44,13 @@ class SchemaOutdated(KeysatError):
         )
 
 
+class SchemaMissing(KeysatError):
+    """A statement met a table or column that isn't there."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the database lacks a part of the schema ({cause}); run `keysat db upgrade`.")
+
+
 class BrokerUnavailable(KeysatError):
     """The Redis or Valkey broker can't be reached."""
 

@@ -8,6 +8,7 @@ that says whether trying again makes sense.
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class HttpClient:
         """`deadline` in seconds and `max_bytes` hold for each call; `name` is how errors call the server."""
         self._base_url, self._name = base_url.rstrip("/"), name
         self._seconds, self._max_bytes = deadline, max_bytes
+        self._secrets = [secret for value in headers.values() for secret in (value, value.rpartition(" ")[2])]
         self._session = _Session()
         # The environment is read once: per call it costs time, and a netrc file must not replace our credentials.
         self._session.proxies = dict(requests.utils.get_environ_proxies(self._base_url))
@@ -114,8 +116,7 @@ class HttpClient:
             raise RemoteUnavailable(f"{self._name} gave no full answer within {self._seconds:g} s.") from error
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
             raise RemoteRefused(f"{self._name} has an address that can't be used; correct it.") from error
-        reason = type(error).__name__
-        raise RemoteUnavailable(f"{self._name} can't be reached or cut the connection ({reason}).") from error
+        raise RemoteUnavailable(f"{self._name} at {self._base_url} {_why(error)}.") from error
 
     def _check_status(self, response: requests.Response, body: bytes) -> None:
         status = response.status_code
@@ -130,14 +131,26 @@ class HttpClient:
             raise RemoteNotFound(f"{self._name} knows nothing at {urlsplit(response.url).path} (404).")
         if 300 <= status < 400:
             raise RemoteAnswerInvalid(f"{self._name} answered with a redirect ({status}), which is not followed.")
-        excerpt = printable(body[:200].decode("utf-8", "replace"))
-        raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt}", _refusal_code(body))
+        excerpt = printable(body.decode("utf-8", "replace"))
+        for secret in self._secrets:
+            excerpt = excerpt.replace(secret, "[redacted]")
+        raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt[:200]}", _refusal_code(body))
 
     def _decode(self, body: bytes) -> Any:
         try:
             return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
         except (ValueError, RecursionError, ArithmeticError) as error:  # the last from Decimal, of absurd exponents
             raise RemoteAnswerInvalid(f"{self._name} sent something that isn't JSON.") from error
+
+
+def _why(error: Exception) -> str:
+    causes, inner = [type(error).__name__], error.args[0] if error.args else None
+    causes.append(type(getattr(inner, "reason", None)).__name__)
+    if "gaierror" in causes or "NameResolutionError" in causes or isinstance(error, socket.gaierror):
+        return "has a name that doesn't resolve; check the address"
+    if "NewConnectionError" in causes:
+        return "refuses connections or can't be reached; check the address and that it runs"
+    return f"cut the connection ({causes[0]})"
 
 
 def printable(text: str) -> str:

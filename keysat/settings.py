@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     )
     scan_seconds: float = Field(default=15, ge=0.5, le=300, description="Seconds between beat's scans.")
     scan_queue_limit: int = Field(
-        default=2_000,
+        default=1_000,
         ge=1,
         le=100_000,
         description="A scan fills the reconcile queue up to so many messages.",

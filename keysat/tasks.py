@@ -6,7 +6,8 @@ task with one sentence, in the log and in Flower.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+import random
 from functools import cache, partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from keysat.dispatch import MAX_RETRIES, again_or_give_up, as_id, fan_out, queue
 from keysat.errors import KeysatError
 from keysat.invoices.due import Claim, claim_due, claim_unfulfilled
 from keysat.invoices.schedule import UNFULFILLED
-from keysat.licenses.signer import load_signer
+from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
 from keysat.providers.breaker import callable_accounts
 from keysat.settings import load_settings
@@ -35,9 +36,10 @@ def scan_pending() -> None:
     owed = fan_out(issue_license, claim_unfulfilled, limit)
     with reading() as session:
         accounts = callable_accounts(session)
+    random.shuffle(accounts)  # so that where the room is scarce, it isn't always the same account's
     room, looks = limit - queued("reconcile"), 0
     for left, account in zip(range(len(accounts), 0, -1), accounts, strict=True):
-        share = 1 if account.probe else (room - looks) // left
+        share = 1 if account.probe else math.ceil((room - looks) / left)
         looks += fan_out(reconcile_invoice, partial(claim_due, account_id=account.account_id), share)
     log.info("scanned", licenses_owed=owed, looks=looks)
 
@@ -51,7 +53,7 @@ def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
     except KeysatError as error:
         again_or_give_up(self, wanted, error)
     if result.license_owed:
-        send(issue_license, [Claim(wanted, datetime.now(UTC) + UNFULFILLED)])
+        send(issue_license, [Claim(wanted, UNFULFILLED.total_seconds())])
 
 
 @app.task(name="keysat.issue_license", throws=(KeysatError,))
@@ -65,4 +67,5 @@ def issue_license(invoice_id: str) -> None:
 
 @cache
 def _signer_id() -> str:
-    return load_signer(load_settings().signing_key_file).key_id
+    with reading() as session:
+        return check_signer(session, load_settings().signing_key_file).key_id

@@ -29,7 +29,7 @@ def environment(monkeypatch, tmp_path):
 def test_defaults_issue_late_payments_suspend_reversed_ones_and_forgive_nothing(environment):
     settings = environment()
     assert (settings.late_payment, settings.reversal, settings.payment_tolerance_bps) == ("issue", "suspend", 0)
-    assert (settings.scan_seconds, settings.scan_queue_limit) == (15, 2_000)
+    assert (settings.scan_seconds, settings.scan_queue_limit) == (15, 1_000)
     assert (settings.provider_timeout, settings.provider_max_bytes) == (10, 1_048_576)
     assert (settings.log_format, settings.log_level, settings.flower_port) == ("console", "INFO", 5555)
     assert settings.secrets_key == ""

@@ -12,7 +12,7 @@ import typer
 
 from keysat import __version__
 from keysat.cli import audit, database, invoice, key, license_, operate, policy, product, provider, sandbox
-from keysat.errors import KeysatError
+from keysat.errors import InvalidInput, KeysatError
 from keysat.logs import configure_logs
 from keysat.settings import load_settings
 
@@ -43,6 +43,14 @@ def _options(
         raise typer.Exit
 
 
+def _require_text(arguments: list[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"the argument {argument!a} is not UTF-8 text.") from None
+
+
 def main() -> None:
     """Run the command line; a refusal is one sentence on stderr and exit code 1."""
     try:
@@ -50,8 +58,11 @@ def main() -> None:
         configure_logs(settings)
         if settings.log_level == "INFO":  # a person at the command line is told by the command itself
             logging.getLogger().setLevel(logging.ERROR)
+        _require_text(sys.argv)
         app()
     except KeysatError as error:
         sys.exit(f"keysat: {error}")
+    except OSError as error:  # stdout is full or gone; what was changed was committed before it was told
+        sys.exit(f"keysat: the output can't be written ({error.strerror or error}).")
     except KeyboardInterrupt:
         sys.exit(130)

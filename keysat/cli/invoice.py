@@ -18,7 +18,7 @@ from keysat.db import reading, transaction
 from keysat.errors import NotFound
 from keysat.invoices.gauge import abandoned, in_review
 from keysat.invoices.open import open_invoice
-from keysat.licenses.signer import load_signer
+from keysat.licenses.signer import check_signer
 from keysat.models import Invoice, License, Policy, Product, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
@@ -47,7 +47,12 @@ def open_(
         transaction, product=product, policy=policy, account=account, buyer_email=email, buyer_note=note
     )
     show_record(
-        {"id": str(invoice.id), "price": str(Money(invoice.amount, invoice.currency)), "pay_at": invoice.checkout_url},
+        {
+            "id": str(invoice.id),
+            "price": str(Money(invoice.amount, invoice.currency)),
+            "pay_at": invoice.checkout_url,
+            "provider_invoice_id": invoice.provider_invoice_id,
+        },
         as_json,
     )
 
@@ -121,7 +126,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
         }
         lines = audit_rows(session, [invoice.id] if owned is None else [invoice.id, owned.id], 1000)
     if owned is not None:
-        record["license"] = license_record(owned, load_signer(load_settings().signing_key_file))
+        record["license"] = license_record(owned)
     if as_json:
         show_record({**record, "timeline": lines}, as_json)
         return
@@ -161,7 +166,7 @@ def reconcile_(which: WhichInvoice) -> None:
     """Ask the provider now, act on the answer, and issue the license if it is paid. Needs no worker."""
     with reading() as session:
         invoice_id = _find(session, which).id
-    result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="cli")
+    result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="cli", insist=True)
     say(f"the provider says {result.said}; decision: {result.outcome.action}")
     if result.outcome.review is not None:
         say(f"it waits for your decision ({result.outcome.review}): `keysat invoice settle` or `dismiss`")
@@ -207,7 +212,8 @@ def watch(
 
 
 def _issue(invoice_id: UUID) -> None:
-    signer = load_signer(load_settings().signing_key_file)
+    with reading() as session:
+        signer = check_signer(session, load_settings().signing_key_file)
     with transaction() as session:
         issue(session, invoice_id, signer.key_id, actor="cli")
     with reading() as session:

@@ -16,9 +16,9 @@ from sqlalchemy import select
 
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.db import reading, transaction
-from keysat.errors import InvalidInput, NotFound
+from keysat.errors import InvalidInput, NotFound, SettingsError
 from keysat.licenses.keys import Payload, parse, verify
-from keysat.licenses.signer import Signer, load_signer
+from keysat.licenses.signer import check_signer, load_signer
 from keysat.licenses.withdraw import change_status
 from keysat.models import License, Product
 from keysat.models.license import LicenseStatus
@@ -29,8 +29,14 @@ app = typer.Typer(help="Licenses.", no_args_is_help=True)
 LicenseId = Annotated[UUID, typer.Argument(metavar="LICENSE", help="The license's id.")]
 
 
-def license_record(row: License, signer: Signer) -> Row:
-    """A license with its key, for printing."""
+def license_record(row: License) -> Row:
+    """A license for printing, with its key where the signing key is at hand."""
+    try:
+        with reading() as session:
+            key = check_signer(session, load_settings().signing_key_file).key_for(row)
+    except SettingsError as error:
+        say(f"the license key can't be shown: {error}")
+        key = None
     return {
         "license_id": str(row.id),
         "invoice_id": None if row.invoice_id is None else str(row.invoice_id),
@@ -40,7 +46,7 @@ def license_record(row: License, signer: Signer) -> Row:
         "machines": row.max_machines or "unlimited",
         "trial": row.is_trial,
         "entitlements": row.entitlements,
-        "key": signer.key_for(row),
+        "key": key,
     }
 
 
@@ -79,7 +85,7 @@ def show(license_id: LicenseId, as_json: AsJson = False) -> None:
         row = session.get(License, license_id)
     if row is None:
         raise NotFound("license", license_id, "`keysat license list` shows them.")
-    show_record(license_record(row, load_signer(load_settings().signing_key_file)), as_json)
+    show_record(license_record(row), as_json)
 
 
 @app.command()

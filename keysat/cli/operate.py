@@ -88,6 +88,14 @@ def _remedies(gauge: Gauge) -> list[str]:
     sentences = []
     if gauge.late:
         sentences.append(f"{gauge.late} invoices are late: do worker and beat run? `keysat doctor` looks.")
+    if gauge.overdue_licenses:
+        sentences.append(
+            f"{gauge.overdue_licenses} invoices are paid and wait for their license: "
+            "`keysat invoice list --unfulfilled`; the worker's log says why, "
+            "and `keysat invoice reconcile INVOICE` tries it here."
+        )
+    if gauge.failing:
+        sentences.append(f"{gauge.failing} invoices got no usable answer lately: `keysat invoice list --failing`.")
     if gauge.review:
         sentences.append(f"{gauge.review} invoices wait for your decision: `keysat invoice list --review`.")
     for account in gauge.accounts:
@@ -130,7 +138,8 @@ def celery(context: typer.Context) -> None:
 
 def shell(context: typer.Context) -> None:
     """Open a Python shell with Keysat's app and tasks at hand."""
-    _exec_celery(["shell", *context.args])
+    say("At hand: app, celery, and the tasks scan_pending, reconcile_invoice, issue_license.")
+    _exec_celery(["shell", "--python", *context.args])
 
 
 def _exec_celery(arguments: list[str]) -> None:

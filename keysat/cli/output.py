@@ -26,10 +26,10 @@ def say(text: str) -> None:
 def show_rows(rows: Sequence[Row], as_json: bool) -> None:
     """Print rows that have the same fields."""
     if as_json:
-        print(json.dumps([_plain(row) for row in rows], indent=2, default=str))
+        print(json.dumps(rows, indent=2, default=_plain))
     elif not rows:
         say("nothing to show")
-    elif sys.stdout.isatty():
+    elif sys.stdout is not None and sys.stdout.isatty():
         table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*(_cell(value) for value in row.values()))
@@ -43,7 +43,7 @@ def show_rows(rows: Sequence[Row], as_json: bool) -> None:
 def show_record(record: Row, as_json: bool) -> None:
     """Print the fields of one thing, a line each; fields that are None are left out of the text."""
     if as_json:
-        print(json.dumps(_plain(record), indent=2, default=str))
+        print(json.dumps(record, indent=2, default=_plain))
         return
     width = max(len(name) for name in record)
     for name, value in record.items():
@@ -51,8 +51,8 @@ def show_record(record: Row, as_json: bool) -> None:
             print(f"{name:<{width}}  {_cell(value)}")
 
 
-def _plain(row: Row) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _cell(value: Any) -> str:

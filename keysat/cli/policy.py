@@ -71,7 +71,7 @@ def list_(
                 "product": sold.slug,
                 "policy": row.slug,
                 "price": str(price_of(sold, row)),
-                "days": None if row.duration_seconds is None else row.duration_seconds / DAY,
+                "days": None if row.duration_seconds is None else row.duration_seconds // DAY,
                 "machines": row.max_machines or "unlimited",
                 "trial": row.is_trial,
                 "entitlements": row.entitlements,

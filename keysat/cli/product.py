@@ -13,7 +13,7 @@ from keysat.cli.output import AsJson, show_record, show_rows
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
 from keysat.models import Product
-from keysat.money import Money, parse_decimal
+from keysat.money import DECIMALS, Money, parse_decimal
 
 app = typer.Typer(help="Products.", no_args_is_help=True)
 
@@ -33,6 +33,9 @@ def parse_price(text: str) -> Money:
         if "." in number:
             raise InvalidInput(f"price {text[:40]!r} has a fraction of a sat; give whole sats.")
         return Money(int(number), "BTC")
+    decimals = len(number.partition(".")[2])
+    if decimals > DECIMALS.get(unit.upper(), decimals):
+        raise InvalidInput(f"price {text[:40]!r} has more decimals than {unit.upper()} has; round it yourself.")
     return parse_decimal(number, unit.upper())
 
 

@@ -111,3 +111,11 @@ def renew(
     with transaction() as session:
         accounts.renew_credentials(session, secret_box(load_settings()), name, api_key=api_key, webhook_secret=secret)
     say(f"{name} has new credentials and is asked again from the next scan on")
+
+
+@app.command()
+def remove(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
+    """Remove an account that has no invoices, such as a mistyped one."""
+    with transaction() as session:
+        accounts.remove_account(session, name)
+    say(f"{name} is gone")

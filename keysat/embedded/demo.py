@@ -78,6 +78,7 @@ def main() -> int:
             _set_up_shop(settings, client, sandbox.url)
             _open_invoices(progress)
             _pay(client, progress)
+            progress.say("Nobody told Keysat. It looks at each invoice 30 s after it was opened, and finds out.")
             killed = _await_licenses(stack, progress)
             comparison = compare(client.ledger())
             example = _example(settings)

@@ -172,6 +172,8 @@ def up(
         stack.start(stop)
         try:
             if not stop.is_set():
+                if "flower" in stack.processes:
+                    stack.say(f"Flower shows the workers at http://127.0.0.1:{settings.flower_port}.")
                 stack.say(f"Keysat runs in {settings.data_dir}; Ctrl-C stops it.")
             stack.supervise(stop)
         finally:

@@ -8,10 +8,9 @@ outlives the statement, and nothing needs cleaning up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, extract, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.invoices.schedule import next_check
@@ -21,10 +20,13 @@ from keysat.models.invoice import InvoiceStatus
 
 @dataclass(frozen=True)
 class Claim:
-    """An invoice to act on before `due_again_at`, when it may be claimed anew; None: this is the last look."""
+    """An invoice to act on within `seconds`, after which it may be claimed anew.
+
+    Not a time of day: the database's clock set it, and the worker that reads the message has another.
+    """
 
     invoice_id: UUID
-    due_again_at: datetime | None
+    seconds: float
 
 
 def claim_unfulfilled(session: Session, limit: int) -> list[Claim]:
@@ -55,10 +57,10 @@ def _claim(session: Session, which: ColumnElement[bool], limit: int) -> list[Cla
             check_count=Invoice.check_count + 1,
             last_checked_at=func.now(),
         )
-        .returning(Invoice.id, Invoice.next_check_at)
+        .returning(Invoice.id, extract("epoch", Invoice.next_check_at - func.now()))
         .execution_options(synchronize_session=False)
     )
-    return [Claim(invoice_id, due_again_at) for invoice_id, due_again_at in claimed]
+    return [Claim(invoice_id, float(seconds)) for invoice_id, seconds in claimed]
 
 
 def release(session: Session, invoice_ids: list[UUID]) -> None:

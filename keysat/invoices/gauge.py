@@ -33,8 +33,8 @@ class Gauge:
     """Counts of invoices, at one moment.
 
     `due` should be looked at now; `late` were due 90 seconds ago and nobody took them, though their account may be
-    asked; `unfulfilled` are settled without a license; `abandoned` are unpaid after 30 days of looking, and are
-    looked at no more; `failing` got no usable answer at the last look.
+    asked; `unfulfilled` are settled without a license, `overdue_licenses` for over 90 seconds; `abandoned` are unpaid
+    after 30 days of looking, and are looked at no more; `failing` got no usable answer at the last look.
     """
 
     pending: int
@@ -43,6 +43,7 @@ class Gauge:
     oldest_due_at: datetime | None
     review: int
     unfulfilled: int
+    overdue_licenses: int
     failing: int
     abandoned: int
     accounts: tuple[AccountGauge, ...]
@@ -51,7 +52,7 @@ class Gauge:
     def trouble(self) -> bool:
         """Whether something here waits for a person."""
         stuck = any(account.paused_at or account.open_until for account in self.accounts)
-        return bool(self.late or self.review or stuck)
+        return bool(self.late or self.review or self.overdue_licenses or self.failing or stuck)
 
 
 def in_review() -> ColumnElement[bool]:
@@ -83,6 +84,7 @@ def read_gauge(session: Session) -> Gauge:
             func.min(Invoice.next_check_at).filter(due),
             func.count().filter(Invoice.status == InvoiceStatus.SETTLED),
             func.count().filter(Invoice.error_count > 0),
+            func.count().filter(Invoice.settled_at <= func.now() - LATE_AFTER),
         ).where(Invoice.next_check_at.is_not(None))
     ).one()
     return Gauge(
@@ -92,6 +94,7 @@ def read_gauge(session: Session) -> Gauge:
         oldest_due_at=row[3],
         review=_count(session, in_review()),
         unfulfilled=row[4],
+        overdue_licenses=row[6],
         failing=row[5],
         abandoned=_count(session, abandoned()),
         accounts=tuple(_accounts(session)),

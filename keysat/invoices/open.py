@@ -95,7 +95,7 @@ def _store(session: Session, invoice: Invoice) -> None:
 def _policy(session: Session, product: str, policy: str | None) -> Policy:
     wanted = select(Policy).where(Policy.product_id == require_product(session, product).id)
     rows = session.scalars(wanted if policy is None else wanted.where(Policy.slug == policy)).all()
-    return _the_one(list(rows), "policy", policy, f"`keysat policy list {product}` shows them.")
+    return _the_one(list(rows), "policy", policy, f"see `keysat policy list {product}`, `keysat policy add`.")
 
 
 def _account(session: Session, account: str | None) -> ProviderAccount:

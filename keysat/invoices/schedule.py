@@ -17,6 +17,8 @@ from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
 
 JITTER = 0.1
+# After the last step an invoice is still tried this often until one look succeeds, and then no more.
+LAST_LOOK = timedelta(hours=1)
 UNFULFILLED = timedelta(seconds=30)
 
 
@@ -58,7 +60,7 @@ def interval(status: str, age: timedelta) -> timedelta | None:
 def next_check(
     status: InstrumentedAttribute[str], created_at: InstrumentedAttribute[datetime]
 ) -> ColumnElement[datetime]:
-    """The same as an SQL expression: the database's time of the next look, up to 10 % early by chance, or NULL.
+    """The same as an SQL expression: the database's time of the next look, up to 10 % early by chance.
 
     Early, not late: a wait that ends just after a tick would last until the next one, half as long again, and a second
     beat, ticking in between, would then ask the provider that much more often.
@@ -72,5 +74,5 @@ def next_check(
         for name, steps in STEPS.items()
         for step in steps
     ]
-    wait = case(*branches, else_=None)
+    wait = case(*branches, else_=LAST_LOOK.total_seconds())
     return func.now() + seconds(wait * (1 - JITTER * func.random()))

@@ -28,7 +28,7 @@ class SigningKeyMissing(SettingsError):
         remedy = (
             "licenses were issued with it, so restore the file from your backup; a new key would not verify them"
             if licensed
-            else "create one with `keysat key init`"
+            else "restore it from your backup, or create one with `keysat key init` where no license was issued yet"
         )
         super().__init__(f"the signing key {path} (KEYSAT_SIGNING_KEY_FILE) is missing; {remedy}.")
 
@@ -36,7 +36,7 @@ class SigningKeyMissing(SettingsError):
 class SigningKeyForeign(SettingsError):
     """The signing key is another one than issued the licenses."""
 
-    def __init__(self, path: Path, found: str, wanted: str) -> None:
+    def __init__(self, path: Path | str, found: str, wanted: str) -> None:
         super().__init__(
             f"the signing key {path} is {found}, but the issued licenses were signed with {wanted}; "
             "restore the right file from your backup (KEYSAT_SIGNING_KEY_FILE)."
@@ -75,7 +75,13 @@ class Signer:
         ).decode()
 
     def key_for(self, row: License) -> str:
-        """The license key of a row; the same row gives the same key, byte for byte."""
+        """The license key of a row; the same row gives the same key, byte for byte.
+
+        Raises:
+            SigningKeyForeign: another key signed this license.
+        """
+        if row.signer != self.key_id:
+            raise SigningKeyForeign("in use", self.key_id, row.signer)
         return sign(
             Payload(
                 product_id=row.product_id,

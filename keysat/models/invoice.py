@@ -96,6 +96,7 @@ class Invoice(Base):
     checkout_url: Mapped[str]
     created_at: Mapped[CreatedAt]
     settled_at: Mapped[Time | None]
+    settled_by_hand: Mapped[bool] = mapped_column(server_default="false")
     fulfilled_at: Mapped[Time | None]
     reversed_at: Mapped[Time | None]
     review_reason: Mapped[str | None]

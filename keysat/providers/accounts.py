@@ -10,8 +10,8 @@ from cryptography.fernet import MultiFernet
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, InvalidInput, NotFound
-from keysat.models import ProviderAccount
+from keysat.errors import Conflict, InvalidInput, NotFound, SettingsError
+from keysat.models import Invoice, ProviderAccount
 from keysat.models.audit import audit
 from keysat.providers import registry
 from keysat.providers.btcpay import MIN_SECRET_BYTES
@@ -75,12 +75,32 @@ def renew_credentials(
     webhook_secret: str = "",
     actor: str = "cli",
 ) -> None:
-    """Replace an account's API key and let it be asked again; without a new webhook secret the old one stays."""
+    """Replace an account's API key and let it be asked again.
+
+    Without a new webhook secret the old one stays, unless the key that encrypted it is lost.
+    """
     account = require_account(session, name)
-    kept = webhook_secret or unseal(box, account.sealed_credentials, f"account {name}").get("webhook_secret", "")
+    try:
+        kept = webhook_secret or unseal(box, account.sealed_credentials, name).get("webhook_secret", "")
+    except SettingsError:
+        kept = ""
     account.sealed_credentials = seal(box, _credentials(api_key, kept))
     audit(session, actor, "provider.credentials_renewed", account.id)
     resume(session, name, actor)
+
+
+def remove_account(session: Session, name: str, actor: str = "cli") -> None:
+    """Delete an account that no invoice is bound to.
+
+    Raises:
+        NotFound: there is none of that name.
+        Conflict: invoices are bound to it.
+    """
+    account = require_account(session, name)
+    if session.scalar(select(Invoice.id).where(Invoice.provider_account_id == account.id).limit(1)) is not None:
+        raise Conflict(f"invoices are bound to account {name}, so it stays; `keysat provider pause {name}` rests it.")
+    session.delete(account)
+    audit(session, actor, "provider.removed", account.id, name=name)
 
 
 def find_account(session: Session, name: str) -> ProviderAccount | None:
@@ -111,6 +131,15 @@ def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:
     if changed is not None:
         audit(session, actor, "provider.paused", account_id, reason=reason)
     return changed is not None
+
+
+def pause_rejected(session: Session, account_id: UUID, sealed_credentials: bytes, reason: str) -> None:
+    """Pause an account whose credentials were rejected, unless they were renewed since the provider was asked."""
+    same = select(ProviderAccount.id).where(
+        ProviderAccount.id == account_id, ProviderAccount.sealed_credentials == sealed_credentials
+    )
+    if session.scalar(same.with_for_update()) is not None:
+        pause(session, account_id, reason, "reconcile")
 
 
 def resume(session: Session, name: str, actor: str = "cli") -> None:

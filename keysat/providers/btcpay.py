@@ -87,7 +87,21 @@ class BTCPay(Provider):
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"
-        return self._snapshot(_mapping(self._http.get(path)), provider_invoice_id)
+        snapshot = self._snapshot(_mapping(self._http.get(path)), provider_invoice_id)
+        paid_late = snapshot.status is ProviderStatus.EXPIRED and snapshot.exception is PaymentException.LATE
+        if paid_late and self._unconfirmed(provider_invoice_id):
+            return replace(snapshot, status=ProviderStatus.PROCESSING, said=f"{snapshot.said}, unconfirmed")
+        return snapshot
+
+    def _unconfirmed(self, provider_invoice_id: str) -> bool:
+        """Whether a payment still waits for its confirmations; BTCPay says `PaidLate` as soon as it is seen."""
+        answer = self._http.get(f"/api/v1/invoices/{quote(provider_invoice_id, safe='')}/payment-methods")
+        try:
+            methods = answer.json if isinstance(answer.json, list) else [None]
+            statuses = [payment["status"] for method in methods for payment in method["payments"]]
+        except (TypeError, KeyError):
+            raise RemoteAnswerInvalid("BTCPay's list of payments has another shape than it should.") from None
+        return not statuses or any(status != "Settled" for status in statuses)
 
     def check_credentials(self) -> None:
         self._http.get(f"{self._store_path}/invoices", {"take": 1})

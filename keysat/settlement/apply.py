@@ -66,6 +66,8 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
     changes: dict[str, Any] = {}
     if look.status != InvoiceStatus.SETTLED:
         changes["paid_amount"] = look.paid_of(snapshot)
+    if look.is_last:
+        changes["next_check_at"] = None
     if outcome.action is Action.KEEP:
         return changes
     if look.status != InvoiceStatus.SETTLED:
@@ -74,6 +76,7 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
         case Action.SETTLE:
             changes |= {
                 "status": InvoiceStatus.SETTLED,
+                "reviewed": [],  # what may be wrong with it from now on is another question
                 "settled_at": func.now(),
                 # The entry point sends issue_license at once; should that get lost, the scan finds it owed.
                 "next_check_at": func.now() + UNFULFILLED,

@@ -16,12 +16,16 @@ from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 
 @dataclass(frozen=True)
 class Known:
-    """What our row says. `reviewed` holds the reasons it was ever in review for: each is raised once."""
+    """What our row says.
+
+    `reviewed` holds the reasons it was ever in review for: each is raised once. `by_hand`: a person settled it.
+    """
 
     status: InvoiceStatus
     price: Money
     reviewed: frozenset[str] = frozenset()
     reversed: bool = False
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,9 @@ def decide(known: Known, snapshot: InvoiceSnapshot, rules: Rules) -> Outcome:
         case _V.REVIEW:
             return _review(known, snapshot.exception, _REVIEWS[says])
         case _V.REVERSE:
-            return _reverse(known, rules, _REVIEWS[says])
+            return _reverse(known, snapshot, rules, _REVIEWS[says])
         case _V.ALARM:
-            return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {snapshot.said} at the provider")
+            return _alarm(snapshot)
         case _V.KEEP:
             return _unknown(snapshot) if says is Says.UNKNOWN else _KEEP
 
@@ -177,9 +181,15 @@ def _settle_late(known: Known, snapshot: InvoiceSnapshot, rules: Rules) -> Outco
     return outcome
 
 
-def _reverse(known: Known, rules: Rules, reason: ReviewReason) -> Outcome:
+def _alarm(snapshot: InvoiceSnapshot) -> Outcome:
+    return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {snapshot.said} at the provider")
+
+
+def _reverse(known: Known, snapshot: InvoiceSnapshot, rules: Rules, reason: ReviewReason) -> Outcome:
     if known.reversed:
         return _KEEP
+    if known.by_hand:  # a person knew better than the provider before, and isn't overruled by it now
+        return _alarm(snapshot)
     return _review(known, PaymentException.NONE, reason) if rules.reversal == "review" else Outcome(Action.REVERSE)
 
 

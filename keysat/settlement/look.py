@@ -10,6 +10,7 @@ from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from keysat.errors import NotFound
+from keysat.invoices.schedule import interval
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
@@ -42,6 +43,9 @@ class Look:
     pause_reason: str | None
     failure_count: int
     open_until: datetime | None
+    created_at: datetime
+    next_check_at: datetime | None
+    settled_by_hand: bool
     now: datetime
 
     @property
@@ -52,12 +56,19 @@ class Look:
             price=Money(self.amount, self.currency),
             reviewed=frozenset(self.reviewed),
             reversed=self.reversed_at is not None,
+            by_hand=self.settled_by_hand,
         )
 
     def paid_of(self, snapshot: InvoiceSnapshot) -> int | None:
         """What came in by the snapshot, in the invoice's own currency; what we knew before where it doesn't tell."""
         told = snapshot.paid is not None and snapshot.paid.currency == self.currency
         return snapshot.paid.amount if snapshot.paid is not None and told else self.paid_amount
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the invoice is so old that this look, when it succeeds, is the last."""
+        over = interval(self.status, self.now - self.created_at) is None
+        return over and self.next_check_at is not None
 
     @property
     def unfulfilled(self) -> bool:
@@ -99,6 +110,9 @@ _LOOK = (
         _accounts.pause_reason,
         _accounts.failure_count,
         _accounts.open_until,
+        _invoices.created_at,
+        _invoices.next_check_at,
+        _invoices.settled_by_hand,
         func.now(),
     )
     .where(_accounts.id == _invoices.provider_account_id)

@@ -20,6 +20,7 @@ from keysat.errors import (
     SettingsError,
 )
 from keysat.http import printable
+from keysat.invoices.due import release
 from keysat.logs import get_logger
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
@@ -59,10 +60,13 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(settings.late_payment, settings.reversal, settings.payment_tolerance_bps)
 
 
-def reconcile(read: Begin, begin: Begin, invoice_id: UUID, rules: Rules, actor: str = "reconcile") -> Result:
+def reconcile(
+    read: Begin, begin: Begin, invoice_id: UUID, rules: Rules, actor: str = "reconcile", *, insist: bool = False
+) -> Result:
     """Ask the provider about an invoice and act on the answer: any number of times, in any order, at once.
 
-    A look that finds nothing new writes nothing.
+    A look that finds nothing new writes nothing. `insist`: a person asks, so an open circuit breaker is no reason not
+    to.
 
     Raises:
         NotFound: no such invoice.
@@ -72,7 +76,7 @@ def reconcile(read: Begin, begin: Begin, invoice_id: UUID, rules: Rules, actor: 
     """
     with read() as session:
         look = load(session, invoice_id)
-    if look.not_callable:
+    if look.not_callable and not (insist and look.pause_reason is None):
         raise AccountNotCallable(look.name, look.not_callable)
     try:
         snapshot = _ask(look)
@@ -89,6 +93,8 @@ def reconcile(read: Begin, begin: Begin, invoice_id: UUID, rules: Rules, actor: 
         if look.failure_count:
             breaker.record_success(session, look.account_id)
         applied = apply(session, look, snapshot, outcome, rules, actor)
+        if not applied and outcome.action is Action.SETTLE:
+            release(session, [invoice_id])  # the invoice moved on meanwhile; what was heard must not be forgotten
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
     return Result(outcome, snapshot.said, applied and settled)
 
@@ -106,7 +112,7 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
     )
     asked = not isinstance(error, AccountNotCallable)
     doublings = func.power(2, func.least(Invoice.error_count, _MOST_DOUBLINGS))
-    # LEAST and GREATEST pass over NULL, the next look of an invoice that would no longer be watched.
+    # LEAST and GREATEST pass over NULL.
     soon = func.least(Invoice.next_check_at, func.now() + seconds(_ERROR_BACKOFF_SECONDS * doublings))
     session.execute(
         update(Invoice)
@@ -123,7 +129,7 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
 def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     """Whether a look that keeps the status is still worth a line: other money, an odd answer, the end of trouble."""
     paid_more = look.status != InvoiceStatus.SETTLED and (look.paid_of(snapshot) or 0) != (look.paid_amount or 0)
-    return paid_more or look.last_error != outcome.alarm or look.failure_count > 0
+    return paid_more or look.is_last or look.last_error != outcome.alarm or look.failure_count > 0
 
 
 def _ask(look: Look) -> InvoiceSnapshot:
@@ -143,7 +149,7 @@ def _count_failure(session: Session, look: Look, error: KeysatError) -> None:
     """
     log.warning("no usable answer", invoice_id=str(look.invoice_id), account=look.name, error=str(error))
     if isinstance(error, CredentialsRejected):
-        accounts.pause(session, look.account_id, str(error).rstrip("."), "reconcile")
+        accounts.pause_rejected(session, look.account_id, look.sealed_credentials, str(error).rstrip("."))
     elif isinstance(error, RemoteNotFound):
         breaker.record_success(session, look.account_id)
     else:

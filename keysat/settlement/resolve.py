@@ -20,16 +20,18 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
     Raises:
         InvalidInput: no note says why.
         NotFound: no such invoice.
-        Conflict: it is settled already, and no review holds its license back.
+        Conflict: it is settled already, and neither a review nor a reversal holds its license back.
     """
     _require_note(note)
     _update(
         session,
         invoice_id,
-        or_(Invoice.status != InvoiceStatus.SETTLED, _held_back()),
+        or_(Invoice.status != InvoiceStatus.SETTLED, and_(Invoice.fulfilled_at.is_(None), _withheld())),
         "is settled already",
         status=InvoiceStatus.SETTLED,
         settled_at=func.coalesce(Invoice.settled_at, func.now()),
+        settled_by_hand=True,
+        reversed_at=None,
         exception=case(
             (Invoice.exception == PaymentException.NONE, PaymentException.MARKED.value),
             else_=Invoice.exception,
@@ -66,6 +68,10 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
 
 def _in_review() -> ColumnElement[bool]:
     return and_(Invoice.review_reason.is_not(None), Invoice.review_resolved_at.is_(None))
+
+
+def _withheld() -> ColumnElement[bool]:
+    return or_(_in_review(), Invoice.reversed_at.is_not(None))
 
 
 def _held_back() -> ColumnElement[bool]:

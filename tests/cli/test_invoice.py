@@ -48,7 +48,12 @@ def test_opened_invoice_is_told_with_where_to_pay(keysat, fake):
     make_shop()
     finished = keysat("invoice", "open", "editor", "--email", "a@example.com", "--note", "VIP", "--json")
     row = load_invoice(finished.json["id"])
-    assert finished.json == {"id": str(row.id), "price": "21,000 sat", "pay_at": row.checkout_url}
+    assert finished.json == {
+        "id": str(row.id),
+        "price": "21,000 sat",
+        "pay_at": row.checkout_url,
+        "provider_invoice_id": row.provider_invoice_id,
+    }
     assert (row.buyer_email, row.buyer_note) == ("a@example.com", "VIP")
 
 

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 from keysat_licensing_client import PublicKey
+from sqlalchemy import func
 
 from keysat.licenses.signer import load_signer
+from tests.builders import issue_now, make_invoice
 
 
 @pytest.fixture
@@ -63,3 +65,18 @@ def test_show_never_prints_the_private_key(keysat, settings):
     assert load_signer(settings.signing_key_file)
     for options in ([], ["--json"]):
         assert private not in keysat("key", "show", *options).out
+
+
+@pytest.mark.usefixtures("empty_database")
+def test_init_makes_no_new_key_where_licenses_were_signed_with_another(keysat, fake, signer, settings):
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    issue_now(invoice.id, signer.key_id)
+    lost = settings.signing_key_file.rename(settings.signing_key_file.with_suffix(".lost"))
+    try:
+        assert "restore the file from your backup" in keysat("key", "init").refusal
+        assert not settings.signing_key_file.exists()
+        shown = keysat("invoice", "show", invoice.id)
+        assert shown.code == 0
+        assert "restore the file from your backup" in shown.err
+    finally:
+        lost.rename(settings.signing_key_file)

@@ -76,3 +76,11 @@ def test_slug_that_is_taken_is_refused(keysat):
 
 def test_price_must_be_given(keysat):
     assert "--price" in keysat("product", "add", "editor").usage
+
+
+def test_price_with_more_decimals_than_its_currency_has_is_refused(keysat):
+    assert "more decimals" in keysat("product", "add", "editor", "--price", "19.999 EUR").refusal
+
+
+def test_argument_that_is_no_text_is_refused(keysat):
+    assert "not UTF-8" in keysat("product", "add", "editor", "--price", "1", "--name", "\udcff").refusal

@@ -4,7 +4,7 @@ import pytest
 
 from keysat.errors import RemoteUnavailable
 from keysat.secrets import secret_box, unseal
-from tests.builders import FAKE_URL, STORE, audit_actions, load_account, make_account, set_account
+from tests.builders import FAKE_URL, STORE, audit_actions, load_account, make_account, make_invoice, set_account
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 
@@ -138,3 +138,22 @@ def test_renewed_key_keeps_the_webhook_secret_and_resumes_the_account(keysat, fa
 def test_unknown_account_is_refused(keysat, command):
     wanted = "no provider account nothing; `keysat provider list` shows them."
     assert keysat("provider", command, "nothing", stdin="key").refusal == wanted
+
+
+def test_account_without_invoices_can_be_removed(keysat, fake):
+    make_account(name="mistyped")
+    assert keysat("provider", "remove", "mistyped").code == 0
+    assert keysat("provider", "list", "--json").json == []
+
+
+def test_account_with_invoices_stays(keysat, fake):
+    make_invoice()
+    assert "invoices are bound to account main" in keysat("provider", "remove", "main").refusal
+    assert [row["name"] for row in keysat("provider", "list", "--json").json] == ["main"]
+
+
+def test_credentials_whose_key_is_lost_can_be_renewed(keysat, fake):
+    make_account()
+    set_account(sealed_credentials=b"of a key that is lost")
+    assert keysat("provider", "renew", "main", stdin="key-of-test-store\n").code == 0
+    assert keysat("provider", "test", "main").code == 0

@@ -285,8 +285,15 @@ def test_an_older_servers_answer_without_additional_status_and_store_is_read(btc
     assert (snapshot.status, snapshot.exception) == (ProviderStatus.SETTLED, PaymentException.NONE)
 
 
-@pytest.mark.parametrize("status", ["New", "Processing", "Settled", "Expired", "Invalid"])
-@pytest.mark.parametrize("additional", ["None", "PaidLate", "PaidPartial", "Marked", "Invalid", "PaidOver"])
+@pytest.mark.parametrize(
+    ("status", "additional"),
+    [
+        (status, additional)
+        for status in ("New", "Processing", "Settled", "Expired", "Invalid")
+        for additional in ("None", "PaidLate", "PaidPartial", "Marked", "Invalid", "PaidOver")
+        if (status, additional) != ("Expired", "PaidLate")  # asks for the payments, too: test_contract.py
+    ],
+)
 def test_every_status_of_btcpays_api_is_known(btcpay, recorder, status, additional):
     validator("InvoiceData").validate(answer(status=status, additionalStatus=additional))
     recorder.answer = (200, answer(status=status, additionalStatus=additional))
@@ -557,3 +564,17 @@ def test_looking_a_payment_up_at_a_broken_server_says_so(btcpay, recorder):
     recorder.answer = (503, {})
     with pytest.raises(RemoteUnavailable):
         btcpay.find_lightning_payment(HASH)
+
+
+@pytest.mark.parametrize("payments", [{}, [1], [{"payments": 1}], [{"payments": [{}]}], "none"])
+def test_list_of_payments_of_another_shape_is_no_answer(btcpay, recorder, payments):
+    recorder.answer = (200, payments)
+    with pytest.raises(RemoteAnswerInvalid, match="list of payments"):
+        btcpay._unconfirmed(INVOICE)
+
+
+@pytest.mark.parametrize(("status", "unconfirmed"), [("Settled", False), ("Processing", True), ("Invalid", True)])
+def test_payment_is_confirmed_only_when_btcpay_calls_it_settled(btcpay, recorder, status, unconfirmed):
+    recorder.answer = (200, [{"payments": [{"status": "Settled"}, {"status": status}]}])
+    assert btcpay._unconfirmed(INVOICE) is unconfirmed
+    assert recorder.only.target == f"/api/v1/invoices/{INVOICE}/payment-methods"

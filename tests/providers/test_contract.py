@@ -16,7 +16,7 @@ from keysat.providers.fake import Fake, FakeServer, fake_server
 
 pytest.register_assert_rewrite("tests.providers.contract")
 
-from tests.providers.contract import ProviderContract
+from tests.providers.contract import ProviderContract, wanted
 
 SECRET = "webhook-secret-of-the-contract"
 CREDENTIALS = {"api_key": "key-of-contract", "webhook_secret": SECRET}
@@ -128,3 +128,12 @@ class TestBTCPayAgainstTheSandbox(ProviderContract):
     def shop(self, sandbox):
         with SandboxClient(sandbox.url) as client:
             yield BTCPayShop(sandbox.url, client)
+
+    def test_late_payment_counts_once_it_is_confirmed(self, shop):
+        """BTCPay says PaidLate as soon as it sees the payment, which may still be taken back."""
+        invoice_id = shop.provider.create_invoice(wanted()).provider_invoice_id
+        shop.client.pay(invoice_id, late=True, confirmations=0)
+        assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.PROCESSING
+        shop.client.confirm(invoice_id)
+        snapshot = shop.provider.get_invoice(invoice_id)
+        assert (snapshot.status, snapshot.exception) == (ProviderStatus.EXPIRED, PaymentException.LATE)

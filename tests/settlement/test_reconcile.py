@@ -20,6 +20,7 @@ from keysat.errors import (
 )
 from keysat.models import AuditLine
 from keysat.models.invoice import PaymentException
+from keysat.providers import accounts
 from keysat.providers.base import ProviderStatus
 from keysat.providers.breaker import COOL_DOWN, FAILURES_TO_OPEN, callable_accounts, record_failure
 from keysat.settlement.decision import Action, Rules
@@ -619,3 +620,45 @@ def test_more_money_is_noted_while_the_review_stays_the_same(fake, invoice):
         look(invoice.id)
         assert load_invoice(invoice.id).paid_amount == paid
     assert load_invoice(invoice.id).review_reason == "underpaid"
+
+
+def test_last_look_of_an_old_invoice_ends_the_watching(fake, invoice):
+    set_columns(invoice.id, created_at=func.now() - timedelta(days=31))
+    look(invoice.id)
+    assert load_invoice(invoice.id).next_check_at is None
+    before = versions(invoice)
+    look(invoice.id)
+    assert versions(invoice) == before
+
+
+def test_failed_last_look_is_not_the_last(fake, invoice):
+    set_columns(invoice.id, created_at=func.now() - timedelta(days=31))
+    fake.trouble = RemoteUnavailable("it is down")
+    fail(invoice)
+    assert load_invoice(invoice.id).next_check_at is not None
+
+
+def test_person_who_settled_by_hand_is_not_overruled(fake, invoice, signer):
+    fake.say(invoice.provider_invoice_id, ProviderStatus.INVALID)
+    look(invoice.id)
+    with transaction() as session:
+        settle_by_hand(session, invoice.id, "paid in cash", "cli")
+    result = look(invoice.id)
+    assert result.outcome.action is Action.KEEP
+    assert "invalid" in result.outcome.alarm
+    assert issue_now(invoice.id, signer.key_id)
+
+
+def test_settlement_heard_while_the_invoice_expired_is_heard_again_at_once(fake, invoice, monkeypatch):
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, lambda: set_columns(invoice.id, status="expired")))
+    assert not look(invoice.id).license_owed
+    after = load_invoice(invoice.id)
+    assert after.status == "expired"
+    assert after.next_check_at < invoice.next_check_at
+
+
+def test_rejection_of_credentials_that_were_renewed_meanwhile_pauses_nothing(fake, invoice):
+    with transaction() as session:
+        accounts.pause_rejected(session, invoice.provider_account_id, b"the old ones", "rejected")
+    assert load_account().paused_at is None

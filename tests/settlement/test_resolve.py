@@ -170,3 +170,12 @@ def test_settling_a_refund_by_hand_issues_the_license_after_all(fake, signer):
     settle(invoice.id)
     assert issue_now(invoice.id, signer.key_id)
     assert load_invoice(invoice.id).settled_at == invoice.settled_at
+
+
+def test_settling_by_hand_brings_back_an_invoice_that_was_reversed_before_its_license(fake, signer):
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(invoice.id)
+    assert load_invoice(invoice.id).reversed_at is not None
+    settle(invoice.id)
+    assert issue_now(invoice.id, signer.key_id)

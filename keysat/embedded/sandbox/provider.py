@@ -12,7 +12,7 @@ from keysat.embedded.sandbox.drafts import Rejected, parse_draft, parse_listing
 from keysat.embedded.sandbox.fields import parse_json
 from keysat.embedded.sandbox.ledger import Ledger
 from keysat.embedded.sandbox.records import Invoice, Status
-from keysat.embedded.sandbox.views import invoice_data, store_data
+from keysat.embedded.sandbox.views import invoice_data, payment_method_data, store_data
 from keysat.embedded.sandbox.wire import Answer, Request
 from keysat.errors import Conflict, InvalidInput
 
@@ -23,11 +23,13 @@ _ROUTES = {
     "invoices": re.compile(rf"{_STORE}/invoices/?"),
     "invoice": re.compile(rf"{_INVOICE}/?"),
     "status": re.compile(rf"{_INVOICE}/status/?"),
+    "payments": re.compile(rf"{_INVOICE}/payment-methods/?"),
 }
 _PERMISSIONS = {
     "GET store": "btcpay.store.canviewstoresettings",
     "GET invoices": "btcpay.store.canviewinvoices",
     "GET invoice": "btcpay.store.canviewinvoices",
+    "GET payments": "btcpay.store.canviewinvoices",
     "POST invoices": "btcpay.store.cancreateinvoice",
     "POST status": "btcpay.store.canmodifyinvoices",
 }
@@ -60,6 +62,7 @@ class Provider:
             "GET store": self._store,
             "GET invoices": self._list,
             "GET invoice": self._read,
+            "GET payments": self._payments,
             "POST invoices": self._create,
             "POST status": self._mark,
         }
@@ -122,6 +125,10 @@ class Provider:
     def _read(self, _request: Request, route: Route) -> Answer:
         invoice = self._find(route)
         return self._show(invoice) if invoice else _invoice_missing()
+
+    def _payments(self, _request: Request, route: Route) -> Answer:
+        invoice = self._find(route)
+        return Answer(200, [payment_method_data(invoice)]) if invoice else _invoice_missing()
 
     def _mark(self, request: Request, route: Route) -> Answer:
         invoice = self._find(route)

@@ -81,6 +81,21 @@ def payment_data(payment: Payment, currency: str) -> dict[str, Any]:
     }
 
 
+def payment_method_data(invoice: Invoice) -> dict[str, Any]:
+    """BTCPay's `InvoicePaymentMethodDataModel`, of the one method there is, at a rate of 1."""
+    currency = invoice.draft.currency
+    return {
+        "paymentMethodId": PAYMENT_METHOD,
+        "currency": currency,
+        "rate": "1.0",
+        "amount": decimal_string(invoice.amount, currency),
+        "paymentMethodPaid": decimal_string(invoice.paid, currency),
+        "totalPaid": decimal_string(invoice.paid, currency),
+        "payments": [payment_data(payment, currency) for payment in invoice.payments],
+        "activated": True,
+    }
+
+
 def ledger_entry(invoice: Invoice) -> dict[str, Any]:
     """The truth about an invoice: amounts as decimal strings, times as Unix seconds with a fraction."""
     currency = invoice.draft.currency

@@ -95,6 +95,7 @@ def upgrade() -> None:
         sa.Column("checkout_url", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("settled_by_hand", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("fulfilled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reversed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("review_reason", sa.String(), nullable=True),
