@@ -97,7 +97,7 @@ class BTCPay(Provider):
         """Whether a payment still waits for its confirmations; BTCPay says `PaidLate` as soon as it is seen."""
         answer = self._http.get(f"/api/v1/invoices/{quote(provider_invoice_id, safe='')}/payment-methods")
         try:
-            methods = answer.json if isinstance(answer.json, list) else [None]
+            methods: list[Any] = answer.json if isinstance(answer.json, list) else [None]
             statuses = [payment["status"] for method in methods for payment in method["payments"]]
         except (TypeError, KeyError):
             raise RemoteAnswerInvalid("BTCPay's list of payments has another shape than it should.") from None
