@@ -59,7 +59,7 @@ def main() -> None:
         if settings.log_level == "INFO":  # a person at the command line is told by the command itself
             logging.getLogger().setLevel(logging.ERROR)
         _require_text(sys.argv)
-        app()
+        app(prog_name="keysat")
     except KeysatError as error:
         sys.exit(f"keysat: {error}")
     except OSError as error:  # stdout is full or gone; what was changed was committed before it was told
