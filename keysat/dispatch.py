@@ -6,6 +6,7 @@ Sending comes after the commit and is best effort. What can't be sent is given b
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -46,24 +47,28 @@ def fan_out(task: Task[Any, Any], claim: Callable[[Session, int], list[Claim]], 
     """
     sent = 0
     while sent < room:
-        wanted = min(BATCH, room - sent)
+        wanted, began = min(BATCH, room - sent), time.monotonic()
         with transaction() as session:
             claims = claim(session, wanted)
-        send(task, claims)
+        send(task, claims, began)
         sent += len(claims)
         if len(claims) < wanted:
             break
     return sent
 
 
-def send(task: Task[Any, Any], claims: list[Claim]) -> None:
-    """Send one message for each claim; it expires when the row may be claimed anew."""
+def send(task: Task[Any, Any], claims: list[Claim], claimed_at: float) -> None:
+    """Send one message for each claim, made at `claimed_at` (monotonic) or later.
+
+    It expires before the row may be claimed anew: what has passed since the claim is taken off its time.
+    """
     unsent = list(claims)
     try:
         with app.producer_or_acquire() as producer:
             while unsent:
                 claim = unsent[0]
-                task.apply_async((str(claim.invoice_id),), expires=claim.seconds, producer=producer)
+                expires = max(0.0, claim.seconds - (time.monotonic() - claimed_at))
+                task.apply_async((str(claim.invoice_id),), expires=expires, producer=producer)
                 unsent.pop(0)
     except (OperationalError, OSError) as error:
         with transaction() as session:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from functools import cache, partial
 from typing import Any
 
@@ -47,13 +48,13 @@ def scan_pending() -> None:
 @app.task(name="keysat.reconcile_invoice", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
 def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
     """Ask the provider about an invoice, act on the answer, and send `issue_license` where one is owed."""
-    wanted = as_id(invoice_id)
+    wanted, began = as_id(invoice_id), time.monotonic()
     try:
         result = reconcile(reading, transaction, wanted, rules_of(load_settings()))
     except KeysatError as error:
         again_or_give_up(self, wanted, error)
     if result.license_owed:
-        send(issue_license, [Claim(wanted, UNFULFILLED.total_seconds())])
+        send(issue_license, [Claim(wanted, UNFULFILLED.total_seconds())], began)
 
 
 @app.task(name="keysat.issue_license", throws=(KeysatError,))

@@ -38,7 +38,7 @@ def program(*arguments, **environment):
 def test_program_shows_its_help(path):
     finished = program(*path, "--help")
     assert (finished.returncode, finished.stderr) == (0, "")
-    assert " ".join(["Usage: python -m keysat", *path]) in finished.stdout
+    assert " ".join(["Usage: keysat", *path]) in finished.stdout
 
 
 @pytest.mark.parametrize("path", DOCUMENTED, ids=" ".join)
