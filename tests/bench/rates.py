@@ -15,7 +15,7 @@ from tests.bench.bare_task import bare_query
 from tests.builders import STORE, make_account, make_catalog, make_invoice
 from tests.nodes import ProcessContainer, wait_until, worker_command
 
-MESSAGES, INVOICES, ROUNDS, CONCURRENCY = 3_000, 100, 3, 2
+MESSAGES, INVOICES, ROUNDS, CONCURRENCY = 2_000, 100, 5, 2
 API_KEY = "key-of-test-store"
 
 
@@ -44,9 +44,11 @@ def _compare(client: SandboxClient, url: str) -> Bar:
         print(f"reconciling, round {number + 1} of {ROUNDS} ...", flush=True)
         bare.append(_rate(client, lambda n: bare_query.delay(urls[n % INVOICES], API_KEY)))
         ours.append(_rate(client, lambda n: reconcile_invoice.delay(str(invoices[n % INVOICES].id))))
-    rate, yardstick = statistics.median(ours), statistics.median(bare)
-    figures = f"{rate:.0f}/s to {yardstick:.0f}/s; one worker, prefork -c {CONCURRENCY}"
-    return Bar("still-pending reconcile to a bare task's same query", rate / yardstick, figures, at_least=0.6)
+    # Each round's two rates are measured one right after the other, so a slow spell of the machine meets both.
+    ratios = [own / yardstick for own, yardstick in zip(ours, bare, strict=True)]
+    rounds = ", ".join(f"{own:.0f}/{yardstick:.0f}" for own, yardstick in zip(ours, bare, strict=True))
+    figures = f"a second, by round: {rounds}; one worker, prefork -c {CONCURRENCY}"
+    return Bar("still-pending reconcile to a bare task", statistics.median(ratios), figures, at_least=0.6)
 
 
 def _rate(client: SandboxClient, send) -> float:
