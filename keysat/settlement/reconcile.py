@@ -20,7 +20,6 @@ from keysat.errors import (
     SettingsError,
 )
 from keysat.http import printable
-from keysat.invoices.due import release
 from keysat.logs import get_logger
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
@@ -94,7 +93,7 @@ def reconcile(
             breaker.record_success(session, look.account_id)
         applied = apply(session, look, snapshot, outcome, rules, actor)
         if not applied and outcome.action is Action.SETTLE:
-            release(session, [invoice_id])  # the invoice moved on meanwhile; what was heard must not be forgotten
+            _look_again_at_once(session, invoice_id)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
     return Result(outcome, snapshot.said, applied and settled)
 
@@ -122,6 +121,16 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
             error_count=Invoice.error_count + (1 if asked else 0),
             next_check_at=func.greatest(callable_at, soon) if asked else callable_at,
         )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _look_again_at_once(session: Session, invoice_id: UUID) -> None:
+    """The invoice moved on while the provider said settled: that must be heard again, unless it was just that move."""
+    session.execute(
+        update(Invoice)
+        .where(Invoice.id == invoice_id, Invoice.status != InvoiceStatus.SETTLED)
+        .values(next_check_at=func.now())
         .execution_options(synchronize_session=False)
     )
 

@@ -341,6 +341,7 @@ def test_two_looks_at_once_settle_once(fake, invoice, monkeypatch):
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     results = looks_at_once(fake, invoice, monkeypatch)
     assert sorted(result.license_owed for result in results) == [False, True]
+    assert load_invoice(invoice.id).next_check_at > invoice.created_at + timedelta(seconds=25)  # its message is live
     assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
 
 
