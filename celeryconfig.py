@@ -44,6 +44,7 @@ task_routes = {
     "keysat.scan_pending": {"queue": "scan"},
     "keysat.reconcile_invoice": {"queue": "reconcile"},
     "keysat.issue_license": {"queue": "issue"},
+    "keysat.handle_provider_event": {"queue": "issue"},
 }
 
 worker_prefetch_multiplier = 1

@@ -104,6 +104,29 @@ def add_policy(
     return policy
 
 
+def choose_policy(session: Session, product_slug: str, policy_slug: str | None) -> tuple[Product, Policy]:
+    """A product that is sold, and its policy of that slug; without one its default, the oldest.
+
+    Raises:
+        NotFound: no such product or policy, or it was archived.
+    """
+    product = require_product(session, product_slug)
+    if product.archived_at is not None:
+        raise NotFound("product", product_slug, "it was archived.")
+    policies = policies_of(session, product)
+    policy = next((one for one in policies if policy_slug in {None, one.slug}), None)
+    if policy is None:
+        hint = f"see `keysat policy list {product_slug}`, `keysat policy add`."
+        raise NotFound("policy", policy_slug or f"of {product_slug}", hint)
+    return product, policy
+
+
+def policies_of(session: Session, product: Product) -> list[Policy]:
+    """The policies that a product is sold under, oldest first."""
+    wanted = select(Policy).where(Policy.product_id == product.id, Policy.archived_at.is_(None)).order_by(Policy.id)
+    return list(session.scalars(wanted))
+
+
 def price_of(product: Product, policy: Policy) -> Money:
     """What a license under the policy costs: the policy's own price, or the product's."""
     amount = product.price_amount if policy.price_amount is None else policy.price_amount

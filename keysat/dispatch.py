@@ -16,6 +16,7 @@ from celery import Task
 from kombu.exceptions import ChannelError, OperationalError
 from sqlalchemy.orm import Session
 
+from keysat.claims import Claim
 from keysat.db import transaction
 from keysat.errors import (
     BrokerUnavailable,
@@ -26,7 +27,7 @@ from keysat.errors import (
     RemoteAnswerInvalid,
     RemoteUnavailable,
 )
-from keysat.invoices.due import Claim, release
+from keysat.invoices.due import release
 from keysat.settings import broker_name, load_settings
 from keysat.settlement.reconcile import give_up
 from keysat.worker import app
@@ -36,10 +37,13 @@ MAX_RETRIES = 3
 LONGEST_BACKOFF_SECONDS = 20.0
 # A message that waits longer than the broker's visibility timeout is delivered again and again.
 LONGEST_COUNTDOWN_SECONDS = 60.0
+GiveBack = Callable[[Session, list[UUID]], None]
 _RETRIABLE = (RemoteUnavailable, RemoteAnswerInvalid, DatabaseUnavailable, DatabaseBusy)
 
 
-def fan_out(task: Task[Any, Any], claim: Callable[[Session, int], list[Claim]], room: int) -> int:
+def fan_out(
+    task: Task[Any, Any], claim: Callable[[Session, int], list[Claim]], room: int, give_back: GiveBack = release
+) -> int:
     """Claim in batches, each committed before its messages are sent; at most `room` in all. Returns how many.
 
     Raises:
@@ -50,17 +54,20 @@ def fan_out(task: Task[Any, Any], claim: Callable[[Session, int], list[Claim]], 
         wanted, began = min(BATCH, room - sent), time.monotonic()
         with transaction() as session:
             claims = claim(session, wanted)
-        send(task, claims, began)
+        send(task, claims, began, give_back)
         sent += len(claims)
         if len(claims) < wanted:
             break
     return sent
 
 
-def send(task: Task[Any, Any], claims: list[Claim], claimed_at: float) -> None:
+def send(task: Task[Any, Any], claims: list[Claim], claimed_at: float, give_back: GiveBack = release) -> None:
     """Send one message for each claim, made at `claimed_at` (monotonic) or later.
 
     It expires before the row may be claimed anew: what has passed since the claim is taken off its time.
+
+    Raises:
+        BrokerUnavailable: those that couldn't be sent were given back.
     """
     unsent = list(claims)
     try:
@@ -68,11 +75,11 @@ def send(task: Task[Any, Any], claims: list[Claim], claimed_at: float) -> None:
             while unsent:
                 claim = unsent[0]
                 expires = max(0.0, claim.seconds - (time.monotonic() - claimed_at))
-                task.apply_async((str(claim.invoice_id),), expires=expires, producer=producer)
+                task.apply_async((str(claim.row_id),), expires=expires, producer=producer)
                 unsent.pop(0)
     except (OperationalError, OSError) as error:
         with transaction() as session:
-            release(session, [claim.invoice_id for claim in unsent])
+            give_back(session, [claim.row_id for claim in unsent])
         raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error
 
 
@@ -101,7 +108,7 @@ def as_id(text: str) -> UUID:
     try:
         return UUID(text)
     except (ValueError, AttributeError, TypeError):
-        raise InvalidInput(f"{str(text)[:60]!r} is not an invoice id.") from None
+        raise InvalidInput(f"{str(text)[:60]!r} is not an id.") from None
 
 
 def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError) -> NoReturn:

@@ -88,6 +88,22 @@ class NotPaid(KeysatError):
         )
 
 
+class Unauthorized(KeysatError):
+    """The caller isn't known."""
+
+
+class Forbidden(KeysatError):
+    """The caller is known and may not do that."""
+
+
+class RateLimited(KeysatError):
+    """Too many requests; `retry_after` is in whole seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"too many requests; try again in {retry_after} s.")
+
+
 class RemoteError(KeysatError):
     """Another server's answer, or its lack, kept a call from succeeding."""
 

@@ -10,9 +10,12 @@ import hashlib
 import os
 import re
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
+from limits import parse as parse_rate
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
@@ -105,6 +108,26 @@ class Settings(BaseSettings):
         le=67_108_864,
         description="Bytes of one provider answer that are read at most.",
     )
+    public_url: str = Field(
+        default="",
+        description="Where buyers' programs and providers reach Keysat, as https://license.example.com; "
+        "unset: http at the web host and port.",
+    )
+    operator: str = Field(default="", max_length=200, description="Who sells here, as the service tells buyers.")
+    web_host: str = Field(default="127.0.0.1", min_length=1, description="The address the web server listens on.")
+    web_port: int = Field(default=8000, ge=1, le=65_535, description="The port the web server listens on.")
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of the proxies whose X-Forwarded-For counts, separated by commas.",
+    )
+    rate_validate: str = Field(
+        default="600/minute", description="Validations and machine calls allowed to one client address."
+    )
+    rate_purchase: str = Field(
+        default="30/minute", description="Purchases and redemptions allowed to one client address."
+    )
+    rate_webhook: str = Field(default="600/minute", description="Webhooks accepted for one provider account.")
+    rate_admin: str = Field(default="600/minute", description="Admin calls, or failed logins, allowed to one address.")
     flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where `keysat up` shows Flower, on 127.0.0.1.")
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -138,6 +161,44 @@ class Settings(BaseSettings):
         if not separator or scheme not in {"redis", "rediss", "redis+socket"}:
             raise ValueError("it must look like redis://host:6379/0, rediss://... or redis+socket:///path")
         return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _http_url(cls, url: str) -> str:
+        url = url.strip().rstrip("/")
+        try:
+            parts = urlsplit(url)
+            usable = not url or (parts.scheme in {"http", "https"} and parts.hostname and not parts.username)
+            usable = usable and not parts.query and not parts.fragment
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("it must look like https://license.example.com, without password or query")
+        return url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        for part in filter(None, map(str.strip, text.split(","))):
+            try:
+                ip_network(part)
+            except ValueError:
+                raise ValueError(f"{part} is no IP address or network, as 10.0.0.0/8") from None
+        return text
+
+    @field_validator("rate_validate", "rate_purchase", "rate_webhook", "rate_admin")
+    @classmethod
+    def _rate(cls, text: str) -> str:
+        try:
+            parse_rate(text)
+        except ValueError:
+            raise ValueError("it must look like 30/minute or 5/second") from None
+        return text
+
+    @property
+    def url(self) -> str:
+        """Where Keysat is reached, without a slash at the end."""
+        return self.public_url or f"http://{self.web_host}:{self.web_port}"
 
     @property
     def embedded_database(self) -> bool:

@@ -14,10 +14,11 @@ from typing import Any
 
 from celery import Task
 
+from keysat.claims import Claim
 from keysat.db import reading, transaction
 from keysat.dispatch import MAX_RETRIES, again_or_give_up, as_id, fan_out, queued, send
 from keysat.errors import KeysatError
-from keysat.invoices.due import Claim, claim_due, claim_unfulfilled
+from keysat.invoices.due import claim_due, claim_unfulfilled
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
@@ -25,6 +26,7 @@ from keysat.providers.breaker import callable_accounts
 from keysat.settings import load_settings
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.webhooks.inbox import claim_events, hint_of, mark_handled, release_events
 from keysat.worker import app
 
 log = get_logger(__name__)
@@ -34,6 +36,7 @@ log = get_logger(__name__)
 def scan_pending() -> None:
     """Send `issue_license` for settled invoices without a license, and `reconcile_invoice` for those that are due."""
     limit = load_settings().scan_queue_limit
+    events = fan_out(handle_provider_event, claim_events, limit, release_events)
     owed = fan_out(issue_license, claim_unfulfilled, limit)
     with reading() as session:
         accounts = callable_accounts(session)
@@ -42,7 +45,7 @@ def scan_pending() -> None:
     for left, account in zip(range(len(accounts), 0, -1), accounts, strict=True):
         share = 1 if account.probe else math.ceil((room - looks) / left)
         looks += fan_out(reconcile_invoice, partial(claim_due, account_id=account.account_id), share)
-    log.info("scanned", licenses_owed=owed, looks=looks)
+    log.info("scanned", licenses_owed=owed, looks=looks, events=events)
 
 
 @app.task(name="keysat.reconcile_invoice", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
@@ -55,6 +58,24 @@ def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
         again_or_give_up(self, wanted, error)
     if result.license_owed:
         send(issue_license, [Claim(wanted, UNFULFILLED.total_seconds())], began)
+
+
+@app.task(name="keysat.handle_provider_event", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
+def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
+    """Ask the provider about the invoice that a stored webhook is about, as if it had just become due."""
+    wanted, began = as_id(event_id), time.monotonic()
+    with reading() as session:
+        hint = hint_of(session, wanted)
+    result = None
+    if hint.invoice_id is not None and not hint.handled:
+        try:
+            result = reconcile(reading, transaction, hint.invoice_id, rules_of(load_settings()), actor="webhook")
+        except KeysatError as error:
+            again_or_give_up(self, hint.invoice_id, error)
+    with transaction() as session:
+        mark_handled(session, wanted, None if result is None else result.asked_at)
+    if result is not None and result.license_owed:
+        send(issue_license, [Claim(result.invoice_id, UNFULFILLED.total_seconds())], began)
 
 
 @app.task(name="keysat.issue_license", throws=(KeysatError,))

@@ -71,7 +71,8 @@ def _bind_task(task_id: str, task: Task[Any, Any], args: list[object], **_: obje
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
     if args:
-        structlog.contextvars.bind_contextvars(invoice_id=str(args[0]))
+        subject = "event_id" if task.name.endswith("_event") else "invoice_id"
+        structlog.contextvars.bind_contextvars(**{subject: str(args[0])})
 
 
 @task_failure.connect

@@ -7,10 +7,11 @@ from sqlalchemy import func, select, update
 
 from keysat.catalog import Terms, add_policy, add_product
 from keysat.db import reading, transaction
-from keysat.invoices.open import open_invoice
+from keysat.licenses.signer import load_signer
 from keysat.models import AuditLine, Invoice, License, ProviderAccount
 from keysat.money import Money
 from keysat.providers.accounts import add_account, find_account
+from keysat.sales.purchase import Order, purchase
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
 from keysat.settlement.decision import Rules
@@ -58,10 +59,15 @@ def make_shop():
 def make_invoice(account="main", product="editor", **facts):
     """An open invoice; `facts` are columns to set directly afterwards."""
     make_shop()
-    invoice = open_invoice(transaction, product=product, account=account, buyer_email="buyer@example.com")
+    invoice_id = open_invoice(Order(product, account=account, buyer_email="buyer@example.com"))
     if facts:
-        set_columns(invoice.id, **facts)
-    return load_invoice(invoice.id)
+        set_columns(invoice_id, **facts)
+    return load_invoice(invoice_id)
+
+
+def open_invoice(order: Order) -> UUID:
+    """Purchase as the API does."""
+    return purchase(transaction, order, lambda: load_signer(load_settings().signing_key_file).key_id, "cli")
 
 
 def make_due(invoice_id: UUID, ago: timedelta = timedelta(seconds=1)):

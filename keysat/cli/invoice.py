@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,16 +11,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from keysat.cli.audit import audit_rows
+from keysat.cli.explain import explain
 from keysat.cli.license_ import license_record
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.db import reading, transaction
 from keysat.errors import NotFound
 from keysat.invoices.gauge import abandoned, in_review
-from keysat.invoices.open import open_invoice
 from keysat.licenses.signer import check_signer
 from keysat.models import Invoice, License, Policy, Product, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
+from keysat.sales.purchase import Order, purchase
 from keysat.settings import load_settings
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
@@ -36,16 +36,18 @@ WhichInvoice = Annotated[str, typer.Argument(metavar="INVOICE", help="Its id, or
 @app.command("open")
 def open_(
     product: Annotated[str, typer.Argument(help="The product's slug.")],
-    policy: Annotated[str | None, typer.Option(help="The policy's slug, where there is more than one.")] = None,
-    account: Annotated[str | None, typer.Option(help="The provider account, where there is more than one.")] = None,
+    policy: Annotated[str | None, typer.Option(help="The policy's slug; default: the product's oldest.")] = None,
+    account: Annotated[str | None, typer.Option(help="The provider account; default: the first that works.")] = None,
+    code: Annotated[str | None, typer.Option(help="A discount code.")] = None,
     email: Annotated[str | None, typer.Option(help="The buyer's e-mail address.")] = None,
     note: Annotated[str | None, typer.Option(help="A note about the buyer.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open an invoice at the provider; prints where the buyer pays it."""
-    invoice = open_invoice(
-        transaction, product=product, policy=policy, account=account, buyer_email=email, buyer_note=note
-    )
+    """Open an invoice at the provider; prints where the buyer pays it. What costs nothing is licensed at once."""
+    order = Order(product, policy, code, buyer_email=email, buyer_note=note, account=account)
+    invoice_id = purchase(transaction, order, _signer_id, "cli")
+    with reading() as session:
+        invoice = session.get_one(Invoice, invoice_id)
     show_record(
         {
             "id": str(invoice.id),
@@ -55,6 +57,8 @@ def open_(
         },
         as_json,
     )
+    if invoice.amount == 0:
+        say("nothing is to be paid; the license was issued")
 
 
 @app.command("list")
@@ -69,7 +73,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List invoices, newest first."""
-    wanted = select(Invoice, ProviderAccount.name).join(ProviderAccount).order_by(Invoice.id.desc()).limit(limit)
+    named = select(Invoice, ProviderAccount.name).outerjoin(ProviderAccount)
+    wanted = named.order_by(Invoice.id.desc()).limit(limit)
     if status is not None:
         wanted = wanted.where(Invoice.status == status)
     if review:
@@ -87,7 +92,7 @@ def list_(
     show_rows([_summary(invoice, account) for invoice, account in rows], as_json)
 
 
-def _summary(invoice: Invoice, account: str) -> Row:
+def _summary(invoice: Invoice, account: str | None) -> Row:
     return {
         "id": str(invoice.id),
         "created": invoice.created_at,
@@ -107,11 +112,11 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
     """Tell all about an invoice: why has this buyer no license?"""
     with reading() as session:
         invoice = _find(session, which)
-        account = session.get_one(ProviderAccount, invoice.provider_account_id)
+        account = _account_of(session, invoice)
         owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
         record: dict[str, object] = {
-            "why": _explain(invoice, account, owned),
-            **_summary(invoice, account.name),
+            "why": explain(invoice, account, owned),
+            **_summary(invoice, account.name if account else None),
             "product": session.get_one(Product, invoice.product_id).slug,
             "policy": session.get_one(Policy, invoice.policy_id).slug,
             "provider_invoice_id": invoice.provider_invoice_id,
@@ -136,29 +141,6 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
         show_record({f"license_{name.removeprefix('license_')}": value for name, value in licensed.items()}, as_json)
     print()
     show_rows(lines, as_json)
-
-
-def _explain(invoice: Invoice, account: ProviderAccount, owned: License | None) -> str:
-    if owned is not None:
-        return f"the license was issued and is {owned.status}"
-    if invoice.reversed_at is not None:
-        return "the payment went back before a license was issued"
-    if invoice.in_review:
-        return f"it waits for your decision ({invoice.review_reason}): `keysat invoice settle` or `dismiss`"
-    if invoice.status == InvoiceStatus.SETTLED:
-        return "it is paid and the license is owed; the next scan issues it, if worker and beat run"
-    if account.paused_at is not None:
-        return f"account {account.name} is paused ({account.pause_reason}); nobody asks the provider"
-    if account.open_until is not None and account.open_until > datetime.now(UTC):
-        until = f"{account.open_until:%H:%M:%S} UTC"
-        return f"account {account.name} is left alone until {until} after failures ({account.last_error})"
-    if invoice.last_error is not None:
-        return f"the last look brought no usable answer: {invoice.last_error}"
-    if invoice.last_checked_at is None and invoice.next_check_at is not None:
-        due = f"{invoice.next_check_at:%H:%M:%S} UTC"
-        return f"nobody has looked yet; the first look is due at {due}, if worker and beat run"
-    watched = "it is still watched" if invoice.next_check_at is not None else "it is no longer watched"
-    return f"the provider has not confirmed a payment ({invoice.status}); {watched}"
 
 
 @app.command("reconcile")
@@ -201,14 +183,23 @@ def watch(
         with reading() as session:
             invoice = _find(session, which)
             owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
-            account = session.get_one(ProviderAccount, invoice.provider_account_id)
-        line = f"{invoice.status}: {_explain(invoice, account, owned)}"
+            account = _account_of(session, invoice)
+        line = f"{invoice.status}: {explain(invoice, account, owned)}"
         if line != told:
             print(line, flush=True)
             told = line
         if owned is not None:
             return
         time.sleep(every)
+
+
+def _account_of(session: Session, invoice: Invoice) -> ProviderAccount | None:
+    return session.get(ProviderAccount, invoice.provider_account_id) if invoice.provider_account_id else None
+
+
+def _signer_id() -> str:
+    with reading() as session:
+        return check_signer(session, load_settings().signing_key_file).key_id
 
 
 def _issue(invoice_id: UUID) -> None:

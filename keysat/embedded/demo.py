@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,11 @@ from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
 from keysat.embedded.stack import Stack
 from keysat.errors import KeysatError
-from keysat.invoices.open import open_invoice
 from keysat.licenses.signer import load_signer
 from keysat.models import Invoice, License
 from keysat.money import Money
 from keysat.providers.accounts import add_account
+from keysat.sales.purchase import Order, purchase
 from keysat.secrets import secret_box
 from keysat.settings import Settings, load_settings
 
@@ -76,7 +76,7 @@ def main() -> int:
         )
         with _running(stack):
             _set_up_shop(settings, client, sandbox.url)
-            _open_invoices(progress)
+            _open_invoices(progress, lambda: load_signer(settings.signing_key_file).key_id)
             _pay(client, progress)
             progress.say("Nobody told Keysat. It looks at each invoice 30 s after it was opened, and finds out.")
             killed = _await_licenses(stack, progress)
@@ -125,11 +125,12 @@ def _set_up_shop(settings: Settings, client: SandboxClient, url: str) -> None:
             )
 
 
-def _open_invoices(progress: Progress) -> None:
+def _open_invoices(progress: Progress, signer_id: Callable[[], str]) -> None:
     names = list(STORES)
     for number in range(OPENED):
         email = f"buyer{number:03}@example.com"
-        open_invoice(transaction, product="editor", account=names[number % len(names)], buyer_email=email)
+        order = Order("editor", account=names[number % len(names)], buyer_email=email)
+        purchase(transaction, order, signer_id, "demo")
         progress.opened = number + 1
         progress.show()
 
@@ -138,7 +139,7 @@ def _pay(client: SandboxClient, progress: Progress) -> None:
     """Buyers pay, a few a second; what is paid without a confirmation gets it in the end."""
     with reading() as session:
         invoices = session.scalars(select(Invoice).order_by(Invoice.id)).all()
-    ids = iter([invoice.provider_invoice_id for invoice in invoices])
+    ids = iter([str(invoice.provider_invoice_id) for invoice in invoices])
     double = f"{Money(PRICE.amount * 2, PRICE.currency).to_decimal():f}"
     half = f"{Money(PRICE.amount // 2, PRICE.currency).to_decimal():f}"
     ways: list[dict[str, Any]] = [

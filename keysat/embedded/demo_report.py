@@ -113,8 +113,8 @@ def compare(ledger: dict[str, Any]) -> Comparison:
     return Comparison(
         opened=len(ledger["invoices"]),
         paid=set(paid_at),
-        licensed=Counter(provider_id for provider_id, _ in licensed),
-        review={provider_id: email or "" for provider_id, email in review},
+        licensed=Counter(str(provider_id) for provider_id, _ in licensed),
+        review={str(provider_id): email or "" for provider_id, email in review},
         seconds=sorted(at.timestamp() - paid_at[one] for one, at in licensed if at and one in paid_at),
         provider_calls=ledger["requests"]["total"],
         webhooks_dropped=ledger["webhooks"]["dropped"],

@@ -7,26 +7,15 @@ outlives the statement, and nothing needs cleaning up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, extract, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from keysat.claims import Claim
 from keysat.invoices.schedule import next_check
 from keysat.models import Invoice
 from keysat.models.invoice import InvoiceStatus
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An invoice to act on within `seconds`, after which it may be claimed anew.
-
-    Not a time of day: the database's clock set it, and the worker that reads the message has another.
-    """
-
-    invoice_id: UUID
-    seconds: float
 
 
 def claim_unfulfilled(session: Session, limit: int) -> list[Claim]:

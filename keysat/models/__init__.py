@@ -1,10 +1,26 @@
 """The tables. Rows hold all that is owed; whatever must stay true of them is a constraint here."""
 
+from keysat.models.api_key import ApiKey
 from keysat.models.audit import AuditLine
+from keysat.models.discount_code import DiscountCode, Redemption
 from keysat.models.invoice import Invoice
 from keysat.models.license import License
+from keysat.models.machine import Machine
 from keysat.models.policy import Policy
 from keysat.models.product import Product
 from keysat.models.provider_account import ProviderAccount
+from keysat.models.provider_event import ProviderEvent
 
-__all__ = ["AuditLine", "Invoice", "License", "Policy", "Product", "ProviderAccount"]
+__all__ = [
+    "ApiKey",
+    "AuditLine",
+    "DiscountCode",
+    "Invoice",
+    "License",
+    "Machine",
+    "Policy",
+    "Product",
+    "ProviderAccount",
+    "ProviderEvent",
+    "Redemption",
+]

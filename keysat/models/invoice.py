@@ -46,6 +46,11 @@ class ReviewReason(StrEnum):
 class Invoice(Base):
     """`amount` and `paid_amount` are in the smallest unit of `currency` (sat for BTC, cent for the others).
 
+    `base_amount` is the price before the discount. A free invoice (`amount` 0) has no provider account and is settled
+    when it is written. One of an account without a `provider_invoice_id` is a draft: the provider was or is being asked
+    for it. `idempotency_key` names the request that opened it, `request_hash` is the SHA-256 of that request. `paid_at`
+    is when the money came in, where the provider tells.
+
     `next_check_at` is when `scan_pending` looks next: at the provider, or, once settled, for a missing license.
     NULL means that nothing is owed any more. An invoice is in review while it has a `review_reason` and no
     `review_resolved_at`; `reviewed` holds every reason it ever was in review for, each of which is raised once.
@@ -57,11 +62,17 @@ class Invoice(Base):
         one_of("status", InvoiceStatus),
         one_of("exception", PaymentException),
         one_of("review_reason", ReviewReason),
-        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("amount >= 0 AND amount <= base_amount", name="amount"),
+        CheckConstraint("(provider_account_id IS NULL) = (amount = 0)", name="provider_account_id"),
+        CheckConstraint("provider_account_id IS NOT NULL OR status = 'settled'", name="free"),
+        CheckConstraint("(provider_invoice_id IS NULL) = (checkout_url IS NULL)", name="checkout_url"),
+        CheckConstraint("(idempotency_key IS NULL) = (request_hash IS NULL)", name="request_hash"),
         CheckConstraint("paid_amount >= 0", name="paid_amount"),
         CheckConstraint("(status = 'settled') = (settled_at IS NOT NULL)", name="settled_at"),
         CheckConstraint("fulfilled_at IS NULL OR status = 'settled'", name="fulfilled_at"),
         CheckConstraint("reversed_at IS NULL OR status = 'settled'", name="reversed_at"),
+        Index("ix_invoices_buyer_email", text("lower(buyer_email)"), postgresql_where=text("buyer_email IS NOT NULL")),
+        Index("ix_invoices_provider_invoice_id", "provider_invoice_id"),
         # The scans read these two and nothing else, so a scan costs what is due, not what is stored.
         Index(
             "ix_invoices_due",
@@ -82,19 +93,23 @@ class Invoice(Base):
     )
 
     id: Mapped[Id]
-    provider_account_id: Mapped[UUID] = mapped_column(ForeignKey("provider_accounts.id"))
-    provider_invoice_id: Mapped[str]
+    provider_account_id: Mapped[UUID | None] = mapped_column(ForeignKey("provider_accounts.id"))
+    provider_invoice_id: Mapped[str | None]
     product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"))
     policy_id: Mapped[UUID] = mapped_column(ForeignKey("policies.id"))
     status: Mapped[str] = mapped_column(server_default=InvoiceStatus.PENDING)
     exception: Mapped[str] = mapped_column(server_default=PaymentException.NONE)
+    base_amount: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
     paid_amount: Mapped[int | None] = mapped_column(BigInteger)
     buyer_email: Mapped[str | None]
     buyer_note: Mapped[str | None]
-    checkout_url: Mapped[str]
+    checkout_url: Mapped[str | None]
+    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    request_hash: Mapped[bytes | None]
     created_at: Mapped[CreatedAt]
+    paid_at: Mapped[Time | None]
     settled_at: Mapped[Time | None]
     settled_by_hand: Mapped[bool] = mapped_column(server_default="false")
     fulfilled_at: Mapped[Time | None]
@@ -108,6 +123,11 @@ class Invoice(Base):
     last_checked_at: Mapped[Time | None]
     error_count: Mapped[int] = mapped_column(server_default="0")
     last_error: Mapped[str | None]
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether the provider was or is being asked for it, and its invoice isn't known yet."""
+        return self.provider_account_id is not None and self.provider_invoice_id is None
 
     @property
     def in_review(self) -> bool:

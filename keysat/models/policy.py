@@ -9,14 +9,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.db import Base
-from keysat.models.columns import CreatedAt, Id
+from keysat.models.columns import CreatedAt, Id, Time
 from keysat.models.product import SLUG
 
 
 class Policy(Base):
     """Durations in seconds, NULL `duration_seconds` = perpetual; `max_machines` 0 = unlimited.
 
-    `price_amount`, in the product's currency, overrides the product's price where it is not NULL.
+    `price_amount`, in the product's currency, overrides the product's price where it is not NULL. The oldest policy
+    of a product that isn't archived is its default.
     """
 
     __tablename__ = "policies"
@@ -41,4 +42,6 @@ class Policy(Base):
     is_trial: Mapped[bool] = mapped_column(server_default="false")
     entitlements: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     price_amount: Mapped[int | None] = mapped_column(BigInteger)
+    highlighted: Mapped[bool] = mapped_column(server_default="false")
     created_at: Mapped[CreatedAt]
+    archived_at: Mapped[Time | None]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, CheckConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.db import Base
-from keysat.models.columns import CreatedAt, Id
+from keysat.models.columns import CreatedAt, Id, Time
 
 SLUG = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
 class Product(Base):
-    """`price_amount` is in the smallest unit of `price_currency` (sat for BTC, cent for the others)."""
+    """`price_amount` is in the smallest unit of `price_currency` (sat for BTC, cent for the others).
+
+    `entitlements_catalog` explains entitlements to buyers: a list of {"slug", "name", "description"}. An archived
+    product is no longer shown or sold; its licenses stay as they are.
+    """
 
     __tablename__ = "products"
     __table_args__ = (
@@ -26,4 +33,6 @@ class Product(Base):
     description: Mapped[str] = mapped_column(server_default="")
     price_amount: Mapped[int] = mapped_column(BigInteger)
     price_currency: Mapped[str] = mapped_column(server_default="BTC")
+    entitlements_catalog: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
     created_at: Mapped[CreatedAt]
+    archived_at: Mapped[Time | None]

@@ -12,8 +12,9 @@ from keysat.models.columns import CreatedAt, Id, Time
 class ProviderAccount(Base):
     """`sealed_credentials` is a Fernet token over {"api_key": ..., "webhook_secret": ...}.
 
-    `failure_count` and `open_until` are the circuit breaker's state, shared by all workers. `kind` names an adapter
-    of `keysat.providers.registry`; it has no constraint here, so that a new adapter needs no migration.
+    `failure_count` and `open_until` are the circuit breaker's state, shared by all workers. `last_event_at` is when a
+    genuine webhook last arrived; `webhook_connected_at` when it was registered, or first seen to arrive. `kind` names
+    an adapter of `keysat.providers.registry`; it has no constraint here, so that a new adapter needs no migration.
     """
 
     __tablename__ = "provider_accounts"
@@ -31,3 +32,5 @@ class ProviderAccount(Base):
     failure_count: Mapped[int] = mapped_column(server_default="0")
     open_until: Mapped[Time | None]
     last_error: Mapped[str | None]
+    webhook_connected_at: Mapped[Time | None]
+    last_event_at: Mapped[Time | None]

@@ -7,15 +7,23 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, sql, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, InvalidInput, NotFound, SettingsError
+from keysat.errors import Conflict, InvalidInput, KeysatError, NotFound, SettingsError
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.audit import audit
 from keysat.providers import registry
 from keysat.providers.btcpay import MIN_SECRET_BYTES
 from keysat.secrets import seal, unseal
+
+
+class AccountPaused(KeysatError):
+    """Nothing can be charged with a paused account."""
+
+    def __init__(self, name: str, reason: str | None) -> None:
+        super().__init__(f"provider account {name} is paused ({reason}); `keysat provider resume {name}`.")
+
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -117,6 +125,30 @@ def require_account(session: Session, name: str) -> ProviderAccount:
     account = find_account(session, name)
     if account is None:
         raise NotFound("provider account", name, "`keysat provider list` shows them.")
+    return account
+
+
+def choose_account(session: Session, name: str | None = None) -> ProviderAccount:
+    """The account to charge with: the one of that name, else the oldest that can be asked now, else the oldest.
+
+    Raises:
+        NotFound: there is none, or none of that name.
+        AccountPaused: it is paused, and so are the others where no name was given.
+    """
+    if name is not None:
+        account = require_account(session, name)
+    else:
+        resting = func.coalesce(ProviderAccount.open_until > func.now(), sql.false())
+        paused = ProviderAccount.paused_at.is_not(None)
+        first = (
+            select(ProviderAccount).order_by(paused, resting, ProviderAccount.created_at, ProviderAccount.id).limit(1)
+        )
+        found = session.scalar(first)
+        if found is None:
+            raise NotFound("provider account", "at all", "`keysat provider add` adds one.")
+        account = found
+    if account.paused_at is not None:
+        raise AccountPaused(account.name, account.pause_reason)
     return account
 
 

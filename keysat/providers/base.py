@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -65,15 +66,34 @@ class CreatedInvoice:
 
 
 @dataclass(frozen=True)
+class FoundInvoice:
+    """An invoice that the provider made for an order of ours, and its state."""
+
+    created: CreatedInvoice
+    snapshot: InvoiceSnapshot
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A webhook as it came in. `token` is the secret part of its path, for providers that don't sign."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    token: str = ""
+
+
+@dataclass(frozen=True)
 class ProviderEvent:
     """A verified webhook: which invoice to ask the provider about. Nothing else in it is believed.
 
     `delivery_id` is the same for each copy of one delivery; `provider_invoice_id` is None for a test delivery.
+    `order_id` is our invoice id where the event carries one.
     """
 
     delivery_id: str
     kind: str
     provider_invoice_id: str | None
+    order_id: str | None = None
 
 
 class PaymentState(StrEnum):
@@ -101,13 +121,25 @@ class NotSupported(KeysatError):
 
 
 class WebhookRejected(KeysatError):
-    """A webhook's signature or shape is wrong; it is not from the provider."""
+    """A webhook's signature, token or shape is wrong; it is not from the provider."""
+
+
+class WebhookMalformed(WebhookRejected):
+    """A webhook is from the provider by its signature or token, but isn't an event."""
+
+    def __init__(self) -> None:
+        super().__init__("the webhook's body is not an event.")
 
 
 class Provider(Protocol):
     """One store at one provider, with its credentials. Every call ends within the configured deadline."""
 
     kind: ClassVar[str]
+    # Accounts of a kind without stores are stored with "-".
+    has_stores: ClassVar[bool] = True
+    # Whether the webhook's URL ends with the account's secret, because the provider doesn't sign.
+    token_in_url: ClassVar[bool] = False
+    default_url: ClassVar[str | None] = None
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
         """Ask for a new invoice. Raises the `Remote...` errors."""
@@ -122,12 +154,36 @@ class Provider(Protocol):
         """
         ...
 
+    def find_invoices(self, order_id: str) -> list[FoundInvoice]:
+        """Ask for the invoices made for an order of ours; an empty list where there are none.
+
+        Raises:
+            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
+        """
+        ...
+
+    def paid_at(self, provider_invoice_id: str) -> datetime | None:
+        """Ask when the money of an invoice came in; None where the provider doesn't tell.
+
+        Raises:
+            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
+        """
+        return None
+
     def check_credentials(self) -> None:
         """Ask for something harmless that needs the credentials. Raises the `Remote...` errors."""
         ...
 
-    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
-        """Verify a webhook's signature over the raw body and read it.
+    def connect_webhook(self, url: str, secret: str) -> None:
+        """Register `url` as our webhook, signed with `secret`; an older one of the same URL is replaced.
+
+        Raises:
+            NotSupported: it can only be done by hand; the sentence says how.
+        """
+        raise NotSupported(self.kind, "register a webhook by itself")
+
+    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+        """Verify that a webhook is from the provider, by its signature or token, and read it.
 
         Raises:
             WebhookRejected: it is forged or malformed.

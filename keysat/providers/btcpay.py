@@ -17,6 +17,7 @@ from keysat.models.invoice import PaymentException
 from keysat.money import Money, parse_decimal
 from keysat.providers.base import (
     CreatedInvoice,
+    FoundInvoice,
     InvoiceSnapshot,
     LightningPayment,
     NewInvoice,
@@ -24,12 +25,14 @@ from keysat.providers.base import (
     Provider,
     ProviderEvent,
     ProviderStatus,
+    Webhook,
     WebhookRejected,
 )
 from keysat.providers.signed_events import read_event, require_signature
 
 MIN_SECRET_BYTES = 24
 _MAX_SAID = 60
+_MOST_FOUND = 20
 _MSAT_PER_SAT = 1000
 
 _STATUSES = {
@@ -82,8 +85,14 @@ class BTCPay(Provider):
         }
         if wanted.redirect_url:
             body["checkout"] = {"redirectURL": wanted.redirect_url}
-        answer = _mapping(self._http.request("POST", f"{self._store_path}/invoices", json_body=body))
-        return CreatedInvoice(_text(answer, "id"), _text(answer, "checkoutLink"))
+        return _created(_mapping(self._http.request("POST", f"{self._store_path}/invoices", json_body=body)))
+
+    def find_invoices(self, order_id: str) -> list[FoundInvoice]:
+        answer = self._http.get(f"{self._store_path}/invoices", {"orderId": order_id, "take": _MOST_FOUND})
+        if not isinstance(answer.json, list):
+            raise RemoteAnswerInvalid("BTCPay's list of invoices has another shape than it should.")
+        found = [item for item in answer.json if isinstance(item, dict) and _order_id(item) == order_id]
+        return [FoundInvoice(_created(item), self._snapshot(item, _text(item, "id"))) for item in found]
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"
@@ -113,28 +122,26 @@ class BTCPay(Provider):
             raise RemoteAnswerInvalid(f"BTCPay answered about invoice {wanted_id} of another store.")
         status, exception = answer.get("status"), answer.get("additionalStatus", "None")
         known = isinstance(status, str) and isinstance(exception, str) and exception in _EXCEPTIONS
-        metadata = answer.get("metadata")
-        order_id = metadata.get("orderId") if isinstance(metadata, dict) else None
         return InvoiceSnapshot(
             provider_invoice_id=wanted_id,
             status=_STATUSES.get(str(status), ProviderStatus.UNKNOWN) if known else ProviderStatus.UNKNOWN,
             exception=_EXCEPTIONS.get(str(exception), PaymentException.NONE),
             charged=_money(answer, "amount"),
             paid=_money(answer, "paidAmount"),
-            order_id=order_id if isinstance(order_id, str) else None,
+            order_id=_order_id(answer),
             said=printable(f"{status}/{exception}"[:_MAX_SAID]),
         )
 
-    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
+    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
         if len(self._webhook_secret.encode()) < MIN_SECRET_BYTES:
             raise WebhookRejected(f"this account has no webhook secret of at least {MIN_SECRET_BYTES} bytes.")
-        given = {name.lower(): value for name, value in headers.items()}.get("btcpay-sig", "")
-        require_signature(self._webhook_secret, body, given, prefix="sha256=")
-        event, fields = read_event(body)
+        given = {name.lower(): value for name, value in webhook.headers.items()}.get("btcpay-sig", "")
+        require_signature(self._webhook_secret, webhook.body, given, prefix="sha256=")
+        event, fields = read_event(webhook.body)
         if fields.get("storeId", self._store_id) != self._store_id:
             raise WebhookRejected("the webhook is about another store.")
         is_test = event.provider_invoice_id is not None and event.provider_invoice_id.startswith("__test__")
-        return replace(event, provider_invoice_id=None) if is_test else event
+        return replace(event, provider_invoice_id=None) if is_test else replace(event, order_id=_order_id(fields))
 
     def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
         if max_fee_msat < _MSAT_PER_SAT:  # BTCPay takes a limit of 0 for none
@@ -156,6 +163,16 @@ class BTCPay(Provider):
             return _payment(self._http.get(path))
         except RemoteNotFound:
             return LightningPayment(payment_hash, PaymentState.UNKNOWN)
+
+
+def _created(answer: dict[str, Any]) -> CreatedInvoice:
+    return CreatedInvoice(_text(answer, "id"), _text(answer, "checkoutLink"))
+
+
+def _order_id(fields: dict[str, Any]) -> str | None:
+    metadata = fields.get("metadata")
+    order_id = metadata.get("orderId") if isinstance(metadata, dict) else None
+    return order_id if isinstance(order_id, str) else None
 
 
 def _mapping(answer: Answer) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from keysat.models.invoice import PaymentException
 from keysat.money import Money
 from keysat.providers.base import (
     CreatedInvoice,
+    FoundInvoice,
     InvoiceSnapshot,
     NewInvoice,
     Provider,
     ProviderEvent,
     ProviderStatus,
+    Webhook,
 )
 from keysat.providers.signed_events import read_event, require_signature
 
@@ -88,17 +90,29 @@ class Fake(Provider):
             order_id=wanted.order_id,
             said="pending/none",
         )
-        return CreatedInvoice(invoice_id, f"https://pay.example/i/{invoice_id}")
+        return _created(invoice_id)
+
+    def find_invoices(self, order_id: str) -> list[FoundInvoice]:
+        snapshots = self._ask().snapshots.values()
+        found = [one for one in snapshots if one.order_id == order_id and self._owns(one.provider_invoice_id)]
+        return [FoundInvoice(_created(one.provider_invoice_id), one) for one in found]
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         server = self._ask()
-        if not provider_invoice_id.startswith(f"{self._store_id}-") or provider_invoice_id not in server.snapshots:
+        if not self._owns(provider_invoice_id) or provider_invoice_id not in server.snapshots:
             raise RemoteNotFound(f"the fake provider knows no invoice {provider_invoice_id} (404).")
         return server.snapshots[provider_invoice_id]
+
+    def _owns(self, provider_invoice_id: str) -> bool:
+        return provider_invoice_id.startswith(f"{self._store_id}-")
 
     def check_credentials(self) -> None:
         self._ask()
 
-    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> ProviderEvent:
-        require_signature(self._credentials["webhook_secret"], body, headers.get("fake-sig", ""))
-        return read_event(body)[0]
+    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+        require_signature(self._credentials["webhook_secret"], webhook.body, webhook.headers.get("fake-sig", ""))
+        return read_event(webhook.body)[0]
+
+
+def _created(invoice_id: str) -> CreatedInvoice:
+    return CreatedInvoice(invoice_id, f"https://pay.example/i/{invoice_id}")

@@ -7,7 +7,9 @@ import hmac
 import json
 from typing import Any
 
-from keysat.providers.base import ProviderEvent, WebhookRejected
+from keysat.providers.base import ProviderEvent, WebhookMalformed, WebhookRejected
+
+_MOST_CHARACTERS = 200
 
 
 def require_signature(secret: str, body: bytes, given: str, prefix: str = "") -> None:
@@ -25,13 +27,18 @@ def read_event(body: bytes) -> tuple[ProviderEvent, dict[str, Any]]:
     """Read a verified body; returns the event and the body's fields.
 
     Raises:
-        WebhookRejected: it has another shape.
+        WebhookMalformed: it has another shape.
     """
     try:
         fields = json.loads(body)
         delivery_id, kind, invoice_id = fields["deliveryId"], fields["type"], fields.get("invoiceId")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise WebhookRejected("the webhook's body is not an event.") from None
-    if not (isinstance(delivery_id, str) and isinstance(kind, str) and isinstance(invoice_id, str | None)):
-        raise WebhookRejected("the webhook's body is not an event.")
+        raise WebhookMalformed from None
+    if not (is_name(delivery_id) and is_name(kind) and (invoice_id is None or is_name(invoice_id))):
+        raise WebhookMalformed
     return ProviderEvent(delivery_id, kind, invoice_id), fields
+
+
+def is_name(value: object) -> bool:
+    """Whether a field can be an id or a kind: a short text without control characters, which a table can hold."""
+    return isinstance(value, str) and 0 < len(value) <= _MOST_CHARACTERS and value.isprintable()

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Update, case, func, not_, update
 from sqlalchemy.orm import Session
 
+from keysat.codes.reserve import cancel
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
@@ -36,6 +37,9 @@ def apply(session: Session, look: Look, snapshot: InvoiceSnapshot, outcome: Outc
     changed = session.scalar(_compare_and_set(look, outcome).values(values).returning(Invoice.id))
     if changed is None:
         return False
+    ended = outcome.action in {Action.EXPIRE, Action.INVALIDATE} and outcome.review is None
+    if ended or (look.is_last and outcome.action is Action.KEEP):
+        cancel(session, look.invoice_id, actor)
     if outcome.action is not Action.KEEP:
         paid = None if snapshot.paid is None else str(snapshot.paid)
         audit(

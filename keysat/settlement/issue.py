@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from keysat.codes.reserve import redeem
 from keysat.errors import NotFound, NotPaid
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
@@ -55,6 +56,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
         .values(fulfilled_at=func.now(), next_check_at=None)
         .execution_options(synchronize_session=False)
     )
+    redeem(session, invoice_id, actor)
     if license_id is not None:
         audit(session, actor, "license.issued", license_id, invoice_id=str(invoice_id), policy=policy.slug)
     return license_id

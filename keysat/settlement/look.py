@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import and_, bindparam, func, select
@@ -25,7 +25,7 @@ class Look:
 
     invoice_id: UUID
     account_id: UUID
-    provider_invoice_id: str
+    provider_invoice_id: str | None
     status: str
     amount: int
     currency: str
@@ -65,9 +65,14 @@ class Look:
         return snapshot.paid.amount if snapshot.paid is not None and told else self.paid_amount
 
     @property
+    def age(self) -> timedelta:
+        """How long ago the invoice was opened."""
+        return self.now - self.created_at
+
+    @property
     def is_last(self) -> bool:
         """Whether the invoice is so old that this look, when it succeeds, is the last."""
-        over = interval(self.status, self.now - self.created_at) is None
+        over = interval(self.status, self.age) is None
         return over and self.next_check_at is not None
 
     @property

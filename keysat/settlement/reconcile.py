@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from keysat.codes.reserve import cancel
 from keysat.db import Begin
-from keysat.errors import (
-    CredentialsRejected,
-    InvalidInput,
-    KeysatError,
-    RemoteAnswerInvalid,
-    RemoteError,
-    RemoteNotFound,
-    RemoteUnavailable,
-    SettingsError,
-)
+from keysat.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteError, SettingsError
 from keysat.http import printable
+from keysat.invoices import draft
 from keysat.logs import get_logger
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
-from keysat.providers import accounts, breaker
+from keysat.providers import breaker
 from keysat.providers.base import InvoiceSnapshot
 from keysat.providers.registry import provider_for
+from keysat.providers.trouble import note_failure
 from keysat.settings import Settings
 from keysat.settlement.apply import apply
 from keysat.settlement.decision import Action, Outcome, Rules, decide
@@ -47,11 +42,16 @@ class AccountNotCallable(KeysatError):
 
 @dataclass(frozen=True)
 class Result:
-    """What a look led to. `license_owed` when the invoice is settled and its license is still to be issued."""
+    """What a look led to. `license_owed` when the invoice is settled and its license is still to be issued.
 
+    `asked_at` is the database's time before the provider was asked: what it said is not older.
+    """
+
+    invoice_id: UUID
     outcome: Outcome
     said: str
     license_owed: bool
+    asked_at: datetime
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -78,16 +78,19 @@ def reconcile(
     if look.not_callable and not (insist and look.pause_reason is None):
         raise AccountNotCallable(look.name, look.not_callable)
     try:
-        snapshot = _ask(look)
+        snapshot = _ask(begin, look)
     except (RemoteError, SettingsError, InvalidInput) as error:
+        log.warning("no usable answer", invoice_id=str(invoice_id), account=look.name, error=str(error))
         with begin() as session:
-            _count_failure(session, look, error)
+            note_failure(session, look.account_id, look.sealed_credentials, error)
         raise
+    if snapshot is None:
+        return _never_made(begin, look, actor)
     outcome = decide(look.known, snapshot, rules)
     if outcome.alarm:
         log.warning("the provider's answer is odd", alarm=outcome.alarm, invoice_id=str(invoice_id))
     if outcome.action is Action.KEEP and not _news(look, snapshot, outcome):
-        return Result(outcome, snapshot.said, look.unfulfilled)
+        return Result(invoice_id, outcome, snapshot.said, look.unfulfilled, look.now)
     with begin() as session:
         if look.failure_count:
             breaker.record_success(session, look.account_id)
@@ -95,7 +98,7 @@ def reconcile(
         if not applied and outcome.action is Action.SETTLE:
             _look_again_at_once(session, invoice_id)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
-    return Result(outcome, snapshot.said, applied and settled)
+    return Result(invoice_id, outcome, snapshot.said, applied and settled, look.now)
 
 
 def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
@@ -141,26 +144,31 @@ def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     return paid_more or look.is_last or look.last_error != outcome.alarm or look.failure_count > 0
 
 
-def _ask(look: Look) -> InvoiceSnapshot:
-    snapshot = provider_for(look).get_invoice(look.provider_invoice_id)
+def _ask(begin: Begin, look: Look) -> InvoiceSnapshot | None:
+    """Ask about the invoice; a draft is first looked up by our id and adopted, None where the provider has none."""
+    provider, provider_invoice_id = provider_for(look), look.provider_invoice_id
+    if provider_invoice_id is None:
+        found = draft.best(provider.find_invoices(str(look.invoice_id)))
+        if found is None:
+            return None
+        provider_invoice_id = found.created.provider_invoice_id
+        with begin() as session:
+            draft.adopt(session, look.invoice_id, look.account_id, found.created)
+    snapshot = provider.get_invoice(provider_invoice_id)
     if snapshot.order_id is not None and snapshot.order_id != str(look.invoice_id):
         raise RemoteAnswerInvalid(
-            f"the provider says that its invoice {look.provider_invoice_id} belongs to order "
+            f"the provider says that its invoice {provider_invoice_id} belongs to order "
             f"{printable(snapshot.order_id[:60])}."
         )
     return snapshot
 
 
-def _count_failure(session: Session, look: Look, error: KeysatError) -> None:
-    """Tell the account's breaker; a rejected key pauses the account.
-
-    A provider that doesn't know this one invoice is alive, so that counts as a success.
-    """
-    log.warning("no usable answer", invoice_id=str(look.invoice_id), account=look.name, error=str(error))
-    if isinstance(error, CredentialsRejected):
-        accounts.pause_rejected(session, look.account_id, look.sealed_credentials, str(error).rstrip("."))
-    elif isinstance(error, RemoteNotFound):
-        breaker.record_success(session, look.account_id)
-    else:
-        retry_after = error.retry_after if isinstance(error, RemoteUnavailable) else None
-        breaker.record_failure(session, look.account_id, str(error), retry_after)
+def _never_made(begin: Begin, look: Look, actor: str) -> Result:
+    """The provider has no invoice for a draft: whoever asked for it may still be at it, or died before."""
+    outcome = Outcome(Action.INVALIDATE if look.age > draft.DRAFT_LIFE else Action.KEEP)
+    with begin() as session:
+        if look.failure_count:
+            breaker.record_success(session, look.account_id)
+        if outcome.action is Action.INVALIDATE and draft.close(session, look.invoice_id, "it was never made", actor):
+            cancel(session, look.invoice_id, actor)
+    return Result(look.invoice_id, outcome, "that it has no such invoice", license_owed=False, asked_at=look.now)

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, func, or_, update
 from sqlalchemy.orm import Session
 
+from keysat.codes.reserve import cancel
 from keysat.errors import Conflict, InvalidInput, NotFound
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
@@ -63,6 +64,7 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         review_resolved_at=func.now(),
         reversed_at=case((_held_back(), func.now()), else_=Invoice.reversed_at),
     )
+    cancel(session, invoice_id, actor)
     audit(session, actor, "invoice.review_dismissed", invoice_id, note=note)
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
+from keysat.codes.reserve import cancel
 from keysat.licenses.withdraw import withdraw_of_invoice
 from keysat.models import Invoice
 from keysat.models.audit import audit
@@ -31,6 +32,7 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
     )
     if reversed_now is None:
         return False
+    cancel(session, invoice_id, actor)  # unless its license, and so the code's slot, was given out already
     withdrawn = withdraw_of_invoice(session, invoice_id, _TARGETS[how], actor, why)
     audit(session, actor, "invoice.reversed", invoice_id, why=why, license_id=withdrawn and str(withdrawn))
     return True

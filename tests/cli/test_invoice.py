@@ -16,7 +16,6 @@ from tests.builders import (
     load_invoice,
     load_licenses,
     look,
-    make_account,
     make_catalog,
     make_invoice,
     make_shop,
@@ -272,11 +271,14 @@ def test_watch_ends_with_the_license(keysat, fake, signer):
     assert (finished.code, finished.out) == (0, "settled: the license was issued and is active\n")
 
 
-def test_free_policy_has_no_invoice(keysat, fake):
-    make_account()
+def test_free_policy_is_licensed_at_once(keysat, fake):
     make_catalog()
     keysat("policy", "add", "editor", "gift", "--price", "0")
-    assert "costs nothing" in keysat("invoice", "open", "editor", "--policy", "gift").refusal
+    opened = keysat("invoice", "open", "editor", "--policy", "gift", "--json")
+    assert opened.err == "nothing is to be paid; the license was issued\n"
+    shown = keysat("invoice", "show", opened.json["id"], "--json").json
+    assert shown["why"] == "the license was issued and is active"
+    assert shown["account"] is None
 
 
 def test_times_are_utc_in_text_and_iso_in_json(keysat, invoice):

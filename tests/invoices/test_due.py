@@ -43,12 +43,12 @@ def claim(limit=100, account="main"):
     """Claim and commit; the ids that were taken."""
     account_id = load_account(account).id
     with transaction() as session:
-        return [claimed.invoice_id for claimed in claim_due(session, limit, account_id)]
+        return [claimed.row_id for claimed in claim_due(session, limit, account_id)]
 
 
 def claim_owed(limit=100):
     with transaction() as session:
-        return [claimed.invoice_id for claimed in claim_unfulfilled(session, limit)]
+        return [claimed.row_id for claimed in claim_unfulfilled(session, limit)]
 
 
 def now():
@@ -78,7 +78,7 @@ def test_claim_says_how_long_it_holds_by_the_databases_clock():
     with transaction() as session:
         [claimed] = claim_due(session, 1, load_account().id)
         now = session.scalar(select(func.now()))
-    due_again_at = load_invoice(claimed.invoice_id).next_check_at
+    due_again_at = load_invoice(claimed.row_id).next_check_at
     assert abs((due_again_at - now).total_seconds() - claimed.seconds) < 0.001
 
 
@@ -103,7 +103,7 @@ def test_limit_takes_the_longest_due_first():
         with transaction() as session:
             session.execute(text("SET LOCAL enable_indexscan = off"))  # no order comes from the index by itself
             session.execute(text("SET LOCAL enable_bitmapscan = off"))
-            parts.append({claimed.invoice_id for claimed in claim_due(session, 2, account_id)})
+            parts.append({claimed.row_id for claimed in claim_due(session, 2, account_id)})
     assert parts == [set(wanted[:2]), set(wanted[2:4]), set(wanted[4:])]
 
 
@@ -165,7 +165,7 @@ def test_two_open_claims_share_no_invoice_and_wait_for_nothing():
     with Session(engine()) as first, Session(engine()) as second, Session(engine()) as third:
         third.execute(text("SET LOCAL lock_timeout = '1ms'"))  # whoever waited for the others' locks would fail
         taken = [
-            {claimed.invoice_id for claimed in claim_due(session, limit, account_id)}
+            {claimed.row_id for claimed in claim_due(session, limit, account_id)}
             for session, limit in ((first, 2), (second, 3), (third, 10))
         ]
         for session in (third, second, first):
@@ -188,7 +188,7 @@ def test_scans_racing_in_threads_take_each_invoice_once():
             if not part:
                 return
             for claimed in part:
-                taken.put(claimed.invoice_id)
+                taken.put(claimed.row_id)
 
     threads = [threading.Thread(target=race) for _ in range(racers)]
     for thread in threads:

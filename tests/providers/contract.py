@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from typing import Protocol
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from keysat.errors import CredentialsRejected, RemoteNotFound
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
-from keysat.providers.base import NewInvoice, Provider, ProviderEvent, ProviderStatus, WebhookRejected
+from keysat.providers.base import NewInvoice, Provider, ProviderEvent, ProviderStatus, Webhook, WebhookRejected
 
 PRICE = 2_100
 OTHER_SECRET = "the-secret-of-somebody-else-1234"
@@ -78,13 +79,13 @@ def wanted(price: Money | None = None, order_id: str = "order-1") -> NewInvoice:
 
 def rejected(shop, headers, body):
     with pytest.raises(WebhookRejected) as caught:
-        shop.provider.parse_webhook(headers, body)
+        shop.provider.parse_webhook(Webhook(headers, body))
     assert str(caught.value).endswith(".")
 
 
 def read_or_rejected(shop, body):
     with suppress(WebhookRejected):
-        event = shop.provider.parse_webhook(shop.sign(body), body)
+        event = shop.provider.parse_webhook(Webhook(shop.sign(body), body))
         assert isinstance(event, ProviderEvent)
         assert isinstance(event.delivery_id, str)
         assert isinstance(event.kind, str)
@@ -141,6 +142,15 @@ class ProviderContract:
         assert (snapshot.status, snapshot.exception) == (status, exception)
         assert (snapshot.paid, snapshot.charged) == (Money(paid, "BTC"), Money(PRICE, "BTC"))
 
+    def test_invoices_are_found_by_our_order_id(self, shop):
+        order_id = f"order-{uuid4()}"
+        assert shop.provider.find_invoices(order_id) == []
+        created = shop.provider.create_invoice(wanted(order_id=order_id))
+        shop.provider.create_invoice(wanted(order_id=f"{order_id}-other"))
+        (found,) = shop.provider.find_invoices(order_id)
+        assert found.created == created
+        assert found.snapshot == shop.provider.get_invoice(created.provider_invoice_id)
+
     @pytest.mark.parametrize("invoice_id", ["nothing-of-that-id", "a/../b", "%2e", "ü ?&#"])
     def test_an_unknown_invoice_is_not_found(self, shop, invoice_id):
         with pytest.raises(RemoteNotFound, match=r"\(404\)\.$"):
@@ -155,6 +165,7 @@ class ProviderContract:
         for call in (
             lambda: shop.provider.create_invoice(wanted()),
             lambda: shop.provider.get_invoice(invoice_id),
+            lambda: shop.provider.find_invoices("order-1"),
             shop.provider.check_credentials,
         ):
             with pytest.raises(CredentialsRejected, match="rejected our credentials"):
@@ -163,11 +174,11 @@ class ProviderContract:
     def test_a_signed_webhook_names_its_invoice(self, shop):
         invoice_id = self.open(shop)
         body = shop.event(invoice_id)
-        event = shop.provider.parse_webhook(shop.sign(body), body)
+        event = shop.provider.parse_webhook(Webhook(shop.sign(body), body))
         assert event.provider_invoice_id == invoice_id
         assert event.delivery_id
         assert event.kind
-        assert shop.provider.parse_webhook(shop.sign(body), body) == event
+        assert shop.provider.parse_webhook(Webhook(shop.sign(body), body)) == event
 
     def test_a_webhook_that_is_not_from_the_provider_is_rejected(self, shop):
         body = shop.event("some-invoice")

@@ -18,7 +18,14 @@ from keysat.errors import (
 )
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
-from keysat.providers.base import LightningPayment, NewInvoice, PaymentState, ProviderStatus, WebhookRejected
+from keysat.providers.base import (
+    LightningPayment,
+    NewInvoice,
+    PaymentState,
+    ProviderStatus,
+    Webhook,
+    WebhookRejected,
+)
 from keysat.providers.btcpay import MIN_SECRET_BYTES, BTCPay
 from tests.btcpay_openapi import _operation, request_validator, validator, webhook_validator
 from tests.providers.servers import raw_server, read_request
@@ -372,7 +379,7 @@ def event(**changes):
 
 def parsed(whole, provider=None):
     body = json.dumps(whole).encode()
-    return (provider or adapter("http://127.0.0.1:9")).parse_webhook(signed(body), body)
+    return (provider or adapter("http://127.0.0.1:9")).parse_webhook(Webhook(signed(body), body))
 
 
 def test_a_webhook_as_btcpay_sends_it_is_read():
@@ -385,7 +392,7 @@ def test_a_webhook_as_btcpay_sends_it_is_read():
 def test_the_signatures_header_is_found_in_any_case(name):
     body = json.dumps(event()).encode()
     headers = {"Host": "x", name: signed(body)["BTCPay-Sig"]}
-    assert adapter("http://127.0.0.1:9").parse_webhook(headers, body).provider_invoice_id == INVOICE
+    assert adapter("http://127.0.0.1:9").parse_webhook(Webhook(headers, body)).provider_invoice_id == INVOICE
 
 
 @pytest.mark.parametrize("changes", [{"invoiceId": "__test__inv"}, {"invoiceId": None}, {"invoiceId": ...}])
@@ -418,7 +425,7 @@ def test_the_signature_has_to_be_in_btcpays_form():
     right = signed(body)["BTCPay-Sig"]
     for wrong in (right.removeprefix("sha256="), right.upper(), right.replace("sha256", "sha1"), f" {right}"):
         with pytest.raises(WebhookRejected):
-            adapter("http://127.0.0.1:9").parse_webhook({"BTCPay-Sig": wrong}, body)
+            adapter("http://127.0.0.1:9").parse_webhook(Webhook({"BTCPay-Sig": wrong}, body))
 
 
 @pytest.mark.parametrize("secret", ["", "x", "x" * (MIN_SECRET_BYTES - 1)])
@@ -426,20 +433,20 @@ def test_without_a_long_secret_no_webhook_is_believed(secret):
     provider = adapter("http://127.0.0.1:9", secret=secret)
     body = json.dumps(event()).encode()
     with pytest.raises(WebhookRejected, match="at least 24 bytes"):
-        provider.parse_webhook(signed(body, secret), body)
+        provider.parse_webhook(Webhook(signed(body, secret), body))
 
 
 def test_an_account_without_a_webhook_secret_believes_no_webhook():
     provider = BTCPay("http://127.0.0.1:9", STORE, {"api_key": "k"}, deadline=DEADLINE, max_bytes=1_000)
     body = json.dumps(event()).encode()
     with pytest.raises(WebhookRejected):
-        provider.parse_webhook(signed(body, ""), body)
+        provider.parse_webhook(Webhook(signed(body, ""), body))
 
 
 def test_the_shortest_allowed_secret_works():
     secret = "x" * MIN_SECRET_BYTES
     body = json.dumps(event()).encode()
-    found = adapter("http://127.0.0.1:9", secret=secret).parse_webhook(signed(body, secret), body)
+    found = adapter("http://127.0.0.1:9", secret=secret).parse_webhook(Webhook(signed(body, secret), body))
     assert found.provider_invoice_id == INVOICE
 
 

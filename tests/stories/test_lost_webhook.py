@@ -104,8 +104,8 @@ def test_duplicates_and_stale_messages_leave_one_license(celery_setup, shop):
     [
         (lambda unpaid: issue_license.delay(str(unpaid.id)), "is pending, not settled"),
         (lambda _: issue_license.delay("0198c0de-0000-7000-8000-000000000000"), "no invoice 0198c0de"),
-        (lambda _: reconcile_invoice.delay("'; DROP TABLE invoices; --"), "is not an invoice id"),
-        (lambda _: reconcile_invoice.delay({"id": 1}), "is not an invoice id"),
+        (lambda _: reconcile_invoice.delay("'; DROP TABLE invoices; --"), "is not an id"),
+        (lambda _: reconcile_invoice.delay({"id": 1}), "is not an id"),
     ],
 )
 def test_forged_message_is_refused_in_one_sentence(celery_setup, shop, forged, said):
@@ -188,7 +188,7 @@ def test_broker_wiped_between_claim_and_work_loses_nothing(celery_setup, shop, e
     make_due(invoice.id)
     with transaction() as session:
         [claim] = claim_due(session, 10, load_account().id)
-    assert claim.invoice_id == invoice.id
+    assert claim.row_id == invoice.id
     empty_broker.flushall()
 
     make_due(invoice.id)

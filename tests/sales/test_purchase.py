@@ -1,4 +1,4 @@
-"""Opening an invoice: asked of the provider outside any transaction, stored as pending, due for its first look."""
+"""Purchases: a draft first, then the provider's invoice; no crash in between makes a second one or leaks a slot."""
 
 from datetime import timedelta
 
@@ -7,11 +7,28 @@ from sqlalchemy import func, select, text
 
 from keysat.catalog import Terms, add_policy
 from keysat.db import reading, transaction
-from keysat.errors import Conflict, CredentialsRejected, InvalidInput, NotFound, RemoteUnavailable
-from keysat.invoices.open import open_invoice
+from keysat.errors import NotFound, RemoteRefused, RemoteUnavailable
 from keysat.models import AuditLine, Invoice, Policy
 from keysat.money import Money
-from tests.builders import PRICE, audit_actions, load_account, make_account, make_catalog, set_account
+from keysat.providers.accounts import AccountPaused
+from keysat.sales.purchase import Order
+from tests.builders import (
+    PRICE,
+    audit_actions,
+    load_account,
+    load_invoice,
+    load_licenses,
+    make_account,
+    make_catalog,
+    set_account,
+)
+from tests.builders import open_invoice as open_order
+
+
+def open_invoice(product="editor", **facts):
+    """Purchase; the invoice that came of it."""
+    return load_invoice(open_order(Order(product, **facts)))
+
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 
@@ -28,13 +45,18 @@ def count(table):
         return session.scalar(select(func.count()).select_from(table))
 
 
+def all_invoices():
+    with reading() as session:
+        return list(session.scalars(select(Invoice).order_by(Invoice.id)))
+
+
 def add_second_policy(slug="pro", **terms):
     with transaction() as session:
         add_policy(session, "editor", slug, slug.title(), Terms(**terms))
 
 
 def test_provider_and_our_row_agree_on_the_invoice(shop):
-    invoice = open_invoice(transaction, product="editor", buyer_email="buyer@example.com", buyer_note="VIP")
+    invoice = open_invoice(product="editor", buyer_email="buyer@example.com", buyer_note="VIP")
     snapshot = shop.snapshots[invoice.provider_invoice_id]
     assert snapshot.order_id == str(invoice.id)
     assert snapshot.charged == Money(PRICE, "BTC") == Money(invoice.amount, invoice.currency)
@@ -43,30 +65,30 @@ def test_provider_and_our_row_agree_on_the_invoice(shop):
 
 
 def test_new_invoice_is_pending_and_due_in_half_a_minute(shop):
-    invoice = open_invoice(transaction, product="editor")
+    invoice = open_invoice(product="editor")
     assert (invoice.status, invoice.exception, invoice.check_count) == ("pending", "none", 0)
     assert invoice.next_check_at - invoice.created_at == timedelta(seconds=30)
     assert invoice.settled_at is invoice.fulfilled_at is invoice.paid_amount is None
 
 
 def test_opening_has_its_line_in_the_audit_log(shop):
-    invoice = open_invoice(transaction, product="editor", actor="web")
+    invoice = open_invoice(product="editor")
     assert audit_actions(invoice.id) == ["invoice.opened"]
     with reading() as session:
         line = session.scalars(select(AuditLine).where(AuditLine.subject_id == invoice.id)).one()
-    assert (line.actor, line.detail) == ("web", {"price": "21,000 sat", "account": "main"})
+    assert (line.actor, line.detail) == ("cli", {"price": "21,000 sat", "account": "main"})
 
 
 def test_policy_may_have_its_own_price(shop):
     add_second_policy(price_amount=99_000)
-    assert open_invoice(transaction, product="editor", policy="pro").amount == 99_000
-    assert open_invoice(transaction, product="editor", policy="standard").amount == PRICE
+    assert open_invoice(product="editor", policy="pro").amount == 99_000
+    assert open_invoice(product="editor", policy="standard").amount == PRICE
 
 
 def test_product_is_charged_in_its_own_currency(fake):
     make_account()
     make_catalog("euro-editor", Money(1_999, "EUR"))
-    invoice = open_invoice(transaction, product="euro-editor")
+    invoice = open_invoice(product="euro-editor")
     assert (invoice.amount, invoice.currency) == (1_999, "EUR")
     assert fake.snapshots[invoice.provider_invoice_id].charged == Money(1_999, "EUR")
 
@@ -74,19 +96,21 @@ def test_product_is_charged_in_its_own_currency(fake):
 def test_account_is_chosen_by_name_where_there_are_several(shop):
     make_account("other", store_id="other-store")
     shop.api_keys["other-store"] = "key-of-test-store"
-    invoice = open_invoice(transaction, product="editor", account="other")
+    invoice = open_invoice(product="editor", account="other")
     assert invoice.provider_account_id == load_account("other").id
     assert invoice.provider_invoice_id.startswith("other-store-")
 
 
-def test_several_accounts_or_policies_must_be_named(shop):
+def test_without_a_name_the_oldest_policy_and_the_first_account_that_works_are_taken(shop):
     add_second_policy()
-    with pytest.raises(InvalidInput, match="more than one policy, so name it"):
-        open_invoice(transaction, product="editor")
-    make_account("other")
-    with pytest.raises(InvalidInput, match="more than one provider account, so name it"):
-        open_invoice(transaction, product="editor", policy="pro")
-    assert shop.requests == 0
+    make_account("other", store_id="other-store")
+    shop.api_keys["other-store"] = "key-of-test-store"
+    assert open_invoice().provider_account_id == load_account("main").id
+    assert open_invoice(policy="pro").provider_account_id == load_account("main").id
+    set_account(open_until=func.now() + timedelta(minutes=1))
+    assert open_invoice().provider_account_id == load_account("other").id
+    set_account(paused_at=func.now(), open_until=None)
+    assert open_invoice().provider_account_id == load_account("other").id
 
 
 @pytest.mark.parametrize(
@@ -99,7 +123,7 @@ def test_several_accounts_or_policies_must_be_named(shop):
 )
 def test_unknown_names_are_refused_and_the_provider_is_not_asked(shop, wanted, noun):
     with pytest.raises(NotFound, match=noun):
-        open_invoice(transaction, **wanted)
+        open_invoice(**wanted)
     assert shop.requests == count(Invoice) == 0
 
 
@@ -107,31 +131,42 @@ def test_product_without_a_policy_can_not_be_sold(shop):
     with transaction() as session:
         session.execute(Policy.__table__.delete())
     with pytest.raises(NotFound, match="no policy"):
-        open_invoice(transaction, product="editor")
+        open_invoice(product="editor")
 
 
-def test_what_costs_nothing_needs_no_invoice(shop):
+def test_what_costs_nothing_is_licensed_at_once(shop):
     add_second_policy("gift", price_amount=0)
-    with pytest.raises(InvalidInput, match="costs nothing"):
-        open_invoice(transaction, product="editor", policy="gift")
+    invoice = open_invoice(policy="gift")
+    assert (invoice.status, invoice.amount, invoice.provider_account_id) == ("settled", 0, None)
+    assert len(load_licenses(invoice.id)) == 1
+    assert invoice.next_check_at is None
     assert shop.requests == 0
 
 
 def test_paused_account_opens_no_invoices(shop):
     set_account(paused_at=func.now(), pause_reason="key rejected")
-    with pytest.raises(Conflict, match=r"main is paused \(key rejected\); `keysat provider resume main`"):
-        open_invoice(transaction, product="editor")
-    assert shop.requests == 0
+    with pytest.raises(AccountPaused, match=r"main is paused \(key rejected\); `keysat provider resume main`"):
+        open_invoice()
+    assert shop.requests == count(Invoice) == 0
 
 
-@pytest.mark.parametrize("trouble", [RemoteUnavailable("it is down"), CredentialsRejected("it says 401")])
-def test_provider_that_makes_no_invoice_leaves_no_row(shop, trouble):
-    shop.trouble = trouble
-    with pytest.raises(type(trouble)):
-        open_invoice(transaction, product="editor")
-    assert count(Invoice) == 0
-    with reading() as session:
-        assert session.scalars(select(AuditLine.action).where(AuditLine.action == "invoice.opened")).all() == []
+def test_refused_purchase_ends_its_draft(shop):
+    shop.trouble = RemoteRefused("it says no")
+    with pytest.raises(RemoteRefused):
+        open_invoice()
+    (invoice,) = all_invoices()
+    assert (invoice.status, invoice.next_check_at) == ("invalid", None)
+    assert audit_actions(invoice.id) == ["invoice.opened", "invoice.invalid"]
+
+
+def test_unclear_answer_leaves_the_draft_to_the_scan(shop):
+    shop.trouble = RemoteUnavailable("it is silent")
+    with pytest.raises(RemoteUnavailable):
+        open_invoice()
+    (invoice,) = all_invoices()
+    assert invoice.is_draft
+    assert (invoice.status, load_account().failure_count) == ("pending", 1)
+    assert invoice.next_check_at - invoice.created_at == timedelta(seconds=30)
 
 
 class Noticing(dict):
@@ -156,12 +191,12 @@ class Noticing(dict):
 def test_provider_is_asked_while_no_transaction_is_open(shop, monkeypatch):
     ledger = Noticing()
     monkeypatch.setattr(shop, "snapshots", ledger)
-    open_invoice(transaction, product="editor")
+    open_invoice(product="editor")
     assert ledger.open_transactions == [0]
 
 
 def test_each_invoice_has_its_own_id_here_and_there(shop):
-    invoices = [open_invoice(transaction, product="editor") for _ in range(5)]
+    invoices = [open_invoice(product="editor") for _ in range(5)]
     assert len({invoice.id for invoice in invoices}) == 5
     assert len({invoice.provider_invoice_id for invoice in invoices}) == 5
     assert [invoice.id for invoice in invoices] == sorted(invoice.id for invoice in invoices)

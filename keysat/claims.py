@@ -1,0 +1,17 @@
+"""What a scan hands to its messages: a row that was claimed, and for how long it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A row to act on within `seconds`, after which it may be claimed anew.
+
+    Not a time of day: the database's clock set it, and the worker that reads the message has another.
+    """
+
+    row_id: UUID
+    seconds: float

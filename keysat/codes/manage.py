@@ -1,0 +1,96 @@
+"""The operator's side of discount codes: adding, finding, disabling."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.models import DiscountCode
+from keysat.models.audit import audit
+from keysat.models.discount_code import CODE, CodeKind
+from keysat.money import BASIS_POINTS, DECIMALS, MAX_AMOUNT
+
+_MOST_USES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class NewCode:
+    """A code to be: `amount` in basis points, sats, the smallest unit of `currency`, or 0 if free, as `kind` says."""
+
+    code: str
+    kind: CodeKind
+    amount: int = 0
+    currency: str = "BTC"
+    max_uses: int | None = None
+    product_id: UUID | None = None
+    expires_at: datetime | None = None
+    description: str = ""
+
+
+def add_code(session: Session, new: NewCode, actor: str = "cli") -> DiscountCode:
+    """Store a new code, upper case.
+
+    Raises:
+        InvalidInput: a value is out of range, or has the wrong form.
+        Conflict: there is a code of that text.
+    """
+    code = new.code.strip().upper()
+    if not re.fullmatch(CODE, code):
+        raise InvalidInput(f"code {code!r} must be letters, digits, '.', '_' or '-', 63 at most.")
+    _check(new.kind, new.amount, new.currency)
+    if new.max_uses is not None and not 0 < new.max_uses <= _MOST_USES:
+        raise InvalidInput(f"the number of uses must be 1 to {_MOST_USES:,}, or left out for no limit.")
+    if session.scalar(select(DiscountCode.id).where(DiscountCode.code == code)) is not None:
+        raise Conflict(f"there is a discount code {code} already; choose another one.")
+    row = DiscountCode(**{**asdict(new), "code": code})
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    audit(session, actor, "code.added", row.id, code=code, kind=str(new.kind), amount=new.amount)
+    return row
+
+
+def require_code(session: Session, code: str) -> DiscountCode:
+    """The code of that text, in any case, disabled or not.
+
+    Raises:
+        NotFound: there is none.
+    """
+    wanted = code.strip().upper()
+    row = session.scalar(select(DiscountCode).where(DiscountCode.code == wanted))
+    if row is None:
+        raise NotFound("discount code", wanted, "`keysat code list` shows them.")
+    return row
+
+
+def disable_code(session: Session, code: str, actor: str = "cli") -> DiscountCode:
+    """Let nobody start a purchase with the code any more; slots that are held stay held."""
+    row = require_code(session, code)
+    session.execute(
+        update(DiscountCode)
+        .where(DiscountCode.id == row.id)
+        .values(disabled_at=func.coalesce(row.disabled_at, func.now()))
+    )
+    session.refresh(row)
+    audit(session, actor, "code.disabled", row.id, code=row.code)
+    return row
+
+
+def _check(kind: CodeKind, amount: int, currency: str) -> None:
+    if currency not in DECIMALS:
+        raise InvalidInput(f"currency {currency!r} is not supported; use one of {', '.join(DECIMALS)}.")
+    if currency != "BTC" and kind is not CodeKind.SET_PRICE:
+        raise InvalidInput(f"only a code that sets a price has a currency; leave it out for {kind}.")
+    match kind:
+        case CodeKind.PERCENT if not 0 < amount <= BASIS_POINTS:
+            raise InvalidInput("a percentage must be 1 to 10,000 basis points: 2500 is 25 %.")
+        case CodeKind.FREE_LICENSE if amount != 0:
+            raise InvalidInput("a code for a free license has no amount.")
+        case CodeKind.FIXED_SATS | CodeKind.SET_PRICE if not 0 < amount <= MAX_AMOUNT:
+            raise InvalidInput("the amount must be at least 1 of the smallest unit.")

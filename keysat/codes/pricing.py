@@ -1,0 +1,51 @@
+"""What a discount code makes of a price. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keysat.errors import Conflict
+from keysat.models.discount_code import CodeKind
+from keysat.money import Money
+
+
+class NotApplicable(Conflict):
+    """The code can't be used for what is bought."""
+
+
+@dataclass(frozen=True)
+class Discount:
+    """A code's effect: `amount` in basis points, sats or the smallest unit of `currency`, as `kind` says."""
+
+    code: str
+    kind: CodeKind
+    amount: int
+    currency: str = "BTC"
+
+
+def discounted(price: Money, discount: Discount) -> Money:
+    """The price that is left. It is never raised, and never falls below 1 of the smallest unit, unless it is free.
+
+    Raises:
+        NotApplicable: the code is in another currency than the price.
+    """
+    if price.amount == 0:
+        return price
+    match discount.kind:
+        case CodeKind.FREE_LICENSE:
+            return Money(0, price.currency)
+        case CodeKind.PERCENT:
+            return Money(max(1, price.less_basis_points(discount.amount)), price.currency)
+        case CodeKind.FIXED_SATS:
+            _require_currency(price, discount)
+            return Money(max(1, price.amount - discount.amount), price.currency)
+        case CodeKind.SET_PRICE:
+            _require_currency(price, discount)
+            return Money(min(price.amount, discount.amount), price.currency)
+
+
+def _require_currency(price: Money, discount: Discount) -> None:
+    if discount.currency != price.currency:
+        raise NotApplicable(
+            f"code {discount.code} is in {discount.currency}, so it can't be used for a price in {price.currency}."
+        )

@@ -1,0 +1,115 @@
+"""A code's slots: taken when a purchase starts, redeemed with the license, freed when the invoice ends unpaid.
+
+The counter's constraint and the row lock of its update keep it from being oversold, however many buyers race.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from keysat.codes.pricing import Discount, NotApplicable
+from keysat.errors import Conflict, NotFound
+from keysat.models import DiscountCode, Redemption
+from keysat.models.audit import audit
+from keysat.models.discount_code import CodeKind, RedemptionStatus
+
+
+class CodeUsedUp(Conflict):
+    """Every slot of the code is taken."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"code {code} is used up.")
+
+
+def find_code(session: Session, text: str, product_id: UUID) -> DiscountCode:
+    """The code of that text, in any case, if it can be used for the product now.
+
+    Raises:
+        NotFound: there is none, or it was disabled.
+        NotApplicable: it has run out, or is for another product.
+    """
+    wanted = text.strip().upper()
+    row = session.execute(
+        select(DiscountCode, func.coalesce(DiscountCode.expires_at <= func.now(), False)).where(
+            DiscountCode.code == wanted, DiscountCode.disabled_at.is_(None)
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("discount code", wanted)
+    code, expired = row
+    if expired:
+        raise NotApplicable(f"code {wanted} has expired.")
+    if code.product_id not in {None, product_id}:
+        raise NotApplicable(f"code {wanted} is for another product.")
+    return code
+
+
+def discount_of(code: DiscountCode) -> Discount:
+    """What the code does to a price."""
+    return Discount(code.code, CodeKind(code.kind), code.amount, code.currency)
+
+
+def reserve(session: Session, code: DiscountCode, invoice_id: UUID, discount: int) -> UUID:
+    """Take a slot for an invoice; `discount` is in the smallest unit. Returns the redemption's id.
+
+    Raises:
+        CodeUsedUp: none is left.
+    """
+    if not _take_slot(session, code.id):
+        raise CodeUsedUp(code.code)
+    redemption = Redemption(code_id=code.id, invoice_id=invoice_id, discount=discount)
+    session.add(redemption)
+    session.flush()
+    return redemption.id
+
+
+def redeem(session: Session, invoice_id: UUID, actor: str) -> None:
+    """The invoice got its license, so its slot is used for good. Does nothing where no code was used.
+
+    Where the slot had been freed, another is taken; where none is left, the license counts as one in excess.
+    """
+    row = session.scalar(select(Redemption).where(Redemption.invoice_id == invoice_id).with_for_update())
+    if row is None or row.status in {RedemptionStatus.REDEEMED, RedemptionStatus.EXCESS}:
+        return
+    held = row.status == RedemptionStatus.RESERVED or _take_slot(session, row.code_id)
+    row.status = RedemptionStatus.REDEEMED if held else RedemptionStatus.EXCESS
+    row.changed_at = func.now()
+    session.flush()
+    audit(session, actor, "code.redeemed", row.id, invoice_id=str(invoice_id), excess=None if held else True)
+
+
+def cancel(session: Session, invoice_id: UUID, actor: str) -> None:
+    """The invoice ended unpaid, so its slot is free again. Does nothing where none was reserved."""
+    freed = session.execute(
+        update(Redemption)
+        .where(Redemption.invoice_id == invoice_id, Redemption.status == RedemptionStatus.RESERVED)
+        .values(status=RedemptionStatus.CANCELLED, changed_at=func.now())
+        .returning(Redemption.id, Redemption.code_id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if freed is not None:
+        redemption_id, code_id = freed
+        session.execute(
+            update(DiscountCode)
+            .where(DiscountCode.id == code_id)
+            .values(uses=DiscountCode.uses - 1)
+            .execution_options(synchronize_session=False)
+        )
+        audit(session, actor, "code.cancelled", redemption_id, invoice_id=str(invoice_id))
+
+
+def _take_slot(session: Session, code_id: UUID) -> bool:
+    taken = session.scalar(
+        update(DiscountCode)
+        .where(
+            DiscountCode.id == code_id,
+            or_(DiscountCode.max_uses.is_(None), DiscountCode.uses < DiscountCode.max_uses),
+        )
+        .values(uses=DiscountCode.uses + 1)
+        .returning(DiscountCode.id)
+        .execution_options(synchronize_session=False)
+    )
+    return taken is not None

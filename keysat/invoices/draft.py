@@ -1,0 +1,114 @@
+"""Drafts: an invoice's row before the provider's invoice is known, and adopting that by our id in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from keysat.errors import RemoteAnswerInvalid
+from keysat.invoices.schedule import STEPS
+from keysat.models import Invoice, Policy, Product, ProviderAccount
+from keysat.models.audit import audit
+from keysat.models.invoice import InvoiceStatus
+from keysat.money import Money
+from keysat.providers.base import CreatedInvoice, FoundInvoice, ProviderStatus
+
+FIRST_LOOK = STEPS[InvoiceStatus.PENDING][0].every
+# An invoice that the provider made, unseen by us, has run out by then itself; nobody was shown where to pay it.
+DRAFT_LIFE = timedelta(minutes=20)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an invoice is for: no account where it is free; `base` is the price before the discount."""
+
+    account: ProviderAccount | None
+    product: Product
+    policy: Policy
+    base: Money
+    price: Money
+    buyer_email: str | None = None
+    buyer_note: str | None = None
+    idempotency_key: str | None = None
+    request_hash: bytes | None = None
+
+
+def write(session: Session, draft: Draft) -> Invoice:
+    """Store an invoice as pending, due for its first look in 30 seconds; a free one (no account) as settled."""
+    now = session.scalars(select(func.now())).one()
+    invoice = Invoice(
+        id=uuid7(),
+        provider_account_id=draft.account and draft.account.id,
+        product_id=draft.product.id,
+        policy_id=draft.policy.id,
+        status=InvoiceStatus.PENDING if draft.account else InvoiceStatus.SETTLED,
+        base_amount=draft.base.amount,
+        amount=draft.price.amount,
+        currency=draft.price.currency,
+        buyer_email=draft.buyer_email,
+        buyer_note=draft.buyer_note,
+        idempotency_key=draft.idempotency_key,
+        request_hash=draft.request_hash,
+        settled_at=None if draft.account else now,
+        next_check_at=now + FIRST_LOOK,
+    )
+    session.add(invoice)
+    session.flush()
+    return invoice
+
+
+def best(found: Sequence[FoundInvoice]) -> FoundInvoice | None:
+    """Which of the provider's invoices for one order to adopt: where money came in, else one that can be paid."""
+
+    def worth(one: FoundInvoice) -> tuple[int, bool]:
+        paid = one.snapshot.paid
+        return 0 if paid is None else paid.amount, one.snapshot.status is ProviderStatus.PENDING
+
+    return max(found, key=worth, default=None)
+
+
+def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: CreatedInvoice) -> None:
+    """Note which invoice of the provider a draft became; one that was adopted before stays as it is.
+
+    Raises:
+        RemoteAnswerInvalid: that invoice belongs to another row of ours.
+    """
+    same = select(Invoice.id).where(
+        Invoice.provider_account_id == account_id,
+        Invoice.provider_invoice_id == created.provider_invoice_id,
+        Invoice.id != invoice_id,
+    )
+    if session.scalar(same) is not None:
+        raise RemoteAnswerInvalid(
+            f"the provider answered with invoice {created.provider_invoice_id}, made before; nothing was stored."
+        )
+    session.execute(
+        update(Invoice)
+        .where(Invoice.id == invoice_id, Invoice.provider_invoice_id.is_(None))
+        .values(provider_invoice_id=created.provider_invoice_id, checkout_url=created.checkout_url)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def close(session: Session, invoice_id: UUID, why: str, actor: str) -> bool:
+    """End a draft of which the provider knows nothing; False when it was adopted or closed meanwhile."""
+    closed = session.scalar(
+        update(Invoice)
+        .where(
+            Invoice.id == invoice_id,
+            Invoice.provider_invoice_id.is_(None),
+            Invoice.status == InvoiceStatus.PENDING,
+        )
+        .values(status=InvoiceStatus.INVALID, next_check_at=None, last_error=None, error_count=0)
+        .returning(Invoice.id)
+        .execution_options(synchronize_session=False)
+    )
+    if closed is not None:
+        audit(session, actor, "invoice.invalid", invoice_id, why=why)
+    return closed is not None

@@ -1,0 +1,85 @@
+"""Discount codes, and what became of each use of one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import CreatedAt, Id, Time, one_of
+
+CODE = "^[A-Z0-9][A-Z0-9._-]{0,62}$"
+
+
+class CodeKind(StrEnum):
+    """What a code does to a price; its `amount` is in basis points, sats, the smallest unit, or 0, in this order."""
+
+    PERCENT = "percent"
+    FIXED_SATS = "fixed_sats"
+    SET_PRICE = "set_price"
+    FREE_LICENSE = "free_license"
+
+
+class RedemptionStatus(StrEnum):
+    """A slot is held while `reserved` or `redeemed`.
+
+    `excess`: the slot was freed when the invoice ended, the buyer paid after all, and no slot was left. The license is
+    issued all the same, and holds none.
+    """
+
+    RESERVED = "reserved"
+    REDEEMED = "redeemed"
+    CANCELLED = "cancelled"
+    EXCESS = "excess"
+
+
+class DiscountCode(Base):
+    """`uses` counts the slots that are held; a constraint keeps it from ever exceeding `max_uses` (NULL = unlimited).
+
+    `currency` is that of a `set_price`; `product_id` NULL = for every product.
+    """
+
+    __tablename__ = "discount_codes"
+    __table_args__ = (
+        one_of("kind", CodeKind),
+        CheckConstraint(f"code ~ '{CODE}'", name="code"),
+        CheckConstraint(
+            "CASE kind WHEN 'percent' THEN amount BETWEEN 1 AND 10000 WHEN 'free_license' THEN amount = 0"
+            " ELSE amount > 0 END",
+            name="amount",
+        ),
+        CheckConstraint("kind = 'set_price' OR currency = 'BTC'", name="currency"),
+        CheckConstraint("max_uses > 0", name="max_uses"),
+        CheckConstraint("uses >= 0 AND (max_uses IS NULL OR uses <= max_uses)", name="uses"),
+    )
+
+    id: Mapped[Id]
+    code: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    amount: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(server_default="BTC")
+    max_uses: Mapped[int | None]
+    uses: Mapped[int] = mapped_column(server_default="0")
+    product_id: Mapped[UUID | None] = mapped_column(ForeignKey("products.id"))
+    description: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[CreatedAt]
+    expires_at: Mapped[Time | None]
+    disabled_at: Mapped[Time | None]
+
+
+class Redemption(Base):
+    """The use of a code for an invoice, of which there is at most one; `discount` is in the invoice's smallest unit."""
+
+    __tablename__ = "redemptions"
+    __table_args__ = (one_of("status", RedemptionStatus), CheckConstraint("discount >= 0", name="discount"))
+
+    id: Mapped[Id]
+    code_id: Mapped[UUID] = mapped_column(ForeignKey("discount_codes.id"), index=True)
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), unique=True)
+    status: Mapped[str] = mapped_column(server_default=RedemptionStatus.RESERVED)
+    discount: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[CreatedAt]
+    changed_at: Mapped[CreatedAt]

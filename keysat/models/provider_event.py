@@ -1,0 +1,43 @@
+"""Provider events: webhooks as they came in, each stored once before anything is done about it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import CreatedAt, Id, Time
+
+
+class ProviderEvent(Base):
+    """`body` holds the raw bytes. `provider_invoice_id` and `order_id` say whom to ask about, and nothing is believed.
+
+    An event is owed while `next_attempt_at` is set. `handled_at` is when the provider had been asked after it came in,
+    or when it was found to be about no invoice of ours.
+    """
+
+    __tablename__ = "provider_events"
+    __table_args__ = (
+        UniqueConstraint("provider_account_id", "delivery_id"),
+        Index("ix_provider_events_owed", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
+        Index(
+            "ix_provider_events_unhandled",
+            "provider_account_id",
+            "provider_invoice_id",
+            postgresql_where=text("handled_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    provider_account_id: Mapped[UUID] = mapped_column(ForeignKey("provider_accounts.id"))
+    delivery_id: Mapped[str]
+    kind: Mapped[str]
+    provider_invoice_id: Mapped[str | None]
+    order_id: Mapped[UUID | None]
+    body: Mapped[bytes]
+    received_at: Mapped[CreatedAt]
+    handled_at: Mapped[Time | None]
+    next_attempt_at: Mapped[Time | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")

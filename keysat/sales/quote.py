@@ -1,0 +1,44 @@
+"""What a purchase costs: product, policy, and the discount code's effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from keysat.catalog import choose_policy, price_of
+from keysat.codes.pricing import discounted
+from keysat.codes.reserve import discount_of, find_code
+from keysat.models import DiscountCode, Policy, Product
+from keysat.money import Money
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What is bought, its price before and after the discount, both in the product's currency."""
+
+    product: Product
+    policy: Policy
+    base: Money
+    price: Money
+    code: DiscountCode | None
+
+    @property
+    def discount(self) -> int:
+        """What the code takes off, in the smallest unit."""
+        return self.base.amount - self.price.amount
+
+
+def quote(session: Session, product: str, policy: str | None, code: str | None) -> Quote:
+    """Work out a purchase; slugs, and a code in any case. No policy means the product's default.
+
+    Raises:
+        NotFound: no such product, policy or code.
+        NotApplicable: the code can't be used for it.
+    """
+    sold, terms = choose_policy(session, product, policy)
+    base = price_of(sold, terms)
+    if code is None:
+        return Quote(sold, terms, base, base, None)
+    row = find_code(session, code, sold.id)
+    return Quote(sold, terms, base, discounted(base, discount_of(row)), row)

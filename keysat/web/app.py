@@ -1,0 +1,48 @@
+"""The application: `uvicorn --factory keysat.web.app:create_app`, or `keysat web`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from keysat import __version__
+from keysat.settings import load_settings
+from keysat.web import errors, products, provider_webhooks, purchase, service
+from keysat.web.middleware import BodyLimit
+
+DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
+
+Amounts named `..._sats` are whole sats. A product may be priced in another currency, as `price_currency` tells; its
+price is then in `price_amount`, in the smallest unit of that currency, the buyer is charged in that currency, and the
+fields in sats, which can't express it, are 0. Errors are `{"ok": false, "error": "<code>", "message": "..."}`."""
+
+
+def create_app() -> FastAPI:
+    """Put the routes together, with the settings of the environment."""
+    settings = load_settings()
+    app = FastAPI(
+        title="Keysat", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, debug=False
+    )
+    errors.install(app)
+    for router in (service.router, products.router, purchase.router, provider_webhooks.router):
+        app.include_router(router)
+    app.add_middleware(BodyLimit)
+    proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description, less the 422 that it adds everywhere: malformed input is answered with 400."""
+    if app.openapi_schema is None:
+        described = FastAPI.openapi(app)
+        for path in described["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            described["components"]["schemas"].pop(unused, None)
+        app.openapi_schema = described
+    return app.openapi_schema

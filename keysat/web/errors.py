@@ -1,0 +1,132 @@
+"""Errors as the API's clients know them: `{"ok": false, "error": "<code>", "message": "..."}`, never a stack trace.
+
+The codes and their statuses are those of the published clients' contract. What concerns the operator (addresses,
+commands, hosts) goes to the log, not to the client.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from keysat.errors import (
+    Conflict,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidInput,
+    KeysatError,
+    NotFound,
+    NotPaid,
+    RateLimited,
+    RemoteError,
+    RemoteRefused,
+    Unauthorized,
+)
+from keysat.logs import get_logger
+
+log = get_logger(__name__)
+
+_BY_KIND: tuple[tuple[type[KeysatError], int], ...] = (
+    (InvalidInput, 400),
+    (Unauthorized, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (NotPaid, 409),
+    (RateLimited, 429),
+    (RemoteError, 502),
+)
+_CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    429: "rate_limited",
+    500: "internal_error",
+    502: "upstream_error",
+    503: "service_unavailable",
+}
+_UNAVAILABLE = "the service can't do that at the moment; try again later."
+_UPSTREAM = "the payment provider gave no usable answer; try again later."
+_UPSTREAM_REFUSED = "the payment provider refused the request."
+
+
+class Problem(BaseModel):
+    """An error."""
+
+    ok: Literal[False] = False
+    error: str
+    message: str
+
+
+def problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer for an error; a status that the contract has no code for takes the nearest one's."""
+    code = _CODES.get(status, "bad_request" if status < 500 else "service_unavailable")
+    return JSONResponse({"ok": False, "error": code, "message": message}, status, headers)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for the OpenAPI description; every route may also answer 400, 429 and 503."""
+    return {status: {"model": Problem, "description": _CODES[status]} for status in {400, 429, 503, *statuses}}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error in the contract's shape."""
+    app.add_exception_handler(KeysatError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def status_of(error: KeysatError) -> int:
+    """The HTTP status of a refusal."""
+    return next((status for kind, status in _BY_KIND if isinstance(error, kind)), 503)
+
+
+def _message(error: KeysatError, status: int) -> str:
+    if isinstance(error, NotFound):
+        return f"no {error.noun} {error.wanted}."  # without the hint, which names a command
+    if status == 502:
+        return _UPSTREAM_REFUSED if isinstance(error, RemoteRefused) else _UPSTREAM
+    return _UNAVAILABLE if status >= 500 else str(error)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, KeysatError)
+    status = status_of(error)
+    if status >= 500:
+        log.warning("request failed", path=request.url.path, reason=str(error))
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, DatabaseUnavailable | DatabaseBusy):
+        headers["Retry-After"] = "5"
+    return problem(status, _message(error, status), headers)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in {"body", "path", "query", "header"})
+    why = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
+    named = f"{where!a}"[1:-1] if where else "the request"
+    return problem(400, f"{named}: {why}{more}.")
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = f"{str(error.detail).rstrip('.')}."
+    return problem(error.status_code, message[:1].lower() + message[1:], dict(error.headers or {}))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("request crashed", path=request.url.path, exc_info=error)
+    return problem(500, "something went wrong here; it was logged.")

@@ -1,0 +1,57 @@
+"""What every request passes before it reaches a route: the cap on its body."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from keysat.web.errors import problem
+
+MOST_BYTES = 65_536
+BODY_SECONDS = 10.0
+
+
+class BodyLimit:
+    """Reads a request's body whole before the route runs: at most 64 KB, within 10 s."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read(scope, receive)
+        except TimeoutError:
+            await problem(408, "the body didn't come in time.", {"Connection": "close"})(scope, receive, send)
+            return
+        if body is None:
+            refusal = problem(413, f"a body may have {MOST_BYTES} bytes at most.", {"Connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return pending.pop() if pending else await receive()
+
+        await self._app(scope, replay, send)
+
+
+async def _read(scope: Scope, receive: Receive) -> bytes | None:
+    told = dict(scope["headers"]).get(b"content-length", b"0")
+    if told.isdigit() and int(told) > MOST_BYTES:
+        return None
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > MOST_BYTES:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)

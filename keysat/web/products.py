@@ -1,0 +1,144 @@
+"""What is sold: products and their policies, as buyers see them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel
+from sqlalchemy import select
+
+from keysat.catalog import policies_of, price_of, require_product
+from keysat.db import reading
+from keysat.errors import NotFound
+from keysat.models import Policy, Product
+from keysat.money import Money
+from keysat.web.errors import documented
+from keysat.web.fields import Slug
+
+router = APIRouter(prefix="/v1/products", tags=["products"], responses=documented())
+
+ProductSlug = Annotated[Slug, Path(description="The product's slug.")]
+_SECONDS_OF_A_DAY = 86_400
+
+
+class Entitlement(BaseModel):
+    """An entitlement, explained to buyers."""
+
+    slug: str
+    name: str
+    description: str
+
+
+class PublicProduct(BaseModel):
+    """A product. `price_amount` is in the smallest unit of `price_currency`; other than in BTC, sats are 0."""
+
+    id: str
+    slug: str
+    name: str
+    description: str
+    base_price_sats: int
+    price_amount: int
+    price_currency: str
+    entitlements_catalog: list[Entitlement]
+
+
+class PublicPolicy(BaseModel):
+    """The terms of a license. 0 seconds = perpetual, 0 machines = unlimited. Nothing renews by itself."""
+
+    slug: str
+    name: str
+    description: str
+    price_sats: int
+    price_amount: int
+    price_currency: str
+    duration_seconds: int
+    max_machines: int
+    is_trial: bool
+    entitlements: list[str]
+    highlighted: bool
+    is_recurring: bool = False
+    renewal_period_days: int = 0
+    trial_days: int
+
+
+class Products(BaseModel):
+    """All products that are sold."""
+
+    products: list[PublicProduct]
+
+
+class Policies(BaseModel):
+    """A product and the policies it is sold under; the first one is the default."""
+
+    product: PublicProduct
+    policies: list[PublicPolicy]
+
+
+def sats(money: Money) -> int:
+    """An amount for the contract's fields in sats; 0 for other currencies, which it can't express."""
+    return money.amount if money.currency == "BTC" else 0
+
+
+@router.get("")
+def products() -> Products:
+    """List what is sold."""
+    with reading() as session:
+        rows = session.scalars(select(Product).where(Product.archived_at.is_(None)).order_by(Product.id)).all()
+    return Products(products=[_product(row) for row in rows])
+
+
+@router.get("/{slug}", responses=documented(404))
+def product(slug: ProductSlug) -> PublicProduct:
+    """Tell about one product."""
+    with reading() as session:
+        row = require_product(session, slug)
+    return _product(_sold(row))
+
+
+@router.get("/{slug}/policies", responses=documented(404))
+def policies(slug: ProductSlug) -> Policies:
+    """List the policies that a product is sold under."""
+    with reading() as session:
+        row = _sold(require_product(session, slug))
+        terms = policies_of(session, row)
+    return Policies(product=_product(row), policies=[_policy(row, one) for one in terms])
+
+
+def _sold(row: Product) -> Product:
+    if row.archived_at is not None:
+        raise NotFound("product", row.slug)
+    return row
+
+
+def _product(row: Product) -> PublicProduct:
+    price = Money(row.price_amount, row.price_currency)
+    return PublicProduct(
+        id=str(row.id),
+        slug=row.slug,
+        name=row.name,
+        description=row.description,
+        base_price_sats=sats(price),
+        price_amount=price.amount,
+        price_currency=price.currency,
+        entitlements_catalog=[Entitlement.model_validate(one) for one in row.entitlements_catalog],
+    )
+
+
+def _policy(product: Product, row: Policy) -> PublicPolicy:
+    price = price_of(product, row)
+    duration = row.duration_seconds or 0
+    return PublicPolicy(
+        slug=row.slug,
+        name=row.name,
+        description=row.description,
+        price_sats=sats(price),
+        price_amount=price.amount,
+        price_currency=price.currency,
+        duration_seconds=duration,
+        max_machines=row.max_machines,
+        is_trial=row.is_trial,
+        entitlements=row.entitlements,
+        highlighted=row.highlighted,
+        trial_days=duration // _SECONDS_OF_A_DAY if row.is_trial else 0,
+    )

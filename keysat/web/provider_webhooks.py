@@ -1,0 +1,94 @@
+"""Providers' webhooks: verified, stored, answered; what they are about is asked of the provider right after."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Request
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from keysat.claims import Claim
+from keysat.db import reading, transaction
+from keysat.dispatch import send
+from keysat.errors import BrokerUnavailable, InvalidInput, NotFound, Unauthorized
+from keysat.logs import get_logger
+from keysat.models import ProviderAccount
+from keysat.providers.base import ProviderEvent, Webhook, WebhookMalformed, WebhookRejected
+from keysat.providers.registry import provider_for
+from keysat.tasks import handle_provider_event
+from keysat.web.errors import documented
+from keysat.web.limits import limit_webhooks
+from keysat.webhooks.inbox import FIRST_RETRY, release_events, store
+
+router = APIRouter(prefix="/v1", tags=["provider webhooks"], responses=documented(401, 404))
+log = get_logger(__name__)
+
+
+class Stored(BaseModel):
+    """The webhook is kept; `duplicate` when it was before."""
+
+    ok: Literal[True] = True
+    duplicate: bool
+
+
+async def _raw_body(request: Request) -> bytes:
+    return await request.body()
+
+
+Body = Annotated[bytes, Depends(_raw_body)]
+
+
+@router.post("/{kind}/webhook/{account_id}")
+def webhook(kind: str, account_id: UUID, request: Request, body: Body, after: BackgroundTasks) -> Stored:
+    """Take a webhook of a provider that signs."""
+    return _receive(kind, account_id, Webhook(request.headers, body), after)
+
+
+@router.post("/{kind}/webhook/{account_id}/{token}")
+def webhook_with_token(
+    kind: str, account_id: UUID, token: str, request: Request, body: Body, after: BackgroundTasks
+) -> Stored:
+    """Take a webhook of a provider that doesn't sign, at a URL that only it knows."""
+    return _receive(kind, account_id, Webhook(request.headers, body, token), after)
+
+
+def _receive(kind: str, account_id: UUID, webhook: Webhook, after: BackgroundTasks) -> Stored:
+    with reading() as session:
+        account = _account(session, kind, account_id)
+    event = _verified(account, webhook)
+    limit_webhooks(str(account_id))
+    began = time.monotonic()
+    with transaction() as session:
+        event_id = store(session, account.id, event, webhook.body)
+    if event_id is not None:
+        after.add_task(_wake, event_id, began)
+    return Stored(duplicate=event_id is None)
+
+
+def _account(session: Session, kind: str, account_id: UUID) -> ProviderAccount:
+    account = session.get(ProviderAccount, account_id)
+    # Compared even where there is none, so that the time taken doesn't tell which ids exist.
+    known = secrets.compare_digest(("" if account is None else account.kind).encode(), kind.encode("utf-8", "replace"))
+    if account is None or not known:
+        raise NotFound("provider account", account_id)
+    return account
+
+
+def _verified(account: ProviderAccount, webhook: Webhook) -> ProviderEvent:
+    try:
+        return provider_for(account).parse_webhook(webhook)
+    except WebhookMalformed as error:
+        raise InvalidInput(str(error)) from None
+    except WebhookRejected:
+        raise Unauthorized("the webhook's signature or token is wrong.") from None
+
+
+def _wake(event_id: UUID, began: float) -> None:
+    try:
+        send(handle_provider_event, [Claim(event_id, FIRST_RETRY.total_seconds())], began, release_events)
+    except BrokerUnavailable as error:
+        log.warning("a stored webhook waits for the next scan", event_id=str(event_id), reason=str(error))

@@ -1,0 +1,178 @@
+"""Buying: start a purchase, poll it until its license is there, or redeem a code for a free one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from keysat.db import reading, transaction
+from keysat.errors import NotFound
+from keysat.models import Invoice, License, Redemption
+from keysat.money import Money
+from keysat.sales.purchase import Order
+from keysat.sales.purchase import purchase as start
+from keysat.settings import load_settings
+from keysat.web.errors import documented
+from keysat.web.fields import Email, HttpUrl, Input, Line, Lines, Slug
+from keysat.web.limits import limit_purchases, limit_validations
+from keysat.web.products import sats
+from keysat.web.state import signer
+
+router = APIRouter(tags=["purchase"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="Sent again with the same body, leads to the same answer and no second purchase.",
+    ),
+]
+
+
+class PurchaseRequest(Input):
+    """What to buy; without a policy the product's default."""
+
+    product: Slug
+    buyer_email: Email | None = None
+    buyer_note: Lines | None = None
+    redirect_url: HttpUrl | None = None
+    code: Line | None = None
+    policy_slug: Slug | None = None
+
+
+class RedeemRequest(Input):
+    """Which product the code is for."""
+
+    product: Slug
+    code: Line
+    buyer_email: Email | None = None
+    buyer_note: Lines | None = None
+    policy_slug: Slug | None = None
+
+
+class Started(BaseModel):
+    """A purchase. `btcpay_invoice_id` is the provider's id; empty, with the license, where nothing is to be paid."""
+
+    invoice_id: UUID
+    btcpay_invoice_id: str
+    checkout_url: str
+    amount_sats: int
+    base_price_sats: int
+    discount_applied_sats: int
+    amount: int
+    currency: str
+    poll_url: str
+    license_key: str | None = None
+    license_id: UUID | None = None
+
+
+class Polled(BaseModel):
+    """How a purchase stands: pending, settled, expired or invalid; the license follows a moment after settled."""
+
+    invoice_id: UUID
+    status: str
+    product_id: UUID
+    amount_sats: int
+    amount: int
+    currency: str
+    license_key: str | None
+    license_id: UUID | None
+
+
+class Redeemed(BaseModel):
+    """A free license."""
+
+    license_id: UUID
+    license_key: str
+    invoice_id: UUID
+    redemption_id: UUID
+
+
+@router.post(
+    "/v1/purchase",
+    responses=documented(404, 409, 502),
+    dependencies=[Depends(limit_purchases)],
+    response_model_exclude_none=True,
+)
+def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
+    """Open an invoice; the buyer pays at `checkout_url`, the program polls `poll_url`."""
+    order = Order(
+        product=body.product,
+        policy=body.policy_slug,
+        code=body.code,
+        buyer_email=body.buyer_email,
+        buyer_note=body.buyer_note,
+        redirect_url=body.redirect_url,
+        idempotency_key=key and f"purchase:{key}",
+    )
+    invoice_id = start(transaction, order, lambda: signer().key_id, "api")
+    with reading() as session:
+        invoice = session.get_one(Invoice, invoice_id)
+        owned = None if invoice.amount else _license(session, invoice_id)
+    price, base = Money(invoice.amount, invoice.currency), Money(invoice.base_amount, invoice.currency)
+    poll_url = f"{load_settings().url}/v1/purchase/{invoice_id}"
+    return Started(
+        invoice_id=invoice_id,
+        btcpay_invoice_id=invoice.provider_invoice_id or "",
+        checkout_url=invoice.checkout_url or "",
+        amount_sats=sats(price),
+        base_price_sats=sats(base),
+        discount_applied_sats=sats(base) - sats(price),
+        amount=price.amount,
+        currency=price.currency,
+        poll_url=poll_url,
+        license_key=owned and signer().key_for(owned),
+        license_id=owned and owned.id,
+    )
+
+
+@router.get("/v1/purchase/{invoice_id}", responses=documented(404), dependencies=[Depends(limit_validations)])
+def poll(invoice_id: UUID) -> Polled:
+    """Tell how a purchase stands, with the license once it is issued."""
+    with reading() as session:
+        invoice = session.get(Invoice, invoice_id)
+        owned = _license(session, invoice_id)
+    if invoice is None:
+        raise NotFound("purchase", invoice_id)
+    price = Money(invoice.amount, invoice.currency)
+    return Polled(
+        invoice_id=invoice_id,
+        status=invoice.status,
+        product_id=invoice.product_id,
+        amount_sats=sats(price),
+        amount=price.amount,
+        currency=price.currency,
+        license_key=owned and signer().key_for(owned),
+        license_id=owned and owned.id,
+    )
+
+
+@router.post("/v1/redeem", responses=documented(404, 409), dependencies=[Depends(limit_purchases)])
+def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
+    """Exchange a code for a free license."""
+    order = Order(
+        product=body.product,
+        policy=body.policy_slug,
+        code=body.code,
+        buyer_email=body.buyer_email,
+        buyer_note=body.buyer_note,
+        only_free=True,
+        idempotency_key=key and f"redeem:{key}",
+    )
+    invoice_id = start(transaction, order, lambda: signer().key_id, "api")
+    with reading() as session:
+        owned = session.scalars(select(License).where(License.invoice_id == invoice_id)).one()
+        redemption_id = session.scalars(select(Redemption.id).where(Redemption.invoice_id == invoice_id)).one()
+    return Redeemed(
+        license_id=owned.id, license_key=signer().key_for(owned), invoice_id=invoice_id, redemption_id=redemption_id
+    )
+
+
+def _license(session: Session, invoice_id: UUID) -> License | None:
+    return session.scalar(select(License).where(License.invoice_id == invoice_id))

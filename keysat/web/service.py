@@ -1,0 +1,42 @@
+"""Who this is, and the key that verifies its licenses."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from keysat import __version__
+from keysat.settings import load_settings
+from keysat.web.errors import documented
+from keysat.web.state import signer
+
+router = APIRouter(tags=["service"], responses=documented())
+
+
+class PublicKey(BaseModel):
+    """The Ed25519 public key, as PEM (SubjectPublicKeyInfo)."""
+
+    public_key_pem: str
+
+
+class Service(PublicKey):
+    """This installation."""
+
+    service: Literal["keysat"] = "keysat"
+    version: str
+    operator: str
+    key_algorithm: Literal["ed25519"] = "ed25519"
+
+
+@router.get("/")
+def service() -> Service:
+    """Tell who this is."""
+    return Service(version=__version__, operator=load_settings().operator, public_key_pem=signer().public_key_pem)
+
+
+@router.get("/v1/pubkey")
+def public_key() -> PublicKey:
+    """Give the key that licenses are verified with, offline too."""
+    return PublicKey(public_key_pem=signer().public_key_pem)

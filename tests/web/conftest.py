@@ -1,0 +1,84 @@
+"""The API over real HTTP: uvicorn in a thread of the run, and a client that holds every error against the contract."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+import requests
+import uvicorn
+
+from keysat.web.app import create_app
+from tests.nodes import wait_until
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "bad_request",
+    408: "bad_request",
+    409: "conflict",
+    413: "bad_request",
+    429: "rate_limited",
+    502: "upstream_error",
+    503: "service_unavailable",
+}
+
+
+@contextmanager
+def serving(app):
+    """Serve an application on loopback; yields its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, proxy_headers=False))
+    thread = threading.Thread(target=server.run, name="web", daemon=True)
+    thread.start()
+    wait_until(lambda: server.started or not thread.is_alive())
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+class Api:
+    """A client of the API."""
+
+    def __init__(self, url):
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False
+
+    def call(self, method, path, **options):
+        """Make a request; whatever goes wrong must have the contract's shape."""
+        response = self.session.request(method, self.url + path, timeout=15, **options)
+        if response.status_code >= 400:
+            problem = response.json()
+            assert set(problem) == {"ok", "error", "message"}, problem
+            assert problem["ok"] is False
+            assert problem["error"] == CODES[response.status_code], problem
+            assert problem["message"].endswith("."), problem
+            assert "Traceback" not in problem["message"]
+        return response
+
+    def get(self, path, **options):
+        return self.call("GET", path, **options)
+
+    def post(self, path, body=None, **options):
+        return self.call("POST", path, json=body, **options) if body is not None else self.call("POST", path, **options)
+
+    def close(self):
+        self.session.close()
+
+
+@pytest.fixture(scope="session")
+def web_url(servers):
+    """Where the API is served for the run."""
+    with serving(create_app()) as url:
+        yield url
+
+
+@pytest.fixture
+def api(web_url):
+    """A client of the API."""
+    client = Api(web_url)
+    yield client
+    client.close()
