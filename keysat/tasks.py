@@ -66,8 +66,10 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
     wanted, began = as_id(event_id), time.monotonic()
     with reading() as session:
         hint = hint_of(session, wanted)
+    if hint.waits:
+        return
     result = None
-    if hint.invoice_id is not None and not hint.handled:
+    if hint.calls_for_a_look:
         try:
             result = reconcile(reading, transaction, hint.invoice_id, rules_of(load_settings()), actor="webhook")
         except KeysatError as error:

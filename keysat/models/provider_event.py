@@ -22,12 +22,7 @@ class ProviderEvent(Base):
     __table_args__ = (
         UniqueConstraint("provider_account_id", "delivery_id"),
         Index("ix_provider_events_owed", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
-        Index(
-            "ix_provider_events_unhandled",
-            "provider_account_id",
-            "provider_invoice_id",
-            postgresql_where=text("handled_at IS NULL"),
-        ),
+        Index("ix_provider_events_invoice", "provider_account_id", "provider_invoice_id", "handled_at"),
     )
 
     id: Mapped[Id]

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, extract, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from uuid_utils.compat import uuid7
 
 from keysat.claims import Claim
@@ -29,12 +29,30 @@ MOST_ATTEMPTS = 50
 _SEEN_EVERY = timedelta(seconds=5)
 
 
+# A purchase sends about six events. Whatever is beyond these waits for the next scan, where one question answers all.
+MOST_LOOKS_A_MINUTE = 10
+
+
 @dataclass(frozen=True)
 class Hint:
-    """Which invoice of ours a stored event is about, None where it is about none; `handled` when that is done."""
+    """Which invoice of ours a stored event is about, None where it is about none.
+
+    `handled` when that is done. `looks`: how often webhooks led to a look at this invoice within the last minute.
+    """
 
     invoice_id: UUID | None
     handled: bool
+    looks: int
+
+    @property
+    def calls_for_a_look(self) -> bool:
+        """Whether the provider is to be asked now."""
+        return self.invoice_id is not None and not self.handled and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        """Whether the event is left to the next scan, because a flood of them is about this invoice."""
+        return not self.handled and self.looks >= MOST_LOOKS_A_MINUTE
 
 
 def store(session: Session, account_id: UUID, event: Received, body: bytes) -> UUID | None:
@@ -66,15 +84,26 @@ def hint_of(session: Session, event_id: UUID) -> Hint:
     by_theirs = Invoice.provider_invoice_id == ProviderEvent.provider_invoice_id
     by_ours = and_(Invoice.provider_invoice_id.is_(None), Invoice.id == ProviderEvent.order_id)
     of_account = Invoice.provider_account_id == ProviderEvent.provider_account_id
+    other = aliased(ProviderEvent)
+    # One question answers for many events, which then have the same `handled_at`.
+    looks = (
+        select(func.count(other.handled_at.distinct()))
+        .where(
+            other.provider_account_id == ProviderEvent.provider_account_id,
+            other.provider_invoice_id == ProviderEvent.provider_invoice_id,
+            other.handled_at > func.now() - timedelta(minutes=1),
+        )
+        .scalar_subquery()
+    )
     row = session.execute(
-        select(Invoice.id, ProviderEvent.handled_at)
+        select(Invoice.id, ProviderEvent.handled_at, looks)
         .select_from(ProviderEvent)
         .outerjoin(Invoice, and_(of_account, or_(by_theirs, by_ours)))
         .where(ProviderEvent.id == event_id)
     ).first()
     if row is None:
         raise NotFound("provider event", event_id)
-    return Hint(row[0], handled=row[1] is not None)
+    return Hint(row[0], handled=row[1] is not None, looks=row[2])
 
 
 def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = None) -> None:

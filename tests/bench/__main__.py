@@ -10,6 +10,7 @@ from tests.bench.beats import calls_with_two_beats
 from tests.bench.claims import claim_cost_ratio
 from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
+from tests.bench.webhooks import webhook_bars
 from tests.builders import FAKE_URL, STORE
 
 
@@ -19,6 +20,7 @@ def main() -> int:
     fake_server(FAKE_URL).api_keys = {STORE: "key-of-test-store"}
     with running_servers():
         bars = [claim_cost_ratio(), reconcile_rate_ratio(), calls_with_two_beats(), licenses_a_round()]
+        bars += webhook_bars()
     for bar in bars:
         print(bar)
     return 0 if all(bar.cleared for bar in bars) else 1

@@ -1,11 +1,37 @@
 """Buying over HTTP, in the shapes that published clients read."""
 
-import pytest
+import threading
+from datetime import timedelta
 
-from keysat.tasks import scan_pending  # noqa: F401 - registers the tasks
-from tests.builders import load_invoice, look, make_shop
+import pytest
+from sqlalchemy import func, select
+
+from keysat.catalog import Terms, add_policy
+from keysat.codes.manage import NewCode, add_code
+from keysat.db import reading, transaction
+from keysat.errors import CredentialsRejected, RemoteRefused, RemoteUnavailable
+from keysat.licenses.keys import verify
+from keysat.models import Invoice, License
+from keysat.models.discount_code import CodeKind
+from keysat.money import Money
+from keysat.providers.base import ProviderStatus
+from keysat.sales.purchase import IN_PROGRESS
+from tests.builders import (
+    issue_now,
+    load_account,
+    load_invoice,
+    load_licenses,
+    look,
+    make_catalog,
+    make_shop,
+    set_account,
+    set_columns,
+)
 
 pytestmark = pytest.mark.usefixtures("empty_database")
+
+WANTED = {"product": "editor", "buyer_email": "buyer@example.com", "buyer_note": "two lines\nof text"}
+KEY = {"Idempotency-Key": "3f1f0f0e-7b1e-4f5e-9d6a-000000000001"}
 
 
 @pytest.fixture
@@ -14,18 +40,183 @@ def shop(fake):
     return fake
 
 
+def count(table):
+    with reading() as session:
+        return session.scalar(select(func.count()).select_from(table))
+
+
+def give_code():
+    with transaction() as session:
+        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE))
+
+
 def test_purchase_has_the_contracts_fields(api, shop):
-    started = api.post("/v1/purchase", {"product": "editor", "buyer_email": "b@example.com"}).json()
+    started = api.post("/v1/purchase", WANTED).json()
     invoice = load_invoice(started["invoice_id"])
     assert started["btcpay_invoice_id"] == invoice.provider_invoice_id
     assert started["checkout_url"] == invoice.checkout_url
     assert (started["amount_sats"], started["base_price_sats"], started["discount_applied_sats"]) == (21000, 21000, 0)
     assert started["poll_url"].endswith(f"/v1/purchase/{invoice.id}")
     assert not {"license_key", "license_id"} & set(started)
+    assert (invoice.buyer_email, invoice.buyer_note) == ("buyer@example.com", "two lines\nof text")
 
 
-def test_poll_tells_pending_until_it_is_paid(api, shop):
-    started = api.post("/v1/purchase", {"product": "editor"}).json()
-    polled = api.get(f"/v1/purchase/{started['invoice_id']}").json()
-    assert (polled["status"], polled["license_key"], polled["license_id"]) == ("pending", None, None)
+def test_poll_tells_each_step_and_gives_the_license_in_the_end(api, shop, signer):
+    started = api.post("/v1/purchase", WANTED).json()
+    invoice = load_invoice(started["invoice_id"])
+
+    def poll():
+        return api.get(f"/v1/purchase/{invoice.id}").json()
+
+    assert poll() == {
+        "invoice_id": str(invoice.id),
+        "status": "pending",
+        "product_id": str(invoice.product_id),
+        "amount_sats": 21_000,
+        "amount": 21_000,
+        "currency": "BTC",
+        "license_key": None,
+        "license_id": None,
+    }
+    shop.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=21_000)
+    look(invoice.id)
+    assert (poll()["status"], poll()["license_key"]) == ("settled", None)
+    issue_now(invoice.id, signer.key_id)
+    (owned,) = load_licenses(invoice.id)
+    assert poll()["license_id"] == str(owned.id)
+    assert verify(poll()["license_key"], signer.public_key).license_id == owned.id
+
+
+@pytest.mark.parametrize("status", [ProviderStatus.EXPIRED, ProviderStatus.INVALID])
+def test_poll_tells_an_end_without_payment(api, shop, status):
+    started = api.post("/v1/purchase", WANTED).json()
+    shop.say(started["btcpay_invoice_id"], status)
     look(load_invoice(started["invoice_id"]).id)
+    assert api.get(f"/v1/purchase/{started['invoice_id']}").json()["status"] == status
+
+
+def test_unknown_purchase_is_not_found(api, shop):
+    assert api.get("/v1/purchase/01a21076-4515-7464-8cda-93e2d050f870").status_code == 404
+    assert api.get("/v1/purchase/nonsense").status_code == 400
+
+
+def test_product_priced_in_euro_is_charged_in_euro_and_its_sats_are_zero(api, shop):
+    make_catalog("euro-editor", Money(1_999, "EUR"))
+    started = api.post("/v1/purchase", {"product": "euro-editor"}).json()
+    assert shop.snapshots[started["btcpay_invoice_id"]].charged == Money(1_999, "EUR")
+    assert (started["amount_sats"], started["amount"], started["currency"]) == (0, 1_999, "EUR")
+    (policy,) = api.get("/v1/products/euro-editor/policies").json()["policies"]
+    assert (policy["price_sats"], policy["price_amount"], policy["price_currency"]) == (0, 1_999, "EUR")
+
+
+def test_what_costs_nothing_comes_with_its_license(api, shop, signer):
+    with transaction() as session:
+        add_policy(session, "editor", "trial", "Trial", Terms(price_amount=0, is_trial=True))
+    started = api.post("/v1/purchase", {"product": "editor", "policy_slug": "trial"}).json()
+    assert str(verify(started["license_key"], signer.public_key).license_id) == started["license_id"]
+    assert (started["amount_sats"], started["checkout_url"], started["btcpay_invoice_id"]) == (0, "", "")
+    assert api.get(f"/v1/purchase/{started['invoice_id']}").json()["license_key"] == started["license_key"]
+    assert shop.requests == 0
+
+
+def test_redeemed_code_gives_a_license(api, shop, signer):
+    give_code()
+    redeemed = api.post("/v1/redeem", {"product": "editor", "code": "gift"}).json()
+    assert set(redeemed) == {"license_id", "license_key", "invoice_id", "redemption_id"}
+    assert str(verify(redeemed["license_key"], signer.public_key).license_id) == redeemed["license_id"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status"),
+    [
+        (RemoteUnavailable("http://10.0.0.7 is down"), 502),
+        (RemoteRefused("http://10.0.0.7 refused (422): {secret}"), 502),
+        (CredentialsRejected("http://10.0.0.7 rejected our credentials"), 502),
+    ],
+)
+def test_provider_in_trouble_is_an_upstream_error_that_names_no_address(api, shop, trouble, status):
+    shop.trouble = trouble
+    answer = api.post("/v1/purchase", WANTED)
+    assert answer.status_code == status
+    assert "10.0.0.7" not in answer.text
+
+
+def test_rejected_credentials_pause_the_account_and_the_next_purchase_says_so(api, shop):
+    shop.trouble = CredentialsRejected("rejected (401)")
+    api.post("/v1/purchase", WANTED)
+    assert load_account().pause_reason == "rejected (401)"
+    answer = api.post("/v1/purchase", WANTED)
+    assert answer.status_code == 503
+    assert "keysat provider" not in answer.text
+
+
+def test_same_key_and_body_give_the_same_answer_and_one_purchase(api, shop):
+    answers = [api.post("/v1/purchase", WANTED, headers=KEY) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert len({answer.text for answer in answers}) == 1
+    assert count(Invoice) == shop.requests == 1
+
+
+def test_answer_is_the_same_after_the_invoice_moved_on(api, shop, signer):
+    first = api.post("/v1/purchase", WANTED, headers=KEY).json()
+    shop.say(first["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
+    invoice_id = load_invoice(first["invoice_id"]).id
+    look(invoice_id)
+    issue_now(invoice_id, signer.key_id)
+    assert api.post("/v1/purchase", WANTED, headers=KEY).json() == first
+
+
+def test_same_key_with_another_body_conflicts(api, shop):
+    api.post("/v1/purchase", WANTED, headers=KEY)
+    answer = api.post("/v1/purchase", {**WANTED, "buyer_email": "other@example.com"}, headers=KEY)
+    assert answer.status_code == 409
+    assert count(Invoice) == 1
+
+
+def test_same_key_for_purchase_and_redeem_are_two_keys(api, shop):
+    give_code()
+    assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 200
+    assert api.post("/v1/redeem", {"product": "editor", "code": "GIFT"}, headers=KEY).status_code == 200
+
+
+def test_code_is_redeemed_once_under_one_key(api, shop):
+    give_code()
+    answers = {api.post("/v1/redeem", {"product": "editor", "code": "GIFT"}, headers=KEY).text for _ in range(3)}
+    assert len(answers) == count(License) == 1
+
+
+def test_twenty_at_once_with_one_key_make_one_purchase(web_url, api, shop):
+    statuses = []
+
+    def buy():
+        statuses.append(api.post("/v1/purchase", WANTED, headers=KEY).status_code)
+
+    buyers = [threading.Thread(target=buy) for _ in range(20)]
+    for buyer in buyers:
+        buyer.start()
+    for buyer in buyers:
+        buyer.join()
+    assert set(statuses) <= {200, 409}
+    assert 200 in statuses
+    assert count(Invoice) == shop.requests == 1
+    assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 200
+
+
+def test_retry_after_a_lost_answer_finds_the_invoice(api, shop):
+    shop.trouble = RemoteUnavailable("silence")
+    assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 502
+    shop.trouble = None
+    set_account(failure_count=0)
+    assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 409
+    with reading() as session:
+        draft = session.scalars(select(Invoice)).one()
+    set_columns(draft.id, created_at=draft.created_at - IN_PROGRESS - timedelta(seconds=1))
+    answer = api.post("/v1/purchase", WANTED, headers=KEY)
+    assert answer.json()["invoice_id"] == str(draft.id)
+
+
+@pytest.mark.parametrize("key", ["", "with space", "x" * 201, "ü"])
+def test_key_of_another_form_is_refused(api, shop, key):
+    answer = api.post("/v1/purchase", WANTED, headers={"Idempotency-Key": key.encode()})
+    assert answer.status_code == 400
+    assert count(Invoice) == 0

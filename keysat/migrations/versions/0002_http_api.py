@@ -153,11 +153,10 @@ def _provider_events() -> None:
         postgresql_where=sa.text("next_attempt_at IS NOT NULL"),
     )
     op.create_index(
-        "ix_provider_events_unhandled",
+        "ix_provider_events_invoice",
         "provider_events",
-        ["provider_account_id", "provider_invoice_id"],
+        ["provider_account_id", "provider_invoice_id", "handled_at"],
         unique=False,
-        postgresql_where=sa.text("handled_at IS NULL"),
     )
 
 

@@ -1,0 +1,203 @@
+"""Whoever dies in a purchase leaves a draft: the invoice at the provider is found by our id, never made twice."""
+
+import multiprocessing
+import os
+import signal
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select
+
+from keysat.codes.manage import NewCode, add_code
+from keysat.db import engine, reading, transaction
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.server import Sandbox
+from keysat.errors import Conflict, RemoteUnavailable
+from keysat.invoices.draft import DRAFT_LIFE
+from keysat.models import DiscountCode, Invoice
+from keysat.models.discount_code import CodeKind
+from keysat.money import Money
+from keysat.providers.base import NewInvoice
+from keysat.providers.registry import provider_for
+from keysat.sales.purchase import IN_PROGRESS, Order, purchase
+from tests.builders import (
+    STORE,
+    audit_actions,
+    issue_now,
+    load_account,
+    load_invoice,
+    load_licenses,
+    look,
+    make_account,
+    make_catalog,
+    open_invoice,
+    set_columns,
+)
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+
+ORDER = Order("editor", buyer_email="buyer@example.com")
+KEYED = Order("editor", idempotency_key="purchase:0b6f6d0e")
+
+
+@pytest.fixture
+def shop():
+    """A sandbox over real HTTP, which outlives the process that dies."""
+    with Sandbox() as server, SandboxClient(server.url) as client:
+        client.register_store(STORE, "key-of-test-store")
+        make_account(kind="btcpay", base_url=server.url)
+        make_catalog()
+        yield client
+
+
+def begin_and_die_before(number):
+    """A `transaction` whose process is killed with -9 when it would be opened for the n-th time."""
+    opened = 0
+
+    def begin():
+        nonlocal opened
+        opened += 1
+        if opened == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return transaction()
+
+    return begin
+
+
+def purchase_and_die(order, number):
+    """Let a process of its own purchase and die before its n-th transaction."""
+
+    def run():
+        engine().dispose(close=False)
+        purchase(begin_and_die_before(number), order, lambda: "unused", "cli")
+
+    process = multiprocessing.get_context("fork").Process(target=run, daemon=True)
+    process.start()
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def the_invoice():
+    with reading() as session:
+        return session.scalars(select(Invoice)).one()
+
+
+def age(invoice_id: UUID, by: timedelta):
+    set_columns(invoice_id, created_at=Invoice.created_at - by)
+
+
+def at_the_provider(client):
+    return client.ledger()["invoices"]
+
+
+def test_death_after_the_providers_answer_is_mended_by_the_next_look(shop, signer):
+    purchase_and_die(ORDER, 2)
+    draft = the_invoice()
+    assert draft.is_draft
+    (theirs,) = at_the_provider(shop)
+    shop.pay(theirs["id"])
+
+    assert look(draft.id).license_owed
+    issue_now(draft.id, signer.key_id)
+    adopted = load_invoice(draft.id)
+    assert (adopted.status, adopted.provider_invoice_id) == ("settled", theirs["id"])
+    assert adopted.checkout_url.endswith(theirs["id"])
+    assert len(load_licenses(draft.id)) == len(at_the_provider(shop)) == 1
+
+
+def test_buyer_who_tries_again_after_our_death_gets_the_invoice_that_was_made(shop):
+    purchase_and_die(KEYED, 2)
+    draft = the_invoice()
+    with pytest.raises(Conflict, match="still in progress"):
+        open_invoice(KEYED)
+    age(draft.id, IN_PROGRESS)
+    assert open_invoice(KEYED) == open_invoice(KEYED) == draft.id
+    (theirs,) = at_the_provider(shop)
+    assert the_invoice().provider_invoice_id == theirs["id"]
+    assert theirs["order_id"] == str(draft.id)
+
+
+def test_buyer_who_tries_again_after_a_death_before_the_provider_was_asked_gets_one_made_now(shop):
+    shop.set_faults([{"kind": "status", "status": 503, "method": "POST", "times": 1}])
+    with pytest.raises(RemoteUnavailable):
+        open_invoice(KEYED)
+    draft = the_invoice()
+    age(draft.id, IN_PROGRESS)
+    assert open_invoice(KEYED) == draft.id
+    (theirs,) = at_the_provider(shop)
+    assert (theirs["order_id"], load_invoice(draft.id).provider_invoice_id) == (str(draft.id), theirs["id"])
+
+
+def test_invoice_whose_answer_was_lost_is_adopted(shop):
+    shop.set_faults([{"kind": "cut", "method": "POST", "times": 1}])
+    with pytest.raises(RemoteUnavailable):
+        open_invoice(ORDER)
+    draft = the_invoice()
+    assert draft.is_draft
+    assert look(draft.id).outcome.action == "keep"
+    assert load_invoice(draft.id).provider_invoice_id == at_the_provider(shop)[0]["id"]
+
+
+def test_draft_that_was_never_made_is_watched_for_a_while_and_then_closed_and_its_slot_is_free(shop):
+    with transaction() as session:
+        add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
+    shop.set_faults([{"kind": "status", "status": 503, "method": "POST", "times": 1}])
+    with pytest.raises(RemoteUnavailable):
+        open_invoice(Order("editor", code="once"))
+    draft = the_invoice()
+    assert look(draft.id).outcome.action == "keep"
+    assert slots_taken() == 1
+    age(draft.id, DRAFT_LIFE)
+    assert look(draft.id).outcome.action == "invalidate"
+    closed = load_invoice(draft.id)
+    assert (closed.status, closed.next_check_at, slots_taken()) == ("invalid", None, 0)
+    assert audit_actions(draft.id) == ["invoice.opened", "invoice.invalid"]
+
+
+def slots_taken():
+    with reading() as session:
+        return session.scalars(select(DiscountCode.uses)).one()
+
+
+def test_purchase_whose_draft_was_closed_is_not_taken_up_again(shop):
+    shop.set_faults([{"kind": "status", "status": 422, "method": "POST", "times": 1}])
+    with pytest.raises(Exception, match="refused"):
+        open_invoice(KEYED)
+    with pytest.raises(Conflict, match="came to nothing; start a new one"):
+        open_invoice(KEYED)
+    assert at_the_provider(shop) == []
+
+
+def test_of_several_invoices_for_one_order_the_paid_one_is_adopted(shop):
+    """Two can only be made when a buyer tries again while the provider is still at work on a call that timed out."""
+    shop.set_faults([{"kind": "cut", "method": "POST", "times": 1}])
+    with pytest.raises(RemoteUnavailable):
+        open_invoice(ORDER)
+    draft = the_invoice()
+    first = at_the_provider(shop)[0]
+    second = duplicate_at_the_provider(shop, first)
+    shop.pay(second)
+    assert look(draft.id).license_owed
+    assert load_invoice(draft.id).provider_invoice_id == second
+
+
+def duplicate_at_the_provider(shop, entry):
+    """Another invoice for the same order, as a call that timed out may leave behind."""
+    wanted = NewInvoice(entry["order_id"], Money(21_000, "BTC"), "Editor: Standard")
+    return provider_for(load_account()).create_invoice(wanted).provider_invoice_id
+
+
+def test_scan_claims_drafts_like_other_invoices(shop):
+    purchase_and_die(ORDER, 2)
+    draft = the_invoice()
+    with reading() as session:
+        due_in = session.scalar(select(Invoice.next_check_at - func.now()).where(Invoice.id == draft.id))
+    assert timedelta(0) < due_in <= timedelta(seconds=30)
+
+
+def test_death_before_the_first_commit_leaves_nothing(shop):
+    purchase_and_die(ORDER, 1)
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(Invoice)) == 0
+    assert at_the_provider(shop) == []

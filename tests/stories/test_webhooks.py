@@ -1,0 +1,94 @@
+"""Webhooks arrive: a license within moments. They arrive doubled, shuffled and forged: the same, once."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from keysat.db import reading, transaction
+from keysat.models import ProviderEvent
+from keysat.tasks import scan_pending
+from keysat.web.app import create_app
+from keysat.webhooks.inbox import MOST_LOOKS_A_MINUTE
+from tests.builders import SECRET, STORE, load_account, load_invoice, load_licenses, make_invoice
+from tests.nodes import wait_until
+from tests.web.conftest import serving
+from tests.webhooks.replay import SENDERS, WAYS, await_quiet, badly, deliver, outcome, play
+
+pytestmark = pytest.mark.usefixtures("celery_setup")
+
+CONCURRENCY = 2  # of the stories' worker
+INVOICES = 6 * len(WAYS)
+
+
+@pytest.fixture(scope="module")
+def web_url(servers):
+    with serving(create_app()) as url:
+        yield url
+
+
+@pytest.fixture
+def connected(shop, web_url):
+    """The shop, its webhooks sent to us."""
+    url = f"{web_url}/v1/btcpay/webhook/{load_account().id}"
+    shop.register_store(STORE, "key-of-test-store", url, SECRET)
+    shop.set_webhooks()
+    return shop
+
+
+def test_paid_invoice_is_licensed_by_its_webhook_without_any_scan(celery_setup, connected):
+    invoice = make_invoice()
+    paid_at = connected.pay(invoice.provider_invoice_id)["paid_at"]
+    wait_until(lambda: load_licenses(invoice.id))
+    took = load_invoice(invoice.id).fulfilled_at.timestamp() - paid_at
+    assert load_invoice(invoice.id).check_count == 0, "no scan has claimed it"
+    assert took < 10  # how fast it is, make bench tells
+
+
+def test_each_webhook_five_times_shuffled_and_some_forged_ends_as_in_order_once(celery_setup, shop, web_url):
+    in_order = play(shop, shop.url, "in-order", INVOICES)
+    assert deliver(web_url, "in-order", in_order) == {200: len(in_order)}
+    await_quiet()
+    bad = badly(play(shop, shop.url, "badly", INVOICES))
+    answers = deliver(web_url, "badly", bad, SENDERS)
+    await_quiet()
+    assert answers == {200: len(bad) - answers[401], 401: answers[401]}
+    assert answers[401] > len(bad) // 12
+    assert outcome("badly") == outcome("in-order")
+    assert {row[0] for row in outcome("badly")} == {"pending", "expired", "invalid", "settled"}
+    assert {row[4] for row in outcome("badly")} == {0, 1}
+
+
+def test_thousand_replays_of_one_event_have_one_effect_and_cost_one_question(celery_setup, shop, web_url):
+    first, *_ = play(shop, shop.url, "replayed", 1)
+    before = shop.requests_made()["total"]
+    assert deliver(web_url, "replayed", [first] * 1_000, SENDERS) == {200: 1_000}
+    await_quiet()
+    assert len(load_licenses()) == 1
+    assert shop.requests_made()["by_route"]["GET invoice"] == 1
+    assert shop.requests_made()["total"] - before <= 2
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(ProviderEvent)) == 1
+
+
+def test_thousand_genuine_events_about_one_invoice_cost_ten_questions_a_minute(
+    celery_setup, shop, web_url, empty_broker
+):
+    first, *_ = play(shop, shop.url, "flooded", 1)
+    flood = [first.under_a_new_id() for _ in range(1_000)]
+    assert deliver(web_url, "flooded", flood, SENDERS) == {200: 1_000}
+    wait_until(lambda: len(load_licenses()) == 1)
+    wait_until(lambda: empty_broker.llen("issue") == 0)
+    assert shop.requests_made()["by_route"]["GET invoice"] <= MOST_LOOKS_A_MINUTE + CONCURRENCY
+    let_a_minute_pass()
+    scan_pending.delay()
+    await_quiet()
+    assert shop.requests_made()["by_route"]["GET invoice"] <= MOST_LOOKS_A_MINUTE + 2 * CONCURRENCY
+
+
+def let_a_minute_pass():
+    events, minute = ProviderEvent, timedelta(minutes=1)
+    with transaction() as session:
+        handled, waiting = events.handled_at.is_not(None), events.handled_at.is_(None)
+        session.execute(update(events).where(handled).values(handled_at=events.handled_at - minute))
+        session.execute(update(events).where(waiting).values(next_attempt_at=func.now()))
