@@ -69,11 +69,11 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
     if hint.waits:
         return
     result = None
-    if hint.calls_for_a_look:
+    if (invoice_id := hint.look_at) is not None:
         try:
-            result = reconcile(reading, transaction, hint.invoice_id, rules_of(load_settings()), actor="webhook")
+            result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="webhook")
         except KeysatError as error:
-            again_or_give_up(self, hint.invoice_id, error)
+            again_or_give_up(self, invoice_id, error)
     with transaction() as session:
         mark_handled(session, wanted, None if result is None else result.asked_at)
     if result is not None and result.license_owed:

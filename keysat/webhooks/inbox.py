@@ -45,9 +45,9 @@ class Hint:
     looks: int
 
     @property
-    def calls_for_a_look(self) -> bool:
-        """Whether the provider is to be asked now."""
-        return self.invoice_id is not None and not self.handled and not self.waits
+    def look_at(self) -> UUID | None:
+        """The invoice to ask the provider about now."""
+        return None if self.handled or self.waits else self.invoice_id
 
     @property
     def waits(self) -> bool:
