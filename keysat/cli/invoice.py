@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from keysat.cli.audit import audit_rows
@@ -86,7 +86,7 @@ def list_(
     if no_longer_watched:
         wanted = wanted.where(abandoned())
     if email is not None:
-        wanted = wanted.where(Invoice.buyer_email == email)
+        wanted = wanted.where(func.lower(Invoice.buyer_email) == email.lower())
     with reading() as session:
         rows = session.execute(wanted).all()
     show_rows([_summary(invoice, account) for invoice, account in rows], as_json)

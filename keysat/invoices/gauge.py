@@ -61,8 +61,9 @@ def in_review() -> ColumnElement[bool]:
 
 
 def abandoned() -> ColumnElement[bool]:
-    """The condition that an invoice was never paid and is no longer looked at."""
-    return and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.next_check_at.is_(None))
+    """The condition that an invoice was never paid and is no longer looked at; one never made isn't among them."""
+    never_settled = and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.provider_invoice_id.is_not(None))
+    return and_(never_settled, Invoice.next_check_at.is_(None))
 
 
 def _claimable() -> ColumnElement[bool]:
