@@ -22,7 +22,7 @@ LABEL org.opencontainers.image.title="Keysat" \
 # /etc/keysat is the working directory and empty: a celeryconfig.py mounted there replaces the built-in one.
 RUN groupadd --system --gid 10001 keysat \
     && useradd --system --uid 10001 --gid keysat --no-create-home --home-dir /data --shell /usr/sbin/nologin keysat \
-    && install --directory --owner=keysat --group=keysat --mode=0700 /data \
+    && install --directory --owner=keysat --group=keysat --mode=0700 /data /metrics \
     && install --directory /etc/keysat
 COPY --from=build /opt/keysat /opt/keysat
 

@@ -10,18 +10,14 @@ import hashlib
 import os
 import re
 from functools import cache
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from limits import parse as parse_rate
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from keysat.errors import SettingsError
+from keysat.setting_types import Absolute, BrokerUrl, DatabaseUrl, Networks, PublicUrl, Rate
 
 # A unix socket's path holds 107 bytes; PostgreSQL adds "/.s.PGSQL.5432" to its folder.
 _MAX_RUN_DIR = 107 - len("/.s.PGSQL.5432.lock")
@@ -47,11 +43,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="KEYSAT_", frozen=True, extra="ignore", env_ignore_empty=True)
 
-    data_dir: Path = Field(
+    data_dir: Absolute = Field(
         default_factory=_default_data_dir,
         description="Where keys, beat's schedule and the embedded servers' data live.",
     )
-    database_url: str = Field(
+    database_url: DatabaseUrl = Field(
         default_factory=lambda known: (
             f"postgresql+psycopg2://keysat@/keysat?host={_run_dir(known['data_dir'])}&port=5432"
         ),
@@ -59,13 +55,13 @@ class Settings(BaseSettings):
         repr=False,
         description="PostgreSQL, as postgresql://user:password@host/name; unset: the embedded server.",
     )
-    broker_url: str = Field(
+    broker_url: BrokerUrl = Field(
         default_factory=lambda known: f"redis+socket://{_run_dir(known['data_dir'])}/valkey.sock",
         validation_alias="BROKER_URL",
         repr=False,
         description="Redis or Valkey, as redis://host:6379/0; unset: the embedded server.",
     )
-    signing_key_file: Path = Field(
+    signing_key_file: Absolute = Field(
         default_factory=lambda known: known["data_dir"] / "signing.key",
         description="The Ed25519 key that signs licenses (mode 0600); unset: signing.key in the data directory.",
     )
@@ -108,92 +104,35 @@ class Settings(BaseSettings):
         le=67_108_864,
         description="Bytes of one provider answer that are read at most.",
     )
-    public_url: str = Field(
+    public_url: PublicUrl = Field(
         default="",
         description="Where buyers' programs and providers reach Keysat, as https://license.example.com; "
         "unset: http at the web host and port.",
     )
     operator: str = Field(default="", max_length=200, description="Who sells here, as the service tells buyers.")
+    metrics_dir: Absolute = Field(
+        default_factory=lambda known: known["data_dir"] / "metrics",
+        description="Where workers and web servers leave their figures; unset: metrics in the data directory.",
+    )
     web_host: str = Field(default="127.0.0.1", min_length=1, description="The address the web server listens on.")
     web_port: int = Field(default=8000, ge=1, le=65_535, description="The port the web server listens on.")
-    trusted_proxies: str = Field(
+    trusted_proxies: Networks = Field(
         default="",
         description="Addresses or networks of the proxies whose X-Forwarded-For counts, separated by commas.",
     )
-    rate_validate: str = Field(
+    rate_validate: Rate = Field(
         default="600/minute", description="Validations and machine calls allowed to one client address."
     )
-    rate_purchase: str = Field(
+    rate_purchase: Rate = Field(
         default="30/minute", description="Purchases and redemptions allowed to one client address."
     )
-    rate_webhook: str = Field(default="600/minute", description="Webhooks accepted for one provider account.")
-    rate_admin: str = Field(default="600/minute", description="Admin calls, or failed logins, allowed to one address.")
+    rate_webhook: Rate = Field(default="600/minute", description="Webhooks accepted for one provider account.")
+    rate_admin: Rate = Field(default="600/minute", description="Admin calls, or failed logins, allowed to one address.")
     flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where `keysat up` shows Flower, on 127.0.0.1.")
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least important log line that is shown."
     )
-
-    @field_validator("data_dir", "signing_key_file")
-    @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        try:
-            return path.expanduser().absolute()
-        except RuntimeError:
-            raise ValueError(f"{path} names the home of a user who doesn't exist") from None
-
-    @field_validator("database_url")
-    @classmethod
-    def _psycopg2(cls, url: str) -> str:
-        """SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; the driver here is psycopg2."""
-        try:
-            scheme = make_url(url).drivername
-        except (ArgumentError, ValueError):
-            scheme = ""
-        if scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
-            raise ValueError("it must look like postgresql://user:password@host:5432/name")
-        return f"postgresql+psycopg2://{url.partition('://')[2]}"
-
-    @field_validator("broker_url")
-    @classmethod
-    def _redis(cls, url: str) -> str:
-        scheme, separator, _ = url.partition("://")
-        if not separator or scheme not in {"redis", "rediss", "redis+socket"}:
-            raise ValueError("it must look like redis://host:6379/0, rediss://... or redis+socket:///path")
-        return url
-
-    @field_validator("public_url")
-    @classmethod
-    def _http_url(cls, url: str) -> str:
-        url = url.strip().rstrip("/")
-        try:
-            parts = urlsplit(url)
-            usable = not url or (parts.scheme in {"http", "https"} and parts.hostname and not parts.username)
-            usable = usable and not parts.query and not parts.fragment
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ValueError("it must look like https://license.example.com, without password or query")
-        return url
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, text: str) -> str:
-        for part in filter(None, map(str.strip, text.split(","))):
-            try:
-                ip_network(part)
-            except ValueError:
-                raise ValueError(f"{part} is no IP address or network, as 10.0.0.0/8") from None
-        return text
-
-    @field_validator("rate_validate", "rate_purchase", "rate_webhook", "rate_admin")
-    @classmethod
-    def _rate(cls, text: str) -> str:
-        try:
-            parse_rate(text)
-        except ValueError:
-            raise ValueError("it must look like 30/minute or 5/second") from None
-        return text
 
     @property
     def url(self) -> str:

@@ -21,6 +21,7 @@ from celery.signals import (
     worker_process_init,
 )
 
+from keysat import metrics
 from keysat.db import engine, forget_connections, reading
 from keysat.errors import KeysatError
 from keysat.licenses.signer import check_signer
@@ -54,6 +55,7 @@ def _refuse_to_start_unsafely(**_: object) -> None:
         # SystemExit passes Celery's signal dispatch, which logs any other exception and goes on.
         sys.exit(f"keysat: {error}")
     engine().dispose()
+    metrics.record(load_settings().metrics_dir, "worker")
 
 
 @beat_init.connect

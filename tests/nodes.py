@@ -36,6 +36,11 @@ class ProcessContainer:
     def pid(self):
         return self._process.pid
 
+    @property
+    def exit_code(self):
+        """Negative for the signal that ended it; None while it runs."""
+        return self._process.status
+
     @staticmethod
     def worker_name():
         return WORKER_NAME

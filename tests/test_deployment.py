@@ -19,8 +19,10 @@ import pytest
 import yaml
 from sqlalchemy import func
 
+from keysat import metrics
 from keysat.embedded.commands import child_environment
 from keysat.settings import Settings
+from keysat.web import health
 from keysat.worker import app
 from tests.builders import issue_now, make_invoice
 
@@ -35,6 +37,7 @@ VARIABLES = {
     str(info.validation_alias or f"KEYSAT_{name.upper()}"): name for name, info in Settings.model_fields.items()
 }
 EXAMPLE_VALUES = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+ALERTS = (ROOT / "deploy" / "alerts.example.yml").read_text()
 A_PASSWORD = "0f" * 32
 
 
@@ -65,23 +68,26 @@ def mounted(service, path):
 # What is reachable, and what is known where
 
 
-def test_only_flower_is_published_and_only_on_loopback():
+def test_only_web_and_flower_are_published_and_only_on_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"flower": ["127.0.0.1:${KEYSAT_FLOWER_PORT:-5555}:5555"]}
+    assert published == {
+        "web": ["127.0.0.1:${KEYSAT_WEB_PORT:-8000}:8000"],
+        "flower": ["127.0.0.1:${KEYSAT_FLOWER_PORT:-5555}:5555"],
+    }
 
 
 def test_databases_are_on_internal_networks_only():
     assert all(network["internal"] for network in (COMPOSE["networks"][name] for name in ("database", "broker")))
     assert SERVICES["postgres"]["networks"] == ["database"]
     assert SERVICES["valkey"]["networks"] == ["broker"]
-    assert [name for name, service in SERVICES.items() if "internet" in service["networks"]] == ["worker"]
+    assert [name for name, service in SERVICES.items() if "internet" in service["networks"]] == ["worker", "web"]
 
 
 def test_each_process_is_on_the_networks_of_what_it_talks_to():
     for name, service in OURS.items():
         assert ("database" in service["networks"]) == ("DATABASE_URL" in service["environment"]), name
         assert ("valkey" in service["depends_on"]) <= ("broker" in service["networks"]), name
-    assert all("broker" in SERVICES[name]["networks"] for name in ("worker", "beat", "flower"))
+    assert all("broker" in SERVICES[name]["networks"] for name in ("worker", "web", "beat", "flower"))
 
 
 def test_beat_and_flower_know_no_password_of_the_database_and_no_key():
@@ -92,7 +98,14 @@ def test_beat_and_flower_know_no_password_of_the_database_and_no_key():
 
 def test_workers_read_the_keys_that_migrate_creates_but_cannot_replace_them():
     assert mounted(SERVICES["migrate"], "/data") == "keys"
-    assert mounted(SERVICES["worker"], "/data") == "keys:ro"
+    assert mounted(SERVICES["worker"], "/data") == mounted(SERVICES["web"], "/data") == "keys:ro"
+
+
+def test_workers_and_web_servers_share_their_figures():
+    for name in ("worker", "web"):
+        assert mounted(SERVICES[name], "/metrics") == "metrics"
+        assert SERVICES[name]["environment"]["KEYSAT_METRICS_DIR"] == "/metrics"
+    assert re.search(r"install --directory --owner=keysat .* /metrics", DOCKERFILE)
 
 
 def test_no_secret_is_written_down():
@@ -105,6 +118,9 @@ def test_no_secret_is_written_down():
         "POSTGRES_PASSWORD",
         "FLOWER_BASIC_AUTH",
         "KEYSAT_SECRETS_KEY",
+        "KEYSAT_PUBLIC_URL",
+        "KEYSAT_OPERATOR",
+        "KEYSAT_TRUSTED_PROXIES",
     }
 
 
@@ -146,7 +162,8 @@ def test_every_wait_can_end():
 
 
 def test_worker_waits_for_the_schema_and_the_keys():
-    assert SERVICES["worker"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    for name in ("worker", "web"):
+        assert SERVICES[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert SERVICES["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
 
 
@@ -193,7 +210,7 @@ def test_images_are_pinned_to_a_major_version():
 def test_our_containers_share_one_image_that_is_built_here():
     assert {service["image"] for service in OURS.values()} == {"keysat:local"}
     assert {service["build"] for service in OURS.values()} == {"."}
-    assert set(OURS) == {"migrate", "worker", "beat", "flower"}
+    assert set(OURS) == {"migrate", "worker", "web", "beat", "flower"}
 
 
 # The variables
@@ -472,3 +489,38 @@ def test_flower_asks_for_the_password_and_answers_its_health_check(environment):
         assert status(Authorization=f"Basic {b64encode(b'ops:wrong').decode()}") == 401
         assert status(Authorization=f"Basic {b64encode(b'ops:secret').decode()}") == 200
     assert process.returncode == 0
+
+
+@pytest.mark.usefixtures("empty_database")
+def test_web_server_answers_its_health_check_until_it_is_stopped(environment, settings, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    environment["KEYSAT_SIGNING_KEY_FILE"] = str(settings.signing_key_file)
+    environment |= {"KEYSAT_WEB_PORT": port, "KEYSAT_METRICS_DIR": str(tmp_path / "metrics")}
+    here = [("8000", port)]
+    assert not healthy("web", environment, here)
+    with running("web", environment) as process:
+        assert becomes_true(lambda: healthy("web", environment, here))
+    assert process.returncode == 0
+    assert not healthy("web", environment, here)
+
+
+# What stands before and beside it
+
+
+def test_example_proxy_keeps_health_figures_and_admin_to_the_machine():
+    caddyfile = (ROOT / "deploy" / "Caddyfile.example").read_text()
+    assert "@private path /metrics /livez /readyz" in caddyfile
+    assert "@admin path /v1/admin/*" in caddyfile
+    assert "reverse_proxy 127.0.0.1:8000" in caddyfile
+
+
+def test_alerts_name_metrics_and_commands_that_exist():
+    rules = [rule for group in yaml.safe_load(ALERTS)["groups"] for rule in group["rules"]]
+    assert len(rules) > 5
+    known = metrics.exposition(health.Gauges()).decode()
+    for rule in rules:
+        for name in re.findall(r"keysat_[a-z_]+", rule["expr"]):
+            assert f"# TYPE {re.sub('_(total|bucket)$', '', name)}" in known, name
+        assert {"summary", "command"} <= set(rule["annotations"])
+        assert rule["annotations"]["command"].startswith("keysat ")

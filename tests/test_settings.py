@@ -209,3 +209,24 @@ def test_environment_is_read_once(settings):
 def test_broker_is_named_without_its_password(environment):
     assert broker_name(environment(BROKER_URL="redis://:hunter2@broker:6379/0")) == "broker:6379/0"
     assert broker_name(environment(BROKER_URL="redis://broker:6379/0")) == "broker:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("KEYSAT_PUBLIC_URL", "license.example.com", "must look like https://license.example.com"),
+        ("KEYSAT_PUBLIC_URL", "https://user:pass@example.com", "without password"),
+        ("KEYSAT_PUBLIC_URL", "https://[", "must look like"),
+        ("KEYSAT_TRUSTED_PROXIES", "10.0.0.0/8, proxy", "proxy is no IP address or network"),
+        ("KEYSAT_RATE_PURCHASE", "a lot", "must look like 30/minute"),
+        ("KEYSAT_WEB_PORT", "70000", "less than or equal to 65535"),
+    ],
+)
+def test_settings_of_the_web_server_are_checked(environment, variable, value, complaint):
+    with pytest.raises(SettingsError, match=f"^{variable} can't be used: .*{complaint}"):
+        environment(**{variable: value})
+
+
+def test_public_url_is_the_web_servers_own_until_it_is_set(environment):
+    assert environment(KEYSAT_WEB_PORT=8123).url == "http://127.0.0.1:8123"
+    assert environment(KEYSAT_PUBLIC_URL="https://license.example.com/").url == "https://license.example.com"

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from keysat import __version__
-from keysat.cli import audit, database, invoice, key, license_, operate, policy, product, provider, sandbox
+from keysat.cli import audit, code, database, invoice, key, license_, operate, policy, product, provider, sandbox, web
 from keysat.errors import InvalidInput, KeysatError
 from keysat.logs import configure_logs
 from keysat.settings import load_settings
@@ -23,11 +23,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 operate.register(app)
+app.command()(web.web)
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(license_.app, name="license")
 app.add_typer(product.app, name="product")
 app.add_typer(policy.app, name="policy")
 app.add_typer(provider.app, name="provider")
+app.add_typer(code.app, name="code")
 app.add_typer(key.app, name="key")
 app.add_typer(database.app, name="db")
 app.add_typer(audit.app, name="audit")

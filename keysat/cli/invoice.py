@@ -18,7 +18,7 @@ from keysat.db import reading, transaction
 from keysat.errors import NotFound
 from keysat.invoices.gauge import abandoned, in_review
 from keysat.licenses.signer import check_signer
-from keysat.models import Invoice, License, Policy, Product, ProviderAccount
+from keysat.models import DiscountCode, Invoice, License, Policy, Product, ProviderAccount, Redemption
 from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
 from keysat.sales.purchase import Order, purchase
@@ -117,6 +117,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
         record: dict[str, object] = {
             "why": explain(invoice, account, owned),
             **_summary(invoice, account.name if account else None),
+            **_code_of(session, invoice),
             "product": session.get_one(Product, invoice.product_id).slug,
             "policy": session.get_one(Policy, invoice.policy_id).slug,
             "provider_invoice_id": invoice.provider_invoice_id,
@@ -191,6 +192,16 @@ def watch(
         if owned is not None:
             return
         time.sleep(every)
+
+
+def _code_of(session: Session, invoice: Invoice) -> Row:
+    used = session.execute(
+        select(DiscountCode.code, Redemption).join(Redemption).where(Redemption.invoice_id == invoice.id)
+    ).one_or_none()
+    if used is None:
+        return {}
+    code, redemption = used
+    return {"code": f"{code} ({redemption.status})", "discount": str(Money(redemption.discount, invoice.currency))}
 
 
 def _account_of(session: Session, invoice: Invoice) -> ProviderAccount | None:

@@ -33,8 +33,9 @@ def register(app: typer.Typer) -> None:
 def up(
     concurrency: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")] = None,
     flower: Annotated[bool, typer.Option(help="Show Flower, where it is installed.")] = True,
+    web: Annotated[bool, typer.Option(help="Serve the HTTP API.")] = True,
 ) -> None:
-    """Run Keysat here: embedded servers where no URL is set, migrations, worker, beat, Flower. Ctrl-C stops it."""
+    """Run Keysat here: embedded servers where no URL is set, migrations, web, worker, beat, Flower. Ctrl-C stops it."""
     settings = load_settings()
     worker_args = () if concurrency is None else (f"--concurrency={concurrency}",)
     stack.up(
@@ -43,6 +44,7 @@ def up(
         on_event=say,
         worker_args=worker_args,
         flower=None if flower else False,
+        web=web,
     )
 
 

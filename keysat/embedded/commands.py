@@ -1,4 +1,4 @@
-"""The Celery processes as commands, and the environment that gives them their supervisor's very settings."""
+"""The processes as commands, and the environment that gives them their supervisor's very settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from keysat.settings import Settings
 _CELERY = ("-m", "celery", "-A", "keysat.worker")
 
 
-def celery_commands(
-    settings: Settings, worker_args: Sequence[str] = (), *, flower: bool = False
+def child_commands(
+    settings: Settings, worker_args: Sequence[str] = (), *, flower: bool = False, web: bool = False
 ) -> Mapping[str, Sequence[str]]:
-    """Return the commands of the worker, beat, and Flower if it is wanted, as {name: argument vector}.
+    """Return the commands of the worker, beat, and Flower and the web server if wanted, as {name: argument vector}.
 
     The worker sends events (`-E`) for Flower only: nobody else reads them, and they cost throughput.
     """
@@ -28,7 +28,17 @@ def celery_commands(
     }
     if flower:
         commands["flower"] = (*celery, "flower", "--address=127.0.0.1", f"--port={settings.flower_port}")
+    if web:
+        commands["web"] = (sys.executable, "-m", "keysat", "web")
     return commands
+
+
+def web_wanted(settings: Settings, web: bool, say: Say) -> bool:  # noqa: FBT001 - a setting passed on
+    """Decide whether the web server runs: where its port is free, unless `web` is False."""
+    free = web and _port_free(settings.web_host, settings.web_port)
+    if web and not free:
+        say(f"Port {settings.web_port} is taken, so the web server doesn't run; set KEYSAT_WEB_PORT to a free one.")
+    return free
 
 
 def flower_wanted(settings: Settings, flower: bool | None, say: Say) -> bool:  # noqa: FBT001 - a setting passed on
@@ -40,17 +50,17 @@ def flower_wanted(settings: Settings, flower: bool | None, say: Say) -> bool:  #
             say("Flower is not installed, so it doesn't run; install keysat[flower].")
         return False
     port = settings.flower_port
-    if not _port_free(port):
+    if not _port_free("127.0.0.1", port):
         say(f"Port {port} is taken, so Flower doesn't run; set KEYSAT_FLOWER_PORT to a free one.")
         return False
     return True
 
 
-def _port_free(port: int) -> bool:
-    with socket.socket() as probe:
+def _port_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True

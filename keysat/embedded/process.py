@@ -26,6 +26,7 @@ Steps = Sequence[tuple[signal.Signals, float]]
 
 # The signals that end each program, and the seconds each is given; after the last the whole group is killed.
 STOP_STEPS: Mapping[str, Steps] = {
+    "web": ((signal.SIGTERM, 25),),  # running requests have 20 s
     "worker": ((signal.SIGTERM, 40), (signal.SIGQUIT, 5)),
     # PostgreSQL's SIGTERM waits for its clients to leave; SIGINT doesn't.
     "postgres": ((signal.SIGINT, 15), (signal.SIGQUIT, 5)),

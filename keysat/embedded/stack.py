@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from keysat.embedded.backoff import Backoff, Watch
-from keysat.embedded.commands import celery_commands, child_environment, flower_wanted
+from keysat.embedded.commands import child_commands, child_environment, flower_wanted, web_wanted
 from keysat.embedded.errors import NotYours, StillStopping
 from keysat.embedded.orphans import end_orphans, stop_rank
 from keysat.embedded.process import POLL_SECONDS, Process, Say
@@ -27,12 +27,12 @@ _DOWN_SECONDS = 60.0
 
 @dataclass(eq=False)
 class Stack:
-    """The embedded servers that the settings ask for, and the Celery processes, by name in `processes`.
+    """The embedded servers that the settings ask for, and Keysat's own processes, by name in `processes`.
 
     `prepare` runs once the servers answer (migrations, keys). `on_event` gets one sentence for each event.
-    `flower`: None or True runs it where it is installed and its port is free. `commands` replaces the Celery
-    processes by others, as {name: argument vector}. `postgres_options` are settings of the embedded
-    PostgreSQL.
+    `flower`: None or True runs it where it is installed and its port is free. `web`: whether the web server runs, where
+    its port is free. `commands` replaces Keysat's own processes by others, as {name: argument vector}.
+    `postgres_options` are settings of the embedded PostgreSQL.
     """
 
     settings: Settings
@@ -40,6 +40,7 @@ class Stack:
     on_event: Say
     worker_args: Sequence[str] = ()
     flower: bool | None = None
+    web: bool = False
     commands: Mapping[str, Sequence[str]] | None = None
     postgres_options: Mapping[str, str] = field(default_factory=dict)
     backoff: Backoff = field(default_factory=Backoff)
@@ -116,7 +117,8 @@ class Stack:
         if self.commands is not None:
             return self.commands
         flower = flower_wanted(self.settings, self.flower, self.say)
-        return celery_commands(self.settings, self.worker_args, flower=flower)
+        web = web_wanted(self.settings, self.web, self.say)
+        return child_commands(self.settings, self.worker_args, flower=flower, web=web)
 
     def _launch(self, process: Process) -> None:
         process.spawned = self._record
@@ -160,6 +162,7 @@ def up(
     on_event: Say,
     worker_args: Sequence[str] = (),
     flower: bool | None = None,
+    web: bool = True,
 ) -> None:
     """Run all of Keysat until SIGINT, SIGTERM or SIGHUP, then stop it in order; a second signal hastens that.
 
@@ -167,13 +170,15 @@ def up(
         AlreadyRunning: another supervisor has this data directory.
         KeysatError: a folder, a server, or `prepare` failed; what was started is stopped again.
     """
-    stack = Stack(settings, prepare, on_event, worker_args, flower)
+    stack = Stack(settings, prepare, on_event, worker_args, flower, web)
     with stop_signals() as (stop, hurry):
         stack.start(stop)
         try:
             if not stop.is_set():
                 if "flower" in stack.processes:
                     stack.say(f"Flower shows the workers at http://127.0.0.1:{settings.flower_port}.")
+                if "web" in stack.processes:
+                    stack.say(f"Programs and providers reach Keysat at {settings.url}.")
                 stack.say(f"Keysat runs in {settings.data_dir}; Ctrl-C stops it.")
             stack.supervise(stop)
         finally:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -53,6 +54,14 @@ _EXCEPTIONS = {
 # Of BTCPay's refusals this one alone says that nothing was sent; its `generic-error` may hide a payment under way.
 _CERTAIN_REFUSALS = {"could-not-find-route"}
 _PAYMENTS = {"Complete": PaymentState.PAID, "Failed": PaymentState.FAILED}
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A payment that came in; `received_at` in Unix seconds."""
+
+    status: str
+    received_at: int
 
 
 class BTCPay(Provider):
@@ -102,15 +111,23 @@ class BTCPay(Provider):
             return replace(snapshot, status=ProviderStatus.PROCESSING, said=f"{snapshot.said}, unconfirmed")
         return snapshot
 
+    def paid_at(self, provider_invoice_id: str) -> datetime | None:
+        received = [payment.received_at for payment in self._payments(provider_invoice_id)]
+        return datetime.fromtimestamp(max(received), UTC) if received else None
+
     def _unconfirmed(self, provider_invoice_id: str) -> bool:
         """Whether a payment still waits for its confirmations; BTCPay says `PaidLate` as soon as it is seen."""
+        payments = self._payments(provider_invoice_id)
+        return not payments or any(payment.status != "Settled" for payment in payments)
+
+    def _payments(self, provider_invoice_id: str) -> list[_Received]:
         answer = self._http.get(f"/api/v1/invoices/{quote(provider_invoice_id, safe='')}/payment-methods")
         try:
             methods: list[Any] = answer.json if isinstance(answer.json, list) else [None]
-            statuses = [payment["status"] for method in methods for payment in method["payments"]]
-        except (TypeError, KeyError):
+            payments = [payment for method in methods for payment in method["payments"]]
+            return [_Received(payment["status"], _moment(payment.get("receivedDate", 0))) for payment in payments]
+        except (TypeError, KeyError, ValueError, AttributeError):
             raise RemoteAnswerInvalid("BTCPay's list of payments has another shape than it should.") from None
-        return not statuses or any(status != "Settled" for status in statuses)
 
     def check_credentials(self) -> None:
         self._http.get(f"{self._store_path}/invoices", {"take": 1})
@@ -173,6 +190,13 @@ def _order_id(fields: dict[str, Any]) -> str | None:
     metadata = fields.get("metadata")
     order_id = metadata.get("orderId") if isinstance(metadata, dict) else None
     return order_id if isinstance(order_id, str) else None
+
+
+def _moment(value: object) -> int:
+    """Unix seconds within the years that a table can hold."""
+    if type(value) is not int or not 0 <= value < 2**33:
+        raise ValueError(value)
+    return value
 
 
 def _mapping(answer: Answer) -> dict[str, Any]:

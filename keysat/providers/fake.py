@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
+from uuid import uuid4
 
 from keysat.errors import CredentialsRejected, RemoteNotFound
 from keysat.models.invoice import PaymentException
@@ -80,7 +81,7 @@ class Fake(Provider):
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
         server = self._ask()
-        invoice_id = f"{self._store_id}-{len(server.snapshots) + 1}"
+        invoice_id = f"{self._store_id}-{uuid4().hex}"
         server.snapshots[invoice_id] = InvoiceSnapshot(
             provider_invoice_id=invoice_id,
             status=ProviderStatus.PENDING,

@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from keysat import metrics
 from keysat.codes.reserve import cancel, reserve
 from keysat.db import Begin
 from keysat.errors import (
@@ -167,7 +168,10 @@ def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str,
     try:
         provider = provider_for(account)
         made_before = draft.best(provider.find_invoices(wanted.order_id)) if resumed else None
-        return made_before.created if made_before else provider.create_invoice(wanted)
+        if made_before is not None:
+            return made_before.created
+        with metrics.provider_call(account.name, "create_invoice"):
+            return provider.create_invoice(wanted)
     except (RemoteError, SettingsError, InvalidInput) as error:
         with begin() as session:
             note_failure(session, account.id, account.sealed_credentials, error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Update, case, func, not_, update
@@ -25,8 +27,17 @@ _EVENTS = {
 }
 
 
-def apply(session: Session, look: Look, snapshot: InvoiceSnapshot, outcome: Outcome, rules: Rules, actor: str) -> bool:
+@dataclass(frozen=True)
+class Answer:
+    """What the provider said; `paid_at` where it was asked when the money came in, and knew."""
+
+    snapshot: InvoiceSnapshot
+    paid_at: datetime | None = None
+
+
+def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules: Rules, actor: str) -> bool:
     """Write the outcome, unless the invoice has moved on since the look; then nothing is written and False returned."""
+    snapshot = answer.snapshot
     if outcome.action is Action.REVERSE:
         return reverse(session, look.invoice_id, rules.reversal, f"the provider says {snapshot.said}", actor)
     values: dict[str, Any] = {
@@ -34,6 +45,8 @@ def apply(session: Session, look: Look, snapshot: InvoiceSnapshot, outcome: Outc
         "error_count": 0,
         **_changes(look, snapshot, outcome),
     }
+    if answer.paid_at is not None:
+        values["paid_at"] = answer.paid_at
     changed = session.scalar(_compare_and_set(look, outcome).values(values).returning(Invoice.id))
     if changed is None:
         return False

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from keysat import metrics
 from keysat.codes.reserve import redeem
 from keysat.errors import NotFound, NotPaid
 from keysat.models import Invoice, License, Policy
@@ -59,6 +60,9 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
     redeem(session, invoice_id, actor)
     if license_id is not None:
         audit(session, actor, "license.issued", license_id, invoice_id=str(invoice_id), policy=policy.slug)
+        metrics.licenses_issued.labels(LicenseSource.PURCHASE).inc()
+        paid_at = invoice.paid_at or invoice.settled_at or now
+        metrics.payment_to_license.labels(LicenseSource.PURCHASE).observe((now - paid_at).total_seconds())
     return license_id
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from keysat import metrics
 from keysat.codes.reserve import cancel
 from keysat.db import Begin
 from keysat.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteError, SettingsError
@@ -23,7 +24,7 @@ from keysat.providers.base import InvoiceSnapshot
 from keysat.providers.registry import provider_for
 from keysat.providers.trouble import note_failure
 from keysat.settings import Settings
-from keysat.settlement.apply import apply
+from keysat.settlement.apply import Answer, apply
 from keysat.settlement.decision import Action, Outcome, Rules, decide
 from keysat.settlement.look import Look, load
 
@@ -87,14 +88,16 @@ def reconcile(
     if snapshot is None:
         return _never_made(begin, look, actor)
     outcome = decide(look.known, snapshot, rules)
+    metrics.reconciles.labels(outcome.action).inc()
     if outcome.alarm:
         log.warning("the provider's answer is odd", alarm=outcome.alarm, invoice_id=str(invoice_id))
     if outcome.action is Action.KEEP and not _news(look, snapshot, outcome):
         return Result(invoice_id, outcome, snapshot.said, look.unfulfilled, look.now)
+    paid_at = _paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
     with begin() as session:
         if look.failure_count:
             breaker.record_success(session, look.account_id)
-        applied = apply(session, look, snapshot, outcome, rules, actor)
+        applied = apply(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
         if not applied and outcome.action is Action.SETTLE:
             _look_again_at_once(session, invoice_id)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
@@ -148,19 +151,31 @@ def _ask(begin: Begin, look: Look) -> InvoiceSnapshot | None:
     """Ask about the invoice; a draft is first looked up by our id and adopted, None where the provider has none."""
     provider, provider_invoice_id = provider_for(look), look.provider_invoice_id
     if provider_invoice_id is None:
-        found = draft.best(provider.find_invoices(str(look.invoice_id)))
+        with metrics.provider_call(look.name, "find_invoices"):
+            found = draft.best(provider.find_invoices(str(look.invoice_id)))
         if found is None:
             return None
         provider_invoice_id = found.created.provider_invoice_id
         with begin() as session:
             draft.adopt(session, look.invoice_id, look.account_id, found.created)
-    snapshot = provider.get_invoice(provider_invoice_id)
+    with metrics.provider_call(look.name, "get_invoice"):
+        snapshot = provider.get_invoice(provider_invoice_id)
     if snapshot.order_id is not None and snapshot.order_id != str(look.invoice_id):
         raise RemoteAnswerInvalid(
             f"the provider says that its invoice {provider_invoice_id} belongs to order "
             f"{printable(snapshot.order_id[:60])}."
         )
     return snapshot
+
+
+def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
+    """When the money came in. Nice to know, so that not hearing it changes nothing."""
+    try:
+        with metrics.provider_call(look.name, "paid_at"):
+            return provider_for(look).paid_at(snapshot.provider_invoice_id)
+    except RemoteError as error:
+        log.info("the provider doesn't say when it was paid", invoice_id=str(look.invoice_id), reason=str(error))
+        return None
 
 
 def _never_made(begin: Begin, look: Look, actor: str) -> Result:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from keysat import __version__
 from keysat.settings import load_settings
-from keysat.web import errors, products, provider_webhooks, purchase, service
-from keysat.web.middleware import BodyLimit
+from keysat.web import errors, health, products, provider_webhooks, purchase, service
+from keysat.web.middleware import BodyLimit, CountRequests
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
 
@@ -19,16 +22,27 @@ price is then in `price_amount`, in the smallest unit of that currency, the buye
 fields in sats, which can't express it, are 0. Errors are `{"ok": false, "error": "<code>", "message": "..."}`."""
 
 
+# Each thread may need a connection of the database's pool, which gives out 25.
+_THREADS = 20
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = _THREADS
+    yield
+
+
 def create_app() -> FastAPI:
     """Put the routes together, with the settings of the environment."""
     settings = load_settings()
     app = FastAPI(
-        title="Keysat", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, debug=False
+        title="Keysat", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=_lifespan
     )
     errors.install(app)
-    for router in (service.router, products.router, purchase.router, provider_webhooks.router):
+    for router in (health.router, service.router, products.router, purchase.router, provider_webhooks.router):
         app.include_router(router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(CountRequests)
     proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

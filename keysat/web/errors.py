@@ -98,11 +98,16 @@ def _message(error: KeysatError, status: int) -> str:
     return _UNAVAILABLE if status >= 500 else str(error)
 
 
+def _route(request: Request) -> str:
+    """The route's pattern: a path may hold a provider's secret token."""
+    return str(getattr(request.scope.get("route"), "path", "none"))
+
+
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, KeysatError)
     status = status_of(error)
     if status >= 500:
-        log.warning("request failed", path=request.url.path, reason=str(error))
+        log.warning("request failed", route=_route(request), reason=str(error))
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(error.retry_after)
@@ -128,5 +133,5 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("request crashed", path=request.url.path, exc_info=error)
+    log.error("request crashed", route=_route(request), exc_info=error)
     return problem(500, "something went wrong here; it was logged.")

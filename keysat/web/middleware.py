@@ -1,4 +1,4 @@
-"""What every request passes before it reaches a route: the cap on its body."""
+"""What every request passes before it reaches a route: the count of requests, and the cap on its body."""
 
 from __future__ import annotations
 
@@ -6,10 +6,32 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from keysat import metrics
 from keysat.web.errors import problem
 
 MOST_BYTES = 65_536
 BODY_SECONDS = 10.0
+
+
+class CountRequests:
+    """Counts requests by route, method and status; by the route's pattern, as a path may hold a secret."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "none")
+                metrics.http_requests.labels(route, scope["method"], message["status"]).inc()
+            await send(message)
+
+        await self._app(scope, receive, counting)
 
 
 class BodyLimit:

@@ -10,10 +10,11 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Request
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from keysat import metrics
 from keysat.claims import Claim
 from keysat.db import reading, transaction
 from keysat.dispatch import send
-from keysat.errors import BrokerUnavailable, InvalidInput, NotFound, Unauthorized
+from keysat.errors import BrokerUnavailable, InvalidInput, KeysatError, NotFound, Unauthorized
 from keysat.logs import get_logger
 from keysat.models import ProviderAccount
 from keysat.providers.base import ProviderEvent, Webhook, WebhookMalformed, WebhookRejected
@@ -58,13 +59,18 @@ def webhook_with_token(
 def _receive(kind: str, account_id: UUID, webhook: Webhook, after: BackgroundTasks) -> Stored:
     with reading() as session:
         account = _account(session, kind, account_id)
-    event = _verified(account, webhook)
+    try:
+        event = _verified(account, webhook)
+    except KeysatError:
+        metrics.webhooks.labels("", "rejected").inc()
+        raise
     limit_webhooks(str(account_id))
     began = time.monotonic()
     with transaction() as session:
         event_id = store(session, account.id, event, webhook.body)
     if event_id is not None:
         after.add_task(_wake, event_id, began)
+    metrics.webhooks.labels(account.name, "duplicate" if event_id is None else "stored").inc()
     return Stored(duplicate=event_id is None)
 
 

@@ -8,6 +8,7 @@ from keysat.providers import registry
 from keysat.providers.fake import Fake, fake_server
 from tests.bench.beats import calls_with_two_beats
 from tests.bench.claims import claim_cost_ratio
+from tests.bench.codes import slots_a_round
 from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
 from tests.bench.webhooks import webhook_bars
@@ -19,7 +20,7 @@ def main() -> int:
     registry.register(Fake)
     fake_server(FAKE_URL).api_keys = {STORE: "key-of-test-store"}
     with running_servers():
-        bars = [claim_cost_ratio(), reconcile_rate_ratio(), calls_with_two_beats(), licenses_a_round()]
+        bars = [claim_cost_ratio(), reconcile_rate_ratio(), calls_with_two_beats(), licenses_a_round(), slots_a_round()]
         bars += webhook_bars()
     for bar in bars:
         print(bar)

@@ -14,10 +14,10 @@ DUE, SMALL, LARGE, ROUNDS = 1_000, 10_000, 1_000_000, 15
 
 _FILL = """
 INSERT INTO invoices (id, provider_account_id, provider_invoice_id, product_id, policy_id, status, settled_at,
-                      fulfilled_at, amount, currency, checkout_url, created_at, next_check_at)
+                      fulfilled_at, base_amount, amount, currency, checkout_url, created_at, next_check_at)
 SELECT gen_random_uuid(), (SELECT id FROM provider_accounts), 'stored-' || n, (SELECT id FROM products),
        (SELECT id FROM policies), kind, CASE WHEN kind = 'settled' THEN now() END,
-       CASE WHEN kind = 'settled' THEN now() END, 21000, 'BTC', 'https://pay.example/' || n,
+       CASE WHEN kind = 'settled' THEN now() END, 21000, 21000, 'BTC', 'https://pay.example/' || n,
        now() - interval '1 day', CASE WHEN kind = 'settled' THEN NULL ELSE now() + interval '1 hour' END
 FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n,
      LATERAL (SELECT CASE WHEN n % 10 = 0 THEN 'expired' ELSE 'settled' END AS kind) AS kinds

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from keysat.embedded.backoff import Backoff, Watch
-from keysat.embedded.commands import celery_commands, child_environment, flower_wanted
+from keysat.embedded.commands import child_commands, child_environment, flower_wanted
 from keysat.embedded.errors import AlreadyRunning, ProgramFailed
 from keysat.embedded.identity import start_time
 from keysat.embedded.signals import stop_signals
@@ -221,7 +221,7 @@ from keysat.embedded import stack
 from keysat.settings import load_settings
 child = (sys.executable, "-c", "import time; time.sleep(600)")
 settings = load_settings()
-stack.celery_commands = lambda *_, **__: {"worker": child, "beat": child}
+stack.child_commands = lambda *_, **__: {"worker": child, "beat": child}
 stack.up(settings, prepare=lambda: None, on_event=lambda line: print(line, flush=True), flower=False)
 """
 
@@ -318,10 +318,10 @@ def test_a_damaged_state_file_counts_as_empty(tmp_path, text):
 
 
 def test_the_worker_sends_events_for_flower_only(remote):
-    plain = celery_commands(remote, ["-c", "2"])
+    plain = child_commands(remote, ["-c", "2"])
     assert [words[1:5] for words in plain.values()] == [("-m", "celery", "-A", "keysat.worker")] * 2
     assert plain["worker"][5:] == ("worker", "-c", "2")
-    watched = celery_commands(remote, flower=True)
+    watched = child_commands(remote, flower=True)
     assert watched["worker"][5:] == ("worker", "-E")
     assert watched["flower"][5:] == ("flower", "--address=127.0.0.1", "--port=5555")
 

@@ -1,0 +1,144 @@
+"""`keysat code`: discount codes."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from keysat.catalog import require_product
+from keysat.cli.output import AsJson, Row, say, show_record, show_rows
+from keysat.cli.product import parse_price
+from keysat.codes.manage import NewCode, add_code, disable_code, require_code
+from keysat.codes.report import slots
+from keysat.db import reading, transaction
+from keysat.errors import InvalidInput
+from keysat.models import DiscountCode, Product
+from keysat.models.discount_code import CodeKind
+from keysat.money import Money
+
+app = typer.Typer(help="Discount codes.", no_args_is_help=True)
+
+Code = Annotated[str, typer.Argument(metavar="CODE", help="In any case.")]
+
+
+@app.command()
+def add(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="What buyers type: letters, digits, '.', '_', '-'.")],
+    percent: Annotated[str | None, typer.Option(help="Takes off so many percent, as 25 or 12.5.")] = None,
+    fixed_sats: Annotated[int | None, typer.Option(help="Takes off so many sats.")] = None,
+    price: Annotated[str | None, typer.Option(help="Sets the price, as 15000 (sats) or '9.99 EUR'.")] = None,
+    free: Annotated[bool, typer.Option("--free", help="Gives the license for nothing.")] = False,
+    max_uses: Annotated[int | None, typer.Option(help="How many buyers may use it; default: any number.")] = None,
+    expires: Annotated[str | None, typer.Option(help="The last day, UTC, as 2027-01-31; default: never.")] = None,
+    product: Annotated[str | None, typer.Option(help="The slug of the only product it is for.")] = None,
+    description: Annotated[str, typer.Option(help="What it is for; buyers don't see it.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Add a code; exactly one of --percent, --fixed-sats, --price and --free says what it does."""
+    kind, worth = _effect(percent, fixed_sats, price, free)
+    with transaction() as session:
+        row = add_code(
+            session,
+            NewCode(
+                code,
+                kind,
+                worth.amount,
+                worth.currency,
+                max_uses,
+                None if product is None else require_product(session, product).id,
+                None if expires is None else _end_of(expires),
+                description,
+            ),
+        )
+    show_record({"id": str(row.id), "code": row.code}, as_json)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the codes, newest first."""
+    with reading() as session:
+        rows = session.scalars(select(DiscountCode).order_by(DiscountCode.id.desc())).all()
+        records = [_record(session, row) for row in rows]
+    show_rows(records, as_json)
+
+
+@app.command()
+def show(code: Code, as_json: AsJson = False) -> None:
+    """Show a code and who holds its slots."""
+    with reading() as session:
+        row = require_code(session, code)
+        record = {**_record(session, row), **slots(session, row.id), "description": row.description}
+    show_record(record, as_json)
+
+
+@app.command()
+def disable(code: Code) -> None:
+    """Let nobody start a purchase with a code any more; those that started one keep it."""
+    with transaction() as session:
+        row = disable_code(session, code)
+    say(f"code {row.code} is disabled")
+
+
+def _effect(percent: str | None, fixed_sats: int | None, price: str | None, free: bool) -> tuple[CodeKind, Money]:
+    if sum([percent is not None, fixed_sats is not None, price is not None, free]) != 1:
+        raise InvalidInput("say what the code does: one of --percent, --fixed-sats, --price and --free.")
+    if percent is not None:
+        return CodeKind.PERCENT, Money(_basis_points(percent), "BTC")
+    if fixed_sats is not None:
+        return CodeKind.FIXED_SATS, Money(fixed_sats, "BTC")
+    return (CodeKind.FREE_LICENSE, Money(0, "BTC")) if price is None else (CodeKind.SET_PRICE, parse_price(price))
+
+
+def _basis_points(percent: str) -> int:
+    try:
+        points = Decimal(percent.strip().removesuffix("%").strip()) * 100
+    except ArithmeticError:
+        points = Decimal(-1)
+    if not points.is_finite() or not 0 < points <= 10_000 or points != int(points):
+        raise InvalidInput(f"percentage {percent[:20]!r} must be 0.01 to 100, with two decimals at most.")
+    return int(points)
+
+
+def _end_of(day: str) -> datetime:
+    try:
+        return datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(), UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"{day[:20]!r} is no day; write it as 2027-01-31.") from None
+
+
+def _record(session: Session, row: DiscountCode) -> Row:
+    product = None if row.product_id is None else session.get_one(Product, row.product_id).slug
+    return {
+        "code": row.code,
+        "effect": _told(row),
+        "uses": row.uses,
+        "max_uses": row.max_uses,
+        "state": _state(session, row),
+        "product": product,
+        "expires": row.expires_at,
+    }
+
+
+def _told(row: DiscountCode) -> str:
+    match CodeKind(row.kind):
+        case CodeKind.PERCENT:
+            return f"{Decimal(row.amount) / 100:f} % off"
+        case CodeKind.FIXED_SATS:
+            return f"{Money(row.amount, row.currency)} off"
+        case CodeKind.SET_PRICE:
+            return f"costs {Money(row.amount, row.currency)}"
+        case CodeKind.FREE_LICENSE:
+            return "free"
+
+
+def _state(session: Session, row: DiscountCode) -> str:
+    if row.disabled_at is not None:
+        return "disabled"
+    if row.expires_at is not None and session.scalar(select(func.now() >= row.expires_at)):
+        return "expired"
+    return "used up" if row.uses == row.max_uses else "active"

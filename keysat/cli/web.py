@@ -1,0 +1,58 @@
+"""`keysat web`: the HTTP API."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import uvicorn
+
+from keysat import metrics
+from keysat.cli.output import say
+from keysat.errors import KeysatError
+from keysat.logs import configure_logs
+from keysat.settings import Settings, load_settings
+
+GRACE_SECONDS = 20
+
+
+class AddressUnusable(KeysatError):
+    """The web server can't listen where it should."""
+
+    def __init__(self, host: str, port: int, cause: str) -> None:
+        super().__init__(
+            f"the web server can't listen on {host}:{port} ({cause}); set KEYSAT_WEB_HOST and KEYSAT_WEB_PORT."
+        )
+
+
+def web() -> None:
+    """Serve the HTTP API. Ctrl-C or SIGTERM ends it, once the requests that run are answered."""
+    settings = load_settings()
+    configure_logs(settings)
+    metrics.record(settings.metrics_dir, f"web{settings.web_port}")
+    config = uvicorn.Config(
+        "keysat.web.app:create_app",
+        factory=True,
+        log_config=None,
+        access_log=False,  # a path may hold a provider's secret token
+        proxy_headers=False,  # the application knows which proxies to trust
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    with _listen(settings) as listener:
+        say(f"Keysat answers at http://{settings.web_host}:{settings.web_port}")
+        # Uvicorn raises the signal again once it is done; that it was told to end is no failure.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET
+    try:
+        return socket.create_server((settings.web_host, settings.web_port), family=family, backlog=512)
+    except OSError as error:
+        raise AddressUnusable(
+            settings.web_host, settings.web_port, os.strerror(error.errno) if error.errno else str(error)
+        ) from error

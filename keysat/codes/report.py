@@ -1,0 +1,22 @@
+"""What became of a code's uses, in numbers."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from keysat.models import Redemption
+from keysat.models.discount_code import RedemptionStatus
+
+
+def slots(session: Session, code_id: UUID) -> dict[str, int]:
+    """How many redemptions of a code have each status."""
+    found = session.execute(
+        select(Redemption.status, func.count()).where(Redemption.code_id == code_id).group_by(Redemption.status)
+    )
+    counts: dict[str, int] = {}
+    for status, count in found:
+        counts[status] = count
+    return {str(status): counts.get(status, 0) for status in RedemptionStatus}

@@ -1,0 +1,76 @@
+"""The forms that settings have: each takes the text of a variable, or says in half a sentence what is wrong with it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from limits import parse as parse_rate
+from pydantic import AfterValidator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{path} names the home of a user who doesn't exist") from None
+
+
+def _psycopg2(url: str) -> str:
+    """SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; the driver here is psycopg2."""
+    try:
+        scheme = make_url(url).drivername
+    except (ArgumentError, ValueError):
+        scheme = ""
+    if scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        raise ValueError("it must look like postgresql://user:password@host:5432/name")
+    return f"postgresql+psycopg2://{url.partition('://')[2]}"
+
+
+def _redis(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in {"redis", "rediss", "redis+socket"}:
+        raise ValueError("it must look like redis://host:6379/0, rediss://... or redis+socket:///path")
+    return url
+
+
+def _http(url: str) -> str:
+    url = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in {"http", "https"} and parts.hostname and not parts.username
+        usable = not url or (named and not parts.query and not parts.fragment)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("it must look like https://license.example.com, without password or query")
+    return url
+
+
+def _networks(text: str) -> str:
+    for part in filter(None, map(str.strip, text.split(","))):
+        try:
+            ip_network(part)
+        except ValueError:
+            raise ValueError(f"{part} is no IP address or network, as 10.0.0.0/8") from None
+    return text
+
+
+def _rate(text: str) -> str:
+    try:
+        parse_rate(text)
+    except ValueError:
+        raise ValueError("it must look like 30/minute or 5/second") from None
+    return text
+
+
+Absolute = Annotated[Path, AfterValidator(_absolute)]
+DatabaseUrl = Annotated[str, AfterValidator(_psycopg2)]
+BrokerUrl = Annotated[str, AfterValidator(_redis)]
+PublicUrl = Annotated[str, AfterValidator(_http)]
+Networks = Annotated[str, AfterValidator(_networks)]
+Rate = Annotated[str, AfterValidator(_rate)]

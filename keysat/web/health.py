@@ -1,0 +1,148 @@
+"""Whether this process lives and can work, and its figures: for supervisors and Prometheus, not for the internet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel
+from redis import Redis
+
+from keysat import metrics, migrations
+from keysat.db import reading
+from keysat.errors import KeysatError
+from keysat.invoices.gauge import Gauge, read_gauge
+from keysat.licenses.signer import check_signer
+from keysat.logs import get_logger
+from keysat.settings import load_settings
+from keysat.web.errors import Problem, problem
+
+router = APIRouter(tags=["health"])
+log = get_logger(__name__)
+
+CHECK_SECONDS = 2.0
+_GAUGE_SECONDS = 5.0
+_checkers = ThreadPoolExecutor(8, thread_name_prefix="readiness")
+
+
+class Alive(BaseModel):
+    """This process answers."""
+
+    ok: Literal[True] = True
+
+
+class Ready(Alive):
+    """Everything it needs is there."""
+
+    checks: dict[str, Literal["ok"]]
+
+
+@router.get("/livez")
+async def livez() -> Alive:
+    """Tell that the process lives, whatever the rest does."""
+    return Alive()
+
+
+@router.get("/readyz", response_model=Ready, responses={503: {"model": Problem, "description": "not ready"}})
+def readyz() -> Any:
+    """Tell whether database, schema, signing key and broker are there, within two seconds."""
+    running = {name: _checkers.submit(check) for name, check in _CHECKS.items()}
+    wait(running.values(), CHECK_SECONDS)
+    missing = {name: trouble for name, future in running.items() if (trouble := _trouble(future)) is not None}
+    if missing:
+        log.warning("not ready", **missing)
+        return problem(503, f"not ready: {', '.join(missing)}.")
+    return Ready(checks=dict.fromkeys(running, "ok"))
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def metrics_() -> Response:
+    """Give all figures in Prometheus's text format."""
+    return Response(metrics.exposition(_gauges), media_type=CONTENT_TYPE_LATEST)
+
+
+def _database() -> None:
+    with reading() as session:
+        session.connection()
+
+
+def _signing_key() -> None:
+    with reading() as session:
+        check_signer(session, load_settings().signing_key_file)
+
+
+def _broker() -> None:
+    url = load_settings().broker_url.replace("redis+socket://", "unix://", 1)
+    with Redis.from_url(url, socket_timeout=CHECK_SECONDS, socket_connect_timeout=CHECK_SECONDS) as client:
+        client.ping()
+
+
+_CHECKS: dict[str, Callable[[], None]] = {
+    "database": _database,
+    "schema": migrations.require_head,
+    "signing key": _signing_key,
+    "broker": _broker,
+}
+
+
+def _trouble(check: Future[None]) -> str | None:
+    if not check.done():
+        check.cancel()
+        return f"no answer within {CHECK_SECONDS:g} s"
+    error = check.exception()
+    return None if error is None else str(error)
+
+
+class Gauges(Collector):
+    """What is owed, counted in the database, at most every few seconds however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._gauge: Gauge | None = None
+        self._read_at = 0.0
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing beforehand: registering must not ask the database."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The counts of `keysat status`; without a database only that it is away."""
+        try:
+            gauge = self._fresh()
+        except KeysatError:
+            yield GaugeMetricFamily("keysat_up", "Whether the database answers.", 0)
+            return
+        yield GaugeMetricFamily("keysat_up", "Whether the database answers.", 1)
+        counts = {
+            "due": "Invoices to be looked at now.",
+            "late": "Invoices that nobody took for 90 s.",
+            "review": "Invoices that wait for a person.",
+            "unfulfilled": "Settled invoices without a license.",
+            "overdue_licenses": "The same for over 90 s.",
+            "failing": "Invoices without a usable answer lately.",
+            "pending": "Invoices that wait for their payment.",
+        }
+        for name, help_text in counts.items():
+            yield GaugeMetricFamily(f"keysat_invoices_{name}", help_text, getattr(gauge, name))
+        for name, about in (("paused_at", "paused"), ("open_until", "resting")):
+            family = GaugeMetricFamily(
+                f"keysat_account_{about}", f"Whether a provider account is {about}.", labels=["account"]
+            )
+            for account in gauge.accounts:
+                family.add_metric([account.name], getattr(account, name) is not None)
+            yield family
+
+    def _fresh(self) -> Gauge:
+        if self._gauge is None or time.monotonic() - self._read_at > _GAUGE_SECONDS:
+            with reading() as session:
+                self._gauge = read_gauge(session)
+            self._read_at = time.monotonic()
+        return self._gauge
+
+
+_gauges = Gauges()

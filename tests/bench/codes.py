@@ -1,0 +1,15 @@
+"""A hundred buyers race for ten slots, over and over."""
+
+from tests.bench.bar import Bar
+from tests.codes.races import BUYERS, SLOTS, race_for_slots
+
+ROUNDS = 50
+
+
+def slots_a_round() -> Bar:
+    """Slots that were sold, to those that there were; one round too many or too few misses the bar."""
+    print(f"{BUYERS} buyers racing for {SLOTS} slots, {ROUNDS} times ...", flush=True)
+    rounds = race_for_slots(ROUNDS)
+    right = sum(one == (SLOTS, SLOTS, SLOTS, SLOTS) for one in rounds)
+    figures = f"{BUYERS} processes, {SLOTS} slots, {ROUNDS} rounds: {sum(one[0] for one in rounds)} sold, {right} right"
+    return Bar("rounds in which a code sold just its slots, to all", right / ROUNDS, figures, at_least=1.0)

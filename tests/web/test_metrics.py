@@ -1,0 +1,108 @@
+"""What is counted in workers and web servers is told by the web server, in files whose number stays bounded."""
+
+import re
+import sys
+
+import pytest
+import requests
+
+from keysat import metrics
+from keysat.embedded.commands import child_environment
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.server import Sandbox
+from keysat.tasks import reconcile_invoice
+from tests.builders import STORE, load_licenses, make_account, make_catalog, make_invoice, set_account
+from tests.nodes import ProcessContainer, wait_until, worker_command
+
+pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker")
+
+
+def value(text, name, **labels):
+    """A sample's value; 0 where it isn't told."""
+    wanted = ",".join(f'{label}="{of}"' for label, of in sorted(labels.items()))
+    found = re.search(rf"^{name}{re.escape('{' + wanted + '}') if wanted else ''} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+@pytest.fixture
+def shop():
+    with Sandbox() as server, SandboxClient(server.url) as client:
+        client.register_store(STORE, "key-of-test-store")
+        make_account(kind="btcpay", base_url=server.url)
+        make_catalog()
+        yield client
+
+
+@pytest.fixture
+def environment(settings, tmp_path):
+    own = {"KEYSAT_METRICS_DIR": str(tmp_path / "metrics"), "KEYSAT_WEB_PORT": "8931", "KEYSAT_LOG_LEVEL": "INFO"}
+    return {**child_environment(settings), **own}
+
+
+@pytest.fixture
+def web(environment):
+    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", environment)
+    assert process.ready()
+    yield "http://127.0.0.1:8931"
+    process.teardown()
+
+
+def scrape(url):
+    answer = requests.get(f"{url}/metrics", timeout=10)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_figures_of_workers_appear_in_the_web_servers_answer_and_files_do_not_pile_up(shop, web, environment, tmp_path):
+    extra = ("--max-tasks-per-child", "1")
+    worker = ProcessContainer(worker_command(concurrency=2, extra=extra), " ready.", environment)
+    try:
+        worker.ready()
+        waiting, paid = make_invoice(), make_invoice()
+        shop.pay(paid.provider_invoice_id)
+        for _ in range(4):
+            reconcile_invoice.delay(str(waiting.id))
+        reconcile_invoice.delay(str(paid.id))
+        wait_until(lambda: load_licenses(paid.id))
+        wait_until(lambda: value(scrape(web), "keysat_reconciles_total", action="keep") == 4)
+        text = scrape(web)
+    finally:
+        worker.teardown()
+    assert value(text, "keysat_reconciles_total", action="settle") == 1
+    assert value(text, "keysat_provider_seconds_count", account="main", call="get_invoice") == 5
+    assert value(text, "keysat_licenses_issued_total", source="purchase") == 1
+    assert value(text, "keysat_payment_to_license_seconds_count", source="purchase") == 1
+    assert value(text, "keysat_payment_to_license_seconds_sum", source="purchase") < 60
+    assert value(text, "keysat_http_requests_total", route="/metrics", method="GET", status="200") >= 1
+    files = {path.name for path in (tmp_path / "metrics").iterdir()}
+    slots = {re.search(r"-(worker-\d|worker-main|web\d+-main)\.db$", name)[1] for name in files}
+    assert slots <= {"worker-0", "worker-1", "worker-main", "web8931-main"}
+
+
+def test_what_is_owed_is_counted_when_it_is_asked_for(shop, web):
+    make_invoice(next_check_at=None)
+    make_invoice()
+    set_account(paused_at="2026-01-01T00:00:00Z", pause_reason="by hand")
+    text = scrape(web)
+    assert value(text, "keysat_up") == 1
+    assert value(text, "keysat_invoices_pending") == 1
+    assert value(text, "keysat_invoices_due") == 0
+    assert value(text, "keysat_account_paused", account="main") == 1
+
+
+def test_secret_token_of_a_path_is_told_nowhere(api):
+    api.post("/v1/btcpay/webhook/01a21076-4515-7464-8cda-93e2d050f870/a-secret-token", data=b"{}")
+    assert "a-secret-token" not in metrics.exposition().decode()
+    assert 'route="/v1/{kind}/webhook/{account_id}/{token}"' in metrics.exposition().decode()
+
+
+def test_directory_that_cannot_be_written_costs_the_figures_only(settings, web, environment, tmp_path):
+    (tmp_path / "file").touch()
+    environment |= {"KEYSAT_METRICS_DIR": str(tmp_path / "file" / "below"), "KEYSAT_WEB_PORT": "8932"}
+    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", environment)
+    try:
+        assert process.ready()
+        assert "metrics are not kept" in process.logs()
+        assert value(scrape("http://127.0.0.1:8932"), "keysat_up") == 1
+    finally:
+        process.teardown()
