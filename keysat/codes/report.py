@@ -16,7 +16,5 @@ def slots(session: Session, code_id: UUID) -> dict[str, int]:
     found = session.execute(
         select(Redemption.status, func.count()).where(Redemption.code_id == code_id).group_by(Redemption.status)
     )
-    counts: dict[str, int] = {}
-    for status, count in found:
-        counts[status] = count
+    counts = {row[0]: row[1] for row in found}
     return {str(status): counts.get(status, 0) for status in RedemptionStatus}
