@@ -9,6 +9,7 @@ from kombu import Queue
 from keysat.settings import load_settings
 
 _settings = load_settings()
+_CHECK_SECONDS = 300
 
 broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
@@ -45,6 +46,7 @@ task_routes = {
     "keysat.reconcile_invoice": {"queue": "reconcile"},
     "keysat.issue_license": {"queue": "issue"},
     "keysat.handle_provider_event": {"queue": "issue"},
+    "keysat.check_invariants": {"queue": "scan"},
 }
 
 worker_prefetch_multiplier = 1
@@ -61,5 +63,10 @@ beat_schedule = {
         "task": "keysat.scan_pending",
         "schedule": _settings.scan_seconds,
         "options": {"expires": _settings.scan_seconds},  # a tick nobody ran in time is worth nothing
+    },
+    "check-invariants": {
+        "task": "keysat.check_invariants",
+        "schedule": _CHECK_SECONDS,
+        "options": {"expires": _CHECK_SECONDS},
     },
 }

@@ -23,6 +23,7 @@ from keysat.invoices.schedule import UNFULFILLED
 from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
 from keysat.providers.breaker import callable_accounts
+from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
@@ -87,6 +88,14 @@ def issue_license(invoice_id: str) -> None:
         license_id = issue(session, as_id(invoice_id), _signer_id())
     if license_id is not None:
         log.info("license issued", license_id=str(license_id))
+
+
+@app.task(name="keysat.check_invariants", throws=(KeysatError,))
+def check_invariants() -> None:
+    """Say in the log what is not as it should be, and what to do about it."""
+    with reading() as session:
+        for alarm in silent_accounts(session):
+            log.warning("alarm", alarm=str(alarm))
 
 
 @cache

@@ -17,6 +17,7 @@ from keysat.embedded import demo as demonstration
 from keysat.embedded import stack
 from keysat.embedded.prepare import prepare
 from keysat.invoices.gauge import Gauge, read_gauge
+from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
 
 _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -59,7 +60,7 @@ def status(as_json: AsJson = False) -> None:
     settings = load_settings()
     migrations.require_head()
     with reading() as session:
-        gauge = read_gauge(session)
+        gauge, silent = read_gauge(session), silent_accounts(session)
     processes = stack.running(settings)
     numbers: dict[str, Any] = {
         "pending": gauge.pending,
@@ -73,16 +74,17 @@ def status(as_json: AsJson = False) -> None:
     }
     accounts = [account.__dict__ for account in gauge.accounts]
     if as_json:
-        show_record({**numbers, "accounts": accounts, "processes": processes}, as_json)
+        webhooks = {"silent_webhooks": [one.account for one in silent]}
+        show_record({**numbers, **webhooks, "accounts": accounts, "processes": processes}, as_json)
     else:
         show_record(numbers, as_json)
         show_record(
             {"processes": ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"}, False
         )
         show_rows(accounts, as_json)
-    for sentence in _remedies(gauge):
+    for sentence in [*_remedies(gauge), *map(str, silent)]:
         say(sentence)
-    if gauge.trouble:
+    if gauge.trouble or silent:
         raise typer.Exit(3)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
+from keysat.cli.connect import connect
 from keysat.cli.output import AsJson, Note, say, show_record, show_rows
 from keysat.cli.secret_input import read_secret
 from keysat.db import reading, transaction
@@ -18,6 +19,7 @@ from keysat.secrets import secret_box
 from keysat.settings import load_settings
 
 app = typer.Typer(help="Accounts at payment providers.", no_args_is_help=True)
+app.command()(connect)
 
 KeyFile = Annotated[
     Path | None, typer.Option(help="A file with the API key; else KEYSAT_PROVIDER_API_KEY, else stdin.")
@@ -81,6 +83,10 @@ def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> No
         account = accounts.require_account(session, name)
     provider_for(account).check_credentials()
     say(f"{name}: {account.base_url} answers and accepts the credentials")
+    if account.last_event_at is not None:
+        say(f"{name}: the last webhook came at {account.last_event_at:%Y-%m-%d %H:%M:%S} UTC")
+    else:
+        say(f"{name}: no webhook ever came; `keysat provider connect {name}` registers ours and checks that it arrives")
 
 
 @app.command()

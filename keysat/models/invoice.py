@@ -73,6 +73,12 @@ class Invoice(Base):
         CheckConstraint("reversed_at IS NULL OR status = 'settled'", name="reversed_at"),
         Index("ix_invoices_buyer_email", text("lower(buyer_email)"), postgresql_where=text("buyer_email IS NOT NULL")),
         Index("ix_invoices_provider_invoice_id", "provider_invoice_id"),
+        Index(
+            "ix_invoices_settled",
+            "provider_account_id",
+            "settled_at",
+            postgresql_where=text("settled_at IS NOT NULL"),
+        ),
         # The scans read these two and nothing else, so a scan costs what is due, not what is stored.
         Index(
             "ix_invoices_due",

@@ -5,17 +5,22 @@ Shapes and statuses follow BTCPay's own OpenAPI description of July 2026. Amount
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from keysat.errors import InvalidInput, RemoteAnswerInvalid, RemoteNotFound, RemoteRefused, RemoteUnavailable
-from keysat.http import Answer, HttpClient, printable
+from keysat.errors import (
+    CredentialsRejected,
+    InvalidInput,
+    RemoteAnswerInvalid,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnavailable,
+)
+from keysat.http import HttpClient, printable
 from keysat.models.invoice import PaymentException
-from keysat.money import Money, parse_decimal
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
@@ -29,39 +34,34 @@ from keysat.providers.base import (
     Webhook,
     WebhookRejected,
 )
+from keysat.providers.btcpay_answers import (
+    CERTAIN_REFUSALS,
+    EXCEPTIONS,
+    STATUSES,
+    Received,
+    created_invoice,
+    lightning_payment,
+    mapping,
+    money,
+    order_id_of,
+    received_payments,
+    text,
+)
 from keysat.providers.signed_events import read_event, require_signature
 
 MIN_SECRET_BYTES = 24
+_EVENTS = (
+    "InvoiceCreated",
+    "InvoiceReceivedPayment",
+    "InvoiceProcessing",
+    "InvoiceExpired",
+    "InvoiceSettled",
+    "InvoiceInvalid",
+    "InvoicePaymentSettled",
+)
 _MAX_SAID = 60
 _MOST_FOUND = 20
 _MSAT_PER_SAT = 1000
-
-_STATUSES = {
-    "New": ProviderStatus.PENDING,
-    "Processing": ProviderStatus.PROCESSING,
-    "Settled": ProviderStatus.SETTLED,
-    "Expired": ProviderStatus.EXPIRED,
-    "Invalid": ProviderStatus.INVALID,
-}
-_EXCEPTIONS = {
-    "None": PaymentException.NONE,
-    "Invalid": PaymentException.NONE,
-    "PaidLate": PaymentException.LATE,
-    "PaidPartial": PaymentException.PARTIAL,
-    "PaidOver": PaymentException.OVER,
-    "Marked": PaymentException.MARKED,
-}
-# Of BTCPay's refusals this one alone says that nothing was sent; its `generic-error` may hide a payment under way.
-_CERTAIN_REFUSALS = {"could-not-find-route"}
-_PAYMENTS = {"Complete": PaymentState.PAID, "Failed": PaymentState.FAILED}
-
-
-@dataclass(frozen=True)
-class _Received:
-    """A payment that came in; `received_at` in Unix seconds."""
-
-    status: str
-    received_at: int
 
 
 class BTCPay(Provider):
@@ -94,18 +94,18 @@ class BTCPay(Provider):
         }
         if wanted.redirect_url:
             body["checkout"] = {"redirectURL": wanted.redirect_url}
-        return _created(_mapping(self._http.request("POST", f"{self._store_path}/invoices", json_body=body)))
+        return created_invoice(mapping(self._http.request("POST", f"{self._store_path}/invoices", json_body=body)))
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
         answer = self._http.get(f"{self._store_path}/invoices", {"orderId": order_id, "take": _MOST_FOUND})
         if not isinstance(answer.json, list):
             raise RemoteAnswerInvalid("BTCPay's list of invoices has another shape than it should.")
-        found = [item for item in answer.json if isinstance(item, dict) and _order_id(item) == order_id]
-        return [FoundInvoice(_created(item), self._snapshot(item, _text(item, "id"))) for item in found]
+        found = [item for item in answer.json if isinstance(item, dict) and order_id_of(item) == order_id]
+        return [FoundInvoice(created_invoice(item), self._snapshot(item, text(item, "id"))) for item in found]
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"
-        snapshot = self._snapshot(_mapping(self._http.get(path)), provider_invoice_id)
+        snapshot = self._snapshot(mapping(self._http.get(path)), provider_invoice_id)
         paid_late = snapshot.status is ProviderStatus.EXPIRED and snapshot.exception is PaymentException.LATE
         if paid_late and self._unconfirmed(provider_invoice_id):
             return replace(snapshot, status=ProviderStatus.PROCESSING, said=f"{snapshot.said}, unconfirmed")
@@ -120,32 +120,49 @@ class BTCPay(Provider):
         payments = self._payments(provider_invoice_id)
         return not payments or any(payment.status != "Settled" for payment in payments)
 
-    def _payments(self, provider_invoice_id: str) -> list[_Received]:
-        answer = self._http.get(f"/api/v1/invoices/{quote(provider_invoice_id, safe='')}/payment-methods")
+    def _payments(self, provider_invoice_id: str) -> list[Received]:
+        path = f"/api/v1/invoices/{quote(provider_invoice_id, safe='')}/payment-methods"
+        return received_payments(self._http.get(path))
+
+    def connect_webhook(self, url: str, secret: str) -> None:
+        wanted = {
+            "url": url,
+            "secret": secret,
+            "enabled": True,
+            "automaticRedelivery": True,
+            "authorizedEvents": {"everything": False, "specificEvents": list(_EVENTS)},
+        }
         try:
-            methods: list[Any] = answer.json if isinstance(answer.json, list) else [None]
-            payments = [payment for method in methods for payment in method["payments"]]
-            return [_Received(payment["status"], _moment(payment.get("receivedDate", 0))) for payment in payments]
-        except (TypeError, KeyError, ValueError, AttributeError):
-            raise RemoteAnswerInvalid("BTCPay's list of payments has another shape than it should.") from None
+            known = self._http.get(f"{self._store_path}/webhooks").json
+            same = [one for one in known if isinstance(one, dict) and one.get("url") == url] if known else []
+            if same:
+                path = f"/api/v1/webhooks/{quote(text(same[0], 'id'), safe='')}"
+                self._http.request("PUT", path, json_body=wanted)
+            else:
+                self._http.request("POST", f"{self._store_path}/webhooks", json_body=wanted)
+        except CredentialsRejected:
+            raise CredentialsRejected(
+                "BTCPay doesn't let our API key register webhooks; give it the permission "
+                "btcpay.store.webhooks.canmodifywebhooks ('modify webhooks'), then `keysat provider renew`."
+            ) from None
 
     def check_credentials(self) -> None:
         self._http.get(f"{self._store_path}/invoices", {"take": 1})
 
     def _snapshot(self, answer: dict[str, Any], wanted_id: str) -> InvoiceSnapshot:
-        if _text(answer, "id") != wanted_id:
+        if text(answer, "id") != wanted_id:
             raise RemoteAnswerInvalid(f"BTCPay answered about another invoice than {wanted_id}.")
         if answer.get("storeId", self._store_id) != self._store_id:
             raise RemoteAnswerInvalid(f"BTCPay answered about invoice {wanted_id} of another store.")
         status, exception = answer.get("status"), answer.get("additionalStatus", "None")
-        known = isinstance(status, str) and isinstance(exception, str) and exception in _EXCEPTIONS
+        known = isinstance(status, str) and isinstance(exception, str) and exception in EXCEPTIONS
         return InvoiceSnapshot(
             provider_invoice_id=wanted_id,
-            status=_STATUSES.get(str(status), ProviderStatus.UNKNOWN) if known else ProviderStatus.UNKNOWN,
-            exception=_EXCEPTIONS.get(str(exception), PaymentException.NONE),
-            charged=_money(answer, "amount"),
-            paid=_money(answer, "paidAmount"),
-            order_id=_order_id(answer),
+            status=STATUSES.get(str(status), ProviderStatus.UNKNOWN) if known else ProviderStatus.UNKNOWN,
+            exception=EXCEPTIONS.get(str(exception), PaymentException.NONE),
+            charged=money(answer, "amount"),
+            paid=money(answer, "paidAmount"),
+            order_id=order_id_of(answer),
             said=printable(f"{status}/{exception}"[:_MAX_SAID]),
         )
 
@@ -158,76 +175,25 @@ class BTCPay(Provider):
         if fields.get("storeId", self._store_id) != self._store_id:
             raise WebhookRejected("the webhook is about another store.")
         is_test = event.provider_invoice_id is not None and event.provider_invoice_id.startswith("__test__")
-        return replace(event, provider_invoice_id=None) if is_test else replace(event, order_id=_order_id(fields))
+        return replace(event, provider_invoice_id=None) if is_test else replace(event, order_id=order_id_of(fields))
 
     def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
         if max_fee_msat < _MSAT_PER_SAT:  # BTCPay takes a limit of 0 for none
             raise InvalidInput(f"a fee limit of {max_fee_msat} msat can't be told to BTCPay; allow at least 1 sat.")
         body = {"BOLT11": bolt11, "maxFeeFlat": str(max_fee_msat // _MSAT_PER_SAT)}
         try:
-            return _payment(
+            return lightning_payment(
                 self._http.request("POST", f"{self._store_path}/lightning/BTC/invoices/pay", json_body=body)
             )
         except (RemoteUnavailable, RemoteAnswerInvalid):
             return LightningPayment(None, PaymentState.UNKNOWN)  # it may have gone out: look it up, never pay again
         except RemoteRefused as error:
-            certain = error.code in _CERTAIN_REFUSALS
+            certain = error.code in CERTAIN_REFUSALS
             return LightningPayment(None, PaymentState.FAILED if certain else PaymentState.UNKNOWN)
 
     def find_lightning_payment(self, payment_hash: str) -> LightningPayment:
         path = f"{self._store_path}/lightning/BTC/payments/{quote(payment_hash, safe='')}"
         try:
-            return _payment(self._http.get(path))
+            return lightning_payment(self._http.get(path))
         except RemoteNotFound:
             return LightningPayment(payment_hash, PaymentState.UNKNOWN)
-
-
-def _created(answer: dict[str, Any]) -> CreatedInvoice:
-    return CreatedInvoice(_text(answer, "id"), _text(answer, "checkoutLink"))
-
-
-def _order_id(fields: dict[str, Any]) -> str | None:
-    metadata = fields.get("metadata")
-    order_id = metadata.get("orderId") if isinstance(metadata, dict) else None
-    return order_id if isinstance(order_id, str) else None
-
-
-def _moment(value: object) -> int:
-    """Unix seconds within the years that a table can hold."""
-    if type(value) is not int or not 0 <= value < 2**33:
-        raise ValueError(value)
-    return value
-
-
-def _mapping(answer: Answer) -> dict[str, Any]:
-    if not isinstance(answer.json, dict):
-        raise RemoteAnswerInvalid("BTCPay sent JSON of another shape than an invoice.")
-    return answer.json
-
-
-def _text(answer: dict[str, Any], field: str) -> str:
-    value = answer.get(field)
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise RemoteAnswerInvalid(f"BTCPay's answer has no usable {field!r}.")
-    return value
-
-
-def _money(answer: dict[str, Any], field: str) -> Money | None:
-    if answer.get(field) is None:
-        return None
-    try:
-        return parse_decimal(answer[field], _text(answer, "currency"))
-    except InvalidInput as error:
-        raise RemoteAnswerInvalid(f"BTCPay's {field!r} can't be read: {error}") from error
-
-
-def _payment(answer: Answer) -> LightningPayment:
-    body = answer.json if isinstance(answer.json, dict) else {}
-    known = answer.status == 200
-    state = _PAYMENTS.get(str(body.get("status")), PaymentState.UNKNOWN) if known else PaymentState.UNKNOWN
-    fee, payment_hash = body.get("feeAmount"), body.get("paymentHash")
-    return LightningPayment(
-        payment_hash if isinstance(payment_hash, str) else None,
-        state,
-        int(fee) if isinstance(fee, str) and re.fullmatch("[0-9]{1,18}", fee) else None,
-    )

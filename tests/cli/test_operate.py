@@ -19,6 +19,7 @@ NOTHING_OWED = {
     "settled_without_license": 0,
     "failing": 0,
     "abandoned": 0,
+    "silent_webhooks": [],
     "accounts": [],
     "processes": {},
 }

@@ -106,6 +106,12 @@ class Ledger:
         """Mark it `SETTLED` or `INVALID` by hand. Raises NotFound; Conflict when it can't be marked so."""
         return self._change(invoice_id, lambda invoice, now: transitions.marked(invoice, status, now))
 
+    def store_of_webhook(self, webhook_id: str) -> str | None:
+        """The id of the store whose webhook it is, if there is one."""
+        with self._lock:
+            stores = list(self._stores.values())
+        return next((one.id for one in stores if one.webhook_url and one.webhook_id == webhook_id), None)
+
     def expire_due(self) -> None:
         """Expire what is due, so that its webhooks leave although nobody reads it."""
         with self._lock:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
 from keysat.embedded.sandbox.drafts import Rejected, parse_draft, parse_listing
 from keysat.embedded.sandbox.fields import parse_json
 from keysat.embedded.sandbox.ledger import Ledger
-from keysat.embedded.sandbox.records import Invoice, Status
+from keysat.embedded.sandbox.records import Invoice, Status, Store
 from keysat.embedded.sandbox.views import invoice_data, payment_method_data, store_data
+from keysat.embedded.sandbox.webhook_routes import registered, webhook_data
 from keysat.embedded.sandbox.wire import Answer, Request
 from keysat.errors import Conflict, InvalidInput
 
@@ -24,6 +25,8 @@ _ROUTES = {
     "invoice": re.compile(rf"{_INVOICE}/?"),
     "status": re.compile(rf"{_INVOICE}/status/?"),
     "payments": re.compile(rf"{_INVOICE}/payment-methods/?"),
+    "webhooks": re.compile(rf"{_STORE}/webhooks/?"),
+    "webhook": re.compile(r"/api/v1/webhooks/(?P<webhook>[^/]+)/?"),
 }
 _PERMISSIONS = {
     "GET store": "btcpay.store.canviewstoresettings",
@@ -32,6 +35,11 @@ _PERMISSIONS = {
     "GET payments": "btcpay.store.canviewinvoices",
     "POST invoices": "btcpay.store.cancreateinvoice",
     "POST status": "btcpay.store.canmodifyinvoices",
+    "GET webhooks": "btcpay.store.webhooks.canmodifywebhooks",
+    "POST webhooks": "btcpay.store.webhooks.canmodifywebhooks",
+    "GET webhook": "btcpay.store.webhooks.canmodifywebhooks",
+    "PUT webhook": "btcpay.store.webhooks.canmodifywebhooks",
+    "DELETE webhook": "btcpay.store.webhooks.canmodifywebhooks",
 }
 
 
@@ -65,6 +73,11 @@ class Provider:
             "GET payments": self._payments,
             "POST invoices": self._create,
             "POST status": self._mark,
+            "GET webhooks": self._webhooks,
+            "POST webhooks": self._register_webhook,
+            "GET webhook": self._webhook,
+            "PUT webhook": self._change_webhook,
+            "DELETE webhook": self._remove_webhook,
         }
 
     def route(self, request: Request) -> Route:
@@ -77,6 +90,8 @@ class Provider:
                 if store_id is None and invoice_id is not None:
                     invoice = self._ledger.find(invoice_id)
                     store_id = invoice.store_id if invoice else None
+                if noun == "webhook":
+                    store_id = self._ledger.store_of_webhook(parts["webhook"])
                 return Route(f"{request.method} {noun}", store_id, invoice_id)
         return Route(f"{request.method} unknown")
 
@@ -111,6 +126,33 @@ class Provider:
     def _store(self, _request: Request, route: Route) -> Answer:
         store = self._ledger.store(route.store_id or "")
         return Answer(200, store_data(store)) if store else _problem(404, "store-not-found", "The store was not found")
+
+    def _webhooks(self, _request: Request, route: Route) -> Answer:
+        store = self._of(route)
+        return Answer(200, [webhook_data(store)] if store.webhook_url else [])
+
+    def _register_webhook(self, request: Request, route: Route) -> Answer:
+        store = registered(self._of(route), _body(request))
+        self._ledger.register_store(store)
+        return Answer(200, webhook_data(store, with_secret=True))
+
+    def _webhook(self, _request: Request, route: Route) -> Answer:
+        return Answer(200, webhook_data(self._of(route)))
+
+    def _change_webhook(self, request: Request, route: Route) -> Answer:
+        store = self._of(route)
+        changed = replace(registered(store, _body(request)), webhook_id=store.webhook_id)
+        self._ledger.register_store(changed)
+        return Answer(200, webhook_data(changed))
+
+    def _remove_webhook(self, _request: Request, route: Route) -> Answer:
+        self._ledger.register_store(replace(self._of(route), webhook_url=None))
+        return Answer(200, {})
+
+    def _of(self, route: Route) -> Store:
+        store = self._ledger.store(route.store_id or "")
+        assert store is not None, "the key that was checked is the store's"
+        return store
 
     def _create(self, request: Request, route: Route) -> Answer:
         draft = parse_draft(_body(request))

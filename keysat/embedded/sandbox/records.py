@@ -38,13 +38,14 @@ def new_id() -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """A merchant's store: the key that opens it and where its webhooks go (None: nowhere)."""
+    """A merchant's store: the key that opens it, where its webhooks go (None: nowhere) and which (none named: all)."""
 
     id: str
     api_key: str
     webhook_url: str | None = None
     webhook_secret: str = ""
     webhook_id: str = field(default_factory=new_id)
+    webhook_events: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ class Sender:
             self._random = random.Random(plan.seed)  # noqa: S311 - chances of faults, no secrets
 
     def send(self, store: Store, event: Event) -> None:
-        """Hand over an event; returns at once. A store without a webhook gets none."""
-        if store.webhook_url is None:
+        """Hand over an event; returns at once. A store without a webhook, or not for such events, gets none."""
+        if store.webhook_url is None or (store.webhook_events and event.kind not in store.webhook_events):
             return
         with self._lock:
             plan, chance = self._plan, self._random

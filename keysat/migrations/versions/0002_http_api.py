@@ -176,6 +176,13 @@ def _invoices() -> None:
         unique=False,
         postgresql_where=sa.text("buyer_email IS NOT NULL"),
     )
+    op.create_index(
+        "ix_invoices_settled",
+        "invoices",
+        ["provider_account_id", "settled_at"],
+        unique=False,
+        postgresql_where=sa.text("settled_at IS NOT NULL"),
+    )
     op.create_index("ix_invoices_provider_invoice_id", "invoices", ["provider_invoice_id"], unique=False)
     op.create_unique_constraint(op.f("uq_invoices_idempotency_key"), "invoices", ["idempotency_key"])
     op.drop_constraint(op.f("ck_invoices_amount"), "invoices", type_="check")
