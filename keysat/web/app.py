@@ -9,7 +9,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from keysat import __version__
 from keysat.settings import load_settings
-from keysat.web import errors, products, provider_webhooks, purchase, service
+from keysat.web import errors, machines, products, provider_webhooks, purchase, service, validate
 from keysat.web.middleware import BodyLimit
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
@@ -26,7 +26,14 @@ def create_app() -> FastAPI:
         title="Keysat", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, debug=False
     )
     errors.install(app)
-    for router in (service.router, products.router, purchase.router, provider_webhooks.router):
+    for router in (
+        service.router,
+        products.router,
+        purchase.router,
+        validate.router,
+        machines.router,
+        provider_webhooks.router,
+    ):
         app.include_router(router)
     app.add_middleware(BodyLimit)
     proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
