@@ -18,6 +18,7 @@ MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_TASK = 250, 45, 
 ENTRY_POINTS = ("keysat/tasks.py", "keysat/dispatch.py", "keysat/cli/", "keysat/embedded/", "keysat/web/")
 BEGIN_THEMSELVES = ("keysat/db.py", "keysat/migrations/__init__.py")
 SPEAK_HTTP = ("keysat/http.py", "keysat/deadlines.py", "keysat/embedded/sandbox/")
+KNOW_ZAPRITE = ("keysat/providers/zaprite.py", "keysat/providers/registry.py", "keysat/embedded/sandbox/")
 HTTP_CLIENTS = {"requests", "urllib3", "httpx", "aiohttp", "http", "urllib"}
 HARMLESS = {"http.HTTPStatus", "urllib.parse"}
 # A command's docstring is its help; a migration's revision says what it does.
@@ -62,6 +63,15 @@ def body_lines(function):
     """The lines of a function's body, without its docstring."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def without_docstrings(tree):
+    """The same tree, in which nothing but the code says anything."""
+    bare = ast.parse(ast.unparse(tree))
+    for node in ast.walk(bare):
+        if isinstance(node, ast.Module | ast.ClassDef | Function) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return bare
 
 
 def task_functions():
@@ -132,6 +142,16 @@ def test_only_the_http_module_speaks_http():
         if name.split(".")[0] in HTTP_CLIENTS and not name.startswith(tuple(HARMLESS))
     ]
     assert not found, f"{found}: use keysat.http.HttpClient, which has the total deadline, the byte cap and the errors."
+
+
+def test_nobody_but_its_adapter_knows_zaprite():
+    found = [
+        name for name, tree in elsewhere(*KNOW_ZAPRITE) if "zaprite" in ast.unparse(without_docstrings(tree)).lower()
+    ]
+    assert not found, (
+        f"{found}: what is peculiar to one provider belongs in its adapter; what differs by provider, say in a class "
+        "attribute of keysat.providers.base.Provider, and ask for that."
+    )
 
 
 def test_files_fit_in_a_readers_head():

@@ -30,8 +30,8 @@ SecretFile = Annotated[Path | None, typer.Option(help="A file with the webhook s
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="Your name for it, as 'main'.")],
-    url: Annotated[str, typer.Option(help="Where it is, as https://btcpay.example.com.")],
-    store: Annotated[str, typer.Option(help="The store's id there.")],
+    url: Annotated[str, typer.Option(help="Where it is, as https://btcpay.example.com; default: its kind's own.")] = "",
+    store: Annotated[str, typer.Option(help="The store's id there, where the kind has stores.")] = "",
     kind: Annotated[str, typer.Option(help=f"One of: {', '.join(kinds())}.")] = "btcpay",
     api_key_file: KeyFile = None,
     webhook_secret_file: SecretFile = None,

@@ -9,9 +9,11 @@ import typer
 from keysat.cli.output import AsJson, Row, say, show_record
 from keysat.cli.secret_input import read_secret
 from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.records import Kind
 from keysat.embedded.sandbox.server import run as serve
+from keysat.providers.registry import adapter_of
 
-app = typer.Typer(help="A BTCPay-compatible provider on this machine, for trying Keysat.", no_args_is_help=True)
+app = typer.Typer(help="A pretended payment provider on this machine, for trying Keysat.", no_args_is_help=True)
 
 DEFAULT_PORT = 8900
 
@@ -27,11 +29,16 @@ def run(port: Annotated[int, typer.Option(min=0, max=65_535, help="0 = any free 
 
 
 @app.command()
-def store(store_id: Annotated[str, typer.Argument(metavar="STORE")], url: Url = AT_HOME) -> None:
+def store(
+    store_id: Annotated[str, typer.Argument(metavar="STORE")],
+    kind: Annotated[Kind, typer.Option(help="Whose API it has.")] = Kind.BTCPAY,
+    url: Url = AT_HOME,
+) -> None:
     """Add a store; its API key, any text you make up, is read from stdin or KEYSAT_PROVIDER_API_KEY."""
     with SandboxClient(url) as client:
-        client.register_store(store_id, read_secret("API key", "KEYSAT_PROVIDER_API_KEY", None))
-    say(f"store {store_id} is there; now: keysat provider add NAME --url {url} --store {store_id}")
+        client.register_store(store_id, read_secret("API key", "KEYSAT_PROVIDER_API_KEY", None), kind=kind)
+    its_id = f" --store {store_id}" if adapter_of(kind).has_stores else ""
+    say(f"store {store_id} is there; now: keysat provider add NAME --kind {kind} --url {url}{its_id}")
 
 
 @app.command()

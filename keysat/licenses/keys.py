@@ -95,7 +95,8 @@ def parse(text: str) -> Payload:
 
 
 def _split(text: str) -> tuple[Payload, bytes, bytes]:
-    parts = text.strip().upper().split("-")
+    text = text.strip()
+    parts = text.upper().split("-")
     if not text.isascii() or len(parts) != 3 or parts[0] != PREFIX:
         raise BadKeyFormat("a license key looks like LIC1-...-...; copy the whole of it.")
     raw, signature = _from_base32(parts[1]), _from_base32(parts[2])

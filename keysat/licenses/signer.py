@@ -56,7 +56,7 @@ class Signer:
 
     private_key: Ed25519PrivateKey
 
-    @property
+    @cached_property
     def public_key(self) -> Ed25519PublicKey:
         """The key that buyers' programs verify with."""
         return self.private_key.public_key()

@@ -14,7 +14,7 @@ from keysat.errors import Conflict, InvalidInput, KeysatError, NotFound, Setting
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.audit import audit
 from keysat.providers import registry
-from keysat.providers.btcpay import MIN_SECRET_BYTES
+from keysat.providers.base import MIN_SECRET_BYTES, Provider
 from keysat.secrets import seal, unseal
 
 
@@ -26,6 +26,8 @@ class AccountPaused(KeysatError):
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_URL_PART = re.compile(r"[A-Za-z0-9_-]*")
+_NO_STORE = "-"
 
 
 def add_account(
@@ -34,13 +36,15 @@ def add_account(
     *,
     name: str,
     kind: str,
-    base_url: str,
-    store_id: str,
+    base_url: str = "",
+    store_id: str = "",
     api_key: str,
     webhook_secret: str = "",
     actor: str = "cli",
 ) -> ProviderAccount:
     """Store a new account, its credentials encrypted.
+
+    Without a base URL it has its kind's own; a kind without stores takes no store id.
 
     Raises:
         InvalidInput: a value has the wrong form.
@@ -48,16 +52,15 @@ def add_account(
     """
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"account name {name!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
-    if kind not in registry.kinds():
-        raise InvalidInput(f"provider kind {kind!r} is not known; use one of {', '.join(registry.kinds())}.")
+    adapter = registry.adapter_of(kind)
     if find_account(session, name) is not None:
         raise Conflict(f"there is a provider account {name} already; choose another name.")
     account = ProviderAccount(
         name=name,
         kind=kind,
-        base_url=_checked_url(base_url),
-        store_id=_checked("store id", store_id),
-        sealed_credentials=seal(box, _credentials(api_key, webhook_secret)),
+        base_url=_base_url(adapter, base_url),
+        store_id=_store_id(adapter, store_id),
+        sealed_credentials=seal(box, _credentials(adapter, api_key, webhook_secret)),
     )
     session.add(account)
     session.flush()
@@ -68,8 +71,8 @@ def add_account(
         account.id,
         name=name,
         kind=kind,
-        base_url=base_url,
-        store_id=store_id,
+        base_url=account.base_url,
+        store_id=account.store_id,
     )
     return account
 
@@ -92,7 +95,7 @@ def renew_credentials(
         kept = webhook_secret or unseal(box, account.sealed_credentials, name).get("webhook_secret", "")
     except SettingsError:
         kept = ""
-    account.sealed_credentials = seal(box, _credentials(api_key, kept))
+    account.sealed_credentials = seal(box, _credentials(registry.adapter_of(account.kind), api_key, kept))
     audit(session, actor, "provider.credentials_renewed", account.id)
     resume(session, name, actor)
 
@@ -182,11 +185,28 @@ def resume(session: Session, name: str, actor: str = "cli") -> None:
     audit(session, actor, "provider.resumed", account.id)
 
 
-def _credentials(api_key: str, webhook_secret: str) -> dict[str, str]:
+def _credentials(adapter: type[Provider], api_key: str, webhook_secret: str) -> dict[str, str]:
     api_key, webhook_secret = _checked("API key", api_key), webhook_secret.strip()
     if webhook_secret and len(webhook_secret.encode()) < MIN_SECRET_BYTES:
         raise InvalidInput(f"the webhook secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
+    if adapter.token_in_url and not _URL_PART.fullmatch(webhook_secret):
+        raise InvalidInput("the webhook secret becomes part of a URL; use letters, digits, '-' and '_' alone.")
     return {"api_key": api_key, "webhook_secret": webhook_secret}
+
+
+def _base_url(adapter: type[Provider], url: str) -> str:
+    url = url or adapter.default_url or ""
+    if not url:
+        raise InvalidInput(f"a {adapter.kind} account needs a base URL; say where the server is.")
+    return _checked_url(url)
+
+
+def _store_id(adapter: type[Provider], store_id: str) -> str:
+    if adapter.has_stores:
+        return _checked("store id", store_id)
+    if store_id not in {"", _NO_STORE}:
+        raise InvalidInput(f"a {adapter.kind} account has no store; leave the store id out.")
+    return _NO_STORE
 
 
 def _checked(what: str, value: str) -> str:

@@ -16,6 +16,9 @@ from keysat.errors import KeysatError
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
 
+# A shorter webhook secret, of whatever kind, could be guessed by trying.
+MIN_SECRET_BYTES = 24
+
 
 class ProviderStatus(StrEnum):
     """What a provider can say of an invoice."""
@@ -122,6 +125,13 @@ class NotSupported(KeysatError):
 
 class WebhookRejected(KeysatError):
     """A webhook's signature, token or shape is wrong; it is not from the provider."""
+
+
+class NoWebhookSecret(WebhookRejected):
+    """The account has no webhook secret that could tell a genuine webhook from a forged one."""
+
+    def __init__(self) -> None:
+        super().__init__(f"this account has no webhook secret of at least {MIN_SECRET_BYTES} bytes.")
 
 
 class WebhookMalformed(WebhookRejected):

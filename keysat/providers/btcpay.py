@@ -22,11 +22,13 @@ from keysat.errors import (
 from keysat.http import HttpClient, printable
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import (
+    MIN_SECRET_BYTES,
     CreatedInvoice,
     FoundInvoice,
     InvoiceSnapshot,
     LightningPayment,
     NewInvoice,
+    NoWebhookSecret,
     PaymentState,
     Provider,
     ProviderEvent,
@@ -49,7 +51,6 @@ from keysat.providers.btcpay_answers import (
 )
 from keysat.providers.signed_events import read_event, require_signature
 
-MIN_SECRET_BYTES = 24
 _EVENTS = (
     "InvoiceCreated",
     "InvoiceReceivedPayment",
@@ -168,7 +169,7 @@ class BTCPay(Provider):
 
     def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
         if len(self._webhook_secret.encode()) < MIN_SECRET_BYTES:
-            raise WebhookRejected(f"this account has no webhook secret of at least {MIN_SECRET_BYTES} bytes.")
+            raise NoWebhookSecret
         given = {name.lower(): value for name, value in webhook.headers.items()}.get("btcpay-sig", "")
         require_signature(self._webhook_secret, webhook.body, given, prefix="sha256=")
         event, fields = read_event(webhook.body)

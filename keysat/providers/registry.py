@@ -15,10 +15,11 @@ from keysat.errors import InvalidInput
 from keysat.models import ProviderAccount
 from keysat.providers.base import Provider
 from keysat.providers.btcpay import BTCPay
+from keysat.providers.zaprite import Zaprite
 from keysat.secrets import secret_box, unseal
 from keysat.settings import load_settings
 
-_KINDS: dict[str, type[Provider]] = {BTCPay.kind: BTCPay}
+_KINDS: dict[str, type[Provider]] = {BTCPay.kind: BTCPay, Zaprite.kind: Zaprite}
 
 
 class Account(Protocol):
@@ -57,6 +58,17 @@ def register(adapter: type[Provider]) -> None:
 def kinds() -> list[str]:
     """The kinds an account can have."""
     return sorted(_KINDS)
+
+
+def adapter_of(kind: str) -> type[Provider]:
+    """The adapter of a kind, for what it says of all its accounts.
+
+    Raises:
+        InvalidInput: no adapter of that kind.
+    """
+    if kind not in _KINDS:
+        raise InvalidInput(f"provider kind {kind!r} is not known; use one of {', '.join(kinds())}.")
+    return _KINDS[kind]
 
 
 def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = None) -> Provider:

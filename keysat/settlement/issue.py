@@ -5,7 +5,7 @@ Duplicates are stopped by `UNIQUE(licenses.invoice_id)`: whoever comes second in
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from keysat import metrics
 from keysat.codes.reserve import redeem
 from keysat.errors import NotFound, NotPaid
+from keysat.licenses.terms import terms_of
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
@@ -30,8 +31,6 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
         NotPaid: the invoice isn't settled, or its payment went back or may have; nothing is written.
     """
     invoice, policy, now = _lock_settled(session, invoice_id)
-    issued_at = now.replace(microsecond=0)
-    lasts = policy.duration_seconds
     license_id = session.scalar(
         insert(License)
         .values(
@@ -40,13 +39,8 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
             product_id=invoice.product_id,
             policy_id=policy.id,
             source=LicenseSource.PURCHASE,
-            is_trial=policy.is_trial,
-            max_machines=policy.max_machines,
-            grace_seconds=policy.grace_seconds,
-            entitlements=policy.entitlements,
-            issued_at=issued_at,
-            expires_at=None if lasts is None else issued_at + timedelta(seconds=lasts),
             signer=signer_id,
+            **terms_of(policy, now),
         )
         .on_conflict_do_nothing(index_elements=[License.invoice_id])
         .returning(License.id)

@@ -12,7 +12,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from keysat import __version__
 from keysat.settings import load_settings
-from keysat.web import errors, health, products, provider_webhooks, purchase, service
+from keysat.web import errors, health, machines, products, provider_webhooks, purchase, service, validate
 from keysat.web.middleware import BodyLimit, CountRequests
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
@@ -39,7 +39,15 @@ def create_app() -> FastAPI:
         title="Keysat", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=_lifespan
     )
     errors.install(app)
-    for router in (health.router, service.router, products.router, purchase.router, provider_webhooks.router):
+    for router in (
+        health.router,
+        service.router,
+        products.router,
+        purchase.router,
+        validate.router,
+        machines.router,
+        provider_webhooks.router,
+    ):
         app.include_router(router)
     app.add_middleware(BodyLimit)
     app.add_middleware(CountRequests)

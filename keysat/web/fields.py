@@ -26,7 +26,10 @@ class Input(BaseModel):
 
 Line = Annotated[str, StringConstraints(max_length=500, pattern=_LINE), AfterValidator(_encodable)]
 Lines = Annotated[str, StringConstraints(max_length=5_000, pattern=_LINES), AfterValidator(_encodable)]
-KeyText = Annotated[str, StringConstraints(max_length=20_000), AfterValidator(_encodable)]
+KeyText = Annotated[str, AfterValidator(_encodable)]
+Fingerprint = Annotated[
+    str, StringConstraints(min_length=1, max_length=1_000, pattern=_LINE), AfterValidator(_encodable)
+]
 Email = Annotated[
     str,
     StringConstraints(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s\x00-\x1f\x7f.]+$"),

@@ -1,10 +1,11 @@
-"""What a web process keeps for its life: the signing key."""
+"""What a web process keeps for its life: the signing key, and which keys it found to be genuine."""
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from keysat.db import reading
+from keysat.licenses.keys import Payload, verify
 from keysat.licenses.signer import Signer, check_signer
 from keysat.settings import load_settings
 
@@ -19,3 +20,14 @@ def signer() -> Signer:
     """
     with reading() as session:
         return check_signer(session, load_settings().signing_key_file)
+
+
+@lru_cache(maxsize=10_000)
+def read_key(text: str) -> Payload:
+    """What a license key says, if the signature is ours. The keys seen last are remembered, since that never changes.
+
+    Raises:
+        BadKeyFormat: it is no license key.
+        BadSignature: it was changed, or signed by another key.
+    """
+    return verify(text, signer().public_key)

@@ -74,7 +74,7 @@ def test_file_that_can_not_be_read_is_refused(keysat, tmp_path):
         ({"--url": "file:///etc/passwd"}, "must look like"),
         ({"--url": "https://[::1"}, "must look like"),
         ({"--store": " "}, "store id is empty"),
-        ({"--kind": "paypal"}, "provider kind 'paypal' is not known; use one of btcpay, fake"),
+        ({"--kind": "paypal"}, "provider kind 'paypal' is not known; use one of btcpay, fake, zaprite"),
     ],
 )
 def test_value_of_another_form_is_refused(keysat, change, complaint):
@@ -157,3 +157,41 @@ def test_credentials_whose_key_is_lost_can_be_renewed(keysat, fake):
     set_account(sealed_credentials=b"of a key that is lost")
     assert keysat("provider", "renew", "main", stdin="key-of-test-store\n").code == 0
     assert keysat("provider", "test", "main").code == 0
+
+
+def test_account_at_a_kind_with_its_own_address_and_no_stores_needs_neither(keysat, settings):
+    assert keysat("provider", "add", "main", "--kind", "zaprite", stdin="the-key\n").code == 0
+    account = load_account()
+    assert (account.kind, account.base_url, account.store_id) == ("zaprite", "https://api.zaprite.com", "-")
+    assert credentials(settings) == {"api_key": "the-key", "webhook_secret": ""}
+
+
+def test_account_at_a_kind_with_its_own_address_can_have_another(keysat):
+    assert keysat("provider", "add", "main", "--kind", "zaprite", "--url", FAKE_URL, stdin="key").code == 0
+    assert load_account().base_url == FAKE_URL
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--kind", "btcpay", "--store", STORE], "a btcpay account needs a base URL; say where the server is."),
+        (["--kind", "btcpay", "--url", "https://btcpay.example.com"], "the store id is empty"),
+        (["--kind", "zaprite", "--store", STORE], "a zaprite account has no store; leave the store id out."),
+    ],
+)
+def test_what_a_kind_needs_or_has_not_is_told(keysat, options, complaint):
+    assert complaint in keysat("provider", "add", "main", *options, stdin="key").refusal
+    assert keysat("provider", "list", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    "secret", ["with/a/slash/of-24-bytes-", "with a space of 24 bytes..", "with-a-%2F-of-24-bytes-or"]
+)
+def test_webhook_secret_that_can_not_be_part_of_a_url_is_refused_where_it_becomes_one(keysat, tmp_path, secret):
+    (tmp_path / "secret").write_text(secret)
+    options = ["--webhook-secret-file", tmp_path / "secret"]
+    zaprite = keysat("provider", "add", "main", "--kind", "zaprite", *options, stdin="key")
+    assert "becomes part of a URL" in zaprite.refusal
+    assert keysat(*ADD, *options, stdin="key").code == 0
+    set_account(kind="zaprite")
+    assert "becomes part of a URL" in keysat("provider", "renew", "main", *options, stdin="key").refusal

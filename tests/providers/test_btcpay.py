@@ -19,6 +19,7 @@ from keysat.errors import (
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
 from keysat.providers.base import (
+    MIN_SECRET_BYTES,
     LightningPayment,
     NewInvoice,
     PaymentState,
@@ -26,7 +27,7 @@ from keysat.providers.base import (
     Webhook,
     WebhookRejected,
 )
-from keysat.providers.btcpay import MIN_SECRET_BYTES, BTCPay
+from keysat.providers.btcpay import BTCPay
 from tests.btcpay_openapi import _operation, request_validator, validator, webhook_validator
 from tests.providers.servers import raw_server, read_request
 

@@ -3,20 +3,23 @@
 import hashlib
 import hmac
 import json
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
 
 from keysat.embedded.sandbox.client import SandboxClient
+from keysat.errors import RemoteAnswerInvalid
 from keysat.models.invoice import PaymentException
 from keysat.money import DECIMALS
-from keysat.providers.base import NotSupported, ProviderStatus
+from keysat.providers.base import NotSupported, ProviderStatus, Webhook
 from keysat.providers.btcpay import BTCPay
 from keysat.providers.fake import Fake, FakeServer, fake_server
+from keysat.providers.zaprite import Zaprite
 
 pytest.register_assert_rewrite("tests.providers.contract")
 
-from tests.providers.contract import ProviderContract, wanted
+from tests.providers.contract import INVALID, NONE, PRICE, SETTLED, SignedWebhookContract, TokenWebhookContract, wanted
 
 SECRET = "webhook-secret-of-the-contract"
 CREDENTIALS = {"api_key": "key-of-contract", "webhook_secret": SECRET}
@@ -66,17 +69,18 @@ class FakeShop:
     def event(self, invoice_id):
         return json.dumps({"deliveryId": "delivery-1", "type": "paid", "invoiceId": invoice_id}).encode()
 
-    def sign(self, body, secret=None):
-        return {"fake-sig": digest(body, secret)}
+    def webhook(self, body, secret=None):
+        return Webhook({"fake-sig": digest(body, secret)}, body)
 
 
-class BTCPayShop:
-    """BTCPay's adapter over HTTP to the sandbox, whose control side plays buyer and merchant."""
+class SandboxShop:
+    """An adapter over HTTP to the sandbox, whose control side plays buyer and merchant."""
 
-    def __init__(self, url, client):
-        self.client, self.store = client, uuid4().hex
-        client.register_store(self.store, CREDENTIALS["api_key"])
-        self.provider = BTCPay(url, self.store, CREDENTIALS, deadline=5, max_bytes=100_000)
+    def __init__(self, adapter, url, client):
+        self.client, self.store, self.kind = client, uuid4().hex, adapter.kind
+        credentials = {**CREDENTIALS, "api_key": f"key-of-{self.store}"}
+        client.register_store(self.store, credentials["api_key"], kind=self.kind)
+        self.provider = adapter(url, self.store, credentials, deadline=5, max_bytes=100_000)
 
     def pay(self, invoice_id, amount, confirmations=1):
         entry = next(found for found in self.client.ledger()["invoices"] if found["id"] == invoice_id)
@@ -97,17 +101,31 @@ class BTCPayShop:
         self.client.mark(invoice_id, "Invalid")
 
     def break_credentials(self):
-        self.client.register_store(self.store, "another-key")
+        self.client.register_store(self.store, "another-key", kind=self.kind)
+
+
+class BTCPayShop(SandboxShop):
+    """A store at the sandbox that is reached as a BTCPay Server's."""
 
     def event(self, invoice_id):
         event = {"deliveryId": "delivery-1", "type": "InvoiceSettled", "storeId": self.store, "invoiceId": invoice_id}
         return json.dumps(event).encode()
 
-    def sign(self, body, secret=None):
-        return {"BTCPay-Sig": f"sha256={digest(body, secret)}"}
+    def webhook(self, body, secret=None):
+        return Webhook({"BTCPay-Sig": f"sha256={digest(body, secret)}"}, body)
 
 
-class TestFake(ProviderContract):
+class ZapriteShop(SandboxShop):
+    """A store at the sandbox that is reached as an organization at Zaprite."""
+
+    def event(self, invoice_id):
+        return json.dumps({"event": "order.change", "data": {"id": invoice_id, "status": "PAID"}}).encode()
+
+    def webhook(self, body, secret=None):
+        return Webhook({}, body, SECRET if secret is None else secret)
+
+
+class TestFake(SignedWebhookContract):
     """The fake provider."""
 
     @pytest.fixture
@@ -121,13 +139,13 @@ class TestFake(ProviderContract):
             shop.provider.find_lightning_payment("00" * 32)
 
 
-class TestBTCPayAgainstTheSandbox(ProviderContract):
+class TestBTCPayAgainstTheSandbox(SignedWebhookContract):
     """BTCPay's adapter, against the sandbox."""
 
     @pytest.fixture
     def shop(self, sandbox):
         with SandboxClient(sandbox.url) as client:
-            yield BTCPayShop(sandbox.url, client)
+            yield BTCPayShop(BTCPay, sandbox.url, client)
 
     def test_late_payment_counts_once_it_is_confirmed(self, shop):
         """BTCPay says PaidLate as soon as it sees the payment, which may still be taken back."""
@@ -137,3 +155,38 @@ class TestBTCPayAgainstTheSandbox(ProviderContract):
         shop.client.confirm(invoice_id)
         snapshot = shop.provider.get_invoice(invoice_id)
         assert (snapshot.status, snapshot.exception) == (ProviderStatus.EXPIRED, PaymentException.LATE)
+
+
+class TestZapriteAgainstTheSandbox(TokenWebhookContract):
+    """Zaprite's adapter, against the sandbox."""
+
+    # A late payment is a payment like others, and that a merchant marked an order is not told.
+    readings: ClassVar = {
+        "paid late": (SETTLED, NONE, PRICE),
+        "marked settled": (SETTLED, NONE, None),
+        "marked settled after it expired": (SETTLED, NONE, None),
+        "marked invalid": (INVALID, NONE, 0),
+        "marked invalid after it was paid": (INVALID, NONE, PRICE),
+    }
+
+    @pytest.fixture
+    def shop(self, sandbox):
+        with SandboxClient(sandbox.url) as client:
+            yield ZapriteShop(Zaprite, sandbox.url, client)
+
+    def test_refunded_order_is_refunded(self, shop):
+        invoice_id = self.open(shop)
+        shop.pay(invoice_id, PRICE)
+        shop.client.refund(invoice_id)
+        assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.REFUNDED
+
+    def test_of_two_orders_for_one_of_ours_one_is_found(self, shop):
+        orders = [shop.provider.create_invoice(wanted(order_id="ours-1")) for _ in range(2)]
+        (found,) = shop.provider.find_invoices("ours-1")
+        assert found.created in orders
+
+    def test_order_is_asked_for_by_its_own_id_alone(self, shop):
+        """Zaprite finds it by ours, too."""
+        shop.provider.create_invoice(wanted(order_id="ours-2"))
+        with pytest.raises(RemoteAnswerInvalid, match="another order than ours-2"):
+            shop.provider.get_invoice("ours-2")

@@ -1,14 +1,16 @@
-"""A BTCPay-compatible provider that can misbehave, for the demo and the tests.
+"""A provider that can misbehave, for the demo and the tests: to some stores a BTCPay Server, to others Zaprite.
 
-One process, an own ledger, real HTTP. `http` is the server, `provider` BTCPay's side of it (`/api/v1/`), `control` ours
-(`/sandbox/`). Both act on `ledger`, whose rules are the pure functions of `transitions`; its events leave through
-`webhooks`. `faults` decides what befalls a provider request, `wire` carries that out.
+One process, an own ledger, real HTTP. `http` is the server, `provider` BTCPay's side of it (`/api/v1/`), `zaprite`
+Zaprite's (`/v1/`), `control` ours (`/sandbox/`). All act on `ledger`, whose rules are the pure functions of
+`transitions`; its events leave through `webhooks`. `faults` decides what befalls a provider request, `wire` carries
+that out.
 
     with Sandbox() as sandbox, SandboxClient(sandbox.url) as client:
         client.register_store("shop", "api-key", "http://127.0.0.1:8000/hook", "a secret of 24 bytes or more")
         client.set_webhooks(drop=1.0)
         client.set_faults([{"kind": "status", "status": 429, "retry_after": 2, "times": 3}])
         ...  # POST {sandbox.url}/api/v1/stores/shop/invoices with `Authorization: token api-key`
+        ...  # with kind="zaprite" above: {sandbox.url}/v1/orders with `Authorization: Bearer api-key`
         client.pay(invoice_id)
         client.ledger()["invoices"][0]["paid_at"]
 

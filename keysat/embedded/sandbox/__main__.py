@@ -11,7 +11,7 @@ from keysat.errors import KeysatError
 
 def main() -> int:
     """Read the command line and serve; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="keysat.embedded.sandbox", description="A BTCPay Server that can misbehave.")
+    parser = argparse.ArgumentParser(prog="keysat.embedded.sandbox", description="A provider that can misbehave.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
     wanted = parser.parse_args()

@@ -35,10 +35,16 @@ class SandboxClient:
         self._session.close()
 
     def register_store(
-        self, store_id: str, api_key: str, webhook_url: str | None = None, webhook_secret: str | None = None
+        self,
+        store_id: str,
+        api_key: str,
+        webhook_url: str | None = None,
+        webhook_secret: str | None = None,
+        *,
+        kind: str = "btcpay",
     ) -> None:
-        """Add a store, or replace its key and webhook."""
-        body = {"api_key": api_key, "webhook_url": webhook_url, "webhook_secret": webhook_secret}
+        """Add a store, or replace its key, webhook and kind: `btcpay`, or `zaprite`, which signs no webhook."""
+        body = {"api_key": api_key, "webhook_url": webhook_url, "webhook_secret": webhook_secret, "kind": kind}
         self._call("PUT", f"stores/{quote(store_id, safe='')}", body)
 
     def pay(

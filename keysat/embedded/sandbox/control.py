@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from keysat.embedded.sandbox.faults import FaultPlan, parse_faults
 from keysat.embedded.sandbox.fields import Fields, parse_json
 from keysat.embedded.sandbox.ledger import Ledger
-from keysat.embedded.sandbox.records import Invoice, Status, Store
+from keysat.embedded.sandbox.records import Invoice, Kind, Status, Store
 from keysat.embedded.sandbox.tally import Tally
 from keysat.embedded.sandbox.views import ledger_entry
 from keysat.embedded.sandbox.webhooks import Sender, WebhookPlan, parse_plan
@@ -69,13 +69,13 @@ class Control:
         raise NotFound("control route", f"{request.method} {request.path}")
 
     def _register(self, store_id: str, body: Any) -> dict[str, str]:
-        fields = Fields(body, "the store", ("api_key", "webhook_url", "webhook_secret"))
+        fields = Fields(body, "the store", ("api_key", "webhook_url", "webhook_secret", "kind"))
         url = fields.text_or_none("webhook_url")
         if url is not None and not url.startswith(("http://", "https://")):
             raise InvalidInput("'webhook_url' of the store has to start with http:// or https://.")
         # BTCPay signs with an empty key when no secret is set, so the sandbox does too.
         secret = fields.text("webhook_secret") if fields.any("webhook_secret") else ""
-        self._ledger.register_store(Store(store_id, fields.text("api_key"), url, secret))
+        self._ledger.register_store(Store(store_id, fields.text("api_key"), url, secret, kind=_kind(fields)))
         return {"id": store_id}
 
     def _pay(self, invoice_id: str, body: Any) -> Invoice:
@@ -119,6 +119,13 @@ class Control:
         self._webhooks.reset()
         self._tally.reset()
         return {}
+
+
+def _kind(fields: Fields) -> Kind:
+    try:
+        return Kind(fields.text_or_none("kind") or Kind.BTCPAY)
+    except ValueError:
+        raise InvalidInput(f"'kind' of the store has to be one of {', '.join(Kind)}.") from None
 
 
 def _plain(body: Any, change: Callable[[str], Invoice], invoice_id: str) -> Invoice:

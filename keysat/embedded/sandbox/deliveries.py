@@ -1,4 +1,4 @@
-"""One webhook on its way: BTCPay's body and signature, the call, and its redelivery."""
+"""One webhook on its way: its body and BTCPay's signature, the call, and its redelivery."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import requests
 
-from keysat.embedded.sandbox.records import Event, Store, new_id
+from keysat.embedded.sandbox.records import Event, Kind, Store, new_id
 from keysat.embedded.sandbox.wire import to_json
+from keysat.embedded.sandbox.zaprite_views import order_event
 
 
 @dataclass
@@ -26,10 +27,13 @@ class Counts:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A body for a URL, the delays in seconds before its redeliveries, and where its end is counted."""
+    """A body for a URL, the delays in seconds before its redeliveries, and where its end is counted.
+
+    Without a secret it is neither signed nor numbered.
+    """
 
     url: str
-    secret: bytes = field(repr=False)
+    secret: bytes | None = field(repr=False)
     body: Mapping[str, Any]
     retry_delays: tuple[float, ...]
     counts: Counts
@@ -37,10 +41,9 @@ class Delivery:
     def post(self, session: requests.Session, timeout: float) -> int | None:
         """Make the call and return the answer's status, or None when there was no answer in `timeout` seconds."""
         content = to_json(self.body)
-        headers = {
-            "Content-Type": "application/json; charset=utf-8",
-            "BTCPay-Sig": "sha256=" + hmac.new(self.secret, content, hashlib.sha256).hexdigest(),
-        }
+        headers = {"Content-Type": "application/json; charset=utf-8"}
+        if self.secret is not None:
+            headers["BTCPay-Sig"] = "sha256=" + hmac.new(self.secret, content, hashlib.sha256).hexdigest()
         try:
             return session.post(
                 self.url, data=content, headers=headers, timeout=timeout, allow_redirects=False
@@ -49,13 +52,16 @@ class Delivery:
             return None
 
     def again(self) -> Delivery:
-        """The redelivery: the same event under an id of its own, which names the original's."""
-        body = {**self.body, "deliveryId": new_id(), "isRedelivery": True}
+        """The redelivery: the same event, where it is numbered under an id of its own, which names the original's."""
+        numbered = {} if self.secret is None else {"deliveryId": new_id(), "isRedelivery": True}
+        body = {**self.body, **numbered}
         return replace(self, body=body, retry_delays=self.retry_delays[1:])
 
 
 def webhook_body(store: Store, event: Event) -> dict[str, Any]:
-    """BTCPay's `WebhookInvoiceEvent` with the fields of the event's own type."""
+    """BTCPay's `WebhookInvoiceEvent` with the fields of the event's own type; or Zaprite's event."""
+    if store.kind is Kind.ZAPRITE:
+        return order_event(event)
     delivery_id = new_id()
     return {
         "deliveryId": delivery_id,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keysat.embedded.sandbox import transitions
-from keysat.embedded.sandbox.records import Draft, Event, Invoice, Status, Store
+from keysat.embedded.sandbox.records import Draft, Event, Invoice, Kind, Status, Store
 from keysat.embedded.sandbox.transitions import Step
 from keysat.embedded.sandbox.views import ledger_entry
 from keysat.errors import InvalidInput, NotFound
@@ -46,6 +46,12 @@ class Ledger:
     def knows_key(self, api_key: str) -> bool:
         with self._lock:
             return any(store.api_key == api_key for store in self._stores.values())
+
+    def store_of_key(self, api_key: str, kind: Kind) -> Store | None:
+        """The store of that kind that the key opens."""
+        with self._lock:
+            stores = self._stores.values()
+            return next((one for one in stores if one.kind is kind and one.api_key == api_key), None)
 
     def create(self, store_id: str, draft: Draft) -> Invoice:
         """Open an invoice in a store that was registered."""

@@ -11,6 +11,13 @@ from typing import Any
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
+class Kind(StrEnum):
+    """Whose API a store is reached by, and in whose shape its webhooks are."""
+
+    BTCPAY = "btcpay"
+    ZAPRITE = "zaprite"
+
+
 class Status(StrEnum):
     """BTCPay's status of an invoice."""
 
@@ -46,6 +53,11 @@ class Store:
     webhook_secret: str = ""
     webhook_id: str = field(default_factory=new_id)
     webhook_events: frozenset[str] = frozenset()
+    kind: Kind = Kind.BTCPAY
+
+    @property
+    def signing_key(self) -> bytes | None:
+        return self.webhook_secret.encode() if self.kind is Kind.BTCPAY else None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from keysat.embedded.sandbox.provider import Provider
 from keysat.embedded.sandbox.tally import Tally
 from keysat.embedded.sandbox.webhooks import BTCPAY_RETRY_DELAYS, Sender, WebhookPlan
 from keysat.embedded.sandbox.wire import Answer, Request, replaced, rewritten
+from keysat.embedded.sandbox.zaprite import Zaprite
 from keysat.errors import KeysatError
 
 _EXPIRY_SECONDS = 0.2
@@ -29,7 +30,7 @@ class AddressUnusable(KeysatError):
 
 
 class Sandbox:
-    """A BTCPay-compatible provider in this process. Also a context manager that starts and stops it."""
+    """A pretended BTCPay Server and Zaprite in this process. Also a context manager that starts and stops it."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Sandbox:
         self._webhooks = Sender(plan, webhook_timeout)
         self.ledger = Ledger(self._webhooks.send, clock)
         self._faults, self._tally = FaultPlan(), Tally()
-        self._provider = Provider(self.ledger, lambda: self.url)
+        self._btcpay, self._zaprite = Provider(self.ledger, lambda: self.url), Zaprite(self.ledger, lambda: self.url)
         self._control = Control(self.ledger, self._faults, self._webhooks, self._tally, plan)
         self._server: Server | None = None
         self._expiry = threading.Thread(target=self._expire, name="sandbox-expiry", daemon=True)
@@ -98,7 +99,8 @@ class Sandbox:
     def _handle(self, request: Request) -> tuple[Answer, Fault | None]:
         if request.path == "/sandbox" or request.path.startswith("/sandbox/"):
             return self._control.answer(request), None
-        route = self._provider.route(request)
+        provider = self._zaprite if request.path.startswith("/v1/") else self._btcpay
+        route = provider.route(request)
         self._tally.count(route)
         mishap = self._faults.strike(request.method, request.path, route.store_id)
         if mishap.wait:
@@ -106,7 +108,7 @@ class Sandbox:
         fault = mishap.last
         if fault is not None and fault.refuses:
             return replaced(Answer(200), fault), fault
-        answer = rewritten(self._provider.answer(request, route), mishap.fields, mishap.removed)
+        answer = rewritten(provider.answer(request, route), mishap.fields, mishap.removed)
         return (replaced(answer, fault) if fault else answer), fault
 
     def _expire(self) -> None:

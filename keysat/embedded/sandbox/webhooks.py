@@ -1,4 +1,4 @@
-"""Sends signed webhooks as BTCPay does, and loses, repeats, delays or reorders them on order.
+"""Sends webhooks as BTCPay or Zaprite does, and loses, repeats, delays or reorders them on order.
 
 Each store has a lane: a thread that sends one delivery at a time, the earliest due first.
 """
@@ -64,7 +64,7 @@ class Sender:
                 return
             delivery = Delivery(
                 store.webhook_url,
-                store.webhook_secret.encode(),
+                store.signing_key,
                 webhook_body(store, event),
                 plan.retry_delays,
                 self._counts,

@@ -1,0 +1,88 @@
+"""Machines: activating one, keeping it, and freeing its seat, by the buyer's program or by the operator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.db import Begin
+from keysat.errors import Conflict, NotFound
+from keysat.licenses.seats import Caller, count_active, occupy, refresh
+from keysat.licenses.standing import KeyReader, Reason, Verdict, assess
+from keysat.models import License, Machine
+from keysat.models.audit import audit
+
+
+def activate(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
+    """Take a seat for a machine; one that has a seat keeps it. `too_many_machines` where none is free."""
+    verdict = occupy(read, begin, read_key, key, caller=caller)
+    if verdict.standing is None:
+        return verdict
+    with read() as session:
+        return replace(verdict, active_count=count_active(session, verdict.standing.license_id))
+
+
+def heartbeat(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
+    """Say that a machine is in use still; `not_found` where it has no seat, and it takes none."""
+    verdict = assess(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
+    if verdict.reason is not None or verdict.standing is None:
+        return verdict
+    if verdict.machine_id is None:
+        return replace(verdict, reason=Reason.NOT_FOUND)
+    refresh(begin, verdict.standing, caller)
+    return verdict
+
+
+def deactivate(
+    read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller, reason: str | None = None
+) -> Verdict:
+    """Free a machine's seat, even where the license counts no more; `not_found` where it has none."""
+    verdict = assess(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
+    if verdict.standing is None:
+        return verdict
+    with begin() as session:
+        freed = verdict.machine_id is not None and _free(session, verdict.machine_id, reason, "api")
+        active_count = count_active(session, verdict.standing.license_id)
+    return replace(verdict, reason=None if freed else Reason.NOT_FOUND, active_count=active_count)
+
+
+def list_machines(session: Session, license_id: UUID) -> list[Machine]:
+    """The machines that a license was ever activated on, oldest first; one may be there again after it was freed.
+
+    Raises:
+        NotFound: no such license.
+    """
+    if session.get(License, license_id) is None:
+        raise NotFound("license", license_id, "`keysat license list` shows them.")
+    return list(session.scalars(select(Machine).where(Machine.license_id == license_id).order_by(Machine.id)))
+
+
+def deactivate_machine(session: Session, machine_id: UUID, reason: str, actor: str) -> None:
+    """Free a machine's seat; the machine takes one again as soon as its program asks, where one is free.
+
+    Raises:
+        NotFound: no such machine.
+        Conflict: it was deactivated before.
+    """
+    if _free(session, machine_id, reason, actor):
+        return
+    if session.get(Machine, machine_id) is None:
+        raise NotFound("machine", machine_id, "`keysat machine list LICENSE` shows them.")
+    raise Conflict(f"machine {machine_id} was deactivated before; its seat is free.")
+
+
+def _free(session: Session, machine_id: UUID, reason: str | None, actor: str) -> bool:
+    license_id = session.scalar(
+        update(Machine)
+        .where(Machine.id == machine_id, Machine.deactivated_at.is_(None))
+        .values(deactivated_at=func.now(), deactivation_reason=reason)
+        .returning(Machine.license_id)
+        .execution_options(synchronize_session=False)
+    )
+    if license_id is None:
+        return False
+    audit(session, actor, "machine.deactivated", machine_id, license_id=str(license_id), reason=reason)
+    return True

@@ -1,0 +1,108 @@
+"""Seats: a machine takes one when a license is first used on it, and keeps it until it is deactivated."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.db import Begin
+from keysat.licenses.standing import KeyReader, Reason, Standing, Verdict, assess, judge, load
+from keysat.models import License, Machine
+from keysat.models.audit import audit
+
+# A machine that is known costs no write until this has passed since it was last seen.
+SEEN_EVERY = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The machine that asks: the SHA-256 of its fingerprint, and what it calls itself."""
+
+    fingerprint_hash: bytes
+    hostname: str | None = None
+    platform: str | None = None
+
+    @classmethod
+    def of(cls, fingerprint: str, hostname: str | None = None, platform: str | None = None) -> Caller:
+        """The machine of that fingerprint, whose text is neither stored nor logged."""
+        return cls(hashlib.sha256(fingerprint.encode()).digest(), hostname, platform)
+
+
+def occupy(
+    read: Begin,
+    begin: Begin,
+    read_key: KeyReader,
+    key: str,
+    product_slug: str | None = None,
+    caller: Caller | None = None,
+) -> Verdict:
+    """Say whether a key is good; a machine that is new takes a seat, and is refused where all are taken.
+
+    A machine that is known costs one reading statement; one that finds all seats taken locks nothing.
+    """
+    verdict = assess(read, read_key, key, product_slug, None if caller is None else caller.fingerprint_hash)
+    standing = verdict.standing
+    if verdict.reason is not None or standing is None or caller is None:
+        return verdict
+    if standing.machine_id is not None:
+        refresh(begin, standing, caller)
+        return verdict
+    with read() as session:
+        full = _is_full(session, standing)
+    if full:
+        return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
+    with begin() as session:
+        return _take(session, standing.license_id, product_slug, caller)
+
+
+def refresh(begin: Begin, standing: Standing, caller: Caller) -> None:
+    """Write down that a machine is in use still, and what it calls itself, unless that was done just before."""
+    if standing.last_seen_at is None or standing.now - standing.last_seen_at <= SEEN_EVERY:
+        return
+    with begin() as session:
+        session.execute(
+            update(Machine)
+            .where(Machine.id == standing.machine_id, Machine.last_seen_at == standing.last_seen_at)
+            .values(
+                last_seen_at=func.now(),
+                hostname=func.coalesce(caller.hostname, Machine.hostname),
+                platform=func.coalesce(caller.platform, Machine.platform),
+            )
+            .execution_options(synchronize_session=False)
+        )
+
+
+def count_active(session: Session, license_id: UUID) -> int:
+    """How many seats of a license are taken."""
+    active = select(func.count()).where(Machine.license_id == license_id, Machine.deactivated_at.is_(None))
+    return session.scalar(active) or 0
+
+
+def _is_full(session: Session, standing: Standing) -> bool:
+    return 0 < standing.max_machines <= count_active(session, standing.license_id)
+
+
+def _take(session: Session, license_id: UUID, product_slug: str | None, caller: Caller) -> Verdict:
+    """Under the license's lock all is read anew: others may have taken seats, or revoked the license, meanwhile."""
+    session.execute(select(License.id).where(License.id == license_id).with_for_update(key_share=True))
+    verdict = judge(load(session, license_id, caller.fingerprint_hash), product_slug, caller.fingerprint_hash)
+    standing = verdict.standing
+    if verdict.reason is not None or standing is None or standing.machine_id is not None:
+        return verdict
+    if _is_full(session, standing):
+        return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
+    machine = Machine(
+        license_id=license_id,
+        fingerprint_hash=caller.fingerprint_hash,
+        hostname=caller.hostname,
+        platform=caller.platform,
+    )
+    session.add(machine)
+    session.flush()
+    audit(session, "api", "machine.activated", machine.id, license_id=str(license_id))
+    return replace(verdict, machine_id=machine.id)

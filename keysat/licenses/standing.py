@@ -1,0 +1,156 @@
+"""How a license stands: one statement reads all that decides whether its key is good, here and now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import LargeBinary, and_, bindparam, func, select
+from sqlalchemy.orm import Session
+
+from keysat.db import Begin
+from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload
+from keysat.models import License, Machine, Product
+from keysat.models.license import LicenseStatus
+
+# How a key is read and its signature checked; raises BadKeyFormat or BadSignature, as keysat.licenses.keys.verify.
+KeyReader = Callable[[str], Payload]
+
+
+class Reason(StrEnum):
+    """Why a key is refused, as the published clients know it; the first one that applies is told."""
+
+    BAD_FORMAT = "bad_format"
+    BAD_SIGNATURE = "bad_signature"
+    NOT_FOUND = "not_found"
+    PRODUCT_MISMATCH = "product_mismatch"
+    REVOKED = "revoked"
+    SUSPENDED = "suspended"
+    EXPIRED = "expired"
+    FINGERPRINT_MISMATCH = "fingerprint_mismatch"
+    TOO_MANY_MACHINES = "too_many_machines"
+    RATE_LIMITED = "rate_limited"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A license at `now`, the database's time, and the seat that the asking machine has, if it has one."""
+
+    license_id: UUID
+    product_id: UUID
+    product_slug: str
+    status: str
+    is_trial: bool
+    max_machines: int
+    grace_seconds: int
+    entitlements: list[str]
+    fingerprint_hash: bytes | None
+    issued_at: datetime
+    expires_at: datetime | None
+    machine_id: UUID | None
+    last_seen_at: datetime | None
+    now: datetime
+
+    @property
+    def grace_until(self) -> datetime | None:
+        """Until when the license counts; None = for ever."""
+        return None if self.expires_at is None else self.expires_at + timedelta(seconds=self.grace_seconds)
+
+    @property
+    def in_grace_period(self) -> bool:
+        """Whether the license has expired and counts still."""
+        expires_at, grace_until = self.expires_at, self.grace_until
+        return expires_at is not None and grace_until is not None and expires_at < self.now <= grace_until
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What there is to say about a key: no reason = it is good. `standing` is None where no license was found.
+
+    `active_count` is the number of seats taken, where it was counted.
+    """
+
+    reason: Reason | None
+    standing: Standing | None = None
+    machine_id: UUID | None = None
+    active_count: int | None = None
+
+
+# Built once: the statement runs for each validation, and to build it costs as much as to run it.
+_licenses, _products, _machines = License.__table__.c, Product.__table__.c, Machine.__table__.c
+_seat = and_(
+    _machines.license_id == _licenses.id,
+    _machines.fingerprint_hash == bindparam("fingerprint_hash", type_=LargeBinary),
+    _machines.deactivated_at.is_(None),
+)
+_STANDING = (
+    select(
+        _licenses.id,
+        _licenses.product_id,
+        _products.slug,
+        _licenses.status,
+        _licenses.is_trial,
+        _licenses.max_machines,
+        _licenses.grace_seconds,
+        _licenses.entitlements,
+        _licenses.fingerprint_hash,
+        _licenses.issued_at,
+        _licenses.expires_at,
+        _machines.id,
+        _machines.last_seen_at,
+        func.now(),
+    )
+    .select_from(License.__table__.join(Product.__table__).outerjoin(Machine.__table__, _seat))
+    .where(_licenses.id == bindparam("license_id"))
+)
+
+
+def assess(
+    read: Begin,
+    read_key: KeyReader,
+    key: str,
+    product_slug: str | None = None,
+    fingerprint_hash: bytes | None = None,
+) -> Verdict:
+    """Say whether a key is good, but for the seats; what isn't a key of ours costs no query."""
+    try:
+        license_id = read_key(key).license_id
+    except BadKeyFormat:
+        return Verdict(Reason.BAD_FORMAT)
+    except BadSignature:
+        return Verdict(Reason.BAD_SIGNATURE)
+    with read() as session:
+        standing = load(session, license_id, fingerprint_hash)
+    return judge(standing, product_slug, fingerprint_hash)
+
+
+def load(session: Session, license_id: UUID, fingerprint_hash: bytes | None) -> Standing | None:
+    """Read a license, its product and the seat of that fingerprint in one statement; None where it isn't there."""
+    row = (
+        session.connection()
+        .execute(_STANDING, {"license_id": license_id, "fingerprint_hash": fingerprint_hash})
+        .one_or_none()
+    )
+    return None if row is None else Standing(*tuple(row))
+
+
+def judge(standing: Standing | None, product_slug: str | None, fingerprint_hash: bytes | None) -> Verdict:
+    """Decide by what was read: without a fingerprint any machine will do."""
+    if standing is None:
+        return Verdict(Reason.NOT_FOUND)
+    return Verdict(_refusal(standing, product_slug, fingerprint_hash), standing, standing.machine_id)
+
+
+def _refusal(standing: Standing, product_slug: str | None, fingerprint_hash: bytes | None) -> Reason | None:
+    if product_slug not in {None, standing.product_slug}:
+        return Reason.PRODUCT_MISMATCH
+    if standing.status != LicenseStatus.ACTIVE:
+        return Reason(standing.status)
+    if standing.grace_until is not None and standing.now > standing.grace_until:
+        return Reason.EXPIRED
+    if fingerprint_hash is not None and standing.fingerprint_hash not in {None, fingerprint_hash}:
+        return Reason.FINGERPRINT_MISMATCH
+    return None

@@ -1,0 +1,28 @@
+"""Validation: is this key good, for this product, on this machine, now?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keysat.db import Begin
+from keysat.licenses.seats import Caller, occupy
+from keysat.licenses.standing import KeyReader, Reason, Verdict
+
+
+def validate(
+    read: Begin,
+    begin: Begin,
+    read_key: KeyReader,
+    key: str,
+    product_slug: str | None = None,
+    caller: Caller | None = None,
+) -> Verdict:
+    """Say whether a key is good; without a product or a caller it is not asked for which, or where.
+
+    A license with one seat is bound to the first machine that asks; any other is a mismatch of fingerprints.
+    """
+    verdict = occupy(read, begin, read_key, key, product_slug, caller)
+    standing = verdict.standing
+    if verdict.reason == Reason.TOO_MANY_MACHINES and standing is not None and standing.max_machines == 1:
+        return replace(verdict, reason=Reason.FINGERPRINT_MISMATCH)
+    return verdict

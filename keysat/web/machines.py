@@ -1,0 +1,74 @@
+"""Machines: a license's seats, taken and freed by the programs that run on them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from keysat.db import reading, transaction
+from keysat.licenses import machines
+from keysat.licenses.seats import Caller
+from keysat.licenses.standing import Reason, Verdict
+from keysat.web.errors import documented
+from keysat.web.fields import Fingerprint, Input, KeyText, Line
+from keysat.web.limits import limit_validations
+from keysat.web.state import read_key
+
+router = APIRouter(
+    prefix="/v1/machines", tags=["machines"], responses=documented(), dependencies=[Depends(limit_validations)]
+)
+
+
+class MachineRequest(Input):
+    """A key, and the machine that it is used on; `reason` tells why it is deactivated."""
+
+    key: KeyText
+    fingerprint: Fingerprint
+    hostname: Line | None = None
+    platform: Line | None = None
+    reason: Line | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """The machine."""
+        return Caller.of(self.fingerprint, self.hostname, self.platform)
+
+
+class MachineAnswer(BaseModel):
+    """Whether it was done, else the reason; `max_machines` 0 = unlimited."""
+
+    ok: bool
+    reason: Reason | None = None
+    machine_id: UUID | None = None
+    active_count: int | None = None
+    max_machines: int | None = None
+
+
+@router.post("/activate", response_model_exclude_none=True)
+def activate(body: MachineRequest) -> MachineAnswer:
+    """Take a seat for a machine; one that has a seat keeps it."""
+    return _told(machines.activate(reading, transaction, read_key, body.key, body.caller))
+
+
+@router.post("/heartbeat", response_model_exclude_none=True)
+def heartbeat(body: MachineRequest) -> MachineAnswer:
+    """Say that a machine is in use still; `not_found` where it has no seat."""
+    return _told(machines.heartbeat(reading, transaction, read_key, body.key, body.caller))
+
+
+@router.post("/deactivate", response_model_exclude_none=True)
+def deactivate(body: MachineRequest) -> MachineAnswer:
+    """Free a machine's seat, even where the license counts no more; `not_found` where it has none."""
+    return _told(machines.deactivate(reading, transaction, read_key, body.key, body.caller, body.reason))
+
+
+def _told(verdict: Verdict) -> MachineAnswer:
+    return MachineAnswer(
+        ok=verdict.reason is None,
+        reason=verdict.reason,
+        machine_id=verdict.machine_id,
+        active_count=verdict.active_count,
+        max_machines=verdict.standing and verdict.standing.max_machines,
+    )

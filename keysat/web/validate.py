@@ -1,0 +1,94 @@
+"""Validation: is this key good, for this product, on this machine, now?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from keysat.db import reading, transaction
+from keysat.errors import RateLimited
+from keysat.licenses.seats import Caller
+from keysat.licenses.standing import Reason, Standing, Verdict
+from keysat.licenses.validate import validate as judge
+from keysat.web.errors import documented
+from keysat.web.fields import Fingerprint, Input, KeyText, Line
+from keysat.web.limits import limit_validations
+from keysat.web.state import read_key
+
+router = APIRouter(tags=["validate"])
+
+_PROBLEMS = {status: told for status, told in documented().items() if status != 429}
+
+
+class ValidateRequest(Input):
+    """The key, and what it must be good for; a fingerprint takes a seat on that machine where none is taken yet."""
+
+    key: KeyText
+    product_slug: Line | None = None
+    fingerprint: Fingerprint | None = None
+    hostname: Line | None = None
+    platform: Line | None = None
+
+
+class Validated(BaseModel):
+    """Whether the key is good, else the reason; the license's facts wherever it was found. Times are UTC.
+
+    Without `expires_at` the license is perpetual. `max_machines` 0 = unlimited.
+    """
+
+    ok: bool
+    reason: Reason | None = None
+    license_id: UUID | None = None
+    product_id: UUID | None = None
+    product_slug: str | None = None
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    grace_until: datetime | None = None
+    in_grace_period: bool | None = None
+    is_trial: bool | None = None
+    entitlements: list[str] | None = None
+    status: str | None = None
+    machine_id: UUID | None = None
+    max_machines: int | None = None
+
+
+@router.post("/v1/validate", response_model=Validated, responses=_PROBLEMS)
+def validate(body: ValidateRequest, request: Request) -> JSONResponse:
+    """Say whether a key is good. The answer is 200 in any case; a refusal has its `reason`."""
+    try:
+        limit_validations(request)
+    except RateLimited as error:
+        refusal = {"ok": False, "reason": Reason.RATE_LIMITED}
+        return JSONResponse(refusal, headers={"Retry-After": str(error.retry_after)})
+    caller = None if body.fingerprint is None else Caller.of(body.fingerprint, body.hostname, body.platform)
+    verdict = judge(reading, transaction, read_key, body.key, body.product_slug, caller)
+    return JSONResponse(_told(verdict))
+
+
+def _told(verdict: Verdict) -> dict[str, Any]:
+    """A dictionary, as `Validated` describes it: to build the model and to read it again would cost a tenth more."""
+    facts = {"reason": verdict.reason, "machine_id": verdict.machine_id and str(verdict.machine_id)}
+    if verdict.standing is not None:
+        facts |= _facts(verdict.standing)
+    return {"ok": verdict.reason is None} | {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _facts(standing: Standing) -> dict[str, Any]:
+    return {
+        "license_id": str(standing.license_id),
+        "product_id": str(standing.product_id),
+        "product_slug": standing.product_slug,
+        "issued_at": standing.issued_at.isoformat(),
+        "expires_at": standing.expires_at and standing.expires_at.isoformat(),
+        "grace_until": standing.grace_until and standing.grace_until.isoformat(),
+        "in_grace_period": standing.in_grace_period,
+        "is_trial": standing.is_trial,
+        "entitlements": standing.entitlements,
+        "status": standing.status,
+        "max_machines": standing.max_machines,
+    }

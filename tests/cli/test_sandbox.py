@@ -1,0 +1,30 @@
+"""`keysat sandbox`: what it says to do next works."""
+
+import pytest
+
+from keysat.embedded.sandbox.server import Sandbox
+from tests.builders import load_account
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize(
+    ("kind", "store_id"), [("btcpay", "shop"), ("zaprite", "-")], ids=["a BTCPay Server's", "Zaprite's"]
+)
+def test_store_is_reached_by_the_account_that_its_registration_names(keysat, sandbox, kind, store_id):
+    registered = keysat("sandbox", "store", "shop", "--kind", kind, "--url", sandbox.url, stdin="made-up\n")
+    assert (registered.code, registered.out) == (0, "")
+    command = registered.err.strip().partition("now: keysat ")[2].replace("NAME", "main").split()
+    assert keysat(*command, stdin="made-up\n").code == 0
+    assert (load_account().kind, load_account().store_id) == (kind, store_id)
+    assert keysat("provider", "test", "main").code == 0
+
+
+def test_kind_nobody_knows_is_wrong_usage(keysat, sandbox):
+    assert "paypal" in keysat("sandbox", "store", "shop", "--kind", "paypal", "--url", sandbox.url, stdin="x").usage

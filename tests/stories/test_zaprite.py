@@ -1,0 +1,150 @@
+"""The mission at another provider: an order paid at Zaprite is licensed, by its webhook at once, or by asking."""
+
+import pytest
+import requests
+
+from keysat.tasks import scan_pending
+from keysat.web.app import create_app
+from tests.builders import (
+    SECRET,
+    audit_actions,
+    load_account,
+    load_invoice,
+    load_licenses,
+    make_account,
+    make_catalog,
+    make_due,
+    make_invoice,
+)
+from tests.nodes import wait_until
+from tests.web.conftest import serving
+from tests.webhooks.replay import await_quiet
+
+pytestmark = pytest.mark.usefixtures("celery_setup")
+
+KEY = "key-of-test-store"
+
+
+@pytest.fixture(scope="module")
+def web_url(servers):
+    with serving(create_app()) as url:
+        yield url
+
+
+@pytest.fixture
+def shop(sandbox):
+    """One product, sold through one account at Zaprite, whose webhooks are all lost."""
+    sandbox.register_store("organization", KEY, f"{sandbox.url}/nobody", kind="zaprite")
+    make_account(kind="zaprite", base_url=sandbox.url, store_id="", api_key=KEY)
+    make_catalog()
+    return sandbox
+
+
+@pytest.fixture
+def webhook_url(web_url, shop):
+    return f"{web_url}/v1/zaprite/webhook/{load_account().id}"
+
+
+@pytest.fixture
+def connected(shop, webhook_url):
+    """The shop, its webhooks sent to us."""
+    shop.register_store("organization", KEY, f"{webhook_url}/{SECRET}", kind="zaprite")
+    shop.set_webhooks()
+    return shop
+
+
+def look_by_schedule(invoice):
+    make_due(invoice.id)
+    scan_pending.delay()
+
+
+def test_paid_order_whose_webhooks_are_lost_becomes_a_license(shop):
+    invoice = make_invoice()
+    shop.pay(invoice.provider_invoice_id)
+    assert shop.ledger()["webhooks"]["delivered"] == 0
+
+    look_by_schedule(invoice)
+    wait_until(lambda: load_licenses(invoice.id))
+    assert audit_actions(invoice.id) == ["invoice.opened", "invoice.settled"]
+
+
+def test_paid_order_is_licensed_by_its_webhook_without_any_scan(connected):
+    invoice = make_invoice()
+    connected.pay(invoice.provider_invoice_id)
+    wait_until(lambda: load_licenses(invoice.id))
+    assert load_invoice(invoice.id).check_count == 0, "no scan has claimed it"
+
+
+def test_underpaid_order_is_licensed_once_the_rest_is_paid(connected):
+    invoice = make_invoice()
+    connected.pay(invoice.provider_invoice_id, "0.00020000")
+    wait_until(lambda: load_invoice(invoice.id).paid_amount == 20_000)
+    assert (load_invoice(invoice.id).status, load_licenses()) == ("pending", [])
+
+    connected.pay(invoice.provider_invoice_id)
+    wait_until(lambda: load_licenses(invoice.id))
+    assert (load_invoice(invoice.id).status, load_invoice(invoice.id).paid_amount) == ("settled", 21_000)
+
+
+def test_every_way_of_paying_ends_where_it_should(shop):
+    ways = {
+        "on time": shop.pay,
+        "too much": lambda i: shop.pay(i, "0.00050000"),
+        "late": lambda i: shop.pay(i, late=True),
+        "by the merchant's word": lambda i: shop.mark(i, "Settled"),
+        "half, then expired": lambda i: (shop.pay(i, "0.00010000"), shop.expire(i)),
+        "without a confirmation": lambda i: shop.pay(i, confirmations=0),
+        "not at all": shop.expire,
+        "refused": lambda i: shop.mark(i, "Invalid"),
+    }
+    invoices = {way: make_invoice() for way in ways}
+    for way, pay in ways.items():
+        pay(invoices[way].provider_invoice_id)
+        make_due(invoices[way].id)
+    scan_pending.delay()
+
+    wait_until(lambda: len(load_licenses()) == 4)
+    wait_until(lambda: load_invoice(invoices["refused"].id).status == "invalid")
+    ends = {way: load_invoice(invoice.id) for way, invoice in invoices.items()}
+    assert {way: (row.status, row.exception, row.review_reason) for way, row in ends.items()} == {
+        "on time": ("settled", "none", None),
+        "too much": ("settled", "over", None),
+        "late": ("settled", "none", None),
+        "by the merchant's word": ("settled", "none", None),
+        "half, then expired": ("expired", "partial", "underpaid"),
+        "without a confirmation": ("pending", "none", None),
+        "not at all": ("expired", "none", None),
+        "refused": ("invalid", "none", None),
+    }
+
+
+def test_status_nobody_knows_changes_nothing_until_a_known_one_comes(shop):
+    invoice = make_invoice()
+    shop.pay(invoice.provider_invoice_id)
+    shop.set_faults([{"kind": "rewrite", "fields": {"status": "SOMETHING NEW"}, "times": 1}])
+    look_by_schedule(invoice)
+    wait_until(lambda: load_invoice(invoice.id).last_checked_at)
+    assert (load_invoice(invoice.id).status, load_licenses()) == ("pending", [])
+
+    look_by_schedule(invoice)
+    wait_until(lambda: load_licenses(invoice.id))
+
+
+@pytest.mark.parametrize("token", ["", f"/{SECRET[:-1]}", f"/{SECRET}0", "/another-token-of-24-bytes-or-more"])
+def test_webhook_with_a_wrong_token_is_refused_and_asks_nobody(shop, webhook_url, token):
+    invoice = make_invoice()
+    shop.pay(invoice.provider_invoice_id)
+    asked = shop.requests_made()["total"]
+    forged = {"event": "order.change", "data": {"id": invoice.provider_invoice_id, "status": "PAID"}}
+    assert requests.post(f"{webhook_url}{token}", json=forged, timeout=10).status_code == 401
+    assert (shop.requests_made()["total"], load_licenses()) == (asked, [])
+
+
+def test_webhook_that_says_paid_is_not_believed(shop, webhook_url):
+    invoice = make_invoice()
+    said = {"event": "order.change", "data": {"id": invoice.provider_invoice_id, "status": "PAID"}}
+    answer = requests.post(f"{webhook_url}/{SECRET}", json=said, timeout=10)
+    assert (answer.status_code, answer.json()) == (200, {"ok": True, "duplicate": False})
+    await_quiet()
+    assert shop.requests_made()["by_route"]["GET invoice"] == 1
+    assert (load_invoice(invoice.id).status, load_licenses()) == ("pending", [])
