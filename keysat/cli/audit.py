@@ -7,30 +7,25 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from keysat.cli.output import AsJson, Row, show_rows
 from keysat.db import reading
-from keysat.models import AuditLine
+from keysat.timeline import Moment, audit_lines
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
 
 
-def audit_rows(session: Session, subject_ids: list[UUID] | None, limit: int) -> list[Row]:
-    """The newest lines, oldest first, of some subjects or of all."""
-    wanted = select(AuditLine).order_by(AuditLine.id.desc()).limit(limit)
-    if subject_ids is not None:
-        wanted = wanted.where(AuditLine.subject_id.in_(subject_ids))
+def moment_rows(moments: list[Moment]) -> list[Row]:
+    """Things that happened, for printing."""
     return [
         {
-            "at": line.at,
-            "actor": line.actor,
-            "action": line.action,
-            "subject_id": str(line.subject_id),
-            "detail": json.dumps(line.detail, ensure_ascii=False),
+            "at": moment.at,
+            "actor": moment.actor,
+            "action": moment.action,
+            "subject_id": str(moment.subject_id),
+            "detail": json.dumps(moment.detail, ensure_ascii=False),
         }
-        for line in reversed(session.scalars(wanted).all())
+        for moment in moments
     ]
 
 
@@ -42,5 +37,5 @@ def list_(
 ) -> None:
     """List audit lines, oldest first."""
     with reading() as session:
-        rows = audit_rows(session, None if subject is None else [subject], limit)
+        rows = moment_rows(audit_lines(session, None if subject is None else [subject], limit))
     show_rows(rows, as_json)

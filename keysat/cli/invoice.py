@@ -7,16 +7,15 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from keysat.cli.audit import audit_rows
-from keysat.cli.explain import explain
+from keysat.cli.audit import moment_rows
 from keysat.cli.license_ import license_record
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.db import reading, transaction
-from keysat.errors import NotFound
-from keysat.invoices.gauge import abandoned, in_review
+from keysat.invoices.explain import explain
+from keysat.invoices.search import Search, find_invoices, require_invoice
 from keysat.licenses.signer import check_signer
 from keysat.models import DiscountCode, Invoice, License, Policy, Product, ProviderAccount, Redemption
 from keysat.models.invoice import InvoiceStatus
@@ -27,6 +26,7 @@ from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
 from keysat.settlement.resolve import dismiss as dismiss_review
 from keysat.settlement.resolve import settle_by_hand
+from keysat.timeline import timeline
 
 app = typer.Typer(help="Invoices.", no_args_is_help=True)
 
@@ -73,22 +73,16 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List invoices, newest first."""
-    named = select(Invoice, ProviderAccount.name).outerjoin(ProviderAccount)
-    wanted = named.order_by(Invoice.id.desc()).limit(limit)
-    if status is not None:
-        wanted = wanted.where(Invoice.status == status)
-    if review:
-        wanted = wanted.where(in_review())
-    if failing:
-        wanted = wanted.where(Invoice.error_count > 0)
-    if unfulfilled:
-        wanted = wanted.where(Invoice.status == InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None))
-    if no_longer_watched:
-        wanted = wanted.where(abandoned())
-    if email is not None:
-        wanted = wanted.where(func.lower(Invoice.buyer_email) == email.lower())
+    wanted = Search(
+        email=email,
+        status=status,
+        review=review,
+        failing=failing,
+        unfulfilled=unfulfilled,
+        abandoned=no_longer_watched,
+    )
     with reading() as session:
-        rows = session.execute(wanted).all()
+        rows = find_invoices(session, wanted, limit)
     show_rows([_summary(invoice, account) for invoice, account in rows], as_json)
 
 
@@ -111,7 +105,7 @@ def _summary(invoice: Invoice, account: str | None) -> Row:
 def show(which: WhichInvoice, as_json: AsJson = False) -> None:
     """Tell all about an invoice: why has this buyer no license?"""
     with reading() as session:
-        invoice = _find(session, which)
+        invoice = require_invoice(session, which)
         account = _account_of(session, invoice)
         owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
         record: dict[str, object] = {
@@ -130,7 +124,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
             "last_look": invoice.last_checked_at,
             "next_look": invoice.next_check_at,
         }
-        lines = audit_rows(session, [invoice.id] if owned is None else [invoice.id, owned.id], 1000)
+        lines = moment_rows(timeline(session, invoice))
     if owned is not None:
         record["license"] = license_record(owned)
     if as_json:
@@ -148,7 +142,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
 def reconcile_(which: WhichInvoice) -> None:
     """Ask the provider now, act on the answer, and issue the license if it is paid. Needs no worker."""
     with reading() as session:
-        invoice_id = _find(session, which).id
+        invoice_id = require_invoice(session, which).id
     result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="cli", insist=True)
     say(f"the provider says {result.said}; decision: {result.outcome.action}")
     if result.outcome.review is not None:
@@ -161,7 +155,7 @@ def reconcile_(which: WhichInvoice) -> None:
 def settle(which: WhichInvoice, note: Note) -> None:
     """Settle an invoice on your word, whatever the provider says, and issue its license."""
     with transaction() as session:
-        invoice_id = _find(session, which).id
+        invoice_id = require_invoice(session, which).id
         settle_by_hand(session, invoice_id, note, "cli")
     _issue(invoice_id)
 
@@ -170,7 +164,7 @@ def settle(which: WhichInvoice, note: Note) -> None:
 def dismiss(which: WhichInvoice, note: Note) -> None:
     """Close an invoice's review without a license, as after a refund by hand."""
     with transaction() as session:
-        dismiss_review(session, _find(session, which).id, note, "cli")
+        dismiss_review(session, require_invoice(session, which).id, note, "cli")
     say("the review is closed; the invoice is as it was otherwise")
 
 
@@ -182,7 +176,7 @@ def watch(
     told = ""
     while True:
         with reading() as session:
-            invoice = _find(session, which)
+            invoice = require_invoice(session, which)
             owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
             account = _account_of(session, invoice)
         line = f"{invoice.status}: {explain(invoice, account, owned)}"
@@ -222,13 +216,3 @@ def _issue(invoice_id: UUID) -> None:
         row = session.scalars(select(License).where(License.invoice_id == invoice_id)).one()
     say("the license:")
     print(signer.key_for(row))
-
-
-def _find(session: Session, which: str) -> Invoice:
-    try:
-        found = session.get(Invoice, UUID(which))
-    except ValueError:
-        found = session.scalar(select(Invoice).where(Invoice.provider_invoice_id == which).limit(1))
-    if found is None:
-        raise NotFound("invoice", which, "`keysat invoice list` shows them.")
-    return found
