@@ -81,7 +81,7 @@ def add_policy(
         Conflict: the product has a policy of that slug.
     """
     _check_slug(slug)
-    _check_terms(terms)
+    check_terms(terms)
     product = require_product(session, product_slug)
     taken = select(Policy).where(Policy.product_id == product.id, Policy.slug == slug)
     if session.scalar(taken) is not None:
@@ -138,7 +138,8 @@ def _check_slug(slug: str) -> None:
         raise InvalidInput(f"slug {slug!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
 
 
-def _check_terms(terms: Terms) -> None:
+def check_terms(terms: Terms) -> None:
+    """Make sure that a policy's terms are in range. Raises `InvalidInput`."""
     if terms.duration_seconds is not None and not 0 < terms.duration_seconds <= 10**9:
         raise InvalidInput("a duration must be 1 to 1,000,000,000 seconds, or left out for a perpetual license.")
     if not 0 <= terms.grace_seconds <= 10**9:

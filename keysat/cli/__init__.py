@@ -11,7 +11,21 @@ import sys
 import typer
 
 from keysat import __version__
-from keysat.cli import audit, code, database, invoice, key, license_, operate, policy, product, provider, sandbox, web
+from keysat.cli import (
+    api_key,
+    audit,
+    code,
+    database,
+    invoice,
+    key,
+    license_,
+    operate,
+    policy,
+    product,
+    provider,
+    sandbox,
+    web,
+)
 from keysat.errors import InvalidInput, KeysatError
 from keysat.logs import configure_logs
 from keysat.settings import load_settings
@@ -33,6 +47,7 @@ app.add_typer(code.app, name="code")
 app.add_typer(key.app, name="key")
 app.add_typer(database.app, name="db")
 app.add_typer(audit.app, name="audit")
+app.add_typer(api_key.app, name="api-key")
 app.add_typer(sandbox.app, name="sandbox")
 
 

@@ -12,7 +12,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from keysat import __version__
 from keysat.settings import load_settings
-from keysat.web import errors, health, machines, products, provider_webhooks, purchase, service, validate
+from keysat.web import admin, errors, health, machines, products, provider_webhooks, purchase, service, validate
 from keysat.web.middleware import BodyLimit, CountRequests
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
@@ -47,6 +47,7 @@ def create_app() -> FastAPI:
         validate.router,
         machines.router,
         provider_webhooks.router,
+        admin.router,
     ):
         app.include_router(router)
     app.add_middleware(BodyLimit)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+from keysat.money import DECIMALS
+
 _LINE = r"^[^\x00-\x1f\x7f]*$"
 _LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 
@@ -38,4 +40,5 @@ Email = Annotated[
 HttpUrl = Annotated[
     str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$"), AfterValidator(_encodable)
 ]
+Currency = Annotated[str, StringConstraints(pattern=f"^({'|'.join(DECIMALS)})$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]

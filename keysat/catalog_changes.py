@@ -1,0 +1,105 @@
+"""Changing the catalog: what buyers see and pay from now on. Licenses and invoices that exist stay as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from keysat.catalog import Terms, check_terms, require_product
+from keysat.errors import InvalidInput, NotFound
+from keysat.models import Policy, Product
+from keysat.models.audit import audit
+from keysat.models.product import SLUG
+
+PRODUCT_FIELDS = {"name", "description", "price_amount", "price_currency", "entitlements_catalog", "archived"}
+POLICY_FIELDS = {
+    "name",
+    "description",
+    "duration_seconds",
+    "grace_seconds",
+    "max_machines",
+    "is_trial",
+    "entitlements",
+    "price_amount",
+    "highlighted",
+    "archived",
+}
+
+
+def change_product(session: Session, slug: str, changes: Mapping[str, Any], actor: str) -> Product:
+    """Change columns of a product; `archived` true or false takes it out of sale or back.
+
+    Raises:
+        NotFound: no such product.
+        InvalidInput: a value can't be, or the currency of a price that policies override would change.
+    """
+    product = require_product(session, slug)
+    _check_known(changes, PRODUCT_FIELDS)
+    currency = changes.get("price_currency", product.price_currency)
+    overrides = select(Policy.id).where(Policy.product_id == product.id, Policy.price_amount.is_not(None)).limit(1)
+    if currency != product.price_currency and session.scalar(overrides) is not None:
+        raise InvalidInput(f"policies of {slug} have prices of their own in {product.price_currency}; take them out.")
+    for entry in changes.get("entitlements_catalog", ()):
+        if not re.fullmatch(SLUG, entry["slug"]):
+            raise InvalidInput(f"entitlement {entry['slug']!r} must be lower-case letters, digits, '.', '_' or '-'.")
+    _write(product, changes)
+    session.flush()
+    session.refresh(product)
+    audit(session, actor, "product.changed", product.id, slug=slug, fields=sorted(changes))
+    return product
+
+
+def change_policy(session: Session, product: str, slug: str, changes: Mapping[str, Any], actor: str) -> Policy:
+    """Change columns of a policy; licenses issued before keep their terms.
+
+    Raises:
+        NotFound: no such product or policy.
+        InvalidInput: a term is out of range.
+    """
+    policy = require_policy(session, product, slug)
+    _check_known(changes, POLICY_FIELDS)
+    _write(policy, changes)
+    check_terms(
+        Terms(
+            policy.duration_seconds,
+            policy.grace_seconds,
+            policy.max_machines,
+            policy.is_trial,
+            tuple(policy.entitlements),
+            policy.price_amount,
+        )
+    )
+    session.flush()
+    session.refresh(policy)
+    audit(session, actor, "policy.changed", policy.id, product=product, slug=slug, fields=sorted(changes))
+    return policy
+
+
+def require_policy(session: Session, product: str, slug: str) -> Policy:
+    """A product's policy, archived or not.
+
+    Raises:
+        NotFound: no such product or policy.
+    """
+    wanted = select(Policy).where(Policy.product_id == require_product(session, product).id, Policy.slug == slug)
+    policy = session.scalar(wanted)
+    if policy is None:
+        raise NotFound("policy", slug, f"`keysat policy list {product}` shows them.")
+    return policy
+
+
+def _write(row: Product | Policy, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        if name == "archived":
+            row.archived_at = (row.archived_at or func.now()) if value else None
+        else:
+            setattr(row, name, value)
+
+
+def _check_known(changes: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(changes) - known):
+        raise InvalidInput(f"{', '.join(unknown)} can't be changed; {', '.join(sorted(known))} can.")

@@ -1,0 +1,12 @@
+"""The admin API: what the command line can do, for the operator's own tools. Every route asks for an API key."""
+
+from fastapi import APIRouter
+
+from keysat.web.admin import accounts, audit, codes, invoices, licenses, policies, products
+from keysat.web.errors import documented
+
+router = APIRouter(prefix="/v1/admin", responses=documented(401, 403))
+for _noun in (products, policies, codes, invoices, licenses, accounts, audit):
+    router.include_router(_noun.router)
+
+__all__ = ["router"]

@@ -1,0 +1,99 @@
+"""Discount codes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path
+from pydantic import AwareDatetime, Field
+from sqlalchemy import select
+
+from keysat.catalog import require_product
+from keysat.codes.manage import NewCode, add_code, disable_code, require_code
+from keysat.codes.report import slots
+from keysat.db import reading, transaction
+from keysat.models import DiscountCode
+from keysat.models.discount_code import CodeKind
+from keysat.web.admin.auth import Reader, Writer
+from keysat.web.admin.shapes import Amount, Before, Limit, Row
+from keysat.web.errors import documented
+from keysat.web.fields import Currency, Input, Line, Slug
+
+router = APIRouter(prefix="/codes", tags=["admin: codes"])
+
+CodeText = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+WhichCode = Annotated[CodeText, Path(description="The code, in any case.")]
+
+
+class CodeRequest(Input):
+    """A code: `amount` in basis points, sats, or the smallest unit of `currency`, as `kind` says; 0 if free."""
+
+    code: CodeText
+    kind: CodeKind
+    amount: Amount = 0
+    currency: Currency = "BTC"
+    max_uses: Annotated[int | None, Field(gt=0, le=2**31 - 1)] = None
+    product: Slug | None = None
+    expires_at: AwareDatetime | None = None
+    description: Line = ""
+
+
+class CodeRow(Row):
+    """A code as it is stored; `uses` counts the slots that are held."""
+
+    id: UUID
+    code: str
+    kind: CodeKind
+    amount: int
+    currency: str
+    max_uses: int | None
+    uses: int
+    product_id: UUID | None
+    description: str
+    created_at: datetime
+    expires_at: datetime | None
+    disabled_at: datetime | None
+
+
+class CodeDetails(CodeRow):
+    """A code, and how many of its redemptions have each status."""
+
+    redemptions: dict[str, int]
+
+
+@router.get("")
+def list_codes(_: Reader, limit: Limit = 50, before: Before = None) -> list[CodeRow]:
+    """List codes, newest first."""
+    wanted = select(DiscountCode).order_by(DiscountCode.id.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(DiscountCode.id < before)
+    with reading() as session:
+        return [CodeRow.model_validate(row) for row in session.scalars(wanted)]
+
+
+@router.post("", status_code=201, responses=documented(404, 409))
+def create_code(body: CodeRequest, actor: Writer) -> CodeRow:
+    """Add a code."""
+    facts = body.model_dump(exclude={"product"})
+    with transaction() as session:
+        product_id = None if body.product is None else require_product(session, body.product).id
+        row = add_code(session, NewCode(**facts, product_id=product_id), actor)
+    return CodeRow.model_validate(row)
+
+
+@router.get("/{code}", responses=documented(404))
+def get_code(code: WhichCode, _: Reader) -> CodeDetails:
+    """Tell about one code and its redemptions."""
+    with reading() as session:
+        row = require_code(session, code)
+        return CodeDetails(**CodeRow.model_validate(row).model_dump(), redemptions=slots(session, row.id))
+
+
+@router.post("/{code}/disable", responses=documented(404))
+def disable(code: WhichCode, actor: Writer) -> CodeRow:
+    """Let nobody start a purchase with a code any more."""
+    with transaction() as session:
+        row = disable_code(session, code, actor)
+    return CodeRow.model_validate(row)

@@ -1,0 +1,154 @@
+"""Invoices: finding one, why its buyer has no license, and what a person may decide."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from keysat.db import reading, transaction
+from keysat.errors import NotFound
+from keysat.invoices.explain import explain
+from keysat.invoices.search import Search, find_invoices
+from keysat.models import Invoice, License, ProviderAccount
+from keysat.models.invoice import InvoiceStatus
+from keysat.settings import load_settings
+from keysat.settlement.issue import issue
+from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.settlement.resolve import dismiss, settle_by_hand
+from keysat.timeline import timeline
+from keysat.web.admin.auth import Reader, Writer
+from keysat.web.admin.shapes import Before, Done, Happened, Limit, Note, Row, happened
+from keysat.web.errors import documented
+from keysat.web.fields import Line, Slug
+from keysat.web.state import signer
+
+router = APIRouter(prefix="/invoices", tags=["admin: invoices"])
+
+InvoiceId = Annotated[UUID, Path(description="Our id of it, which is the provider's order id.")]
+
+
+class InvoiceRow(Row):
+    """An invoice; amounts in the smallest unit of `currency`. `in_review`: it waits for a person."""
+
+    id: UUID
+    provider_account_id: UUID | None
+    provider_invoice_id: str | None
+    product_id: UUID
+    policy_id: UUID
+    status: InvoiceStatus
+    exception: str
+    base_amount: int
+    amount: int
+    currency: str
+    paid_amount: int | None
+    buyer_email: str | None
+    buyer_note: str | None
+    checkout_url: str | None
+    created_at: datetime
+    paid_at: datetime | None
+    settled_at: datetime | None
+    fulfilled_at: datetime | None
+    reversed_at: datetime | None
+    review_reason: str | None
+    in_review: bool
+    next_check_at: datetime | None
+    check_count: int
+    last_checked_at: datetime | None
+    last_error: str | None
+
+
+class InvoiceDetails(BaseModel):
+    """An invoice, why its buyer has no license or that one was issued, and all that happened, oldest first."""
+
+    invoice: InvoiceRow
+    account: str | None
+    license_id: UUID | None
+    why: str
+    timeline: list[Happened]
+
+
+class Looked(BaseModel):
+    """What the provider said, in its own words, and what was decided."""
+
+    provider_says: str
+    decision: str
+    license_id: UUID | None
+
+
+@router.get("")
+def search_invoices(
+    _: Reader,
+    which: Annotated[Line | None, Query(alias="id", description="Our id or the provider's.")] = None,
+    email: Annotated[Line | None, Query(description="The buyer's, in any case.")] = None,
+    status: InvoiceStatus | None = None,
+    account: Slug | None = None,
+    *,
+    review: bool = False,
+    limit: Limit = 50,
+    before: Before = None,
+) -> list[InvoiceRow]:
+    """Find invoices, newest first."""
+    search = Search(which=which, email=email, status=status, account=account, review=review, before=before)
+    with reading() as session:
+        return [InvoiceRow.model_validate(row) for row, _account in find_invoices(session, search, limit)]
+
+
+@router.get("/{invoice_id}", responses=documented(404))
+def get_invoice(invoice_id: InvoiceId, _: Reader) -> InvoiceDetails:
+    """Tell all about an invoice: why has this buyer no license?"""
+    with reading() as session:
+        invoice = _require(session, invoice_id)
+        account = invoice.provider_account_id and session.get_one(ProviderAccount, invoice.provider_account_id)
+        owned = session.scalar(select(License).where(License.invoice_id == invoice_id))
+        return InvoiceDetails(
+            invoice=InvoiceRow.model_validate(invoice),
+            account=account.name if account else None,
+            license_id=owned and owned.id,
+            why=explain(invoice, account or None, owned),
+            timeline=happened(timeline(session, invoice)),
+        )
+
+
+@router.post("/{invoice_id}/reconcile", responses=documented(404, 409, 502))
+def reconcile_invoice(invoice_id: InvoiceId, actor: Writer) -> Looked:
+    """Ask the provider now, act on the answer, and issue the license if it is paid."""
+    with reading() as session:
+        _require(session, invoice_id)
+    result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor, insist=True)
+    license_id = _issue(invoice_id, actor) if result.license_owed else None
+    return Looked(provider_says=result.said, decision=result.outcome.action, license_id=license_id)
+
+
+@router.post("/{invoice_id}/settle", responses=documented(404, 409))
+def settle_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Looked:
+    """Settle an invoice on your word, whatever the provider says, and issue its license."""
+    with transaction() as session:
+        settle_by_hand(session, invoice_id, body.note, actor)
+    license_id = _issue(invoice_id, actor)
+    return Looked(provider_says="nothing; it wasn't asked", decision="settle", license_id=license_id)
+
+
+@router.post("/{invoice_id}/dismiss", responses=documented(404, 409))
+def dismiss_review(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
+    """Close an invoice's review without a license, as after a refund by hand."""
+    with transaction() as session:
+        dismiss(session, invoice_id, body.note, actor)
+    return Done()
+
+
+def _issue(invoice_id: UUID, actor: str) -> UUID | None:
+    with transaction() as session:
+        return issue(session, invoice_id, signer().key_id, actor)
+
+
+def _require(session: Session, invoice_id: UUID) -> Invoice:
+    invoice = session.get(Invoice, invoice_id)
+    if invoice is None:
+        raise NotFound("invoice", invoice_id)
+    return invoice

@@ -1,0 +1,162 @@
+"""Licenses and the machines they are used on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from keysat.db import reading, transaction
+from keysat.errors import NotFound
+from keysat.licenses.grant import grant
+from keysat.licenses.machines import deactivate_machine, list_machines
+from keysat.licenses.withdraw import change_status
+from keysat.models import Invoice, License, Product
+from keysat.models.license import LicenseStatus
+from keysat.web.admin.auth import Reader, Writer
+from keysat.web.admin.shapes import Before, Done, Limit, Note, Row
+from keysat.web.errors import documented
+from keysat.web.fields import Line, Slug
+from keysat.web.state import signer
+
+router = APIRouter(tags=["admin: licenses"])
+
+LicenseId = Annotated[UUID, Path(description="The license's id.")]
+
+
+class Grant(Note):
+    """Which license to issue by hand; without a policy under the product's default."""
+
+    product: Slug
+    policy: Slug | None = None
+
+
+class LicenseRow(Row):
+    """A license as it is stored; `max_machines` 0 = unlimited, no `expires_at` = perpetual."""
+
+    id: UUID
+    invoice_id: UUID | None
+    product_id: UUID
+    policy_id: UUID
+    status: LicenseStatus
+    source: str
+    is_trial: bool
+    max_machines: int
+    grace_seconds: int
+    entitlements: list[str]
+    issued_at: datetime
+    expires_at: datetime | None
+
+
+class LicenseDetails(LicenseRow):
+    """A license with its key."""
+
+    license_key: str
+
+
+class MachineRow(Row):
+    """A machine; it holds a seat until `deactivated_at`."""
+
+    id: UUID
+    license_id: UUID
+    hostname: str | None
+    platform: str | None
+    activated_at: datetime
+    last_seen_at: datetime
+    deactivated_at: datetime | None
+    deactivation_reason: str | None
+
+
+@router.get("/licenses")
+def search_licenses(
+    _: Reader,
+    product: Slug | None = None,
+    status: LicenseStatus | None = None,
+    invoice_id: UUID | None = None,
+    email: Annotated[Line | None, Query(description="The buyer's, in any case.")] = None,
+    limit: Limit = 50,
+    before: Before = None,
+) -> list[LicenseRow]:
+    """Find licenses, newest first."""
+    wanted = select(License).join(Product).outerjoin(Invoice, Invoice.id == License.invoice_id)
+    for given, condition in (
+        (product, Product.slug == product),
+        (status, License.status == status),
+        (invoice_id, License.invoice_id == invoice_id),
+        (email, func.lower(Invoice.buyer_email) == (email or "").lower()),
+    ):
+        wanted = wanted if given is None else wanted.where(condition)
+    if before is not None:
+        wanted = wanted.where(License.id < before)
+    with reading() as session:
+        rows = session.scalars(wanted.order_by(License.id.desc()).limit(limit)).all()
+    return [LicenseRow.model_validate(row) for row in rows]
+
+
+@router.post("/licenses", status_code=201, responses=documented(404))
+def issue_license(body: Grant, actor: Writer) -> LicenseDetails:
+    """Issue a license by hand, without an invoice."""
+    with transaction() as session:
+        row = grant(session, body.product, body.policy, body.note, signer().key_id, actor)
+    return _details(row)
+
+
+@router.get("/licenses/{license_id}", responses=documented(404))
+def get_license(license_id: LicenseId, _: Reader) -> LicenseDetails:
+    """Tell about a license, with its key."""
+    with reading() as session:
+        return _details(_require(session, license_id))
+
+
+@router.post("/licenses/{license_id}/revoke", responses=documented(404, 409))
+def revoke_license(license_id: LicenseId, body: Note, actor: Writer) -> LicenseRow:
+    """Revoke a license for good."""
+    return _change(license_id, LicenseStatus.REVOKED, body.note, actor)
+
+
+@router.post("/licenses/{license_id}/suspend", responses=documented(404, 409))
+def suspend_license(license_id: LicenseId, body: Note, actor: Writer) -> LicenseRow:
+    """Suspend a license; `unsuspend` lifts it."""
+    return _change(license_id, LicenseStatus.SUSPENDED, body.note, actor)
+
+
+@router.post("/licenses/{license_id}/unsuspend", responses=documented(404, 409))
+def unsuspend_license(license_id: LicenseId, body: Note, actor: Writer) -> LicenseRow:
+    """Lift a suspension."""
+    return _change(license_id, LicenseStatus.ACTIVE, body.note, actor)
+
+
+@router.get("/licenses/{license_id}/machines", responses=documented(404))
+def list_license_machines(license_id: LicenseId, _: Reader) -> list[MachineRow]:
+    """List the machines of a license, oldest first."""
+    with reading() as session:
+        return [MachineRow.model_validate(row) for row in list_machines(session, license_id)]
+
+
+@router.post("/machines/{machine_id}/deactivate", responses=documented(404, 409))
+def free_machine(machine_id: UUID, body: Note, actor: Writer) -> Done:
+    """Free a machine's seat."""
+    with transaction() as session:
+        deactivate_machine(session, machine_id, body.note, actor)
+    return Done()
+
+
+def _change(license_id: UUID, target: LicenseStatus, note: str, actor: str) -> LicenseRow:
+    with transaction() as session:
+        change_status(session, license_id, target, actor, note)
+        return LicenseRow.model_validate(_require(session, license_id))
+
+
+def _require(session: Session, license_id: UUID) -> License:
+    row = session.get(License, license_id)
+    if row is None:
+        raise NotFound("license", license_id)
+    return row
+
+
+def _details(row: License) -> LicenseDetails:
+    return LicenseDetails(**LicenseRow.model_validate(row).model_dump(), license_key=signer().key_for(row))

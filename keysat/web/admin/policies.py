@@ -1,0 +1,114 @@
+"""A product's policies, archived ones too. What is changed concerns licenses that are issued from now on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+from sqlalchemy import select
+
+from keysat.catalog import Terms, add_policy, require_product
+from keysat.catalog_changes import change_policy, require_policy
+from keysat.db import reading, transaction
+from keysat.models import Policy
+from keysat.web.admin.auth import Reader, Writer
+from keysat.web.admin.shapes import Amount, Number, Row
+from keysat.web.errors import documented
+from keysat.web.fields import Input, Line, Lines, Slug
+from keysat.web.products import ProductSlug
+
+router = APIRouter(prefix="/products/{slug}/policies", tags=["admin: policies"], responses=documented(404))
+
+PolicySlug = Annotated[Slug, Path(description="The policy's slug.")]
+Duration = Annotated[int | None, Field(gt=0, le=10**9, description="Seconds; null = perpetual.")]
+Machines = Annotated[int, Field(ge=0, le=10**6, description="0 = unlimited.")]
+Entitlements = Annotated[list[Annotated[Line, Field(min_length=1, max_length=63)]], Field(max_length=255)]
+
+
+class PolicyTerms(Input):
+    """Terms; the price, where there is one, overrides the product's, in its currency."""
+
+    name: Line = ""
+    description: Lines = ""
+    duration_seconds: Duration = None
+    grace_seconds: Number = 0
+    max_machines: Machines = 1
+    is_trial: bool = False
+    entitlements: Entitlements = Field(default_factory=list)
+    price_amount: Amount | None = None
+
+
+class NewPolicy(PolicyTerms):
+    """A policy to be; without a name it has its slug's."""
+
+    slug: Slug
+
+
+class PolicyChanges(PolicyTerms):
+    """What is to be changed; what is left out stays."""
+
+    highlighted: bool = False
+    archived: bool = False
+
+
+class PolicyRow(Row):
+    """A policy as it is stored."""
+
+    id: UUID
+    product_id: UUID
+    slug: str
+    name: str
+    description: str
+    duration_seconds: int | None
+    grace_seconds: int
+    max_machines: int
+    is_trial: bool
+    entitlements: list[str]
+    price_amount: int | None
+    highlighted: bool
+    created_at: datetime
+    archived_at: datetime | None
+
+
+@router.get("")
+def list_policies(slug: ProductSlug, _: Reader) -> list[PolicyRow]:
+    """List a product's policies, oldest first: the first that isn't archived is the default."""
+    with reading() as session:
+        product = require_product(session, slug)
+        rows = session.scalars(select(Policy).where(Policy.product_id == product.id).order_by(Policy.id)).all()
+    return [PolicyRow.model_validate(row) for row in rows]
+
+
+@router.post("", status_code=201, responses=documented(409))
+def create_policy(slug: ProductSlug, body: NewPolicy, actor: Writer) -> PolicyRow:
+    """Add a policy to a product."""
+    terms = Terms(
+        body.duration_seconds,
+        body.grace_seconds,
+        body.max_machines,
+        body.is_trial,
+        tuple(body.entitlements),
+        body.price_amount,
+    )
+    with transaction() as session:
+        row = add_policy(session, slug, body.slug, body.name or body.slug, terms, body.description, actor)
+        session.refresh(row)
+    return PolicyRow.model_validate(row)
+
+
+@router.get("/{policy}")
+def get_policy(slug: ProductSlug, policy: PolicySlug, _: Reader) -> PolicyRow:
+    """Tell about one policy."""
+    with reading() as session:
+        return PolicyRow.model_validate(require_policy(session, slug, policy))
+
+
+@router.patch("/{policy}")
+def update_policy(slug: ProductSlug, policy: PolicySlug, body: PolicyChanges, actor: Writer) -> PolicyRow:
+    """Change a policy, or take it out of sale."""
+    with transaction() as session:
+        row = change_policy(session, slug, policy, body.model_dump(exclude_unset=True), actor)
+    return PolicyRow.model_validate(row)

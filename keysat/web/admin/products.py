@@ -1,0 +1,99 @@
+"""Products, archived ones too."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import Field
+from sqlalchemy import select
+
+from keysat.catalog import add_product, require_product
+from keysat.catalog_changes import change_product
+from keysat.db import reading, transaction
+from keysat.models import Product
+from keysat.money import Money
+from keysat.web.admin.auth import Reader, Writer
+from keysat.web.admin.shapes import Amount, Row
+from keysat.web.errors import documented
+from keysat.web.fields import Currency, Input, Line, Lines, Slug
+from keysat.web.products import ProductSlug
+
+router = APIRouter(prefix="/products", tags=["admin: products"])
+
+
+class Entitlement(Input):
+    """An entitlement, explained to buyers."""
+
+    slug: Slug
+    name: Line
+    description: Line = ""
+
+
+class NewProduct(Input):
+    """A product; its price in the smallest unit of the currency (sats for BTC)."""
+
+    slug: Slug
+    name: Line
+    price_amount: Amount
+    price_currency: Currency = "BTC"
+    description: Lines = ""
+
+
+class ProductChanges(Input):
+    """What is to be changed; what is left out stays."""
+
+    name: Line = ""
+    description: Lines = ""
+    price_amount: Amount = 0
+    price_currency: Currency = "BTC"
+    entitlements_catalog: list[Entitlement] = Field(default_factory=list, max_length=255)
+    archived: bool = False
+
+
+class ProductRow(Row):
+    """A product as it is stored."""
+
+    id: UUID
+    slug: str
+    name: str
+    description: str
+    price_amount: int
+    price_currency: str
+    entitlements_catalog: list[Entitlement]
+    created_at: datetime
+    archived_at: datetime | None
+
+
+@router.get("")
+def list_products(_: Reader) -> list[ProductRow]:
+    """List all products, oldest first."""
+    with reading() as session:
+        rows = session.scalars(select(Product).order_by(Product.id)).all()
+    return [ProductRow.model_validate(row) for row in rows]
+
+
+@router.post("", status_code=201, responses=documented(409))
+def create_product(body: NewProduct, actor: Writer) -> ProductRow:
+    """Add a product; it can be sold once it has a policy."""
+    price = Money(body.price_amount, body.price_currency)
+    with transaction() as session:
+        row = add_product(session, body.slug, body.name, price, body.description, actor)
+        session.refresh(row)
+    return ProductRow.model_validate(row)
+
+
+@router.get("/{slug}", responses=documented(404))
+def get_product(slug: ProductSlug, _: Reader) -> ProductRow:
+    """Tell about one product."""
+    with reading() as session:
+        return ProductRow.model_validate(require_product(session, slug))
+
+
+@router.patch("/{slug}", responses=documented(404))
+def update_product(slug: ProductSlug, body: ProductChanges, actor: Writer) -> ProductRow:
+    """Change a product, or take it out of sale."""
+    with transaction() as session:
+        row = change_product(session, slug, body.model_dump(exclude_unset=True), actor)
+    return ProductRow.model_validate(row)

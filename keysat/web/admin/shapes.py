@@ -1,0 +1,52 @@
+"""Shapes that several admin routes share: notes, pages, numbers that a table can hold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from keysat.money import MAX_AMOUNT
+from keysat.timeline import Moment
+from keysat.web.fields import Input, Lines
+
+Limit = Annotated[int, Query(ge=1, le=200, description="At most so many, the newest.")]
+Before = Annotated[UUID | None, Query(description="Only what is older than this id: the last one of a page.")]
+Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
+Number = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class Row(BaseModel):
+    """What is read from a table's row."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Note(Input):
+    """Why, for the audit log."""
+
+    note: Annotated[Lines, Field(min_length=1)]
+
+
+class Happened(Row):
+    """One thing that happened: who did what to which row, with its facts."""
+
+    at: datetime
+    actor: str
+    action: str
+    subject_id: UUID
+    detail: dict[str, Any]
+
+
+class Done(BaseModel):
+    """It was done."""
+
+    ok: bool = True
+
+
+def happened(moments: list[Moment]) -> list[Happened]:
+    """A timeline for an answer."""
+    return [Happened.model_validate(moment) for moment in moments]

@@ -1,0 +1,90 @@
+"""Products, policies and codes over the admin API: what is changed there, buyers see at once."""
+
+import pytest
+
+from tests.builders import audit_actions
+
+POLICY = {"slug": "team", "name": "Team", "duration_seconds": 86_400, "max_machines": 5, "entitlements": ["export"]}
+
+
+def test_product_is_added_changed_and_shown_to_buyers(admin, api):
+    made = admin.post(
+        "products", {"slug": "viewer", "name": "Viewer", "price_amount": 999, "price_currency": "EUR"}, 201
+    )
+    admin.post("products/viewer/policies", {"slug": "standard"}, 201)
+    catalog = [{"slug": "export", "name": "Export", "description": "to PDF"}]
+    changed = admin.patch(
+        "products/viewer", {"name": "The Viewer", "price_amount": 1_299, "entitlements_catalog": catalog}
+    )
+    assert (changed["name"], changed["price_amount"], changed["description"]) == ("The Viewer", 1_299, "")
+    shown = api.get("/v1/products/viewer").json()
+    assert (shown["name"], shown["price_amount"], shown["entitlements_catalog"]) == ("The Viewer", 1_299, catalog)
+    assert audit_actions(made["id"]) == ["product.added", "product.changed"]
+
+
+def test_archived_product_is_neither_shown_nor_sold_until_it_is_back(admin, api):
+    admin.patch("products/editor", {"archived": True})
+    assert api.get("/v1/products").json()["products"] == []
+    assert api.get("/v1/products/editor/policies").status_code == 404
+    assert api.post("/v1/purchase", {"product": "editor"}).status_code == 404
+    assert admin.get("products/editor")["archived_at"] is not None
+    admin.patch("products/editor", {"archived": False})
+    assert api.post("/v1/purchase", {"product": "editor"}).status_code == 200
+
+
+def test_policy_is_added_changed_and_archived(admin, api):
+    made = admin.post("products/editor/policies", POLICY, 201)
+    assert {name: made[name] for name in POLICY} == POLICY
+    changed = admin.patch(
+        "products/editor/policies/team", {"price_amount": 60_000, "highlighted": True, "grace_seconds": 60}
+    )
+    assert (changed["price_amount"], changed["highlighted"], changed["max_machines"]) == (60_000, True, 5)
+    public = {one["slug"]: one for one in api.get("/v1/products/editor/policies").json()["policies"]}
+    assert (public["team"]["price_sats"], public["team"]["highlighted"]) == (60_000, True)
+    admin.patch("products/editor/policies/team", {"archived": True})
+    assert api.post("/v1/purchase", {"product": "editor", "policy_slug": "team"}).status_code == 404
+    assert [one["slug"] for one in admin.get("products/editor/policies")] == ["standard", "team"]
+
+
+def test_currency_is_not_changed_under_the_prices_of_policies(admin):
+    admin.patch("products/editor/policies/standard", {"price_amount": 5})
+    answer = admin.call("PATCH", "products/editor", {"price_currency": "EUR"})
+    assert (answer.status_code, "policies of editor have prices of their own in BTC" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("products", {"slug": "editor", "name": "Again", "price_amount": 1}, 409),
+        ("products", {"slug": "Editor", "name": "Case", "price_amount": 1}, 400),
+        ("products", {"slug": "x", "name": "Doubloons", "price_amount": 1, "price_currency": "XXX"}, 400),
+        ("products/editor/policies", {"slug": "standard"}, 409),
+        ("products/nothing/policies", {"slug": "standard"}, 404),
+        ("codes", {"code": "BAD CODE", "kind": "free_license"}, 400),
+        ("codes", {"code": "MUCH", "kind": "percent", "amount": 10_001}, 400),
+        ("codes", {"code": "LOST", "kind": "free_license", "product": "nothing"}, 404),
+    ],
+)
+def test_what_can_not_be_is_refused(admin, path, body, status):
+    assert admin.call("POST", path, body).status_code == status
+
+
+def test_code_is_added_used_told_and_disabled(admin, api):
+    made = admin.post("codes", {"code": "spring", "kind": "percent", "amount": 2_500, "max_uses": 1}, 201)
+    assert (made["code"], made["uses"]) == ("SPRING", 0)
+    assert api.post("/v1/purchase", {"product": "editor", "code": "Spring"}).json()["amount_sats"] == 15_750
+    told = admin.get("codes/spring")
+    assert (told["uses"], told["redemptions"]) == (1, {"reserved": 1, "redeemed": 0, "cancelled": 0, "excess": 0})
+    assert api.post("/v1/purchase", {"product": "editor", "code": "spring"}).status_code == 409
+    assert admin.post("codes/spring/disable")["disabled_at"] is not None
+    assert api.post("/v1/purchase", {"product": "editor", "code": "spring"}).status_code == 404
+    assert [one["code"] for one in admin.get("codes")] == ["SPRING"]
+    assert admin.call("POST", "codes", {"code": "SPRING", "kind": "free_license"}).status_code == 409
+
+
+def test_codes_come_in_pages(admin):
+    for number in range(5):
+        admin.post("codes", {"code": f"C{number}", "kind": "free_license"}, 201)
+    first = admin.get("codes", limit=2)
+    second = admin.get("codes", limit=2, before=first[-1]["id"])
+    assert [one["code"] for one in first + second] == ["C4", "C3", "C2", "C1"]

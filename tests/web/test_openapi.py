@@ -1,0 +1,114 @@
+"""The OpenAPI description is true: what fits it is taken, what doesn't is refused, and nothing ends in a 500."""
+
+import itertools
+from collections import Counter
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis import GenerationMode, checks
+from schemathesis.specs.openapi import checks as openapi_checks
+from sqlalchemy import func
+
+from keysat.api_keys import create_key
+from keysat.codes.manage import NewCode, add_code
+from keysat.db import transaction
+from keysat.licenses.grant import grant
+from keysat.models.api_key import Scope
+from keysat.models.discount_code import CodeKind
+from keysat.web.state import signer
+from tests.builders import make_invoice, make_shop
+
+SEED = 20_261_125
+EXAMPLES = 15
+CHECKS = [
+    checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def schema(web_url):
+    return schemathesis.openapi.from_url(f"{web_url}/openapi.json")
+
+
+def test_description_names_every_route_and_its_errors(api):
+    described = api.get("/openapi.json").json()
+    operations = {
+        (method, path): operation for path, of in described["paths"].items() for method, operation in of.items()
+    }
+    assert len(operations) > 50
+    assert len({one["operationId"] for one in operations.values()}) == len(operations)
+    for (method, path), operation in operations.items():
+        assert "422" not in operation["responses"], path
+        if path.startswith("/v1/admin"):
+            assert {"401", "403"} <= set(operation["responses"]), path
+            assert operation["security"], path
+        if method != "get" and path.startswith("/v1"):
+            assert "400" in operation["responses"], path
+
+
+@pytest.fixture
+def existing(empty_database, fake):
+    """Rows for the paths: by the names of the path's parameters."""
+    make_shop()
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    with transaction() as session:
+        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE))
+        row = grant(session, "editor", None, "for the test", signer().key_id, "cli")
+    return {
+        "slug": "editor",
+        "policy": "standard",
+        "code": "gift",
+        "name": "main",
+        "invoice_id": str(invoice.id),
+        "license_id": str(row.id),
+        "account_id": str(invoice.provider_account_id),
+        "kind": "fake",
+    }
+
+
+@pytest.mark.parametrize("mode", GenerationMode, ids=lambda mode: mode.value)
+def test_nothing_that_is_sent_breaks_the_api_or_its_description(schema, existing, mode):
+    with transaction() as session:
+        headers = {"Authorization": f"Bearer {create_key(session, 'tests', Scope.WRITE)}"}
+    answers = Counter()
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if mode is GenerationMode.POSITIVE or can_be_wrong(operation):
+            answers.update(try_out(operation, headers, existing, mode))
+    assert answers.total() > 500
+    assert answers[200] > 100 if mode is GenerationMode.POSITIVE else answers[400] > 300
+
+
+def can_be_wrong(operation):
+    """Whether the description leaves anything that a request could get wrong."""
+    return bool(operation.body) or any(parameter.name != "code" for parameter in operation.path_parameters)
+
+
+def try_out(operation, headers, existing, mode):
+    """Send a number of requests, every other one about rows that exist; returns the statuses that came back."""
+    statuses, turn = [], itertools.cycle([True, False])
+    wanted = [*CHECKS, openapi_checks.negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
+
+    @hypothesis.seed(SEED)
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+    def check(case):
+        if next(turn) and mode is GenerationMode.POSITIVE:
+            known = {name: existing[name] for name in case.path_parameters or {} if name in existing}
+            case.path_parameters = {**(case.path_parameters or {}), **known}
+        response = case.call(headers=headers)
+        statuses.append(response.status_code)
+        case.validate_response(response, checks=wanted)
+
+    check()
+    return statuses
