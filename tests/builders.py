@@ -7,8 +7,10 @@ from sqlalchemy import func, select, update
 
 from keysat.catalog import Terms, add_policy, add_product
 from keysat.db import reading, transaction
+from keysat.licenses.grant import grant
+from keysat.licenses.machines import list_machines
 from keysat.licenses.signer import load_signer
-from keysat.models import AuditLine, Invoice, License, ProviderAccount
+from keysat.models import AuditLine, Invoice, License, Machine, ProviderAccount
 from keysat.money import Money
 from keysat.providers.accounts import add_account, find_account
 from keysat.sales.purchase import Order, purchase
@@ -108,6 +110,30 @@ def load_licenses(invoice_id: UUID | None = None) -> list[License]:
         wanted = wanted.where(License.invoice_id == invoice_id)
     with reading() as session:
         return list(session.scalars(wanted))
+
+
+def make_license(slug="editor", terms=None, **facts) -> License:
+    """A license granted by hand, of a product made for it; `facts` are columns to set directly afterwards."""
+    make_catalog(slug, terms=terms)
+    with transaction() as session:
+        signer_id = load_signer(load_settings().signing_key_file).key_id
+        license_id = grant(session, slug, None, "for the tests", signer_id, "cli").id
+    set_license(license_id, **facts)
+    with reading() as session:
+        return session.get_one(License, license_id)
+
+
+def set_license(license_id: UUID, **facts):
+    """Write columns of a license directly."""
+    if facts:
+        with transaction() as session:
+            session.execute(update(License).where(License.id == license_id).values(facts))
+
+
+def load_machines(license_id: UUID) -> list[Machine]:
+    """The machines of a license, oldest first."""
+    with reading() as session:
+        return list_machines(session, license_id)
 
 
 def audit_actions(subject_id: UUID) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fifty processes at once asking for the same license, for the tests and the benchmarks."""
+"""Fifty processes at once asking for the same thing, for the tests and the benchmarks."""
 
 import gc
 import multiprocessing
@@ -16,10 +16,23 @@ def race_to_issue(rounds: int, signer_id: str) -> tuple[int, list[str]]:
     """In each round all processes issue one invoice's license; returns how many were issued, and what went wrong."""
     settled = {"status": "settled", "settled_at": func.now()}
     invoice_ids = [make_invoice(**settled).id for _ in range(rounds)]
+
+    def attempt(number, _):
+        with transaction() as session:
+            return issue(session, invoice_ids[number], signer_id) is not None
+
+    results, surprises = race(rounds, attempt)
+    return sum(results), surprises
+
+
+def race(rounds: int, attempt) -> tuple[list, list[str]]:
+    """In each round all processes call `attempt(round, racer)` at once; returns the results, and what went wrong."""
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(RACERS), context.Queue()
-    arguments = (invoice_ids, start, signer_id, results)
-    racers = [context.Process(target=_racer, args=arguments, daemon=True) for _ in range(RACERS)]
+    racers = [
+        context.Process(target=_racer, args=(rounds, attempt, number, start, results), daemon=True)
+        for number in range(RACERS)
+    ]
     gc.freeze()  # the children's garbage collection would copy all that they share with this process
     try:
         for racer in racers:
@@ -29,18 +42,17 @@ def race_to_issue(rounds: int, signer_id: str) -> tuple[int, list[str]]:
     reports = [results.get(timeout=120) for _ in racers]
     for racer in racers:
         racer.join(timeout=30)
-    return sum(won for won, _ in reports), [surprise for _, surprises in reports for surprise in surprises]
+    return [result for own, _ in reports for result in own], [surprise for _, own in reports for surprise in own]
 
 
-def _racer(invoice_ids, start, signer_id, results):
-    """One process: at each round's start, issue that round's invoice; report what came of it."""
+def _racer(rounds, attempt, racer, start, results):
+    """One process: at each round's start, make the attempt; report what came of it."""
     engine().dispose(close=False)
-    won, surprises = 0, []
-    for invoice_id in invoice_ids:
+    own, surprises = [], []
+    for number in range(rounds):
         start.wait(timeout=60)
         try:
-            with transaction() as session:
-                won += issue(session, invoice_id, signer_id) is not None
+            own.append(attempt(number, racer))
         except Exception as error:  # noqa: BLE001 - whatever it is, the test must know
             surprises.append(repr(error))
-    results.put((won, surprises))
+    results.put((own, surprises))

@@ -19,6 +19,7 @@ from keysat.cli import (
     invoice,
     key,
     license_,
+    machine,
     operate,
     policy,
     product,
@@ -40,6 +41,7 @@ operate.register(app)
 app.command()(web.web)
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(license_.app, name="license")
+app.add_typer(machine.app, name="machine")
 app.add_typer(product.app, name="product")
 app.add_typer(policy.app, name="policy")
 app.add_typer(provider.app, name="provider")

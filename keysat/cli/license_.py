@@ -1,4 +1,4 @@
-"""`keysat license`: the licenses, their keys, and withdrawing them."""
+"""`keysat license`: the licenses, their keys, issuing them by hand, and withdrawing them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sqlalchemy import select
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput, NotFound, SettingsError
+from keysat.licenses.grant import grant
 from keysat.licenses.keys import Payload, parse, verify
 from keysat.licenses.signer import check_signer, load_signer
 from keysat.licenses.withdraw import change_status
@@ -85,6 +86,20 @@ def show(license_id: LicenseId, as_json: AsJson = False) -> None:
         row = session.get(License, license_id)
     if row is None:
         raise NotFound("license", license_id, "`keysat license list` shows them.")
+    show_record(license_record(row), as_json)
+
+
+@app.command()
+def issue(
+    product: Annotated[str, typer.Argument(help="The product's slug.")],
+    note: Note,
+    policy: Annotated[str | None, typer.Option(help="The policy's slug; default: the product's oldest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Issue a license by hand, without an invoice."""
+    with transaction() as session:
+        signer = check_signer(session, load_settings().signing_key_file)
+        row = grant(session, product, policy, note, signer.key_id, "cli")
     show_record(license_record(row), as_json)
 
 

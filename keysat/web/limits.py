@@ -1,6 +1,7 @@
 """Rate limits, shared by all web processes through the broker's server; each process's own while that is away.
 
-Validations are counted by each process for itself: the round trip to share them costs as much as half a validation.
+Validations, machine calls and polls are counted by each process for itself: they are many, and a round trip to share
+the count would be a good part of what one costs.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def limit_purchases(request: Request) -> None:
 
 def limit_validations(request: Request) -> None:
     """A dependency: count a validation, a machine call or a poll."""
-    _own(load_settings().rate_validate).admit((client_address(request),))
+    _own(load_settings().rate_validate).admit(("validate", client_address(request)))
 
 
 def limit_webhooks(account: str) -> None:

@@ -14,7 +14,7 @@ from keysat.db import reading, transaction
 from keysat.errors import RateLimited
 from keysat.licenses.seats import Caller
 from keysat.licenses.standing import Reason, Standing, Verdict
-from keysat.licenses.validate import validate as judge
+from keysat.licenses.validate import validate as examine
 from keysat.web.errors import documented
 from keysat.web.fields import Fingerprint, Input, KeyText, Line
 from keysat.web.limits import limit_validations
@@ -66,12 +66,12 @@ def validate(body: ValidateRequest, request: Request) -> JSONResponse:
         refusal = {"ok": False, "reason": Reason.RATE_LIMITED}
         return JSONResponse(refusal, headers={"Retry-After": str(error.retry_after)})
     caller = None if body.fingerprint is None else Caller.of(body.fingerprint, body.hostname, body.platform)
-    verdict = judge(reading, transaction, read_key, body.key, body.product_slug, caller)
+    verdict = examine(reading, transaction, read_key, body.key, body.product_slug, caller)
     return JSONResponse(_told(verdict))
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:
-    """A dictionary, as `Validated` describes it: to build the model and to read it again would cost a tenth more."""
+    """What `Validated` describes; the model itself would be built only to be taken apart again."""
     facts = {"reason": verdict.reason, "machine_id": verdict.machine_id and str(verdict.machine_id)}
     if verdict.standing is not None:
         facts |= _facts(verdict.standing)

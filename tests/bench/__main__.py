@@ -11,6 +11,7 @@ from tests.bench.claims import claim_cost_ratio
 from tests.bench.codes import slots_a_round
 from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
+from tests.bench.validate import validate_rate_ratio
 from tests.bench.webhooks import webhook_bars
 from tests.builders import FAKE_URL, STORE
 
@@ -21,6 +22,7 @@ def main() -> int:
     fake_server(FAKE_URL).api_keys = {STORE: "key-of-test-store"}
     with running_servers():
         bars = [claim_cost_ratio(), reconcile_rate_ratio(), calls_with_two_beats(), licenses_a_round(), slots_a_round()]
+        bars.append(validate_rate_ratio())
         bars += webhook_bars()
     for bar in bars:
         print(bar)

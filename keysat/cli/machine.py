@@ -1,0 +1,49 @@
+"""`keysat machine`: where a license is in use, and freeing a seat."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from keysat.cli.output import AsJson, Note, say, show_rows
+from keysat.db import reading, transaction
+from keysat.licenses.machines import deactivate_machine, list_machines
+
+app = typer.Typer(help="Machines: where licenses are in use.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(
+    license_id: Annotated[UUID, typer.Argument(metavar="LICENSE", help="The license's id.")], as_json: AsJson = False
+) -> None:
+    """List the machines of a license, oldest first, with those that were deactivated."""
+    with reading() as session:
+        rows = list_machines(session, license_id)
+    show_rows(
+        [
+            {
+                "id": str(row.id),
+                "active": row.deactivated_at is None,
+                "hostname": row.hostname,
+                "platform": row.platform,
+                "activated": row.activated_at,
+                "last_seen": row.last_seen_at,
+                "deactivated": row.deactivated_at,
+                "reason": row.deactivation_reason,
+            }
+            for row in rows
+        ],
+        as_json,
+    )
+
+
+@app.command()
+def deactivate(
+    machine_id: Annotated[UUID, typer.Argument(metavar="MACHINE", help="The machine's id.")], note: Note
+) -> None:
+    """Free a machine's seat; its program takes one again when it asks next, if one is free then."""
+    with transaction() as session:
+        deactivate_machine(session, machine_id, note, "cli")
+    say(f"machine {machine_id} is deactivated")

@@ -1,0 +1,93 @@
+"""Machines over HTTP: activated, kept, deactivated, with the published client and without."""
+
+import pytest
+from keysat_licensing_client import Client
+
+from keysat.catalog import Terms
+from keysat.settings import load_settings
+from tests.builders import load_machines, make_license
+
+ROUTES = ["activate", "heartbeat", "deactivate"]
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+
+
+@pytest.fixture
+def row():
+    return make_license(terms=Terms(max_machines=2))
+
+
+@pytest.fixture
+def key(signer, row):
+    return signer.key_for(row)
+
+
+@pytest.fixture
+def two_a_minute(monkeypatch):
+    monkeypatch.setenv("KEYSAT_RATE_VALIDATE", "2/minute")
+    load_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    load_settings.cache_clear()
+
+
+def test_machine_lives_its_life(api, key, row):
+    asked = {"key": key, "fingerprint": "laptop", "hostname": "lena", "platform": "linux", "reason": "sold"}
+    told = [api.post(f"/v1/machines/{route}", asked).json() for route in (*ROUTES, "heartbeat", "deactivate")]
+    [machine] = load_machines(row.id)
+    known = {"machine_id": str(machine.id), "max_machines": 2}
+    assert told == [
+        {"ok": True, **known, "active_count": 1},
+        {"ok": True, **known},
+        {"ok": True, **known, "active_count": 0},
+        {"ok": False, "reason": "not_found", "max_machines": 2},
+        {"ok": False, "reason": "not_found", "max_machines": 2, "active_count": 0},
+    ]
+    assert machine.deactivation_reason == "sold"
+
+
+def test_published_client_lives_it_too(web_url, key):
+    client = Client(web_url)
+    first = client.activate(key, "laptop", hostname="lena", platform="linux")
+    again = client.activate(key, "laptop")
+    assert (first.ok, first.active_count, first.max_machines) == (True, 1, 2)
+    assert (again.ok, again.machine_id, again.active_count) == (True, first.machine_id, 1)
+    assert client.activate(key, "desk").active_count == 2
+    full = client.activate(key, "tablet")
+    assert (full.ok, full.reason, full.active_count, full.max_machines) == (False, "too_many_machines", 2, 2)
+    assert client.heartbeat(key, "laptop").machine_id == first.machine_id
+    assert client.heartbeat(key, "tablet").reason == "not_found"
+    assert client.deactivate(key, "laptop", reason="sold").ok
+    assert client.activate(key, "tablet").ok
+    assert client.validate(key, fingerprint="laptop").reason == "too_many_machines"
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "change",
+    [{"fingerprint": None}, {"fingerprint": ""}, {"fingerprint": "a\nb"}, {"reason": "\x00"}, {"key": 1}, {"seat": 1}],
+    ids=str,
+)
+def test_request_of_the_wrong_shape_is_a_bad_request_that_changes_nothing(api, key, row, route, change):
+    assert api.post(f"/v1/machines/{route}", {"key": key, "fingerprint": "laptop"} | change).status_code == 400
+    assert load_machines(row.id) == []
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_request_without_a_fingerprint_is_a_bad_request(api, key, route):
+    assert api.post(f"/v1/machines/{route}", {"key": key}).status_code == 400
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(("key", "reason"), [("nonsense", "bad_format"), ("", "bad_format")])
+def test_text_that_is_no_key_is_answered_with_a_reason(api, route, key, reason):
+    told = api.post(f"/v1/machines/{route}", {"key": key, "fingerprint": "laptop"})
+    assert told.json() == {"ok": False, "reason": reason}
+
+
+def test_calls_too_many_are_refused_for_a_while(api, key, row, two_a_minute):
+    asked = {"key": key, "fingerprint": "laptop"}
+    told = [api.post(f"/v1/machines/{route}", asked) for route in ("activate", "heartbeat", "deactivate")]
+    assert [answer.status_code for answer in told] == [200, 200, 429]
+    assert 1 <= int(told[2].headers["Retry-After"]) <= 60
+    assert load_machines(row.id)[0].deactivated_at is None
