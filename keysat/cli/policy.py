@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
-from keysat.catalog import Terms, add_policy, price_of
-from keysat.cli.output import AsJson, show_record, show_rows
+from keysat.catalog import Terms, add_policy, price_of, require_product
+from keysat.catalog_changes import change_policy
+from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.product import parse_price
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
@@ -17,6 +18,9 @@ from keysat.models import Policy, Product
 app = typer.Typer(help="Policies: the terms a product is licensed under.", no_args_is_help=True)
 
 DAY = 86_400
+
+Product_ = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's slug.")]
+Policy_ = Annotated[str, typer.Argument(metavar="POLICY", help="The policy's slug.")]
 
 
 @app.command()
@@ -55,12 +59,62 @@ def _in_currency_of(product: Product, price: str) -> int:
     return own.amount
 
 
+@app.command()
+def edit(
+    product: Product_,
+    policy: Policy_,
+    name: Annotated[str | None, typer.Option(help="The name that buyers see.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it includes.")] = None,
+    days: Annotated[int | None, typer.Option(min=0, help="How long a license lasts; 0 = for ever.")] = None,
+    grace_days: Annotated[int | None, typer.Option(min=0, help="How long it still counts after that.")] = None,
+    machines: Annotated[int | None, typer.Option(min=0, help="Seats; 0 = unlimited.")] = None,
+    entitlement: Annotated[list[str] | None, typer.Option(help="All features it unlocks; repeatable.")] = None,
+    price: Annotated[str | None, typer.Option(help="Instead of the product's price, in the same currency.")] = None,
+    highlight: Annotated[bool | None, typer.Option(help="Show it to buyers as the one to take.")] = None,
+) -> None:
+    """Change what licenses are issued under from now on; those that were issued keep their terms."""
+    changes: dict[str, object] = {
+        "name": name,
+        "description": description,
+        "grace_seconds": None if grace_days is None else grace_days * DAY,
+        "max_machines": machines,
+        "entitlements": entitlement or None,
+        "highlighted": highlight,
+    }
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if days is not None:
+        changes["duration_seconds"] = days * DAY or None
+    _change(product, policy, changes, price)
+
+
+@app.command()
+def archive(product: Product_, policy: Policy_) -> None:
+    """Take a policy out of sale; licenses stay as they are."""
+    _change(product, policy, {"archived": True})
+
+
+@app.command()
+def unarchive(product: Product_, policy: Policy_) -> None:
+    """Put a policy back on sale."""
+    _change(product, policy, {"archived": False})
+
+
+def _change(product: str, policy: str, changes: dict[str, object], price: str | None = None) -> None:
+    with transaction() as session:
+        if price is not None:
+            changes["price_amount"] = _in_currency_of(require_product(session, product), price)
+        if not changes:
+            raise InvalidInput("say what to change; `--help` lists it.")
+        change_policy(session, product, policy, changes, "cli")
+    say(f"policy {policy} of {product} is changed")
+
+
 @app.command("list")
 def list_(
     product: Annotated[str | None, typer.Argument(help="Only of this product.")] = None, as_json: AsJson = False
 ) -> None:
     """List policies."""
-    wanted = select(Policy, Product).join(Product).order_by(Product.slug, Policy.slug)
+    wanted = select(Policy, Product).join(Product).order_by(Product.slug, Policy.id)
     if product is not None:
         wanted = wanted.where(Product.slug == product)
     with reading() as session:
@@ -75,6 +129,7 @@ def list_(
                 "machines": row.max_machines or "unlimited",
                 "trial": row.is_trial,
                 "entitlements": row.entitlements,
+                "archived": row.archived_at,
             }
             for row, sold in rows
         ],

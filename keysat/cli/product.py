@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
-from keysat.catalog import add_product
-from keysat.cli.output import AsJson, show_record, show_rows
+from keysat.catalog import add_product, require_product
+from keysat.catalog_changes import change_product
+from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
 from keysat.models import Product
 from keysat.money import DECIMALS, Money, parse_decimal
 
 app = typer.Typer(help="Products.", no_args_is_help=True)
+
+Slug = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's slug.")]
 
 # A comma groups thousands and nothing else: 19,99 EUR must not become 1999 EUR.
 _PRICE = re.compile(
@@ -53,6 +56,57 @@ def add(
     show_record({"id": str(product.id), "slug": product.slug}, as_json)
 
 
+@app.command()
+def edit(
+    slug: Slug,
+    name: Annotated[str | None, typer.Option(help="The name that buyers see.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it is.")] = None,
+    price: Annotated[str | None, typer.Option(help="In sats, as 21000, or in a currency, as '19.99 EUR'.")] = None,
+) -> None:
+    """Change what buyers see and pay from now on."""
+    changes: dict[str, object] = {"name": name, "description": description}
+    if price is not None:
+        money = parse_price(price)
+        changes |= {"price_amount": money.amount, "price_currency": money.currency}
+    _change(slug, {field: value for field, value in changes.items() if value is not None})
+
+
+@app.command()
+def archive(slug: Slug) -> None:
+    """Take a product out of sale; licenses stay as they are."""
+    _change(slug, {"archived": True})
+
+
+@app.command()
+def unarchive(slug: Slug) -> None:
+    """Put a product back on sale."""
+    _change(slug, {"archived": False})
+
+
+@app.command()
+def explain(
+    slug: Slug,
+    entitlement: Annotated[str, typer.Argument(help="The entitlement's slug.")],
+    name: Annotated[str, typer.Argument(help="Its name for buyers; an empty one removes the explanation.")],
+    description: Annotated[str, typer.Option(help="What it is.")] = "",
+) -> None:
+    """Explain one of a product's entitlements to buyers."""
+    with transaction() as session:
+        known = require_product(session, slug).entitlements_catalog
+        others = [entry for entry in known if entry["slug"] != entitlement]
+        new = [{"slug": entitlement, "name": name, "description": description}] if name else []
+        change_product(session, slug, {"entitlements_catalog": others + new}, "cli")
+    say(f"{slug} explains {len(others + new)} entitlements")
+
+
+def _change(slug: str, changes: dict[str, object]) -> None:
+    if not changes:
+        raise InvalidInput("say what to change; `--help` lists it.")
+    with transaction() as session:
+        change_product(session, slug, changes, "cli")
+    say(f"{slug} is changed")
+
+
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the products."""
@@ -65,6 +119,7 @@ def list_(as_json: AsJson = False) -> None:
                 "name": row.name,
                 "price": str(Money(row.price_amount, row.price_currency)),
                 "id": row.id,
+                "archived": row.archived_at,
             }
             for row in products
         ],

@@ -27,6 +27,7 @@ def test_policy_is_added_with_its_terms(keysat):
         "machines": 3,
         "trial": True,
         "entitlements": ["export", "sync"],
+        "archived": None,
     }
 
 

@@ -25,7 +25,7 @@ def test_product_is_added_with_the_price_a_person_types(keysat, price, shown):
     assert added.code == 0
     assert added.json["slug"] == "editor"
     [row] = keysat("product", "list", "--json").json
-    assert row == {"slug": "editor", "name": "editor", "price": shown, "id": added.json["id"]}
+    assert row == {"slug": "editor", "name": "editor", "price": shown, "id": added.json["id"], "archived": None}
 
 
 def test_product_may_have_a_name_of_its_own(keysat):
@@ -37,7 +37,7 @@ def test_list_in_a_pipe_is_lines_of_tab_separated_fields(keysat):
     make_catalog("editor")
     make_catalog("another")
     head, *rows = keysat("product", "list").out.splitlines()
-    assert head.split("\t") == ["slug", "name", "price", "id"]
+    assert head.split("\t") == ["slug", "name", "price", "id", "archived"]
     assert [row.split("\t")[0] for row in rows] == ["another", "editor"]
 
 
