@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from keysat.db import Begin
 from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload
+from keysat.licenses.prepared import Prepared
 from keysat.models import License, Machine, Product
 from keysat.models.license import LicenseStatus
 
@@ -79,14 +80,14 @@ class Verdict:
     active_count: int | None = None
 
 
-# Built once: the statement runs for each validation, and to build it costs as much as to run it.
 _licenses, _products, _machines = License.__table__.c, Product.__table__.c, Machine.__table__.c
 _seat = and_(
     _machines.license_id == _licenses.id,
     _machines.fingerprint_hash == bindparam("fingerprint_hash", type_=LargeBinary),
     _machines.deactivated_at.is_(None),
 )
-_STANDING = (
+_STANDING = Prepared(
+    "keysat_standing",
     select(
         _licenses.id,
         _licenses.product_id,
@@ -104,7 +105,7 @@ _STANDING = (
         func.now(),
     )
     .select_from(License.__table__.join(Product.__table__).outerjoin(Machine.__table__, _seat))
-    .where(_licenses.id == bindparam("license_id"))
+    .where(_licenses.id == bindparam("license_id")),
 )
 
 
@@ -129,11 +130,7 @@ def assess(
 
 def load(session: Session, license_id: UUID, fingerprint_hash: bytes | None) -> Standing | None:
     """Read a license, its product and the seat of that fingerprint in one statement; None where it isn't there."""
-    row = (
-        session.connection()
-        .execute(_STANDING, {"license_id": license_id, "fingerprint_hash": fingerprint_hash})
-        .one_or_none()
-    )
+    row = _STANDING.one_or_none(session.connection(), license_id=license_id, fingerprint_hash=fingerprint_hash)
     return None if row is None else Standing(*tuple(row))
 
 

@@ -1,4 +1,4 @@
-"""The application: `uvicorn --factory keysat.web.app:create_app`, or `keysat web`."""
+"""The application, which `keysat web` serves: it is what sets up the logs that keep secrets out."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, text
 
 from keysat.catalog import Terms
 from keysat.db import engine, reading, transaction
@@ -22,6 +22,8 @@ from tests.builders import load_machines, make_license, set_license
 
 LAPTOP, DESK = Caller.of("laptop", "lena", "linux"), Caller.of("desk")
 DAY = timedelta(days=1)
+TERMINATE = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 
@@ -200,8 +202,16 @@ def test_known_machine_costs_one_reading_statement_and_nothing_else(ask):
         assert ask(row, "editor", LAPTOP).reason is None
     finally:
         event.remove(engine(), "before_cursor_execute", listener)
-    [statement] = statements
-    assert statement.startswith("SELECT")
+    [statement] = [each for each in statements if not each.startswith("PREPARE")]
+    assert statement.startswith("EXECUTE keysat_standing")
+
+
+def test_validation_goes_on_after_the_database_cut_all_connections(ask):
+    row = make_license()
+    ask(row)
+    with transaction() as session:
+        session.execute(text(TERMINATE))
+    assert ask(row).reason is None
 
 
 def test_refused_machine_locks_nothing(ask):
