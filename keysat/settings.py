@@ -121,7 +121,8 @@ class Settings(BaseSettings):
         description="Addresses or networks of the proxies whose X-Forwarded-For counts, separated by commas.",
     )
     rate_validate: Rate = Field(
-        default="600/minute", description="Validations, machine calls and polls allowed to one client address, by each web process."
+        default="600/minute",
+        description="Validations, machine calls and polls allowed to one client address, by each web process.",
     )
     rate_purchase: Rate = Field(
         default="30/minute", description="Purchases and redemptions allowed to one client address."
