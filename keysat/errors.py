@@ -140,3 +140,7 @@ class RemoteRefused(RemoteError):
 
 class CredentialsRejected(RemoteError):
     """The server rejected our credentials (401, 403)."""
+
+
+class PermissionMissing(CredentialsRejected):
+    """The server knows our credentials, but they don't allow this call (403)."""

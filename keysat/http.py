@@ -22,6 +22,7 @@ import requests
 from keysat.deadlines import Adapter, Deadline
 from keysat.errors import (
     CredentialsRejected,
+    PermissionMissing,
     RemoteAnswerInvalid,
     RemoteError,
     RemoteNotFound,
@@ -76,7 +77,7 @@ class HttpClient:
 
         Raises:
             RemoteUnavailable: no full answer in time, a cut connection, 408, 429 or 5xx; try later.
-            CredentialsRejected: 401 or 403.
+            CredentialsRejected: 401, or as PermissionMissing 403.
             RemoteNotFound: 404.
             RemoteRefused: any other 4xx.
             RemoteAnswerInvalid: a redirect, too many bytes, or a body that isn't JSON.
@@ -126,7 +127,8 @@ class HttpClient:
             wish = _retry_after(response.headers.get("Retry-After"))
             raise RemoteUnavailable(f"{self._name} answered {status}.", retry_after=wish)
         if status in {401, 403}:
-            raise CredentialsRejected(f"{self._name} rejected our credentials ({status}).")
+            refusal = PermissionMissing if status == 403 else CredentialsRejected
+            raise refusal(f"{self._name} rejected our credentials ({status}).")
         if status == 404:
             raise RemoteNotFound(f"{self._name} knows nothing at {urlsplit(response.url).path} (404).")
         if 300 <= status < 400:

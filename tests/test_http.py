@@ -22,6 +22,7 @@ from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
 from keysat.errors import (
     CredentialsRejected,
+    PermissionMissing,
     RemoteAnswerInvalid,
     RemoteError,
     RemoteNotFound,
@@ -469,7 +470,7 @@ def test_a_redirect_to_no_address_is_an_invalid_answer(location):
     [
         (400, RemoteRefused),
         (401, CredentialsRejected),
-        (403, CredentialsRejected),
+        (403, PermissionMissing),
         (404, RemoteNotFound),
         (405, RemoteRefused),
         (408, RemoteUnavailable),

@@ -1,102 +1,56 @@
-"""`keysat provider connect`: register our webhook at the provider, and see it arrive."""
+"""`keysat provider connect`: have the provider send us its webhooks, and see that one arrives."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime
-from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
-from sqlalchemy import func, select
 
 from keysat.cli.output import say
 from keysat.db import reading, transaction
-from keysat.errors import KeysatError
-from keysat.models import ProviderAccount
-from keysat.providers import connect as webhooks
-from keysat.providers.base import NotSupported
-from keysat.providers.registry import provider_for
+from keysat.providers import connect as connecting
+from keysat.providers.accounts import require_account
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
 
-_POLL_SECONDS = 0.2
-
-
-class NoWebhookCame(KeysatError):
-    """The webhook is registered, and nothing arrived."""
-
-    def __init__(self, name: str, url: str, seconds: float) -> None:
-        super().__init__(
-            f"no webhook of {name} came within {seconds:g} s: is {url} reachable from the provider "
-            "(KEYSAT_PUBLIC_URL, TLS, firewall, proxy), and does the web server run? `keysat doctor` looks; the "
-            "provider's own list of deliveries shows what it got for an answer. Until then, polling finds the payments."
-        )
+_LOOK_EVERY_SECONDS = 0.2
 
 
 def connect(
     name: Annotated[str, typer.Argument(help="The account's name.")],
-    wait: Annotated[float, typer.Option(min=1, max=3600, help="Seconds to wait for a webhook to arrive.")] = 30,
-    new_secret: Annotated[bool, typer.Option("--new-secret", help="Replace the webhook secret.")] = False,
+    new_secret: Annotated[bool, typer.Option("--new-secret", help="Replace the webhook secret, too.")] = False,
+    wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for a webhook.")] = 30,
 ) -> None:
-    """Register our webhook at the provider, and check that it arrives. The web server must run."""
+    """Have the provider send its webhooks to us, and check that one arrives. Prints the webhook's URL."""
     settings = load_settings()
-    with transaction() as session:
-        account, secret = webhooks.ensure_secret(session, secret_box(settings), name, renew=new_secret)
-        since = session.scalars(select(func.now())).one()
-    url = webhooks.webhook_url(account, secret, settings.url)
-    for warning in _warnings(settings.url, account.base_url):
-        say(warning)
-    _register(account, url, secret)
-    _await(account, settings.url, since, wait)
-    say(f"{name}: a webhook arrived; paid invoices get their licenses at once")
+    with reading() as session:
+        provider_url = require_account(session, name).base_url
+    doubt = connecting.doubt(settings.url, provider_url)
+    if doubt is not None:
+        say(f"careful: {doubt}")
+    connection = connecting.connect(transaction, secret_box(settings), name, settings.url, new_secret=new_secret)
+    print(connection.url, flush=True)
+    if connection.url_is_secret:
+        say("this URL is secret: who knows it can pretend to be the provider")
+    test_invoice = None
+    if connection.by_hand is not None:
+        say(connection.by_hand)
+    else:
+        test_invoice = connecting.make_test_invoice(connection.account)
+        say(f"registered at {provider_url}; invoice {test_invoice} was made there as a test, and nobody has to pay it")
+    say(f"waiting up to {wait:g} s for a webhook ...")
+    if not _arrives(connection, test_invoice, wait):
+        raise connecting.NoWebhookCame(connection, settings.url, wait)
+    say(f"{name}: a webhook came; payments are told of from now on")
 
 
-def _register(account: ProviderAccount, url: str, secret: str) -> None:
-    provider = provider_for(account)
-    try:
-        provider.connect_webhook(url, secret)
-    except NotSupported as error:
-        say(f"{str(error).rstrip('.')}. It is secret: whoever knows it can make us ask the provider. Enter it there:")
-        print(url, flush=True)
-        return
-    with transaction() as session:
-        webhooks.note_connected(session, account.id)
-    say(f"{account.name}: the webhook is registered; a test invoice is made, which nobody needs to pay")
-    provider.create_invoice(webhooks.probe())
-
-
-def _await(account: ProviderAccount, url: str, since: datetime, seconds: float) -> None:
-    say(f"waiting up to {seconds:g} s for a webhook ...")
+def _arrives(connection: connecting.Connection, test_invoice: str | None, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while True:
         with reading() as session:
-            if webhooks.has_heard(session, account.id, since):
-                return
+            if connecting.has_arrived(session, connection, test_invoice):
+                return True
         if time.monotonic() > deadline:
-            raise NoWebhookCame(account.name, url, seconds)
-        time.sleep(_POLL_SECONDS)
-
-
-def _warnings(public_url: str, provider_url: str) -> list[str]:
-    """What is likely to keep webhooks from arriving, or lets others read them."""
-    ours, theirs = _host(public_url), _host(provider_url)
-    if _is_local(theirs):
-        return []
-    if _is_local(ours):
-        return [f"careful: {public_url} means this machine only; set KEYSAT_PUBLIC_URL to what the provider can reach"]
-    if urlsplit(public_url).scheme == "http":
-        return [f"careful: {public_url} has no TLS, so others can read and replay webhooks on their way"]
-    return []
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+            return False
+        time.sleep(_LOOK_EVERY_SECONDS)

@@ -17,7 +17,7 @@ from keysat.errors import BrokerUnavailable, KeysatError
 from keysat.licenses.signer import check_signer
 from keysat.models import ProviderAccount
 from keysat.providers.registry import provider_for
-from keysat.providers.silence import silent_accounts
+from keysat.providers.silence import silent_accounts, webhook_state
 from keysat.secrets import secret_box
 from keysat.settings import Settings, broker_name
 from keysat.worker import app
@@ -110,12 +110,14 @@ def _accounts() -> Iterator[Finding]:
     try:
         with reading() as session:
             accounts = session.scalars(select(ProviderAccount).order_by(ProviderAccount.name)).all()
+            silences = {silence.account: silence for silence in silent_accounts(session)}
     except KeysatError as error:
         yield Finding("providers", ok=False, detail=str(error))
         return
     for account in accounts:
         yield _check(f"provider {account.name}", lambda account=account: _account(account))  # type: ignore[misc]
-        yield _check(f"webhooks of {account.name}", lambda account=account: _webhooks(account))  # type: ignore[misc]
+        silence = silences.get(account.name)
+        yield Finding(f"webhooks of {account.name}", silence is None, str(silence or webhook_state(account)))
 
 
 def _account(account: ProviderAccount) -> str:
@@ -123,16 +125,6 @@ def _account(account: ProviderAccount) -> str:
     if account.paused_at is not None:
         raise _Broken(f"it is paused ({account.pause_reason}), but works now; `keysat provider resume {account.name}`.")
     return f"{account.base_url} answers and accepts the credentials"
-
-
-def _webhooks(account: ProviderAccount) -> str:
-    with reading() as session:
-        silence = next((one for one in silent_accounts(session) if one.account == account.name), None)
-    if silence is not None:
-        raise _Broken(str(silence))
-    if account.last_event_at is None:
-        return f"none came yet, so payments are found by polling; `keysat provider connect {account.name}`"
-    return f"the last came at {account.last_event_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _broker(settings: Settings) -> str:

@@ -71,11 +71,11 @@ def status(as_json: AsJson = False) -> None:
         "settled_without_license": gauge.unfulfilled,
         "failing": gauge.failing,
         "abandoned": gauge.abandoned,
+        "silent_webhooks": [one.account for one in silent],
     }
     accounts = [account.__dict__ for account in gauge.accounts]
     if as_json:
-        webhooks = {"silent_webhooks": [one.account for one in silent]}
-        show_record({**numbers, **webhooks, "accounts": accounts, "processes": processes}, as_json)
+        show_record({**numbers, "accounts": accounts, "processes": processes}, as_json)
     else:
         show_record(numbers, as_json)
         show_record(

@@ -15,6 +15,7 @@ from keysat.db import reading, transaction
 from keysat.models import ProviderAccount
 from keysat.providers import accounts
 from keysat.providers.registry import kinds, provider_for
+from keysat.providers.silence import webhook_state
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
 
@@ -78,15 +79,12 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
-    """Ask the provider something harmless, to see that address and credentials work."""
+    """Ask the provider something harmless, to see that address and credentials work, and tell of its webhooks."""
     with reading() as session:
         account = accounts.require_account(session, name)
     provider_for(account).check_credentials()
     say(f"{name}: {account.base_url} answers and accepts the credentials")
-    if account.last_event_at is not None:
-        say(f"{name}: the last webhook came at {account.last_event_at:%Y-%m-%d %H:%M:%S} UTC")
-    else:
-        say(f"{name}: no webhook ever came; `keysat provider connect {name}` registers ours and checks that it arrives")
+    say(f"{name}: {webhook_state(account)}")
 
 
 @app.command()

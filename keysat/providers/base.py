@@ -189,6 +189,8 @@ class Provider(Protocol):
 
         Raises:
             NotSupported: it can only be done by hand; the sentence says how.
+            PermissionMissing: the credentials may not do it; the sentence names the permission they need.
+            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
         """
         raise NotSupported(self.kind, "register a webhook by itself")
 

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from keysat.errors import (
-    CredentialsRejected,
     InvalidInput,
     RemoteAnswerInvalid,
     RemoteNotFound,
@@ -21,6 +20,7 @@ from keysat.errors import (
 )
 from keysat.http import HttpClient, printable
 from keysat.models.invoice import PaymentException
+from keysat.providers import btcpay_webhooks
 from keysat.providers.base import (
     MIN_SECRET_BYTES,
     CreatedInvoice,
@@ -51,15 +51,6 @@ from keysat.providers.btcpay_answers import (
 )
 from keysat.providers.signed_events import read_event, require_signature
 
-_EVENTS = (
-    "InvoiceCreated",
-    "InvoiceReceivedPayment",
-    "InvoiceProcessing",
-    "InvoiceExpired",
-    "InvoiceSettled",
-    "InvoiceInvalid",
-    "InvoicePaymentSettled",
-)
 _MAX_SAID = 60
 _MOST_FOUND = 20
 _MSAT_PER_SAT = 1000
@@ -126,26 +117,7 @@ class BTCPay(Provider):
         return received_payments(self._http.get(path))
 
     def connect_webhook(self, url: str, secret: str) -> None:
-        wanted = {
-            "url": url,
-            "secret": secret,
-            "enabled": True,
-            "automaticRedelivery": True,
-            "authorizedEvents": {"everything": False, "specificEvents": list(_EVENTS)},
-        }
-        try:
-            known = self._http.get(f"{self._store_path}/webhooks").json
-            same = [one for one in known if isinstance(one, dict) and one.get("url") == url] if known else []
-            if same:
-                path = f"/api/v1/webhooks/{quote(text(same[0], 'id'), safe='')}"
-                self._http.request("PUT", path, json_body=wanted)
-            else:
-                self._http.request("POST", f"{self._store_path}/webhooks", json_body=wanted)
-        except CredentialsRejected:
-            raise CredentialsRejected(
-                "BTCPay doesn't let our API key register webhooks; give it the permission "
-                "btcpay.store.webhooks.canmodifywebhooks ('modify webhooks'), then `keysat provider renew`."
-            ) from None
+        btcpay_webhooks.connect(self._http, self._store_path, url, secret)
 
     def check_credentials(self) -> None:
         self._http.get(f"{self._store_path}/invoices", {"take": 1})

@@ -1,116 +1,215 @@
-"""`keysat provider connect`: the webhook is registered, and one is seen to arrive over real HTTP."""
+"""`keysat provider connect` at a sandbox over real HTTP: registered, tested, and told why where nothing arrives."""
+
+from datetime import UTC, datetime
 
 import pytest
+import requests
 
-from keysat.db import reading
 from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
-from keysat.models import ProviderEvent
+from keysat.providers.connect import doubt
 from keysat.secrets import secret_box, unseal
 from keysat.settings import load_settings
 from keysat.web.app import create_app
-from tests.builders import STORE, audit_actions, load_account, make_account
+from tests.builders import SECRET, STORE, audit_actions, load_account, make_account
 from tests.web.conftest import serving
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker")
 
+KEY = "key-of-test-store"
+CONNECT = ["provider", "connect", "main"]
+
+
+@pytest.fixture
+def public_url(monkeypatch):
+    """Sets where Keysat says that it is reached."""
+
+    def put(url):
+        monkeypatch.setenv("KEYSAT_PUBLIC_URL", url)
+        load_settings.cache_clear()
+
+    yield put
+    monkeypatch.undo()
+    load_settings.cache_clear()
+
 
 @pytest.fixture(scope="module")
-def web_url(servers):
+def served(servers):
     with serving(create_app()) as url:
         yield url
 
 
 @pytest.fixture
-def reachable(web_url, monkeypatch):
-    """The settings say where the API really is."""
-    monkeypatch.setenv("KEYSAT_PUBLIC_URL", web_url)
-    load_settings.cache_clear()
-    yield web_url
-    monkeypatch.undo()
-    load_settings.cache_clear()
+def web_url(served, public_url):
+    """Where the API is served, as Keysat says."""
+    public_url(served)
+    return served
 
 
 @pytest.fixture
-def shop():
-    with Sandbox() as server, SandboxClient(server.url) as client:
-        client.register_store(STORE, "key-of-test-store")
-        client.url = server.url
+def sandbox():
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def client(sandbox):
+    with SandboxClient(sandbox.url) as client:
+        client.register_store(STORE, KEY)
+        client.register_store("organization", KEY, kind="zaprite")
         yield client
 
 
 @pytest.fixture
-def account(shop):
-    return make_account(kind="btcpay", base_url=shop.url)
+def account(sandbox, client):
+    make_account(kind="btcpay", base_url=sandbox.url)
+    return load_account()
 
 
-def secret_of(account_name="main"):
-    account = load_account(account_name)
-    return unseal(secret_box(load_settings()), account.sealed_credentials, account_name)["webhook_secret"]
+@pytest.fixture
+def account_by_hand(sandbox, client):
+    """One of a kind whose webhooks can only be entered by hand."""
+    make_account(kind="zaprite", base_url=sandbox.url, store_id="")
+    return load_account()
 
 
-def events():
-    with reading() as session:
-        return session.query(ProviderEvent).count()
+def stored_secret(settings):
+    return unseal(secret_box(settings), load_account().sealed_credentials, "main")["webhook_secret"]
 
 
-def test_webhook_is_registered_and_seen_to_arrive(keysat, account, reachable, shop):
-    done = keysat("provider", "connect", "main")
-    assert done.code == 0, done.err
-    assert done.err.splitlines()[-1] == "main: a webhook arrived; paid invoices get their licenses at once"
-    assert secret_of() not in done.err + done.out
-    assert events() == 1
+def registered(sandbox):
+    return sandbox.ledger.store(STORE).webhooks
+
+
+def test_webhook_is_registered_and_its_arrival_is_told(keysat, sandbox, account, web_url, settings):
+    finished = keysat(*CONNECT)
+    assert finished.code == 0, finished.err
+    assert finished.out == f"{web_url}/v1/btcpay/webhook/{account.id}\n"
+    assert "main: a webhook came" in finished.err
+    assert "careful" not in finished.err
+    [webhook] = registered(sandbox)
+    assert (webhook.url, webhook.secret) == (finished.out.strip(), stored_secret(settings))
+    now, later = datetime.now(UTC), load_account()
+    assert later.webhook_connected_at <= later.last_event_at <= now
+    assert audit_actions(account.id) == ["provider.added", "provider.webhook_connected"]
+
+
+def test_test_invoice_is_tiny_says_what_it_is_and_is_no_invoice_of_ours(keysat, sandbox, client, account, web_url):
+    keysat(*CONNECT)
+    [entry] = client.ledger()["invoices"]
+    assert entry["order_id"].startswith("keysat-webhook-test-")
+    assert (entry["amount"], entry["currency"]) == ("0.00001000", "BTC")
+    assert "test" in sandbox.ledger.find(entry["id"]).draft.metadata["itemDesc"]
+    assert keysat("invoice", "list", "--json").json == []
+
+
+def test_account_without_a_secret_gets_one_that_is_never_shown(keysat, sandbox, client, web_url, settings):
+    added = ["--url", sandbox.url, "--store", STORE]
+    assert keysat("provider", "add", "main", *added, stdin=KEY).code == 0
+    finished = keysat(*CONNECT)
+    assert finished.code == 0, finished.err
+    assert len(stored_secret(settings)) == 43
+    assert stored_secret(settings) not in finished.out + finished.err
+    assert "provider.webhook_secret_made" in audit_actions(load_account().id)
+
+
+def test_connecting_again_keeps_the_secret_and_the_one_webhook(keysat, sandbox, account, web_url, settings):
+    for _ in range(2):
+        assert keysat(*CONNECT).code == 0
+        assert stored_secret(settings) == SECRET
+    assert len(registered(sandbox)) == 1
+
+
+def test_new_secret_replaces_the_old_one_on_both_sides(keysat, sandbox, account, web_url, settings):
+    keysat(*CONNECT)
+    assert keysat(*CONNECT, "--new-secret").code == 0
+    assert stored_secret(settings) != SECRET
+    assert [webhook.secret for webhook in registered(sandbox)] == [stored_secret(settings)]
+
+
+def test_webhook_that_does_not_arrive_is_told_with_the_likely_reasons(keysat, client, account, web_url):
+    client.set_webhooks(drop=1.0)
+    finished = keysat(*CONNECT, "--wait", "1")
+    assert finished.code == 1
+    assert "no webhook of main came within 1 s" in finished.err
+    for reason in (f"`curl {web_url}/v1/pubkey`", "web server run", "firewall", "`keysat provider connect main`"):
+        assert reason in finished.err
     assert load_account().webhook_connected_at is not None
-    assert audit_actions(account.id)[-1] == "provider.connected"
-    assert "the last webhook came at" in keysat("provider", "test", "main").err
+    assert "none came yet" in keysat("provider", "test", "main").err
 
 
-def test_connecting_again_changes_the_webhook_that_is_there_and_keeps_its_secret(keysat, account, reachable):
-    keysat("provider", "connect", "main")
-    first = secret_of()
-    assert keysat("provider", "connect", "main").code == 0
-    assert secret_of() == first
-    assert keysat("provider", "connect", "main", "--new-secret").code == 0
-    assert secret_of() != first
-    assert len(secret_of()) >= 43
+def test_webhook_about_something_else_proves_nothing_of_the_new_registration(keysat, client, account, web_url):
+    keysat(*CONNECT)
+    client.set_webhooks(drop=1.0)
+    assert keysat(*CONNECT, "--wait", "1").code == 1
 
 
-def test_webhook_that_does_not_arrive_is_told_with_the_likely_reasons(keysat, account, monkeypatch):
-    monkeypatch.setenv("KEYSAT_PUBLIC_URL", "http://127.0.0.1:9")
-    load_settings.cache_clear()
-    try:
-        refusal = keysat("provider", "connect", "main", "--wait", "1").refusal
-    finally:
-        monkeypatch.undo()
-        load_settings.cache_clear()
-    assert "no webhook of main came within 1 s: is http://127.0.0.1:9 reachable" in refusal
-    assert "KEYSAT_PUBLIC_URL" in refusal
+def test_key_without_the_permission_is_told_which_and_the_account_is_not_paused(keysat, client, account, web_url):
+    refusal = {"kind": "status", "status": 403, "path_prefix": f"/api/v1/stores/{STORE}/webhooks"}
+    client.set_faults([refusal])
+    assert "btcpay.store.webhooks.canmodifywebhooks" in keysat(*CONNECT).refusal
+    later = load_account()
+    assert (later.paused_at, later.webhook_connected_at) == (None, None)
 
 
-def test_key_without_the_permission_is_told_which_one_it_needs_and_the_account_goes_on(
-    keysat, account, reachable, shop
+def test_provider_that_is_down_leaves_the_account_unconnected_with_its_new_secret(
+    keysat, sandbox, account, web_url, settings
 ):
-    shop.set_faults([{"kind": "status", "status": 403, "path_prefix": f"/api/v1/stores/{STORE}/webhooks"}])
-    refusal = keysat("provider", "connect", "main").refusal
-    assert "btcpay.store.webhooks.canmodifywebhooks" in refusal
-    assert load_account().paused_at is None
+    sandbox.stop()
+    assert "refuses connections" in keysat(*CONNECT, "--new-secret").refusal
+    assert load_account().webhook_connected_at is None
+    assert stored_secret(settings) != SECRET
+
+
+def test_unknown_account_is_refused(keysat, web_url):
+    assert "no provider account nothing" in keysat("provider", "connect", "nothing").refusal
+
+
+def test_kind_that_can_not_register_by_itself_prints_the_secret_url_to_enter_by_hand(
+    keysat, client, account_by_hand, web_url
+):
+    finished = keysat(*CONNECT, "--wait", "1")
+    assert finished.code == 1
+    assert finished.out == f"{web_url}/v1/zaprite/webhook/{load_account().id}/{SECRET}\n"
+    assert "this URL is secret" in finished.err
+    assert "by hand" in finished.err
+    assert SECRET not in finished.err
+    assert "keysat provider test main" in finished.err
+    assert client.ledger()["invoices"] == []
+    assert load_account().webhook_connected_at is None
+
+
+def test_first_webhook_of_one_entered_by_hand_connects_it(keysat, account_by_hand, web_url):
+    url = keysat(*CONNECT, "--wait", "1").out.strip()
+    assert requests.post(url, json={"event": "order.change", "data": {"id": "theirs"}}, timeout=10).status_code == 200
+    assert load_account().webhook_connected_at is not None
+    assert "the last one came" in keysat("provider", "test", "main").err
+
+
+def test_provider_test_tells_of_the_webhooks(keysat, sandbox, account, web_url):
+    assert "no webhook is connected" in keysat("provider", "test", "main").err
+    keysat(*CONNECT)
+    assert "webhooks are connected since" in keysat("provider", "test", "main").err
+
+
+def test_public_url_that_a_provider_elsewhere_can_not_reach_is_warned_of(keysat, fake):
+    make_account()
+    assert "careful: only this machine can reach http://127.0.0.1:8000" in keysat(*CONNECT, "--wait", "1").err
 
 
 @pytest.mark.parametrize(
-    ("public_url", "warning"),
+    ("ours", "theirs", "warned"),
     [
-        ("", "means this machine only; set KEYSAT_PUBLIC_URL"),
-        ("http://license.example.com", "has no TLS"),
-        ("https://license.example.com", None),
+        ("https://license.example.com", "https://btcpay.example.com", None),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8900", None),
+        ("http://127.0.0.1:8000", "http://localhost:8900", None),
+        ("http://127.0.0.1:8000", "https://btcpay.example.com", "only this machine can reach"),
+        ("http://localhost:8000", "https://btcpay.example.com", "only this machine can reach"),
+        ("http://0.0.0.0:8000", "https://btcpay.example.com", "only this machine can reach"),
+        ("https://[::1]", "https://btcpay.example.com", "only this machine can reach"),
+        ("http://license.example.com", "https://btcpay.example.com", "use https in KEYSAT_PUBLIC_URL"),
     ],
 )
-def test_address_that_a_remote_provider_can_not_use_is_warned_of(public_url, warning):
-    from keysat.cli.connect import _warnings
-
-    told = _warnings(public_url or "http://127.0.0.1:8000", "https://btcpay.example.com")
-    assert [warning in one for one in told] == ([True] if warning else [])
-    assert _warnings("http://127.0.0.1:8000", "http://127.0.0.1:8900") == []
-
-
-def test_unknown_account_is_refused(keysat):
-    assert "no provider account nobody" in keysat("provider", "connect", "nobody").refusal
+def test_doubts_are_about_what_a_provider_elsewhere_meets(ours, theirs, warned):
+    found = doubt(ours, theirs)
+    assert found is None if warned is None else warned in found

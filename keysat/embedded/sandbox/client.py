@@ -43,7 +43,7 @@ class SandboxClient:
         *,
         kind: str = "btcpay",
     ) -> None:
-        """Add a store, or replace its key, webhook and kind: `btcpay`, or `zaprite`, which signs no webhook."""
+        """Add a store, or replace its key, webhooks and kind: `btcpay`, or `zaprite`, which signs no webhook."""
         body = {"api_key": api_key, "webhook_url": webhook_url, "webhook_secret": webhook_secret, "kind": kind}
         self._call("PUT", f"stores/{quote(store_id, safe='')}", body)
 

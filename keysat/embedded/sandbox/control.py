@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from keysat.embedded.sandbox.faults import FaultPlan, parse_faults
 from keysat.embedded.sandbox.fields import Fields, parse_json
 from keysat.embedded.sandbox.ledger import Ledger
-from keysat.embedded.sandbox.records import Invoice, Kind, Status, Store
+from keysat.embedded.sandbox.records import Invoice, Kind, Status, Store, Webhook
 from keysat.embedded.sandbox.tally import Tally
 from keysat.embedded.sandbox.views import ledger_entry
 from keysat.embedded.sandbox.webhooks import Sender, WebhookPlan, parse_plan
@@ -75,7 +75,8 @@ class Control:
             raise InvalidInput("'webhook_url' of the store has to start with http:// or https://.")
         # BTCPay signs with an empty key when no secret is set, so the sandbox does too.
         secret = fields.text("webhook_secret") if fields.any("webhook_secret") else ""
-        self._ledger.register_store(Store(store_id, fields.text("api_key"), url, secret, kind=_kind(fields)))
+        webhooks = () if url is None else (Webhook(url, secret),)
+        self._ledger.register_store(Store(store_id, fields.text("api_key"), webhooks, _kind(fields)))
         return {"id": store_id}
 
     def _pay(self, invoice_id: str, body: Any) -> Invoice:

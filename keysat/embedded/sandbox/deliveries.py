@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from keysat.embedded.sandbox.records import Event, Kind, Store, new_id
+from keysat.embedded.sandbox.records import Event, Kind, Store, Webhook, new_id
 from keysat.embedded.sandbox.wire import to_json
 from keysat.embedded.sandbox.zaprite_views import order_event
 
@@ -58,14 +58,14 @@ class Delivery:
         return replace(self, body=body, retry_delays=self.retry_delays[1:])
 
 
-def webhook_body(store: Store, event: Event) -> dict[str, Any]:
+def webhook_body(store: Store, webhook: Webhook, event: Event) -> dict[str, Any]:
     """BTCPay's `WebhookInvoiceEvent` with the fields of the event's own type; or Zaprite's event."""
     if store.kind is Kind.ZAPRITE:
         return order_event(event)
     delivery_id = new_id()
     return {
         "deliveryId": delivery_id,
-        "webhookId": store.webhook_id,
+        "webhookId": webhook.id,
         "originalDeliveryId": delivery_id,
         "isRedelivery": False,
         "type": event.kind,

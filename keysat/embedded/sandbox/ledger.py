@@ -6,10 +6,11 @@ import heapq
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from keysat.embedded.sandbox import transitions
-from keysat.embedded.sandbox.records import Draft, Event, Invoice, Kind, Status, Store
+from keysat.embedded.sandbox.records import Draft, Event, Invoice, Kind, Status, Store, Webhook
 from keysat.embedded.sandbox.transitions import Step
 from keysat.embedded.sandbox.views import ledger_entry
 from keysat.errors import InvalidInput, NotFound
@@ -36,7 +37,7 @@ class Ledger:
         self._expiring: list[tuple[int, str]] = []
 
     def register_store(self, store: Store) -> None:
-        """Add a store, or replace its key and webhook; its invoices stay."""
+        """Add a store, or replace its key and webhooks; its invoices stay."""
         with self._lock:
             self._stores[store.id] = store
 
@@ -52,6 +53,24 @@ class Ledger:
         with self._lock:
             stores = self._stores.values()
             return next((one for one in stores if one.kind is kind and one.api_key == api_key), None)
+
+    def store_of_webhook(self, webhook_id: str) -> Store | None:
+        with self._lock:
+            return next((one for one in self._stores.values() if one.webhook(webhook_id)), None)
+
+    def put_webhook(self, store_id: str, webhook: Webhook) -> None:
+        """Add a webhook to a store, or replace the one of the same id."""
+        self._change_webhooks(store_id, webhook.id, (webhook,))
+
+    def remove_webhook(self, store_id: str, webhook_id: str) -> None:
+        self._change_webhooks(store_id, webhook_id, ())
+
+    def _change_webhooks(self, store_id: str, without: str, added: tuple[Webhook, ...]) -> None:
+        with self._lock:
+            store = self._stores.get(store_id)
+            if store is not None:  # a reset may have overtaken the request
+                kept = tuple(one for one in store.webhooks if one.id != without)
+                self._stores[store_id] = replace(store, webhooks=(*kept, *added))
 
     def create(self, store_id: str, draft: Draft) -> Invoice:
         """Open an invoice in a store that was registered."""
@@ -111,12 +130,6 @@ class Ledger:
     def mark(self, invoice_id: str, status: Status) -> Invoice:
         """Mark it `SETTLED` or `INVALID` by hand. Raises NotFound; Conflict when it can't be marked so."""
         return self._change(invoice_id, lambda invoice, now: transitions.marked(invoice, status, now))
-
-    def store_of_webhook(self, webhook_id: str) -> str | None:
-        """The id of the store whose webhook it is, if there is one."""
-        with self._lock:
-            stores = list(self._stores.values())
-        return next((one.id for one in stores if one.webhook_url and one.webhook_id == webhook_id), None)
 
     def expire_due(self) -> None:
         """Expire what is due, so that its webhooks leave although nobody reads it."""

@@ -1,19 +1,19 @@
-"""The provider's side: BTCPay's Greenfield routes for stores and invoices."""
+"""The provider's side: BTCPay's Greenfield routes for stores, invoices and webhooks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from keysat.embedded.sandbox.drafts import Rejected, parse_draft, parse_listing
 from keysat.embedded.sandbox.fields import parse_json
 from keysat.embedded.sandbox.ledger import Ledger
-from keysat.embedded.sandbox.records import Invoice, Status, Store
+from keysat.embedded.sandbox.records import Invoice, Status, Webhook
 from keysat.embedded.sandbox.views import invoice_data, payment_method_data, store_data
-from keysat.embedded.sandbox.webhook_routes import registered, webhook_data
+from keysat.embedded.sandbox.webhook_data import parse_webhook, webhook_data
 from keysat.embedded.sandbox.wire import Answer, Request
 from keysat.errors import Conflict, InvalidInput
 
@@ -28,6 +28,7 @@ _ROUTES = {
     "webhooks": re.compile(rf"{_STORE}/webhooks/?"),
     "webhook": re.compile(r"/api/v1/webhooks/(?P<webhook>[^/]+)/?"),
 }
+_MODIFY_WEBHOOKS = "btcpay.store.webhooks.canmodifywebhooks"
 _PERMISSIONS = {
     "GET store": "btcpay.store.canviewstoresettings",
     "GET invoices": "btcpay.store.canviewinvoices",
@@ -35,21 +36,22 @@ _PERMISSIONS = {
     "GET payments": "btcpay.store.canviewinvoices",
     "POST invoices": "btcpay.store.cancreateinvoice",
     "POST status": "btcpay.store.canmodifyinvoices",
-    "GET webhooks": "btcpay.store.webhooks.canmodifywebhooks",
-    "POST webhooks": "btcpay.store.webhooks.canmodifywebhooks",
-    "GET webhook": "btcpay.store.webhooks.canmodifywebhooks",
-    "PUT webhook": "btcpay.store.webhooks.canmodifywebhooks",
-    "DELETE webhook": "btcpay.store.webhooks.canmodifywebhooks",
+    "GET webhooks": _MODIFY_WEBHOOKS,
+    "POST webhooks": _MODIFY_WEBHOOKS,
+    "GET webhook": _MODIFY_WEBHOOKS,
+    "PUT webhook": _MODIFY_WEBHOOKS,
+    "DELETE webhook": _MODIFY_WEBHOOKS,
 }
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where a request goes: `GET invoice` and the like, the store it is about (if known), the invoice it names."""
+    """Where a request goes: `GET invoice` and the like, the store it is about (if known), what it names there."""
 
     name: str
     store_id: str | None = None
     invoice_id: str | None = None
+    webhook_id: str | None = None
 
 
 def _problem(status: int, code: str, message: str, **more: str) -> Answer:
@@ -58,6 +60,10 @@ def _problem(status: int, code: str, message: str, **more: str) -> Answer:
 
 def _invoice_missing() -> Answer:
     return _problem(404, "invoice-not-found", "The invoice was not found")
+
+
+def _webhook_missing() -> Answer:
+    return _problem(404, "webhook-not-found", "The webhook was not found")
 
 
 class Provider:
@@ -73,11 +79,11 @@ class Provider:
             "GET payments": self._payments,
             "POST invoices": self._create,
             "POST status": self._mark,
-            "GET webhooks": self._webhooks,
-            "POST webhooks": self._register_webhook,
-            "GET webhook": self._webhook,
-            "PUT webhook": self._change_webhook,
-            "DELETE webhook": self._remove_webhook,
+            "GET webhooks": self._list_webhooks,
+            "POST webhooks": self._create_webhook,
+            "GET webhook": self._read_webhook,
+            "PUT webhook": self._update_webhook,
+            "DELETE webhook": self._delete_webhook,
         }
 
     def route(self, request: Request) -> Route:
@@ -86,14 +92,17 @@ class Provider:
             match = pattern.fullmatch(request.path)
             if match:
                 parts = {name: unquote(value) for name, value in match.groupdict().items() if value}
-                store_id, invoice_id = parts.get("store"), parts.get("invoice")
-                if store_id is None and invoice_id is not None:
-                    invoice = self._ledger.find(invoice_id)
-                    store_id = invoice.store_id if invoice else None
-                if noun == "webhook":
-                    store_id = self._ledger.store_of_webhook(parts["webhook"])
-                return Route(f"{request.method} {noun}", store_id, invoice_id)
+                invoice_id, webhook_id = parts.get("invoice"), parts.get("webhook")
+                store_id = parts.get("store") or self._owner(invoice_id, webhook_id)
+                return Route(f"{request.method} {noun}", store_id, invoice_id, webhook_id)
         return Route(f"{request.method} unknown")
+
+    def _owner(self, invoice_id: str | None, webhook_id: str | None) -> str | None:
+        if webhook_id is not None:
+            store = self._ledger.store_of_webhook(webhook_id)
+            return store.id if store else None
+        invoice = self._ledger.find(invoice_id or "")
+        return invoice.store_id if invoice else None
 
     def answer(self, request: Request, route: Route) -> Answer:
         """Carry a request out."""
@@ -115,7 +124,7 @@ class Provider:
         if scheme.lower() != "token" or not key or not self._ledger.knows_key(key):
             return _problem(401, "unauthenticated", "Authentication is required for accessing this endpoint")
         if route.store_id is None:
-            return _invoice_missing()
+            return _webhook_missing() if route.webhook_id else _invoice_missing()
         store = self._ledger.store(route.store_id)
         if store is not None and store.api_key == key:
             return None
@@ -126,33 +135,6 @@ class Provider:
     def _store(self, _request: Request, route: Route) -> Answer:
         store = self._ledger.store(route.store_id or "")
         return Answer(200, store_data(store)) if store else _problem(404, "store-not-found", "The store was not found")
-
-    def _webhooks(self, _request: Request, route: Route) -> Answer:
-        store = self._of(route)
-        return Answer(200, [webhook_data(store)] if store.webhook_url else [])
-
-    def _register_webhook(self, request: Request, route: Route) -> Answer:
-        store = registered(self._of(route), _body(request))
-        self._ledger.register_store(store)
-        return Answer(200, webhook_data(store, with_secret=True))
-
-    def _webhook(self, _request: Request, route: Route) -> Answer:
-        return Answer(200, webhook_data(self._of(route)))
-
-    def _change_webhook(self, request: Request, route: Route) -> Answer:
-        store = self._of(route)
-        changed = replace(registered(store, _body(request)), webhook_id=store.webhook_id)
-        self._ledger.register_store(changed)
-        return Answer(200, webhook_data(changed))
-
-    def _remove_webhook(self, _request: Request, route: Route) -> Answer:
-        self._ledger.register_store(replace(self._of(route), webhook_url=None))
-        return Answer(200, {})
-
-    def _of(self, route: Route) -> Store:
-        store = self._ledger.store(route.store_id or "")
-        assert store is not None, "the key that was checked is the store's"
-        return store
 
     def _create(self, request: Request, route: Route) -> Answer:
         draft = parse_draft(_body(request))
@@ -183,6 +165,35 @@ class Provider:
         except (ValueError, Conflict) as error:
             message = "Status can only be marked to invalid or settled within certain conditions."
             raise Rejected([("status", message)]) from error
+
+    def _list_webhooks(self, _request: Request, route: Route) -> Answer:
+        store = self._ledger.store(route.store_id or "")
+        return Answer(200, [webhook_data(one) for one in store.webhooks] if store else [])
+
+    def _create_webhook(self, request: Request, route: Route) -> Answer:
+        webhook = parse_webhook(_body(request))
+        self._ledger.put_webhook(route.store_id or "", webhook)
+        return Answer(200, {**webhook_data(webhook), "secret": webhook.secret})
+
+    def _read_webhook(self, _request: Request, route: Route) -> Answer:
+        webhook = self._find_webhook(route)
+        return Answer(200, webhook_data(webhook)) if webhook else _webhook_missing()
+
+    def _update_webhook(self, request: Request, route: Route) -> Answer:
+        before = self._find_webhook(route)
+        if before is None:
+            return _webhook_missing()
+        webhook = parse_webhook(_body(request), before)
+        self._ledger.put_webhook(route.store_id or "", webhook)
+        return Answer(200, webhook_data(webhook))
+
+    def _delete_webhook(self, _request: Request, route: Route) -> Answer:
+        self._ledger.remove_webhook(route.store_id or "", route.webhook_id or "")
+        return Answer(200, b"")
+
+    def _find_webhook(self, route: Route) -> Webhook | None:
+        store = self._ledger.store(route.store_id or "")
+        return store.webhook(route.webhook_id or "") if store else None
 
     def _find(self, route: Route) -> Invoice | None:
         invoice = self._ledger.find(route.invoice_id or "")

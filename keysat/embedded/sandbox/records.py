@@ -44,20 +44,35 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """Where events of a store go, of all kinds or of those in `events`; whether a failed delivery is made again."""
+
+    url: str
+    secret: str = field(default="", repr=False)
+    id: str = field(default_factory=new_id)
+    enabled: bool = True
+    redelivers: bool = True
+    everything: bool = True
+    events: tuple[str, ...] = ()
+
+    def wants(self, kind: str) -> bool:
+        return self.enabled and (self.everything or kind in self.events)
+
+
+@dataclass(frozen=True)
 class Store:
-    """A merchant's store: the key that opens it, where its webhooks go (None: nowhere) and which (none named: all)."""
+    """A merchant's store: the key that opens it, and its webhooks."""
 
     id: str
     api_key: str
-    webhook_url: str | None = None
-    webhook_secret: str = ""
-    webhook_id: str = field(default_factory=new_id)
-    webhook_events: frozenset[str] = frozenset()
+    webhooks: tuple[Webhook, ...] = ()
     kind: Kind = Kind.BTCPAY
 
-    @property
-    def signing_key(self) -> bytes | None:
-        return self.webhook_secret.encode() if self.kind is Kind.BTCPAY else None
+    def signing_key(self, webhook: Webhook) -> bytes | None:
+        return webhook.secret.encode() if self.kind is Kind.BTCPAY else None
+
+    def webhook(self, webhook_id: str) -> Webhook | None:
+        return next((one for one in self.webhooks if one.id == webhook_id), None)
 
 
 @dataclass(frozen=True)

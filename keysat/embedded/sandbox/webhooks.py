@@ -16,7 +16,7 @@ import requests
 
 from keysat.embedded.sandbox.deliveries import Counts, Delivery, webhook_body
 from keysat.embedded.sandbox.fields import Fields
-from keysat.embedded.sandbox.records import Event, Store
+from keysat.embedded.sandbox.records import Event, Store, Webhook
 from keysat.errors import InvalidInput
 
 BTCPAY_RETRY_DELAYS = (10.0, 60.0, 600.0, 600.0, 600.0, 600.0, 600.0, 600.0)
@@ -54,19 +54,22 @@ class Sender:
             self._random = random.Random(plan.seed)  # noqa: S311 - chances of faults, no secrets
 
     def send(self, store: Store, event: Event) -> None:
-        """Hand over an event; returns at once. A store without a webhook, or not for such events, gets none."""
-        if store.webhook_url is None or (store.webhook_events and event.kind not in store.webhook_events):
-            return
+        """Hand over an event; returns at once. It goes to each webhook of the store that wants its kind."""
+        for webhook in store.webhooks:
+            if webhook.wants(event.kind):
+                self._send(store, webhook, event)
+
+    def _send(self, store: Store, webhook: Webhook, event: Event) -> None:
         with self._lock:
             plan, chance = self._plan, self._random
             if chance.random() < plan.drop:
                 self._counts.dropped += 1
                 return
             delivery = Delivery(
-                store.webhook_url,
-                store.signing_key,
-                webhook_body(store, event),
-                plan.retry_delays,
+                webhook.url,
+                store.signing_key(webhook),
+                webhook_body(store, webhook, event),
+                plan.retry_delays if webhook.redelivers else (),
                 self._counts,
             )
             copies = 2 if chance.random() < plan.duplicate else 1

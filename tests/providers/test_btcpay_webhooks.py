@@ -1,0 +1,121 @@
+"""Registering our webhook at BTCPay: the requests, held against BTCPay's own API description, and odd answers."""
+
+import json
+
+import pytest
+
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.errors import CredentialsRejected, PermissionMissing, RemoteAnswerInvalid, RemoteNotFound
+from keysat.providers.btcpay import BTCPay
+from tests.btcpay_openapi import _operation, request_validator
+from tests.providers.servers import raw_server, read_request, whole_answer
+
+STORE, SECRET, URL = "store-1", "a-secret-of-at-least-24-bytes", "https://shop.example/v1/btcpay/webhook/1"
+OTHER = {"id": "other", "url": f"{URL}0"}
+
+
+def adapter(url, store=STORE):
+    return BTCPay(url, store, {"api_key": "key-1"}, deadline=2, max_bytes=100_000)
+
+
+def operations(requests):
+    """What the requests are called in BTCPay's description; each body is one that it allows."""
+    for request in requests:
+        if request.body:
+            request_validator(request.method, request.path).validate(request.json)
+    return [_operation(request.method, request.path)["operationId"] for request in requests]
+
+
+def test_webhook_is_created_for_the_events_about_invoices_and_is_delivered_again_when_it_fails(recorder):
+    recorder.answer = (200, [OTHER])
+    adapter(recorder.url).connect_webhook(URL, SECRET)
+    assert operations(recorder.requests) == ["Webhooks_GetWebhooks", "Webhooks_CreateWebhook"]
+    assert recorder.requests[-1].path == f"/api/v1/stores/{STORE}/webhooks"
+    assert recorder.requests[-1].json == {
+        "url": URL,
+        "secret": SECRET,
+        "enabled": True,
+        "automaticRedelivery": True,
+        "authorizedEvents": {
+            "everything": False,
+            "specificEvents": [
+                "InvoiceCreated",
+                "InvoiceReceivedPayment",
+                "InvoiceProcessing",
+                "InvoiceExpired",
+                "InvoiceSettled",
+                "InvoiceInvalid",
+                "InvoicePaymentSettled",
+            ],
+        },
+    }
+
+
+def test_webhook_of_our_url_is_updated_and_no_other_is_made(recorder):
+    recorder.answer = (200, [OTHER, {"id": "ours/1", "url": URL}])
+    adapter(recorder.url).connect_webhook(URL, SECRET)
+    assert operations(recorder.requests) == ["Webhooks_GetWebhooks", "Webhooks_UpdateWebhook"]
+    assert recorder.requests[-1].path == "/api/v1/webhooks/ours%2F1"
+    assert recorder.requests[-1].json["secret"] == SECRET
+
+
+def test_every_webhook_of_our_url_gets_the_secret(recorder):
+    recorder.answer = (200, [{"id": "first", "url": URL}, {"id": "second", "url": URL}])
+    adapter(recorder.url).connect_webhook(URL, SECRET)
+    assert [request.method for request in recorder.requests] == ["GET", "PUT", "PUT"]
+
+
+def test_older_server_that_knows_a_webhook_under_its_store_only_is_told_there():
+    seen = []
+
+    def talk(connection, server):
+        while (request := read_request(connection)) is not None:
+            seen.append(f"{request.method} {request.path}")
+            known = request.path.startswith("/api/v1/stores/")
+            server.send(
+                connection, whole_answer(json.dumps([{"id": "ours", "url": URL}]).encode(), 200 if known else 404)
+            )
+
+    with raw_server(talk) as server:
+        adapter(server.url).connect_webhook(URL, SECRET)
+    webhooks = f"/api/v1/stores/{STORE}/webhooks"
+    assert seen == [f"GET {webhooks}", "PUT /api/v1/webhooks/ours", f"PUT {webhooks}/ours"]
+
+
+def test_key_that_may_not_do_it_leads_to_a_sentence_with_the_permission_it_needs(recorder):
+    recorder.answer = (403, {"code": "missing-permission", "message": "Insufficient API Permissions."})
+    with pytest.raises(PermissionMissing, match=r"needs the permission btcpay\.store\.webhooks\.canmodifywebhooks"):
+        adapter(recorder.url).connect_webhook(URL, SECRET)
+
+
+def test_key_that_is_wrong_is_told_as_such(recorder):
+    recorder.answer = (401, {})
+    with pytest.raises(CredentialsRejected, match="rejected our credentials") as rejected:
+        adapter(recorder.url).connect_webhook(URL, SECRET)
+    assert not isinstance(rejected.value, PermissionMissing)
+
+
+def test_store_that_is_unknown_is_told_as_such(recorder):
+    recorder.answer = (404, {})
+    with pytest.raises(RemoteNotFound):
+        adapter(recorder.url).connect_webhook(URL, SECRET)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, {}, "text", [1], [[]], [{"url": URL}], [{"id": 7, "url": URL}], [{"id": "x"}]]
+)
+def test_list_of_another_shape_is_an_invalid_answer_and_nothing_is_registered(recorder, answer):
+    recorder.answer = (200, answer)
+    with pytest.raises(RemoteAnswerInvalid):
+        adapter(recorder.url).connect_webhook(URL, SECRET)
+    assert recorder.only.method == "GET"
+
+
+def test_connecting_twice_leaves_one_webhook(sandbox):
+    with SandboxClient(sandbox.url) as client:
+        client.register_store("twice", "key-1")
+    store = adapter(sandbox.url, "twice")
+    for secret in (SECRET, f"{SECRET}-new"):
+        store.connect_webhook(URL, secret)
+    [webhook] = sandbox.ledger.store("twice").webhooks
+    assert (webhook.url, webhook.secret, webhook.everything) == (URL, f"{SECRET}-new", False)
