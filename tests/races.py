@@ -25,13 +25,13 @@ def race_to_issue(rounds: int, signer_id: str) -> tuple[int, list[str]]:
     return sum(results), surprises
 
 
-def race(rounds: int, attempt) -> tuple[list, list[str]]:
+def race(rounds: int, attempt, count: int = RACERS) -> tuple[list, list[str]]:
     """In each round all processes call `attempt(round, racer)` at once; returns the results, and what went wrong."""
     context = multiprocessing.get_context("fork")
-    start, results = context.Barrier(RACERS), context.Queue()
+    start, results = context.Barrier(count), context.Queue()
     racers = [
         context.Process(target=_racer, args=(rounds, attempt, number, start, results), daemon=True)
-        for number in range(RACERS)
+        for number in range(count)
     ]
     gc.freeze()  # the children's garbage collection would copy all that they share with this process
     try:
@@ -39,7 +39,7 @@ def race(rounds: int, attempt) -> tuple[list, list[str]]:
             racer.start()
     finally:
         gc.unfreeze()
-    reports = [results.get(timeout=120) for _ in racers]
+    reports = [results.get(timeout=300) for _ in racers]
     for racer in racers:
         racer.join(timeout=30)
     return [result for own, _ in reports for result in own], [surprise for _, own in reports for surprise in own]
@@ -50,7 +50,7 @@ def _racer(rounds, attempt, racer, start, results):
     engine().dispose(close=False)
     own, surprises = [], []
     for number in range(rounds):
-        start.wait(timeout=60)
+        start.wait(timeout=120)
         try:
             own.append(attempt(number, racer))
         except Exception as error:  # noqa: BLE001 - whatever it is, the test must know

@@ -35,25 +35,26 @@ IdempotencyKey = Annotated[
 ]
 
 
-class PurchaseRequest(Input):
-    """What to buy; without a policy the product's default."""
+class Wanted(Input):
+    """Who wants what; without a policy the product's default."""
 
     product: Slug
     buyer_email: Email | None = None
     buyer_note: Lines | None = None
+    policy_slug: Slug | None = None
+
+
+class PurchaseRequest(Wanted):
+    """What to buy; the buyer's browser is sent to `redirect_url` after the payment."""
+
     redirect_url: HttpUrl | None = None
     code: Line | None = None
-    policy_slug: Slug | None = None
 
 
-class RedeemRequest(Input):
-    """Which product the code is for."""
+class RedeemRequest(Wanted):
+    """What the code is for."""
 
-    product: Slug
     code: Line
-    buyer_email: Email | None = None
-    buyer_note: Lines | None = None
-    policy_slug: Slug | None = None
 
 
 class Started(BaseModel):

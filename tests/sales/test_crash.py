@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from datetime import timedelta
 from uuid import UUID
 
@@ -84,7 +85,7 @@ def the_invoice():
 
 
 def age(invoice_id: UUID, by: timedelta):
-    set_columns(invoice_id, created_at=Invoice.created_at - by)
+    set_columns(invoice_id, created_at=Invoice.created_at - by, asked_at=Invoice.asked_at - by)
 
 
 def at_the_provider(client):
@@ -116,6 +117,30 @@ def test_buyer_who_tries_again_after_our_death_gets_the_invoice_that_was_made(sh
     (theirs,) = at_the_provider(shop)
     assert the_invoice().provider_invoice_id == theirs["id"]
     assert theirs["order_id"] == str(draft.id)
+
+
+def test_of_two_who_try_again_at_once_only_one_asks_the_provider(shop):
+    """Else each would find no invoice, and each would have one made."""
+    shop.set_faults([{"kind": "status", "status": 503, "method": "POST", "times": 1}])
+    with pytest.raises(RemoteUnavailable):
+        open_invoice(KEYED)
+    age(the_invoice().id, IN_PROGRESS)
+    shop.set_faults([{"kind": "latency", "seconds": 1, "method": "GET"}])
+    results = []
+
+    def retry():
+        try:
+            results.append(open_invoice(KEYED))
+        except Conflict:
+            results.append(None)
+
+    buyers = [threading.Thread(target=retry) for _ in range(2)]
+    for buyer in buyers:
+        buyer.start()
+    for buyer in buyers:
+        buyer.join()
+    assert sorted(results, key=str) == [the_invoice().id, None]
+    assert len(at_the_provider(shop)) == 1
 
 
 def test_buyer_who_tries_again_after_a_death_before_the_provider_was_asked_gets_one_made_now(shop):

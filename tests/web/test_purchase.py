@@ -210,7 +210,7 @@ def test_retry_after_a_lost_answer_finds_the_invoice(api, shop):
     assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 409
     with reading() as session:
         draft = session.scalars(select(Invoice)).one()
-    set_columns(draft.id, created_at=draft.created_at - IN_PROGRESS - timedelta(seconds=1))
+    set_columns(draft.id, asked_at=draft.asked_at - IN_PROGRESS - timedelta(seconds=1))
     answer = api.post("/v1/purchase", WANTED, headers=KEY)
     assert answer.json()["invoice_id"] == str(draft.id)
 

@@ -164,6 +164,10 @@ def _invoices() -> None:
     op.add_column("invoices", sa.Column("base_amount", sa.BigInteger(), nullable=True))
     op.execute("UPDATE invoices SET base_amount = amount")
     op.alter_column("invoices", "base_amount", nullable=False)
+    op.add_column(
+        "invoices",
+        sa.Column("asked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+    )
     op.add_column("invoices", sa.Column("idempotency_key", sa.String(), nullable=True))
     op.add_column("invoices", sa.Column("request_hash", sa.LargeBinary(), nullable=True))
     op.add_column("invoices", sa.Column("paid_at", sa.DateTime(timezone=True), nullable=True))
