@@ -69,14 +69,14 @@ WAYS = (
 )
 
 
-def play(shop, url, account, count, *, only_paid=False):
+def play(shop, url, account, count, *, product="editor", only_paid=False):
     """Open `count` invoices on an account of its own, let each go its way, and record the webhooks in their order."""
     with recording() as recorder:
         shop.register_store(account, f"key-of-{account}", f"{recorder.url}/hook", SECRET)
         make_account(account, kind="btcpay", base_url=url, store_id=account, api_key=f"key-of-{account}")
         shop.set_webhooks()
         for number in range(count):
-            invoice_id = open_invoice(Order("editor", account=account, buyer_note=str(number)))
+            invoice_id = open_invoice(Order(product, account=account, buyer_note=str(number)))
             with reading() as session:
                 theirs = session.scalars(select(Invoice.provider_invoice_id).where(Invoice.id == invoice_id)).one()
             WAYS[0 if only_paid else number % len(WAYS)](shop, theirs)
