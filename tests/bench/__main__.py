@@ -15,7 +15,6 @@ from tests.bench.validate import validate_rate_ratio
 from tests.bench.webhooks import seconds_to_license, states_after_disorder
 from tests.builders import FAKE_URL, STORE
 
-
 BENCHMARKS = (
     claim_cost_ratio,
     reconcile_rate_ratio,
