@@ -15,14 +15,14 @@ class ProviderEvent(Base):
     """`body` holds the raw bytes. `provider_invoice_id` and `order_id` say whom to ask about, and nothing is believed.
 
     An event is owed while `next_attempt_at` is set. `handled_at` is when the provider had been asked after it came in,
-    or when it was found to be about no invoice of ours.
+    or when it was found to be about no invoice of ours. `looked_at` is when this very event led to such a question.
     """
 
     __tablename__ = "provider_events"
     __table_args__ = (
         UniqueConstraint("provider_account_id", "delivery_id"),
         Index("ix_provider_events_owed", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
-        Index("ix_provider_events_invoice", "provider_account_id", "provider_invoice_id", "handled_at"),
+        Index("ix_provider_events_invoice", "provider_account_id", "provider_invoice_id", "looked_at"),
     )
 
     id: Mapped[Id]
@@ -34,5 +34,6 @@ class ProviderEvent(Base):
     body: Mapped[bytes]
     received_at: Mapped[CreatedAt]
     handled_at: Mapped[Time | None]
+    looked_at: Mapped[Time | None]
     next_attempt_at: Mapped[Time | None]
     attempts: Mapped[int] = mapped_column(server_default="0")

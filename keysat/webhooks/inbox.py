@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, extract, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, extract, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 from uuid_utils.compat import uuid7
@@ -85,13 +85,12 @@ def hint_of(session: Session, event_id: UUID) -> Hint:
     by_ours = and_(Invoice.provider_invoice_id.is_(None), Invoice.id == ProviderEvent.order_id)
     of_account = Invoice.provider_account_id == ProviderEvent.provider_account_id
     other = aliased(ProviderEvent)
-    # One question answers for many events, which then have the same `handled_at`.
     looks = (
-        select(func.count(other.handled_at.distinct()))
+        select(func.count())
         .where(
             other.provider_account_id == ProviderEvent.provider_account_id,
             other.provider_invoice_id == ProviderEvent.provider_invoice_id,
-            other.handled_at > func.now() - timedelta(minutes=1),
+            other.looked_at > func.now() - timedelta(minutes=1),
         )
         .scalar_subquery()
     )
@@ -108,21 +107,26 @@ def hint_of(session: Session, event_id: UUID) -> Hint:
 
 def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = None) -> None:
     """An event needs nothing more; nor do those about the same invoice that came in before the provider was asked."""
-    this = ProviderEvent.id == event_id
+    this, unhandled = ProviderEvent.id == event_id, ProviderEvent.handled_at.is_(None)
+    which: ColumnElement[bool] = this
     if asked_at is not None:
         event = session.get_one(ProviderEvent, event_id)
-        this = or_(
+        which = or_(
             this,
             and_(
                 ProviderEvent.provider_account_id == event.provider_account_id,
                 ProviderEvent.provider_invoice_id == event.provider_invoice_id,
                 ProviderEvent.received_at <= asked_at,
+                unhandled,
             ),
         )
+    looked_at = case((this, func.now()), else_=ProviderEvent.looked_at) if asked_at else ProviderEvent.looked_at
     session.execute(
         update(ProviderEvent)
-        .where(this, ProviderEvent.handled_at.is_(None))
-        .values(handled_at=func.now(), next_attempt_at=None)
+        .where(which)
+        .values(
+            handled_at=func.coalesce(ProviderEvent.handled_at, func.now()), next_attempt_at=None, looked_at=looked_at
+        )
         .execution_options(synchronize_session=False)
     )
 

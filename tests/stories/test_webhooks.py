@@ -90,5 +90,5 @@ def let_a_minute_pass():
     events, minute = ProviderEvent, timedelta(minutes=1)
     with transaction() as session:
         handled, waiting = events.handled_at.is_not(None), events.handled_at.is_(None)
-        session.execute(update(events).where(handled).values(handled_at=events.handled_at - minute))
+        session.execute(update(events).where(handled).values(looked_at=events.looked_at - minute))
         session.execute(update(events).where(waiting).values(next_attempt_at=func.now()))

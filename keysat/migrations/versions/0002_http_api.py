@@ -135,6 +135,7 @@ def _provider_events() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("handled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("looked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
@@ -155,7 +156,7 @@ def _provider_events() -> None:
     op.create_index(
         "ix_provider_events_invoice",
         "provider_events",
-        ["provider_account_id", "provider_invoice_id", "handled_at"],
+        ["provider_account_id", "provider_invoice_id", "looked_at"],
         unique=False,
     )
 

@@ -1,0 +1,58 @@
+"""When the money came in: asked once, when an invoice settles, and no reason not to settle it."""
+
+import time
+
+import pytest
+
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.server import Sandbox
+from tests.builders import STORE, load_account, load_invoice, look, make_account, make_catalog, make_invoice
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+
+
+@pytest.fixture
+def shop():
+    with Sandbox() as server, SandboxClient(server.url) as client:
+        client.register_store(STORE, "key-of-test-store")
+        make_account(kind="btcpay", base_url=server.url)
+        make_catalog()
+        yield client
+
+
+def test_time_of_the_payment_is_kept_with_the_settled_invoice(shop):
+    invoice = make_invoice()
+    look(invoice.id)
+    assert load_invoice(invoice.id).paid_at is None
+    paid_at = shop.pay(invoice.provider_invoice_id)["paid_at"]
+    assert look(invoice.id).license_owed
+    assert abs(load_invoice(invoice.id).paid_at.timestamp() - paid_at) <= 1
+    assert time.time() - paid_at < 60
+
+
+def test_invoice_marked_by_hand_has_no_payment(shop):
+    invoice = make_invoice()
+    shop.mark(invoice.provider_invoice_id, "Settled")
+    assert look(invoice.id).license_owed
+    assert load_invoice(invoice.id).paid_at is None
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 500}, {"kind": "garbage"}, {"kind": "wrong_json"}])
+def test_provider_that_does_not_tell_it_settles_the_invoice_all_the_same(shop, fault):
+    invoice = make_invoice()
+    shop.pay(invoice.provider_invoice_id)
+    shop.set_faults([{**fault, "path_prefix": f"/api/v1/invoices/{invoice.provider_invoice_id}/payment-methods"}])
+    assert look(invoice.id).license_owed
+    assert (load_invoice(invoice.id).status, load_invoice(invoice.id).paid_at) == ("settled", None)
+    assert load_account().failure_count == 0
+
+
+@pytest.mark.parametrize("moment", [-1, 2**40, "soon", 1.5, True])
+def test_absurd_time_is_no_time(shop, moment):
+    invoice = make_invoice()
+    shop.pay(invoice.provider_invoice_id)
+    method = {"payments": [{"status": "Settled", "receivedDate": moment}]}
+    path = f"/api/v1/invoices/{invoice.provider_invoice_id}/payment-methods"
+    shop.set_faults([{"kind": "wrong_json", "body": [method], "path_prefix": path}])
+    assert look(invoice.id).license_owed
+    assert load_invoice(invoice.id).paid_at is None
