@@ -113,8 +113,11 @@ class BTCPay(Provider):
         return not payments or any(payment.status != "Settled" for payment in payments)
 
     def _payments(self, provider_invoice_id: str) -> list[Received]:
-        path = f"/api/v1/invoices/{quote(provider_invoice_id, safe='')}/payment-methods"
-        return received_payments(self._http.get(path))
+        path = f"/invoices/{quote(provider_invoice_id, safe='')}/payment-methods"
+        try:
+            return received_payments(self._http.get(f"/api/v1{path}"))
+        except RemoteNotFound:  # older servers know it under the store alone
+            return received_payments(self._http.get(self._store_path + path))
 
     def connect_webhook(self, url: str, secret: str) -> None:
         btcpay_webhooks.connect(self._http, self._store_path, url, secret)

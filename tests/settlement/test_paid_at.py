@@ -37,6 +37,15 @@ def test_invoice_marked_by_hand_has_no_payment(shop):
     assert load_invoice(invoice.id).paid_at is None
 
 
+def test_older_server_is_asked_under_the_store(shop):
+    late = make_invoice()
+    shop.set_faults([{"kind": "status", "status": 404, "path_prefix": "/api/v1/invoices/"}])
+    paid_at = shop.pay(late.provider_invoice_id, late=True)["paid_at"]
+    assert look(late.id).license_owed
+    settled = load_invoice(late.id)
+    assert (settled.exception, abs(settled.paid_at.timestamp() - paid_at) <= 1) == ("late", True)
+
+
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 500}, {"kind": "garbage"}, {"kind": "wrong_json"}])
 def test_provider_that_does_not_tell_it_settles_the_invoice_all_the_same(shop, fault):
     invoice = make_invoice()
