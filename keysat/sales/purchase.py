@@ -176,7 +176,8 @@ def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str,
     except (RemoteError, SettingsError, InvalidInput) as error:
         with begin() as session:
             note_failure(session, account.id, account.sealed_credentials, error)
-            if isinstance(error, _REFUSALS):
-                draft.close(session, UUID(wanted.order_id), f"the provider refused it: {error}", actor)
+            refused = isinstance(error, _REFUSALS)
+            # A scan may have found and adopted an invoice meanwhile; that one stands, and so does its slot.
+            if refused and draft.close(session, UUID(wanted.order_id), f"the provider refused it: {error}", actor):
                 cancel(session, UUID(wanted.order_id), actor)
         raise

@@ -14,7 +14,7 @@ from keysat.codes.manage import NewCode, add_code
 from keysat.db import engine, reading, transaction
 from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
-from keysat.errors import Conflict, RemoteUnavailable
+from keysat.errors import Conflict, RemoteRefused, RemoteUnavailable
 from keysat.invoices.draft import DRAFT_LIFE
 from keysat.models import DiscountCode, Invoice
 from keysat.models.discount_code import CodeKind
@@ -35,6 +35,7 @@ from tests.builders import (
     open_invoice,
     set_columns,
 )
+from tests.nodes import wait_until
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 
@@ -192,6 +193,39 @@ def test_purchase_whose_draft_was_closed_is_not_taken_up_again(shop):
     with pytest.raises(Conflict, match="came to nothing; start a new one"):
         open_invoice(KEYED)
     assert at_the_provider(shop) == []
+
+
+def test_refusal_that_comes_after_the_draft_was_adopted_leaves_invoice_and_slot_alone(shop):
+    with transaction() as session:
+        add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
+    order = Order("editor", code="once", idempotency_key="purchase:late")
+    purchase_and_die(order, 2)
+    draft = the_invoice()
+    age(draft.id, IN_PROGRESS)
+    shop.set_faults(
+        [
+            {"kind": "wrong_json", "body": [], "method": "GET", "times": 1},  # the list doesn't show it yet
+            {"kind": "latency", "seconds": 1, "method": "POST"},
+            {"kind": "status", "status": 422, "method": "POST"},
+        ]
+    )
+    refusals = []
+
+    def retry():
+        try:
+            open_invoice(order)
+        except RemoteRefused as error:
+            refusals.append(error)
+
+    buyer = threading.Thread(target=retry)
+    buyer.start()
+    wait_until(lambda: shop.requests_made()["by_route"].get("POST invoices", 0) == 2)
+    look(draft.id)
+    buyer.join()
+    assert len(refusals) == 1
+    adopted = load_invoice(draft.id)
+    assert (adopted.status, adopted.provider_invoice_id) == ("pending", at_the_provider(shop)[0]["id"])
+    assert slots_taken() == 1
 
 
 def test_of_several_invoices_for_one_order_the_paid_one_is_adopted(shop):
