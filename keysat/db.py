@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sqlalchemy import Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from keysat.errors import Conflict, DatabaseBusy, DatabaseUnavailable, SchemaMissing
@@ -62,6 +63,7 @@ def engine() -> Engine:
         hide_parameters=True,  # they may hold a buyer's address
         pool_size=5,
         max_overflow=20,
+        pool_timeout=5,
         connect_args={
             "options": options,
             "connect_timeout": 5,
@@ -107,6 +109,8 @@ def reading() -> Iterator[Session]:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except PoolTimeout as error:
+        raise DatabaseBusy("all connections are in use") from error
     except DBAPIError as error:
         if isinstance(error, IntegrityError):
             raise Conflict(f"the change contradicts what is stored; nothing was changed ({_cause(error)}).") from error

@@ -138,7 +138,8 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """Where Keysat is reached, without a slash at the end."""
-        return self.public_url or f"http://{self.web_host}:{self.web_port}"
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - an address nobody can be reached at
+        return self.public_url or f"http://{everywhere.get(self.web_host, self.web_host)}:{self.web_port}"
 
     @property
     def embedded_database(self) -> bool:

@@ -229,4 +229,5 @@ def test_settings_of_the_web_server_are_checked(environment, variable, value, co
 
 def test_public_url_is_the_web_servers_own_until_it_is_set(environment):
     assert environment(KEYSAT_WEB_PORT=8123).url == "http://127.0.0.1:8123"
+    assert environment(KEYSAT_WEB_HOST="0.0.0.0").url == "http://127.0.0.1:8123"
     assert environment(KEYSAT_PUBLIC_URL="https://license.example.com/").url == "https://license.example.com"

@@ -25,6 +25,13 @@ class AccountPaused(KeysatError):
         super().__init__(f"provider account {name} is paused ({reason}); `keysat provider resume {name}`.")
 
 
+class NoAccount(KeysatError):
+    """There is nobody to charge with."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no provider account to charge with; `keysat provider add` adds one.")
+
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _URL_PART = re.compile(r"[A-Za-z0-9_-]*")
 _NO_STORE = "-"
@@ -135,7 +142,8 @@ def choose_account(session: Session, name: str | None = None) -> ProviderAccount
     """The account to charge with: the one of that name, else the oldest that can be asked now, else the oldest.
 
     Raises:
-        NotFound: there is none, or none of that name.
+        NotFound: there is none of that name.
+        NoAccount: there is none at all.
         AccountPaused: it is paused, and so are the others where no name was given.
     """
     if name is not None:
@@ -148,7 +156,7 @@ def choose_account(session: Session, name: str | None = None) -> ProviderAccount
         )
         found = session.scalar(first)
         if found is None:
-            raise NotFound("provider account", "at all", "`keysat provider add` adds one.")
+            raise NoAccount
         account = found
     if account.paused_at is not None:
         raise AccountPaused(account.name, account.pause_reason)

@@ -59,7 +59,7 @@ class NoWebhookCame(KeysatError):
         super().__init__(
             f"no webhook of {name} came within {seconds:g} s, though the provider accepted the URL and made an "
             f"invoice. Is {our_url} reachable from the provider (try `curl {our_url}/v1/pubkey` on its machine), does "
-            "the web server run (`keysat doctor`), does a firewall or proxy refuse it? The provider's own list of "
+            "the web server run (its /readyz tells), does a firewall or proxy refuse it? The provider's own list of "
             f"webhook deliveries says what it met. Then try again: `keysat provider connect {name}`."
         )
 

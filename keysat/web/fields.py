@@ -29,8 +29,10 @@ class Input(BaseModel):
 Line = Annotated[str, StringConstraints(max_length=500, pattern=_LINE), AfterValidator(_encodable)]
 Lines = Annotated[str, StringConstraints(max_length=5_000, pattern=_LINES), AfterValidator(_encodable)]
 KeyText = Annotated[str, AfterValidator(_encodable)]
-Fingerprint = Annotated[
-    str, StringConstraints(min_length=1, max_length=1_000, pattern=_LINE), AfterValidator(_encodable)
+# Whatever text a program takes for its machine's, a line break of a file included: it is hashed as it comes.
+Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_encodable)]
+HostText = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=500, pattern=_LINE), AfterValidator(_encodable)
 ]
 Email = Annotated[
     str,

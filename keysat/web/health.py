@@ -28,7 +28,7 @@ log = get_logger(__name__)
 
 CHECK_SECONDS = 2.0
 _GAUGE_SECONDS = 5.0
-_checkers = ThreadPoolExecutor(8, thread_name_prefix="readiness")
+_checkers = ThreadPoolExecutor(4, thread_name_prefix="readiness")
 
 
 class Alive(BaseModel):

@@ -12,7 +12,7 @@ from keysat.licenses import machines
 from keysat.licenses.seats import Caller
 from keysat.licenses.standing import Reason, Verdict
 from keysat.web.errors import documented
-from keysat.web.fields import Fingerprint, Input, KeyText, Line
+from keysat.web.fields import Fingerprint, HostText, Input, KeyText, Line
 from keysat.web.limits import limit_validations
 from keysat.web.state import read_key
 
@@ -26,8 +26,8 @@ class MachineRequest(Input):
 
     key: KeyText
     fingerprint: Fingerprint
-    hostname: Line | None = None
-    platform: Line | None = None
+    hostname: HostText | None = None
+    platform: HostText | None = None
     reason: Line | None = None
 
     @property

@@ -11,6 +11,7 @@ from keysat.web.errors import problem
 
 MOST_BYTES = 65_536
 BODY_SECONDS = 10.0
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class CountRequests:
@@ -25,13 +26,23 @@ class CountRequests:
             await self._app(scope, receive, send)
             return
 
+        def count(status: int) -> None:
+            route = getattr(scope.get("route"), "path", "none")
+            metrics.http_requests.labels(route, method, status).inc()
+
+        # Any word can be a method, and each would stay among the figures for ever.
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "none")
-                metrics.http_requests.labels(route, scope["method"], message["status"]).inc()
+                count(message["status"])
             await send(message)
 
-        await self._app(scope, receive, counting)
+        try:
+            await self._app(scope, receive, counting)
+        except Exception:
+            count(500)  # answered further out, where no route is known
+            raise
 
 
 class BodyLimit:

@@ -16,7 +16,7 @@ from keysat.licenses.seats import Caller
 from keysat.licenses.standing import Reason, Standing, Verdict
 from keysat.licenses.validate import validate as examine
 from keysat.web.errors import documented
-from keysat.web.fields import Fingerprint, Input, KeyText, Line
+from keysat.web.fields import Fingerprint, HostText, Input, KeyText, Line
 from keysat.web.limits import limit_validations
 from keysat.web.state import read_key
 
@@ -31,8 +31,8 @@ class ValidateRequest(Input):
     key: KeyText
     product_slug: Line | None = None
     fingerprint: Fingerprint | None = None
-    hostname: Line | None = None
-    platform: Line | None = None
+    hostname: HostText | None = None
+    platform: HostText | None = None
 
 
 class Validated(BaseModel):

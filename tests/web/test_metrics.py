@@ -90,6 +90,15 @@ def test_what_is_owed_is_counted_when_it_is_asked_for(shop, web):
     assert value(text, "keysat_account_paused", account="main") == 1
 
 
+def test_methods_that_somebody_made_up_are_counted_as_one(api):
+    for method in ("BREW", "ZZ0", "ZZ1"):
+        assert api.call(method, "/v1/products").status_code == 405
+    text = metrics.exposition().decode()
+    assert "BREW" not in text
+    assert "ZZ0" not in text
+    assert 'method="other"' in text
+
+
 def test_secret_token_of_a_path_is_told_nowhere(api):
     api.post("/v1/btcpay/webhook/01a21076-4515-7464-8cda-93e2d050f870/a-secret-token", data=b"{}")
     assert "a-secret-token" not in metrics.exposition().decode()

@@ -141,6 +141,11 @@ def test_provider_in_trouble_is_an_upstream_error_that_names_no_address(api, sho
     assert "10.0.0.7" not in answer.text
 
 
+def test_shop_without_a_payment_provider_says_unavailable(api, fake):
+    make_catalog()
+    assert api.post("/v1/purchase", WANTED).status_code == 503
+
+
 def test_rejected_credentials_pause_the_account_and_the_next_purchase_says_so(api, shop):
     shop.trouble = CredentialsRejected("rejected (401)")
     api.post("/v1/purchase", WANTED)

@@ -103,8 +103,10 @@ def test_text_that_is_no_key_is_answered_with_a_reason(api, text):
     assert api.post("/v1/validate", {"key": text}).json() == {"ok": False, "reason": "bad_format"}
 
 
-@pytest.mark.parametrize("fingerprint", ["x", "y" * 1_000, ABSURD, "   ", "\u202e\u200b"])
-def test_fingerprint_may_be_any_line_of_text_and_is_not_stored(api, key, row, fingerprint):
+@pytest.mark.parametrize(
+    "fingerprint", ["x", "y" * 1_000, ABSURD, "   ", "\u202e\u200b", "of /etc/machine-id\n", "\x00"]
+)
+def test_fingerprint_may_be_any_text_and_is_not_stored(api, key, row, fingerprint):
     told = api.post("/v1/validate", {"key": key, "fingerprint": fingerprint, "hostname": ABSURD}).json()
     [machine] = load_machines(row.id)
     assert (told["ok"], told["machine_id"], machine.hostname) == (True, str(machine.id), ABSURD)
@@ -116,8 +118,6 @@ def test_fingerprint_may_be_any_line_of_text_and_is_not_stored(api, key, row, fi
     [
         {"fingerprint": ""},
         {"fingerprint": "x" * 1_001},
-        {"fingerprint": "two\nlines"},
-        {"fingerprint": "\x00"},
         {"fingerprint": 7},
         {"fingerprint": ["laptop"]},
         {"fingerprint": "\ud800"},
