@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, sql, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -22,6 +22,8 @@ from keysat.providers.base import CreatedInvoice, FoundInvoice, ProviderStatus
 FIRST_LOOK = STEPS[InvoiceStatus.PENDING][0].every
 # An invoice that the provider made, unseen by us, has run out by then itself; nobody was shown where to pay it.
 DRAFT_LIFE = timedelta(minutes=20)
+# Longer than looking the invoice up and making it may take: until then, whoever set out to do it may still be at it.
+IN_PROGRESS = timedelta(seconds=75)
 
 
 @dataclass(frozen=True)
@@ -91,19 +93,34 @@ def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: Created
     session.execute(
         update(Invoice)
         .where(Invoice.id == invoice_id, Invoice.provider_invoice_id.is_(None))
-        .values(provider_invoice_id=created.provider_invoice_id, checkout_url=created.checkout_url)
+        .values(
+            provider_invoice_id=created.provider_invoice_id,
+            checkout_url=created.checkout_url,
+            next_check_at=func.coalesce(Invoice.next_check_at, func.now() + FIRST_LOOK),  # closed or not: watch it
+        )
         .execution_options(synchronize_session=False)
     )
 
 
 def close(session: Session, invoice_id: UUID, why: str, actor: str) -> bool:
-    """End a draft of which the provider knows nothing; False when it was adopted or closed meanwhile."""
+    """End a draft that the provider refused; False when it was adopted or closed meanwhile."""
+    return _close(session, invoice_id, sql.true(), why, actor)
+
+
+def close_unasked(session: Session, invoice_id: UUID, actor: str) -> bool:
+    """End a draft that was never made; False when it was adopted or closed, or somebody may be having it made."""
+    idle = Invoice.asked_at < func.now() - IN_PROGRESS
+    return _close(session, invoice_id, idle, "it was never made", actor)
+
+
+def _close(session: Session, invoice_id: UUID, allowed: ColumnElement[bool], why: str, actor: str) -> bool:
     closed = session.scalar(
         update(Invoice)
         .where(
             Invoice.id == invoice_id,
             Invoice.provider_invoice_id.is_(None),
             Invoice.status == InvoiceStatus.PENDING,
+            allowed,
         )
         .values(status=InvoiceStatus.INVALID, next_check_at=None, last_error=None, error_count=0)
         .returning(Invoice.id)

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -42,8 +41,6 @@ from keysat.providers.trouble import note_failure
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
 
-# Longer than looking the invoice up and making it may take: until then, whoever set out to do it may still be at it.
-IN_PROGRESS = timedelta(seconds=75)
 # After these the provider made no invoice for certain; after any other error it may have.
 _REFUSALS = (RemoteRefused, CredentialsRejected, RemoteNotFound, SettingsError, InvalidInput)
 
@@ -120,7 +117,7 @@ def _known(session: Session, order: Order) -> _Opened | None:
         return _Opened(invoice.id)
     if invoice.status != InvoiceStatus.PENDING:
         raise Conflict("this purchase came to nothing; start a new one, with another idempotency key.")
-    if now - invoice.asked_at < IN_PROGRESS:
+    if now - invoice.asked_at < draft.IN_PROGRESS:
         raise Conflict("this purchase is still in progress; ask again in a moment, with the same idempotency key.")
     invoice.asked_at = now  # so that whoever comes next waits for us
     account = session.get_one(ProviderAccount, invoice.provider_account_id)

@@ -180,10 +180,12 @@ def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
 
 def _never_made(begin: Begin, look: Look, actor: str) -> Result:
     """The provider has no invoice for a draft: whoever asked for it may still be at it, or died before."""
-    outcome = Outcome(Action.INVALIDATE if look.age > draft.DRAFT_LIFE else Action.KEEP)
+    closed = False
     with begin() as session:
         if look.failure_count:
             breaker.record_success(session, look.account_id)
-        if outcome.action is Action.INVALIDATE and draft.close(session, look.invoice_id, "it was never made", actor):
+        if look.age > draft.DRAFT_LIFE and draft.close_unasked(session, look.invoice_id, actor):
             cancel(session, look.invoice_id, actor)
+            closed = True
+    outcome = Outcome(Action.INVALIDATE if closed else Action.KEEP)
     return Result(look.invoice_id, outcome, "that it has no such invoice", license_owed=False, asked_at=look.now)

@@ -15,13 +15,13 @@ from keysat.db import engine, reading, transaction
 from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
 from keysat.errors import Conflict, RemoteRefused, RemoteUnavailable
-from keysat.invoices.draft import DRAFT_LIFE
+from keysat.invoices.draft import DRAFT_LIFE, IN_PROGRESS
 from keysat.models import DiscountCode, Invoice
 from keysat.models.discount_code import CodeKind
 from keysat.money import Money
 from keysat.providers.base import NewInvoice
 from keysat.providers.registry import provider_for
-from keysat.sales.purchase import IN_PROGRESS, Order, purchase
+from keysat.sales.purchase import Order, purchase
 from tests.builders import (
     STORE,
     audit_actions,
@@ -226,6 +226,33 @@ def test_refusal_that_comes_after_the_draft_was_adopted_leaves_invoice_and_slot_
     adopted = load_invoice(draft.id)
     assert (adopted.status, adopted.provider_invoice_id) == ("pending", at_the_provider(shop)[0]["id"])
     assert slots_taken() == 1
+
+
+def test_old_draft_whose_invoice_is_being_made_is_not_closed(shop):
+    """Else the buyer would get the address of an invoice that nobody watches."""
+    shop.set_faults([{"kind": "status", "status": 503, "method": "POST", "times": 1}])
+    with pytest.raises(RemoteUnavailable):
+        open_invoice(KEYED)
+    draft = the_invoice()
+    age(draft.id, DRAFT_LIFE + timedelta(minutes=1))
+    shop.set_faults([{"kind": "latency", "seconds": 1, "method": "POST"}])
+    buyer = threading.Thread(target=open_invoice, args=(KEYED,))
+    buyer.start()
+    wait_until(lambda: shop.requests_made()["by_route"].get("POST invoices", 0) == 2)
+    assert look(draft.id).outcome.action == "keep"
+    buyer.join()
+    shop.pay(at_the_provider(shop)[0]["id"])
+    assert look(draft.id).license_owed
+
+
+def test_invoice_that_turns_up_for_a_closed_draft_is_watched_again(shop):
+    purchase_and_die(ORDER, 2)
+    draft = the_invoice()
+    set_columns(draft.id, status="invalid", next_check_at=None)
+    look(draft.id)
+    adopted = load_invoice(draft.id)
+    assert adopted.provider_invoice_id == at_the_provider(shop)[0]["id"]
+    assert adopted.next_check_at is not None
 
 
 def test_of_several_invoices_for_one_order_the_paid_one_is_adopted(shop):

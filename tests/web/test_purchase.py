@@ -10,12 +10,12 @@ from keysat.catalog import Terms, add_policy
 from keysat.codes.manage import NewCode, add_code
 from keysat.db import reading, transaction
 from keysat.errors import CredentialsRejected, RemoteRefused, RemoteUnavailable
+from keysat.invoices.draft import IN_PROGRESS
 from keysat.licenses.keys import verify
 from keysat.models import Invoice, License
 from keysat.models.discount_code import CodeKind
 from keysat.money import Money
 from keysat.providers.base import ProviderStatus
-from keysat.sales.purchase import IN_PROGRESS
 from tests.builders import (
     issue_now,
     load_account,
