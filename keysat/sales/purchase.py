@@ -23,12 +23,15 @@ from keysat.errors import (
     Conflict,
     CredentialsRejected,
     InvalidInput,
+    KeysatError,
+    PermissionMissing,
     RemoteError,
     RemoteNotFound,
     RemoteRefused,
     SettingsError,
 )
 from keysat.invoices import draft
+from keysat.logs import get_logger
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.discount_code import CodeKind
@@ -40,6 +43,8 @@ from keysat.providers.registry import provider_for
 from keysat.providers.trouble import note_failure
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
+
+log = get_logger(__name__)
 
 # After these the provider made no invoice for certain; after any other error it may have.
 _REFUSALS = (RemoteRefused, CredentialsRejected, RemoteNotFound, SettingsError, InvalidInput)
@@ -163,18 +168,39 @@ def _wanted(session: Session, invoice: Invoice, order: Order) -> NewInvoice:
 
 def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str, *, resumed: bool) -> CreatedInvoice:
     """Ask the provider for the invoice, or for the one it made before we died. No transaction is open meanwhile."""
+    may_exist = resumed
     try:
         provider = provider_for(account)
-        made_before = draft.best(provider.find_invoices(wanted.order_id)) if resumed else None
-        if made_before is not None:
-            return made_before.created
+        if resumed:
+            with metrics.provider_call(account.name, "find_invoices"):
+                made_before = draft.best(provider.find_invoices(wanted.order_id))
+            if made_before is not None:
+                return made_before.created
+            may_exist = False
         with metrics.provider_call(account.name, "create_invoice"):
             return provider.create_invoice(wanted)
     except (RemoteError, SettingsError, InvalidInput) as error:
+        about_account = not _of_this_purchase(account, error)
         with begin() as session:
-            note_failure(session, account.id, account.sealed_credentials, error)
-            refused = isinstance(error, _REFUSALS)
+            if about_account:
+                note_failure(session, account.id, account.sealed_credentials, error)
+            refused = isinstance(error, _REFUSALS) and not may_exist
             # A scan may have found and adopted an invoice meanwhile; that one stands, and so does its slot.
             if refused and draft.close(session, UUID(wanted.order_id), f"the provider refused it: {error}", actor):
                 cancel(session, UUID(wanted.order_id), actor)
         raise
+
+
+def _of_this_purchase(account: ProviderAccount, error: KeysatError) -> bool:
+    """Whether a refusal says nothing of the account: buyers choose what is in a purchase, and others need the account.
+
+    A 403 may come from the provider, or from whatever stands before it and dislikes this one request.
+    """
+    if not isinstance(error, PermissionMissing):
+        return isinstance(error, RemoteRefused)
+    try:
+        provider_for(account).check_credentials()
+    except RemoteError as worse:
+        log.info("the credentials don't pass either", account=account.name, reason=str(worse))
+        return False
+    return True
