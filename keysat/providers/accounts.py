@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import func, select, sql, update
+from sqlalchemy import delete, func, select, sql, update
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, InvalidInput, KeysatError, NotFound, SettingsError
-from keysat.models import Invoice, ProviderAccount
+from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.audit import audit
 from keysat.providers import registry
 from keysat.providers.base import MIN_SECRET_BYTES, Provider
@@ -117,6 +117,7 @@ def remove_account(session: Session, name: str, actor: str = "cli") -> None:
     account = require_account(session, name)
     if session.scalar(select(Invoice.id).where(Invoice.provider_account_id == account.id).limit(1)) is not None:
         raise Conflict(f"invoices are bound to account {name}, so it stays; `keysat provider pause {name}` rests it.")
+    session.execute(delete(ProviderEvent).where(ProviderEvent.provider_account_id == account.id))
     session.delete(account)
     audit(session, actor, "provider.removed", account.id, name=name)
 

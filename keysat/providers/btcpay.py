@@ -98,7 +98,8 @@ class BTCPay(Provider):
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"
         snapshot = self._snapshot(mapping(self._http.get(path)), provider_invoice_id)
-        paid_late = snapshot.status is ProviderStatus.EXPIRED and snapshot.exception is PaymentException.LATE
+        in_full = snapshot.exception in {PaymentException.LATE, PaymentException.OVER}
+        paid_late = snapshot.status is ProviderStatus.EXPIRED and in_full
         if paid_late and self._unconfirmed(provider_invoice_id):
             return replace(snapshot, status=ProviderStatus.PROCESSING, said=f"{snapshot.said}, unconfirmed")
         return snapshot

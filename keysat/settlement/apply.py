@@ -68,6 +68,18 @@ def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules:
     return True
 
 
+def end_gone(session: Session, look: Look, actor: str) -> None:
+    """The last look found that the provider no longer knows the invoice: nobody can pay it, so nothing waits for it."""
+    session.execute(
+        update(Invoice)
+        .where(Invoice.id == look.invoice_id, Invoice.status == look.status)
+        .values(next_check_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    cancel(session, look.invoice_id, actor)
+    audit(session, actor, "invoice.gone", look.invoice_id, why="the provider doesn't know it any more")
+
+
 def _compare_and_set(look: Look, outcome: Outcome) -> Update:
     statement = (
         update(Invoice)

@@ -19,6 +19,7 @@ class Known:
     """What our row says.
 
     `reviewed` holds the reasons it was ever in review for: each is raised once. `by_hand`: a person settled it.
+    `last`: it is so old that nobody looks again after this.
     """
 
     status: InvoiceStatus
@@ -26,6 +27,7 @@ class Known:
     reviewed: frozenset[str] = frozenset()
     reversed: bool = False
     by_hand: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def decide(known: Known, snapshot: InvoiceSnapshot, rules: Rules) -> Outcome:
         case _V.ALARM:
             return _alarm(snapshot)
         case _V.KEEP:
-            return _unknown(snapshot) if says is Says.UNKNOWN else _KEEP
+            return _unknown(snapshot) if says is Says.UNKNOWN else _keep(known, snapshot)
 
 
 def read(snapshot: InvoiceSnapshot) -> Says:
@@ -152,6 +154,14 @@ def read(snapshot: InvoiceSnapshot) -> Says:
             return Says.REFUNDED
         case _:
             return Says.UNKNOWN
+
+
+def _keep(known: Known, snapshot: InvoiceSnapshot) -> Outcome:
+    """Keep; but what came in of an invoice that is looked at no more, as an order that stays underpaid, is reviewed."""
+    came_in = snapshot.paid is not None and snapshot.paid.amount > 0
+    if known.last and came_in and known.status is not InvoiceStatus.SETTLED:
+        return _review(known, PaymentException.PARTIAL, ReviewReason.UNDERPAID)
+    return _KEEP
 
 
 def _unknown(snapshot: InvoiceSnapshot) -> Outcome:

@@ -57,6 +57,7 @@ class Look:
             reviewed=frozenset(self.reviewed),
             reversed=self.reversed_at is not None,
             by_hand=self.settled_by_hand,
+            last=self.is_last,
         )
 
     def paid_of(self, snapshot: InvoiceSnapshot) -> int | None:

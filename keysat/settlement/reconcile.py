@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from keysat import metrics
 from keysat.codes.reserve import cancel
 from keysat.db import Begin
-from keysat.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteError, SettingsError
+from keysat.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteError, RemoteNotFound, SettingsError
 from keysat.http import printable
 from keysat.invoices import draft
 from keysat.logs import get_logger
@@ -24,7 +24,7 @@ from keysat.providers.base import InvoiceSnapshot
 from keysat.providers.registry import provider_for
 from keysat.providers.trouble import note_failure
 from keysat.settings import Settings
-from keysat.settlement.apply import Answer, apply
+from keysat.settlement.apply import Answer, apply, end_gone
 from keysat.settlement.decision import Action, Outcome, Rules, decide
 from keysat.settlement.look import Look, load
 
@@ -84,6 +84,9 @@ def reconcile(
         log.warning("no usable answer", invoice_id=str(invoice_id), account=look.name, error=str(error))
         with begin() as session:
             note_failure(session, look.account_id, look.sealed_credentials, error)
+            if isinstance(error, RemoteNotFound) and look.is_last:
+                end_gone(session, look, actor)
+                return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.unfulfilled, look.now)
         raise
     if snapshot is None:
         return _never_made(begin, look, actor)
@@ -100,6 +103,10 @@ def reconcile(
         applied = apply(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
         if not applied and outcome.action is Action.SETTLE:
             _look_again_at_once(session, invoice_id)
+        bad_news = outcome.action in {Action.INVALIDATE, Action.REVIEW}
+        overtaken = bad_news and not applied and _settled_meanwhile(session, look)
+    if overtaken:  # what we heard is about an invoice that is paid by now, which makes it another matter
+        return reconcile(read, begin, invoice_id, rules, actor, insist=insist)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
     return Result(invoice_id, outcome, snapshot.said, applied and settled, look.now)
 
@@ -139,6 +146,12 @@ def _look_again_at_once(session: Session, invoice_id: UUID) -> None:
         .values(next_check_at=func.now())
         .execution_options(synchronize_session=False)
     )
+
+
+def _settled_meanwhile(session: Session, look: Look) -> bool:
+    """Whether another look settled the invoice since this one; a settled invoice stays so, thus once at most."""
+    status = session.scalar(select(Invoice.status).where(Invoice.id == look.invoice_id))
+    return status == InvoiceStatus.SETTLED != look.status
 
 
 def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, extract, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, extract, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 from uuid_utils.compat import uuid7
@@ -19,12 +19,14 @@ from keysat.claims import Claim
 from keysat.errors import NotFound
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.columns import seconds
+from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import ProviderEvent as Received
 
 # The message sent with the commit handles an event at once; should that get lost, a scan sends another.
 FIRST_RETRY = timedelta(seconds=30)
 _MOST_DOUBLINGS = 7
-# After that (over two days) the invoice's own schedule is left to find out what the event was about.
+# After that (about two days) the invoice's own schedule is left to find out what the event was about. A settled
+# invoice has none, so what concerns one is asked about until there is an answer.
 MOST_ATTEMPTS = 50
 _SEEN_EVERY = timedelta(seconds=5)
 
@@ -132,10 +134,17 @@ def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = N
 
 
 def claim_events(session: Session, limit: int) -> list[Claim]:
-    """Take events that are still owed, and push each one's next attempt forward: 30 s, doubling up to an hour."""
+    """Take events that are still owed, and push each one's next attempt forward: 30 s, doubling up to an hour.
+
+    Those of accounts that are paused or left alone wait, and use up no attempt.
+    """
+    resting = or_(ProviderAccount.paused_at.is_not(None), ProviderAccount.open_until > func.now())
     owed = (
         select(ProviderEvent.id)
-        .where(ProviderEvent.next_attempt_at <= func.now())
+        .where(
+            ProviderEvent.next_attempt_at <= func.now(),
+            ProviderEvent.provider_account_id.not_in(select(ProviderAccount.id).where(resting)),
+        )
         .order_by(ProviderEvent.next_attempt_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -150,9 +159,16 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
         .execution_options(synchronize_session=False)
     )
     claims = [Claim(event_id, float(left)) for event_id, left in claimed]
+    of_settled = exists().where(
+        Invoice.provider_account_id == ProviderEvent.provider_account_id,
+        Invoice.provider_invoice_id == ProviderEvent.provider_invoice_id,
+        Invoice.status == InvoiceStatus.SETTLED,
+    )
     session.execute(
         update(ProviderEvent)
-        .where(ProviderEvent.id.in_([one.row_id for one in claims]), ProviderEvent.attempts > MOST_ATTEMPTS)
+        .where(
+            ProviderEvent.id.in_([one.row_id for one in claims]), ProviderEvent.attempts > MOST_ATTEMPTS, ~of_settled
+        )
         .values(next_attempt_at=None)
         .execution_options(synchronize_session=False)
     )

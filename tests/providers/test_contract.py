@@ -147,6 +147,18 @@ class TestBTCPayAgainstTheSandbox(SignedWebhookContract):
         with SandboxClient(sandbox.url) as client:
             yield BTCPayShop(BTCPay, sandbox.url, client)
 
+    def test_late_payment_of_too_much_counts_once_it_is_confirmed_too(self, shop):
+        invoice_id = shop.provider.create_invoice(wanted()).provider_invoice_id
+        shop.client.pay(invoice_id, late=True, confirmations=0)
+        over = {"status": "Expired", "additionalStatus": "PaidOver"}
+        shop.client.set_faults([{"kind": "rewrite", "store": shop.store, "fields": over}])
+        try:
+            assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.PROCESSING
+            shop.client.confirm(invoice_id)
+            assert shop.provider.get_invoice(invoice_id).exception is PaymentException.OVER
+        finally:
+            shop.client.set_faults([])
+
     def test_late_payment_counts_once_it_is_confirmed(self, shop):
         """BTCPay says PaidLate as soon as it sees the payment, which may still be taken back."""
         invoice_id = shop.provider.create_invoice(wanted()).provider_invoice_id
