@@ -44,7 +44,7 @@ lock: ## Renew the lock files from pyproject.toml
 	@$(PYTHON) -m venv --without-pip --clear $(VENV)-lock
 	@$(PYTHON) -m pip --python $(VENV)-lock/bin/python install --quiet uv
 	@$(VENV)-lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --extra flower --output-file requirements.lock
+		--no-annotate --no-header --extra flower --extra lightning --output-file requirements.lock
 	@$(VENV)-lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --all-extras --group dev --output-file requirements-dev.lock
 	@rm -rf $(VENV)-lock
