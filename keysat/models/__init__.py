@@ -4,23 +4,30 @@ from keysat.models.api_key import ApiKey
 from keysat.models.audit import AuditLine
 from keysat.models.discount_code import DiscountCode, Redemption
 from keysat.models.invoice import Invoice
+from keysat.models.invoice_look import InvoiceLook
 from keysat.models.license import License
 from keysat.models.machine import Machine
 from keysat.models.policy import Policy
 from keysat.models.product import Product
 from keysat.models.provider_account import ProviderAccount
 from keysat.models.provider_event import ProviderEvent
+from keysat.models.webhook import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "ApiKey",
     "AuditLine",
+    "DeliveryAttempt",
     "DiscountCode",
     "Invoice",
+    "InvoiceLook",
     "License",
     "Machine",
+    "OutboundEvent",
     "Policy",
     "Product",
     "ProviderAccount",
     "ProviderEvent",
     "Redemption",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 ]

@@ -1,0 +1,117 @@
+"""Outbound webhooks: who wants them, what happened, what is owed to whom, and each attempt to tell it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import CreatedAt, Id, Time
+
+
+class WebhookEndpoint(Base):
+    """A receiver of the operator's. Without `event_types` it wants them all; secrets are encrypted.
+
+    While `previous_until` lies ahead, deliveries are also signed with the secret before the last rotation. A paused
+    endpoint's deliveries wait; one that is disabled gets no new ones. `failing_since` is when it last stopped working.
+    """
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_reason"),
+        CheckConstraint("(sealed_previous_secret IS NULL) = (previous_until IS NULL)", name="previous_until"),
+    )
+
+    id: Mapped[Id]
+    name: Mapped[str]
+    url: Mapped[str]
+    event_types: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    sealed_secret: Mapped[str]
+    sealed_previous_secret: Mapped[str | None]
+    previous_until: Mapped[Time | None]
+    created_at: Mapped[CreatedAt]
+    paused_at: Mapped[Time | None]
+    disabled_at: Mapped[Time | None]
+    disabled_reason: Mapped[str | None]
+    failing_since: Mapped[Time | None]
+
+
+class OutboundEvent(Base):
+    """Something that happened. `body` is the JSON that every copy of every delivery sends, byte for byte.
+
+    `invoice_id` and `license_id` say what it is about, for timelines.
+    """
+
+    __tablename__ = "outbound_events"
+    __table_args__ = (
+        Index("ix_outbound_events_created_at", "created_at"),
+        Index("ix_outbound_events_invoice_id", "invoice_id", postgresql_where=text("invoice_id IS NOT NULL")),
+        Index("ix_outbound_events_license_id", "license_id", postgresql_where=text("license_id IS NOT NULL")),
+    )
+
+    id: Mapped[Id]
+    event_type: Mapped[str]
+    body: Mapped[str]
+    invoice_id: Mapped[UUID | None]
+    license_id: Mapped[UUID | None]
+    created_at: Mapped[CreatedAt]
+
+
+class WebhookDelivery(Base):
+    """An event owed to an endpoint while `next_attempt_at` is set; neither that nor `delivered_at`: a dead letter.
+
+    `attempts` counts those of the current ten; a retry starts new ones, and the rows of all attempts stay.
+    `leased_until`: somebody is at it until then, at the latest.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("event_id", "endpoint_id"),
+        CheckConstraint("delivered_at IS NULL OR next_attempt_at IS NULL", name="delivered_at"),
+        Index(
+            "ix_webhook_deliveries_due",
+            "endpoint_id",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_webhook_deliveries_leased",
+            "endpoint_id",
+            "leased_until",
+            postgresql_where=text("leased_until IS NOT NULL"),
+        ),
+        Index(
+            "ix_webhook_deliveries_dead",
+            "endpoint_id",
+            "id",
+            postgresql_where=text("next_attempt_at IS NULL AND delivered_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("outbound_events.id", ondelete="CASCADE"))
+    endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    created_at: Mapped[CreatedAt]
+    next_attempt_at: Mapped[Time | None]
+    leased_until: Mapped[Time | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    delivered_at: Mapped[Time | None]
+    last_error: Mapped[str | None]
+
+
+class DeliveryAttempt(Base):
+    """One attempt: the HTTP status and the first 2,000 bytes of the answer, or the error; `duration_ms` in all."""
+
+    __tablename__ = "delivery_attempts"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_deliveries.id", ondelete="CASCADE"), index=True)
+    at: Mapped[CreatedAt]
+    status_code: Mapped[int | None]
+    answer: Mapped[str | None]
+    error: Mapped[str | None]
+    duration_ms: Mapped[int]
