@@ -35,10 +35,11 @@ def change_product(session: Session, slug: str, changes: Mapping[str, Any], acto
 
     Raises:
         NotFound: no such product.
-        InvalidInput: a value can't be, or the currency of a price that policies override would change.
+        InvalidInput: a value can't be, as an empty name, or the currency of a price that policies override would
+            change.
     """
     product = require_product(session, slug)
-    _check_known(changes, PRODUCT_FIELDS)
+    _check(changes, PRODUCT_FIELDS)
     currency = changes.get("price_currency", product.price_currency)
     overrides = select(Policy.id).where(Policy.product_id == product.id, Policy.price_amount.is_not(None)).limit(1)
     if currency != product.price_currency and session.scalar(overrides) is not None:
@@ -58,10 +59,10 @@ def change_policy(session: Session, product: str, slug: str, changes: Mapping[st
 
     Raises:
         NotFound: no such product or policy.
-        InvalidInput: a term is out of range.
+        InvalidInput: a term is out of range, or the name is empty.
     """
     policy = require_policy(session, product, slug)
-    _check_known(changes, POLICY_FIELDS)
+    _check(changes, POLICY_FIELDS)
     _write(policy, changes)
     check_terms(
         Terms(
@@ -100,6 +101,8 @@ def _write(row: Product | Policy, changes: Mapping[str, Any]) -> None:
             setattr(row, name, value)
 
 
-def _check_known(changes: Mapping[str, Any], known: set[str]) -> None:
+def _check(changes: Mapping[str, Any], known: set[str]) -> None:
     if unknown := sorted(set(changes) - known):
         raise InvalidInput(f"{', '.join(unknown)} can't be changed; {', '.join(sorted(known))} can.")
+    if not str(changes.get("name", "a name")).strip():
+        raise InvalidInput("the name is what buyers see; it can't be empty.")

@@ -31,17 +31,22 @@ def timeline(session: Session, invoice: Invoice) -> list[Moment]:
     subjects = [invoice.id]
     for table in (License, Redemption):
         subjects += session.scalars(select(table.id).where(table.invoice_id == invoice.id))
-    moments = [*audit_lines(session, subjects, _MOST), *_webhooks(session, invoice)]
+    lines = audit_lines(session, subjects, _MOST)
+    moments = [Moment(line.at, line.actor, line.action, line.subject_id, line.detail) for line in lines]
+    moments += _webhooks(session, invoice)
     return sorted(moments, key=lambda moment: moment.at)[-_MOST:]
 
 
-def audit_lines(session: Session, subjects: list[UUID] | None, limit: int) -> list[Moment]:
-    """The newest audit lines of some rows, or of all, oldest first."""
+def audit_lines(
+    session: Session, subjects: list[UUID] | None, limit: int, before: int | None = None
+) -> list[AuditLine]:
+    """The newest audit lines of some rows, or of all, that are older than the line `before`; newest first."""
     wanted = select(AuditLine).order_by(AuditLine.id.desc()).limit(limit)
     if subjects is not None:
         wanted = wanted.where(AuditLine.subject_id.in_(subjects))
-    lines = reversed(session.scalars(wanted).all())
-    return [Moment(line.at, line.actor, line.action, line.subject_id, line.detail) for line in lines]
+    if before is not None:
+        wanted = wanted.where(AuditLine.id < before)
+    return list(session.scalars(wanted))
 
 
 def _webhooks(session: Session, invoice: Invoice) -> list[Moment]:

@@ -133,7 +133,7 @@ def set_license(license_id: UUID, **facts):
 def load_machines(license_id: UUID) -> list[Machine]:
     """The machines of a license, oldest first."""
     with reading() as session:
-        return list_machines(session, license_id)
+        return list_machines(session, license_id)[::-1]
 
 
 def audit_actions(subject_id: UUID) -> list[str]:

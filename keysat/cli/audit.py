@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated
 from uuid import UUID
 
@@ -10,12 +11,13 @@ import typer
 
 from keysat.cli.output import AsJson, Row, show_rows
 from keysat.db import reading
+from keysat.models import AuditLine
 from keysat.timeline import Moment, audit_lines
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
 
 
-def moment_rows(moments: list[Moment]) -> list[Row]:
+def moment_rows(moments: Iterable[Moment | AuditLine]) -> list[Row]:
     """Things that happened, for printing."""
     return [
         {
@@ -37,5 +39,5 @@ def list_(
 ) -> None:
     """List audit lines, oldest first."""
     with reading() as session:
-        rows = moment_rows(audit_lines(session, None if subject is None else [subject], limit))
-    show_rows(rows, as_json)
+        lines = audit_lines(session, None if subject is None else [subject], limit)
+    show_rows(moment_rows(reversed(lines)), as_json)

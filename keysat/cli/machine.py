@@ -20,7 +20,7 @@ def list_(
 ) -> None:
     """List the machines of a license, oldest first, with those that were deactivated."""
     with reading() as session:
-        rows = list_machines(session, license_id)
+        rows = list_machines(session, license_id)[::-1]
     show_rows(
         [
             {

@@ -68,8 +68,13 @@ def edit(
     days: Annotated[int | None, typer.Option(min=0, help="How long a license lasts; 0 = for ever.")] = None,
     grace_days: Annotated[int | None, typer.Option(min=0, help="How long it still counts after that.")] = None,
     machines: Annotated[int | None, typer.Option(min=0, help="Seats; 0 = unlimited.")] = None,
-    entitlement: Annotated[list[str] | None, typer.Option(help="All features it unlocks; repeatable.")] = None,
-    price: Annotated[str | None, typer.Option(help="Instead of the product's price, in the same currency.")] = None,
+    trial: Annotated[bool | None, typer.Option(help="Mark licenses as trials.")] = None,
+    entitlement: Annotated[
+        list[str] | None, typer.Option(help="All features it unlocks; repeatable; '' takes them back.")
+    ] = None,
+    price: Annotated[
+        str | None, typer.Option(help="Instead of the product's price, in the same currency; '' takes it back.")
+    ] = None,
     highlight: Annotated[bool | None, typer.Option(help="Show it to buyers as the one to take.")] = None,
 ) -> None:
     """Change what licenses are issued under from now on; those that were issued keep their terms."""
@@ -78,7 +83,8 @@ def edit(
         "description": description,
         "grace_seconds": None if grace_days is None else grace_days * DAY,
         "max_machines": machines,
-        "entitlements": entitlement or None,
+        "is_trial": trial,
+        "entitlements": None if entitlement is None else [one for one in entitlement if one],
         "highlighted": highlight,
     }
     changes = {field: value for field, value in changes.items() if value is not None}
@@ -102,7 +108,8 @@ def unarchive(product: Product_, policy: Policy_) -> None:
 def _change(product: str, policy: str, changes: dict[str, object], price: str | None = None) -> None:
     with transaction() as session:
         if price is not None:
-            changes["price_amount"] = _in_currency_of(require_product(session, product), price)
+            sold = require_product(session, product)
+            changes["price_amount"] = _in_currency_of(sold, price) if price.strip() else None
         if not changes:
             raise InvalidInput("say what to change; `--help` lists it.")
         change_policy(session, product, policy, changes, "cli")

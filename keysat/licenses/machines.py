@@ -49,15 +49,22 @@ def deactivate(
     return replace(verdict, reason=None if freed else Reason.NOT_FOUND, active_count=active_count)
 
 
-def list_machines(session: Session, license_id: UUID) -> list[Machine]:
-    """The machines that a license was ever activated on, oldest first; one may be there again after it was freed.
+def list_machines(
+    session: Session, license_id: UUID, limit: int | None = None, before: UUID | None = None
+) -> list[Machine]:
+    """The machines that a license was ever activated on, newest first; one may be there again after it was freed.
+
+    At most `limit`, and only those older than the one with the id `before`.
 
     Raises:
         NotFound: no such license.
     """
     if session.get(License, license_id) is None:
         raise NotFound("license", license_id, "`keysat license list` shows them.")
-    return list(session.scalars(select(Machine).where(Machine.license_id == license_id).order_by(Machine.id)))
+    wanted = select(Machine).where(Machine.license_id == license_id).order_by(Machine.id.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(Machine.id < before)
+    return list(session.scalars(wanted))
 
 
 def deactivate_machine(session: Session, machine_id: UUID, reason: str, actor: str) -> None:

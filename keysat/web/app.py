@@ -36,7 +36,13 @@ def create_app() -> FastAPI:
     """Put the routes together, with the settings of the environment."""
     settings = load_settings()
     app = FastAPI(
-        title="Keysat", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=_lifespan
+        title="Keysat",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
     )
     errors.install(app)
     for router in (

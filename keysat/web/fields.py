@@ -26,6 +26,12 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+# A line that shows something.
+Name = Annotated[
+    str,
+    StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"),
+    AfterValidator(_encodable),
+]
 Line = Annotated[str, StringConstraints(max_length=500, pattern=_LINE), AfterValidator(_encodable)]
 Lines = Annotated[str, StringConstraints(max_length=5_000, pattern=_LINES), AfterValidator(_encodable)]
 KeyText = Annotated[str, AfterValidator(_encodable)]

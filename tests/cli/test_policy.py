@@ -82,3 +82,24 @@ def test_unknown_product_is_refused(keysat):
 def test_slug_that_is_taken_is_refused(keysat):
     make_catalog()
     assert "has a policy standard already" in keysat("policy", "add", "editor", "standard").refusal
+
+
+def test_edit_changes_terms_and_takes_prices_and_entitlements_back(keysat):
+    make_catalog()
+    keysat("policy", "add", "editor", "pro", "--price", "99,000", "--entitlement", "export")
+    assert keysat("policy", "edit", "editor", "pro", "--trial", "--days", "30", "--entitlement", "sync").code == 0
+    row = only_policy(keysat, "pro")
+    assert (row["trial"], row["days"], row["entitlements"], row["price"]) == (True, 30, ["sync"], "99,000 sat")
+    taken_back = keysat(
+        "policy", "edit", "editor", "pro", "--no-trial", "--days", "0", "--entitlement", "", "--price", ""
+    )
+    assert taken_back.code == 0
+    row = only_policy(keysat, "pro")
+    assert (row["trial"], row["days"], row["entitlements"], row["price"]) == (False, None, [], "21,000 sat")
+    assert "say what to change" in keysat("policy", "edit", "editor", "pro").refusal
+
+
+@pytest.mark.parametrize("command", [["policy", "edit", "editor", "standard"], ["product", "edit", "editor"]])
+def test_name_is_not_emptied(keysat, command):
+    make_catalog()
+    assert "can't be empty" in keysat(*command, "--name", " ").refusal

@@ -7,7 +7,11 @@ import pytest
 import requests
 import uvicorn
 
+from keysat.api_keys import create_key
+from keysat.db import transaction
+from keysat.models.api_key import Scope
 from keysat.web.app import create_app
+from tests.builders import make_shop
 from tests.nodes import wait_until
 
 CODES = {
@@ -82,3 +86,19 @@ def api(web_url):
     client = Api(web_url)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def module_api(web_url):
+    """A client of the API, for tests of many small cases."""
+    client = Api(web_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def shop(empty_database, fake):
+    """A shop to try things in; returns the headers of an API key for each scope."""
+    make_shop()
+    with transaction() as session:
+        return {scope: {"Authorization": f"Bearer {create_key(session, scope, scope)}"} for scope in Scope}

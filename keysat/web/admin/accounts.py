@@ -14,6 +14,7 @@ from keysat.db import reading, transaction
 from keysat.invoices.gauge import read_gauge
 from keysat.models import ProviderAccount
 from keysat.providers import accounts
+from keysat.providers.base import MIN_SECRET_BYTES
 from keysat.providers.registry import provider_for
 from keysat.providers.silence import silent_accounts
 from keysat.secrets import secret_box
@@ -26,14 +27,15 @@ from keysat.web.fields import Input, Line, Slug
 router = APIRouter(tags=["admin: provider accounts"])
 
 AccountName = Annotated[Slug, Path(description="The account's name.")]
-Secret = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[\x21-\x7e]*$")]
+ApiKey = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[\x21-\x7e]+$")]
+WebhookSecret = Annotated[str, StringConstraints(max_length=1_000, pattern=rf"^([\x21-\x7e]{{{MIN_SECRET_BYTES},}})?$")]
 
 
 class Credentials(Input):
     """The API key, and the webhook secret of 24 bytes or more; without one the account keeps the one it has."""
 
-    api_key: Secret
-    webhook_secret: Secret = ""
+    api_key: ApiKey
+    webhook_secret: WebhookSecret = ""
 
 
 class NewAccount(Credentials):

@@ -11,7 +11,8 @@ from pydantic import AwareDatetime, Field
 from sqlalchemy import select
 
 from keysat.catalog import require_product
-from keysat.codes.manage import NewCode, add_code, disable_code, require_code
+from keysat.codes import manage
+from keysat.codes.manage import NewCode, add_code, require_code
 from keysat.codes.report import slots
 from keysat.db import reading, transaction
 from keysat.models import DiscountCode
@@ -92,8 +93,8 @@ def get_code(code: WhichCode, _: Reader) -> CodeDetails:
 
 
 @router.post("/{code}/disable", responses=documented(404))
-def disable(code: WhichCode, actor: Writer) -> CodeRow:
+def disable_code(code: WhichCode, actor: Writer) -> CodeRow:
     """Let nobody start a purchase with a code any more."""
     with transaction() as session:
-        row = disable_code(session, code, actor)
+        row = manage.disable_code(session, code, actor)
     return CodeRow.model_validate(row)

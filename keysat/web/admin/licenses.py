@@ -131,10 +131,12 @@ def unsuspend_license(license_id: LicenseId, body: Note, actor: Writer) -> Licen
 
 
 @router.get("/licenses/{license_id}/machines", responses=documented(404))
-def list_license_machines(license_id: LicenseId, _: Reader) -> list[MachineRow]:
-    """List the machines of a license, oldest first."""
+def list_license_machines(
+    license_id: LicenseId, _: Reader, limit: Limit = 50, before: Before = None
+) -> list[MachineRow]:
+    """List the machines of a license, newest first."""
     with reading() as session:
-        return [MachineRow.model_validate(row) for row in list_machines(session, license_id)]
+        return [MachineRow.model_validate(row) for row in list_machines(session, license_id, limit, before)]
 
 
 @router.post("/machines/{machine_id}/deactivate", responses=documented(404, 409))

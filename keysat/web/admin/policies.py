@@ -17,7 +17,7 @@ from keysat.models import Policy
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Number, Row
 from keysat.web.errors import documented
-from keysat.web.fields import Input, Line, Lines, Slug
+from keysat.web.fields import Input, Line, Lines, Name, Slug
 from keysat.web.products import ProductSlug
 
 router = APIRouter(prefix="/products/{slug}/policies", tags=["admin: policies"], responses=documented(404))
@@ -31,7 +31,6 @@ Entitlements = Annotated[list[Annotated[Line, Field(min_length=1, max_length=63)
 class PolicyTerms(Input):
     """Terms; the price, where there is one, overrides the product's, in its currency."""
 
-    name: Line = ""
     description: Lines = ""
     duration_seconds: Duration = None
     grace_seconds: Number = 0
@@ -45,11 +44,13 @@ class NewPolicy(PolicyTerms):
     """A policy to be; without a name it has its slug's."""
 
     slug: Slug
+    name: Line = ""
 
 
 class PolicyChanges(PolicyTerms):
     """What is to be changed; what is left out stays."""
 
+    name: Name = ""
     highlighted: bool = False
     archived: bool = False
 

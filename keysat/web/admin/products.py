@@ -17,7 +17,7 @@ from keysat.money import Money
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Row
 from keysat.web.errors import documented
-from keysat.web.fields import Currency, Input, Line, Lines, Slug
+from keysat.web.fields import Currency, Input, Line, Lines, Name, Slug
 from keysat.web.products import ProductSlug
 
 router = APIRouter(prefix="/products", tags=["admin: products"])
@@ -27,7 +27,7 @@ class Entitlement(Input):
     """An entitlement, explained to buyers."""
 
     slug: Slug
-    name: Line
+    name: Name
     description: Line = ""
 
 
@@ -35,7 +35,7 @@ class NewProduct(Input):
     """A product; its price in the smallest unit of the currency (sats for BTC)."""
 
     slug: Slug
-    name: Line
+    name: Name
     price_amount: Amount
     price_currency: Currency = "BTC"
     description: Lines = ""
@@ -44,7 +44,7 @@ class NewProduct(Input):
 class ProductChanges(Input):
     """What is to be changed; what is left out stays."""
 
-    name: Line = ""
+    name: Name = ""
     description: Lines = ""
     price_amount: Amount = 0
     price_currency: Currency = "BTC"

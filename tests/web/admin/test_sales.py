@@ -177,3 +177,21 @@ def test_audit_is_listed_by_subject(admin):
     invoice = make_invoice()
     assert [one["action"] for one in admin.get("audit", subject=str(invoice.id))] == ["invoice.opened"]
     assert len(admin.get("audit", limit=2)) == 2
+
+
+def test_audit_and_machines_come_in_pages_newest_first(admin, api):
+    key = admin.post("licenses", {"product": "editor", "note": "for a friend"}, 201)
+    admin.patch("products/editor/policies/standard", {"max_machines": 0})
+    seats = admin.post("licenses", {"product": "editor", "note": "for all"}, 201)
+    for number in range(5):
+        api.post("/v1/validate", {"key": seats["license_key"], "fingerprint": str(number)})
+    for path in ("audit", f"licenses/{seats['id']}/machines"):
+        everything = admin.get(path)
+        assert len(everything) >= 5
+        page, paged = admin.get(path, limit=2), []
+        while page:
+            paged += page
+            page = admin.get(path, limit=2, before=page[-1]["id"])
+        assert paged == everything
+        assert [one["id"] for one in everything] == sorted((one["id"] for one in everything), reverse=True)
+    assert admin.get(f"licenses/{key['id']}/machines") == []

@@ -1,0 +1,138 @@
+"""One field is wrong and all else fits: it is refused by name, and what is text is never more than that."""
+
+import json
+
+import jsonschema
+import pytest
+
+from keysat.models.api_key import Scope
+from tests.web.described import ADMIN, DESCRIBED, SQL, TEXTS, WITH_BODY, name_of, rows, schema_of
+
+BUYER = {"buyer_email": "buyer@example.com", "buyer_note": "thanks", "policy_slug": "standard"}
+TEXTS_OF_PRODUCT = {"name": "Another", "description": "It edits."}
+TERMS = {
+    "name": "Pro",
+    "description": "All of it.",
+    "duration_seconds": 86_400,
+    "grace_seconds": 60,
+    "max_machines": 3,
+    "is_trial": False,
+    "entitlements": ["export"],
+    "price_amount": 5,
+}
+# For each body one that its route takes: what is refused below is refused for the one field that is changed.
+FITTING = {
+    "PurchaseRequest": {"product": "editor", "redirect_url": "https://shop.example.com/", "code": "GIFT", **BUYER},
+    "RedeemRequest": {"product": "editor", "code": "GIFT", **BUYER},
+    "ValidateRequest": {
+        "key": "LIC1-A-B",
+        "product_slug": "editor",
+        "fingerprint": "f",
+        "hostname": "h",
+        "platform": "p",
+    },
+    "MachineRequest": {"key": "LIC1-A-B", "fingerprint": "f", "hostname": "h", "platform": "p", "reason": "sold"},
+    "NewProduct": {"slug": "another", "price_amount": 5, "price_currency": "EUR", **TEXTS_OF_PRODUCT},
+    "ProductChanges": {
+        **TEXTS_OF_PRODUCT,
+        "price_amount": 5,
+        "price_currency": "BTC",
+        "archived": False,
+        "entitlements_catalog": [{"slug": "export", "name": "Export", "description": "To files."}],
+    },
+    "NewPolicy": {"slug": "pro", **TERMS},
+    "PolicyChanges": {"highlighted": True, "archived": False, **TERMS},
+    "CodeRequest": {
+        "code": "SAVE",
+        "kind": "fixed_sats",
+        "amount": 5,
+        "currency": "BTC",
+        "max_uses": 5,
+        "product": "editor",
+        "expires_at": "2099-01-01T00:00:00Z",
+        "description": "For the fair.",
+    },
+    "Note": {"note": "because"},
+    "Grant": {"note": "because", "product": "editor", "policy": "standard"},
+    "NewAccount": {
+        "name": "second",
+        "kind": "btcpay",
+        "base_url": "https://pay.example.com",
+        "store_id": "s",
+        "api_key": "key-of-second-store",
+        "webhook_secret": "webhook-secret-of-second-store",
+    },
+    "Credentials": {"api_key": "key-of-main-store", "webhook_secret": "webhook-secret-of-the-main-store"},
+}
+WRONG = [{}, [[]], {"a": 1}, 2**63, -(2**70), 1e400, "\x00", "x" * 60_000]
+# Any text may be asked about (it is no license key, which is an answer), and a fingerprint is hashed as it comes.
+TAKEN = [("fingerprint", "\x00")]
+
+
+def field_cases(values):
+    """Each field of each body, with these values for it."""
+    return [
+        pytest.param(*one.values[:2], name_of(one.values[2]), field, values, id=f"{one.id} {field}")
+        for one in WITH_BODY
+        for field in schema_of(one.values[2])["properties"]
+    ]
+
+
+@pytest.mark.parametrize(("method", "path", "schema", "field", "values"), field_cases(WRONG))
+def test_field_of_another_type_or_out_of_range_is_refused_and_named(
+    module_api, shop, method, path, schema, field, values
+):
+    """All else in the body fits, so that the one field is what is refused."""
+    before = rows()
+    for value in values:
+        if (field, value) in TAKEN or (field == "key" and isinstance(value, str)):
+            continue
+        body = json.dumps({**FITTING[schema], field: value}).replace("Infinity", "1e400").encode()
+        headers = {"Content-Type": "application/json", **shop[Scope.WRITE]}
+        refused = module_api.call(method, path, data=body, headers=headers)
+        assert (refused.status_code, refused.json()["message"].startswith(field)) == (400, True), (value, refused.text)
+    assert rows() == before
+
+
+@pytest.mark.parametrize("schema", FITTING)
+def test_bodies_above_fit_but_for_that_field(schema):
+    described = DESCRIBED["components"]["schemas"][schema]
+    jsonschema.validate(FITTING[schema], {**described, "components": DESCRIBED["components"]})
+    assert set(FITTING[schema]) == set(described["properties"])
+
+
+@pytest.mark.parametrize(("method", "path", "schema", "field", "values"), field_cases(TEXTS))
+def test_text_in_any_field_is_data_and_nothing_else(module_api, shop, method, path, schema, field, values):
+    """It is refused by its field's name, or taken as it is; no table loses a row."""
+    before = rows()
+    for text in values:
+        answer = module_api.call(method, path, json={**FITTING[schema], field: text}, headers=shop[Scope.WRITE])
+        if answer.status_code == 400:
+            assert field.replace("_", " ") in answer.json()["message"].replace("_", " ").lower(), answer.text
+        else:
+            assert answer.status_code in {200, 201, 404, 409}, answer.text
+        assert answer.headers["Content-Type"] == "application/json"
+    assert {table for table, count in rows().items() if count < before[table]} == set()
+
+
+WRONG_QUERIES = {
+    "limit": ["0", "201", "-1", "many", "1e3", ""],
+    "before": ["", "x", "0' OR '1'='1", "-1"],
+    "id": [],  # any text may be searched for
+    "email": ["\x00"],
+    "status": ["paid", "", SQL],
+    "account": ["Main!", SQL],
+    "review": ["perhaps", ""],
+    "product": ["No Slug", SQL],
+    "invoice_id": ["x", ""],
+    "subject": ["x", "1"],
+}
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), [one for one in ADMIN if one.values[0] == "GET"])
+def test_wrong_values_in_a_query_are_refused_and_named(module_api, shop, method, path, operation):
+    names = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
+    for name in names:
+        for value in WRONG_QUERIES[name]:
+            refused = module_api.call(method, path, params={name: value}, headers=shop[Scope.READ])
+            assert (refused.status_code, refused.json()["message"].startswith(name)) == (400, True), (name, value)
