@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     provider_timeout: float = Field(
         default=10,
         ge=0.1,
-        le=30,
+        le=14,  # a look makes up to three calls, and a task may take 45 s (celeryconfig.py)
         description="Seconds for one provider call, from the first byte to the last.",
     )
     provider_max_bytes: int = Field(
