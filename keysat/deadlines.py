@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -117,14 +117,28 @@ def _watch(sock: Any) -> None:
         deadline.watch(sock)
 
 
+class Refuse(Protocol):
+    """Says why an address must not be connected to, in a few words; None where it may be. `secure`: over TLS."""
+
+    def __call__(self, address: str, *, secure: bool) -> str | None: ...
+
+
+class Refused(OSError):
+    """All addresses of a host must not be connected to; nothing was sent."""
+
+
 class _Connection(HTTPConnection):
     """Puts each new or reused connection under the call's deadline."""
 
     _watched_by: Deadline | None = None
+    _refuse: Refuse | None = None
+    _secure = False
 
     def _new_conn(self) -> socket.socket:
         deadline = _deadline.get()
         if deadline is None:
+            if self._refuse is not None:
+                raise Refused("calls to foreign addresses need a deadline")
             return super()._new_conn()
         self._watched_by = deadline
         problem: OSError = TimeoutError(f"{self._dns_host} has no address")
@@ -135,6 +149,9 @@ class _Connection(HTTPConnection):
             raise NameResolutionError(self.host, self, error) from error
         # urllib3 would give each address of a host the whole timeout.
         for family, kind, protocol, _, address in found:
+            if self._refuse is not None and (reason := self._refuse(str(address[0]), secure=self._secure)):
+                problem = Refused(reason)
+                continue
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -146,6 +163,8 @@ class _Connection(HTTPConnection):
                 continue
             deadline.watch(sock)
             return sock
+        if isinstance(problem, Refused):
+            raise problem
         raise NewConnectionError(self, str(problem)) from problem
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -156,25 +175,40 @@ class _Connection(HTTPConnection):
 
 
 class _SecureConnection(_Connection, HTTPSConnection):
-    pass
+    _secure = True
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+def _pools(refuse: Refuse | None) -> dict[str, type[HTTPConnectionPool]]:
+    """The classes that urllib3 makes its pools of.
 
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+    Connections that ask `refuse` serve one call: a stranger's server may close them at any moment, and the next call's
+    address is to be checked anew.
+    """
+    guard = {"_refuse": None if refuse is None else staticmethod(refuse)}
+    plain = type("Connection", (_Connection,), guard)
+    secure = type("SecureConnection", (_SecureConnection,), guard)
+    keep = {} if refuse is None else {"_put_conn": lambda _, connection: connection and connection.close()}
+    return {
+        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": plain, **keep}),
+        "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure, **keep}),
+    }
 
 
 class Adapter(HTTPAdapter):
-    """A requests adapter whose connections come under the deadline of the call that uses them."""
+    """A requests adapter whose connections come under the deadline of the call that uses them.
+
+    `refuse` is asked about each address before it is connected to.
+    """
+
+    def __init__(self, *, pool_maxsize: int, refuse: Refuse | None = None) -> None:
+        self._pools = _pools(refuse)
+        super().__init__(pool_maxsize=pool_maxsize)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        manager.pool_classes_by_scheme = self._pools
         return manager

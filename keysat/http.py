@@ -41,7 +41,7 @@ class Answer:
     json: Any
 
 
-class _Session(requests.Session):
+class StaysHere(requests.Session):
     """A session that never looks at where a redirect leads; requests reads its body and parses its address for that."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
@@ -58,7 +58,7 @@ class HttpClient:
         self._base_url, self._name = base_url.rstrip("/"), name
         self._seconds, self._max_bytes = deadline, max_bytes
         self._secrets = [secret for value in headers.values() for secret in (value, value.rpartition(" ")[2])]
-        self._session = _Session()
+        self._session = StaysHere()
         # The environment is read once: per call it costs time, and a netrc file must not replace our credentials.
         self._session.proxies = dict(requests.utils.get_environ_proxies(self._base_url))
         self._session.trust_env = False
@@ -117,14 +117,14 @@ class HttpClient:
             raise RemoteUnavailable(f"{self._name} gave no full answer within {self._seconds:g} s.") from error
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
             raise RemoteRefused(f"{self._name} has an address that can't be used; correct it.") from error
-        raise RemoteUnavailable(f"{self._name} at {self._base_url} {_why(error)}.") from error
+        raise RemoteUnavailable(f"{self._name} at {self._base_url} {why(error)}.") from error
 
     def _check_status(self, response: requests.Response, body: bytes) -> None:
         status = response.status_code
         if 200 <= status < 300:
             return
         if status in _RETRIABLE or status >= 500:
-            wish = _retry_after(response.headers.get("Retry-After"))
+            wish = retry_after(response.headers.get("Retry-After"))
             raise RemoteUnavailable(f"{self._name} answered {status}.", retry_after=wish)
         if status in {401, 403}:
             refusal = PermissionMissing if status == 403 else CredentialsRejected
@@ -145,7 +145,8 @@ class HttpClient:
             raise RemoteAnswerInvalid(f"{self._name} sent something that isn't JSON.") from error
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
+    """Why a call got no answer, as a predicate of the server, with the remedy where there is one."""
     causes, inner = [type(error).__name__], error.args[0] if error.args else None
     causes.append(type(getattr(inner, "reason", None)).__name__)
     if "gaierror" in causes or "NameResolutionError" in causes or isinstance(error, socket.gaierror):
@@ -173,8 +174,8 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Read the header's two forms, seconds or an HTTP date (RFC 9110, 10.2.3), into seconds from now."""
+def retry_after(value: str | None) -> float | None:
+    """Read a Retry-After header's two forms, seconds or an HTTP date (RFC 9110, 10.2.3), into seconds from now."""
     if not value:
         return None
     try:
