@@ -10,6 +10,7 @@ from keysat.settings import load_settings
 
 _settings = load_settings()
 _CHECK_SECONDS = 300
+_DELIVERY_SECONDS = 5
 
 broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
@@ -40,12 +41,14 @@ task_soft_time_limit = 45
 task_time_limit = 60
 
 task_default_queue = "scan"
-task_queues = [Queue("scan"), Queue("issue"), Queue("reconcile")]
+task_queues = [Queue("scan"), Queue("issue"), Queue("reconcile"), Queue("deliver")]
 task_routes = {
     "keysat.scan_pending": {"queue": "scan"},
     "keysat.reconcile_invoice": {"queue": "reconcile"},
     "keysat.issue_license": {"queue": "issue"},
     "keysat.handle_provider_event": {"queue": "issue"},
+    "keysat.scan_deliveries": {"queue": "deliver"},
+    "keysat.deliver_webhook": {"queue": "deliver"},
     "keysat.check_invariants": {"queue": "scan"},
 }
 
@@ -63,6 +66,11 @@ beat_schedule = {
         "task": "keysat.scan_pending",
         "schedule": _settings.scan_seconds,
         "options": {"expires": _settings.scan_seconds},  # a tick nobody ran in time is worth nothing
+    },
+    "scan-deliveries": {
+        "task": "keysat.scan_deliveries",
+        "schedule": _DELIVERY_SECONDS,
+        "options": {"expires": _DELIVERY_SECONDS},
     },
     "check-invariants": {
         "task": "keysat.check_invariants",

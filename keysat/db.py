@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -52,6 +52,16 @@ class Begin(Protocol):
     def __call__(self) -> AbstractContextManager[Session]: ...
 
 
+AfterCommit = Callable[[dict[Any, Any]], None]
+_after_commit: list[AfterCommit] = []
+
+
+def after_commit(hook: AfterCommit) -> AfterCommit:
+    """From now on call this after each commit, when the connection is free again, with the session's `info`."""
+    _after_commit.append(hook)
+    return hook
+
+
 @cache
 def engine() -> Engine:
     """This process's engine. Connections are tested before use and renewed after half an hour."""
@@ -88,6 +98,8 @@ def transaction() -> Iterator[Session]:
     """
     with _translated(), Session(engine(), expire_on_commit=False) as session, session.begin():
         yield session
+    for hook in _after_commit:
+        hook(session.info)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from uuid import UUID
@@ -17,7 +18,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from sqlalchemy.orm import Session
 
 from keysat.claims import Claim
-from keysat.db import transaction
+from keysat.db import after_commit, transaction
 from keysat.errors import (
     BrokerUnavailable,
     DatabaseBusy,
@@ -27,7 +28,9 @@ from keysat.errors import (
     RemoteAnswerInvalid,
     RemoteUnavailable,
 )
+from keysat.events import DELIVERIES
 from keysat.invoices.due import release
+from keysat.logs import get_logger
 from keysat.settings import broker_name, load_settings
 from keysat.settlement.reconcile import give_up
 from keysat.worker import app
@@ -37,8 +40,23 @@ MAX_RETRIES = 3
 LONGEST_BACKOFF_SECONDS = 20.0
 # A message that waits longer than the broker's visibility timeout is delivered again and again.
 LONGEST_COUNTDOWN_SECONDS = 60.0
+DELIVERY_MESSAGE_SECONDS = 10
+# While the broker is away, not every transaction of a web server waits for it to find that out.
+_REST_SECONDS = 10.0
 GiveBack = Callable[[Session, list[UUID]], None]
 _RETRIABLE = (RemoteUnavailable, RemoteAnswerInvalid, DatabaseUnavailable, DatabaseBusy)
+
+log = get_logger(__name__)
+
+
+@dataclass
+class _Broker:
+    """What this process knows of the broker: until when it isn't bothered for what a scan does as well."""
+
+    rests_until: float = 0.0
+
+
+_broker = _Broker()
 
 
 def fan_out(
@@ -80,6 +98,34 @@ def send(task: Task[Any, Any], claims: list[Claim], claimed_at: float, give_back
     except (OperationalError, OSError) as error:
         with transaction() as session:
             give_back(session, [claim.row_id for claim in unsent])
+        raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error
+
+
+@after_commit
+def wake_deliveries(notes: dict[Any, Any]) -> None:
+    """Have the deliveries that a transaction wrote sent at once; what this can't do, a scan does within seconds."""
+    owed: list[UUID] = notes.pop(DELIVERIES, [])
+    if owed and time.monotonic() > _broker.rests_until:
+        try:
+            send_deliveries(owed)
+        except BrokerUnavailable as error:
+            _broker.rests_until = time.monotonic() + _REST_SECONDS
+            log.info("outbound webhooks wait for the next scan", reason=str(error))
+
+
+def send_deliveries(delivery_ids: list[UUID]) -> None:
+    """Send a `deliver_webhook` for each delivery; it expires when a scan has had the time to send another.
+
+    Raises:
+        BrokerUnavailable: nobody could be told; the deliveries stay due.
+    """
+    try:
+        with app.producer_or_acquire() as producer:
+            for delivery_id in delivery_ids:
+                app.send_task(
+                    "keysat.deliver_webhook", (str(delivery_id),), expires=DELIVERY_MESSAGE_SECONDS, producer=producer
+                )
+    except (OperationalError, OSError) as error:
         raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error
 
 

@@ -16,7 +16,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat.models import OutboundEvent, WebhookDelivery, WebhookEndpoint
+from keysat.models import Invoice, License, Machine, OutboundEvent, WebhookDelivery, WebhookEndpoint
+
+# Where a session's `info` lists the deliveries that its transaction wrote, for whoever can send them at once.
+DELIVERIES = "deliveries"
 
 
 class EventType(StrEnum):
@@ -53,7 +56,9 @@ def emit(
     wants = or_(
         func.cardinality(WebhookEndpoint.event_types) == 0, WebhookEndpoint.event_types.contains([event_type.value])
     )
-    endpoints = session.scalars(select(WebhookEndpoint.id).where(WebhookEndpoint.disabled_at.is_(None), wants)).all()
+    subscribed = select(WebhookEndpoint.id).where(WebhookEndpoint.disabled_at.is_(None), wants)
+    # Locked, so that one that is removed at this moment doesn't fail the transaction that the event is about.
+    endpoints = session.scalars(subscribed.with_for_update(read=True, key_share=True)).all()
     if not endpoints:
         return
     event = OutboundEvent(
@@ -70,6 +75,35 @@ def emit(
         for endpoint in endpoints
     ]
     session.execute(insert(WebhookDelivery).values(owed))
+    session.info.setdefault(DELIVERIES, []).extend(one["id"] for one in owed)
+
+
+def emit_invoice(session: Session, event_type: EventType, invoice_id: UUID) -> None:
+    """Write an event about an invoice as it is now; amounts are in the smallest unit of its currency."""
+    columns = (
+        *(Invoice.product_id, Invoice.policy_id, Invoice.status, Invoice.exception, Invoice.amount, Invoice.currency),
+        *(Invoice.paid_amount, Invoice.settled_at, Invoice.review_reason),
+    )
+    row = session.execute(select(*columns).where(Invoice.id == invoice_id)).one()
+    emit(session, event_type, {"invoice_id": invoice_id, **row._asdict()}, invoice_id=invoice_id)
+
+
+def emit_license(session: Session, event_type: EventType, license_id: UUID) -> None:
+    """Write an event about a license as it is now; without `expires_at` it is perpetual. Its key isn't told."""
+    columns = (
+        *(License.product_id, License.invoice_id, License.policy_id, License.is_trial, License.expires_at),
+        *(License.entitlements, License.source, License.status),
+    )
+    row = session.execute(select(*columns).where(License.id == license_id)).one()
+    facts = {"license_id": license_id, **row._asdict()}
+    emit(session, event_type, facts, invoice_id=row.invoice_id, license_id=license_id)
+
+
+def emit_machine(session: Session, event_type: EventType, machine_id: UUID) -> None:
+    """Write an event about a machine as it is now."""
+    columns = (Machine.license_id, Machine.hostname, Machine.platform, Machine.deactivation_reason.label("reason"))
+    row = session.execute(select(*columns).where(Machine.id == machine_id)).one()
+    emit(session, event_type, {"machine_id": machine_id, **row._asdict()}, license_id=row.license_id)
 
 
 def _body(event_type: EventType, data: Mapping[str, object]) -> str:

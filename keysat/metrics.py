@@ -50,6 +50,9 @@ webhooks = Counter(
     ["account", "result"],
     registry=_registry,
 )
+deliveries = Counter(
+    "keysat_deliveries", "Attempts to deliver outbound webhooks.", ["endpoint", "result"], registry=_registry
+)
 licenses_issued = Counter("keysat_licenses_issued", "Licenses issued.", ["source"], registry=_registry)
 payment_to_license = Histogram(
     "keysat_payment_to_license_seconds",

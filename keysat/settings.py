@@ -129,6 +129,14 @@ class Settings(BaseSettings):
     )
     rate_webhook: Rate = Field(default="600/minute", description="Webhooks accepted for one provider account.")
     rate_admin: Rate = Field(default="600/minute", description="Admin calls, or failed logins, allowed to one address.")
+    webhook_allow_http: bool = Field(default=False, description="Let outbound webhooks go to http:// addresses, too.")
+    webhook_allowed_networks: Networks = Field(
+        default="",
+        description="Your own networks that outbound webhooks may reach, separated by commas; others must be public.",
+    )
+    webhook_concurrency: int = Field(
+        default=4, ge=1, le=32, description="Outbound webhooks sent to one endpoint at the same time."
+    )
     flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where `keysat up` shows Flower, on 127.0.0.1.")
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -140,6 +148,11 @@ class Settings(BaseSettings):
         """Where Keysat is reached, without a slash at the end."""
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - an address nobody can be reached at
         return self.public_url or f"http://{everywhere.get(self.web_host, self.web_host)}:{self.web_port}"
+
+    @property
+    def webhook_may_be_http(self) -> bool:
+        """Whether an endpoint may have an http:// address: everywhere, or in the operator's own networks."""
+        return self.webhook_allow_http or bool(self.webhook_allowed_networks)
 
     @property
     def embedded_database(self) -> bool:

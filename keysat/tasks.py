@@ -16,7 +16,7 @@ from celery import Task
 
 from keysat.claims import Claim
 from keysat.db import reading, transaction
-from keysat.dispatch import MAX_RETRIES, again_or_give_up, as_id, fan_out, queued, send
+from keysat.dispatch import MAX_RETRIES, again_or_give_up, as_id, fan_out, queued, send, send_deliveries
 from keysat.errors import KeysatError
 from keysat.invoices.due import claim_due, claim_unfulfilled
 from keysat.invoices.schedule import UNFULFILLED
@@ -27,7 +27,9 @@ from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.webhooks.deliver import Sender, deliver
 from keysat.webhooks.inbox import claim_events, hint_of, mark_handled, release_events
+from keysat.webhooks.outbox import due_deliveries
 from keysat.worker import app
 
 log = get_logger(__name__)
@@ -90,12 +92,35 @@ def issue_license(invoice_id: str) -> None:
         log.info("license issued", license_id=str(license_id))
 
 
+@app.task(name="keysat.scan_deliveries", throws=(KeysatError,))
+def scan_deliveries() -> None:
+    """Send `deliver_webhook` for outbound webhooks that are due, to no endpoint more than it takes at once."""
+    settings = load_settings()
+    room = settings.scan_queue_limit - queued("deliver")
+    with reading() as session:
+        owed = due_deliveries(session, settings.webhook_concurrency, max(0, room))
+    send_deliveries(owed)
+
+
+@app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
+def deliver_webhook(delivery_id: str) -> None:
+    """Attempt an outbound webhook, then see to the endpoint's next one."""
+    next_one = deliver(transaction, _sender(), as_id(delivery_id))
+    if next_one is not None:
+        send_deliveries([next_one])
+
+
 @app.task(name="keysat.check_invariants", throws=(KeysatError,))
 def check_invariants() -> None:
     """Say in the log what is not as it should be, and what to do about it."""
     with reading() as session:
         for alarm in silent_accounts(session):
             log.warning("alarm", alarm=str(alarm))
+
+
+@cache
+def _sender() -> Sender:
+    return Sender.of(load_settings())
 
 
 @cache

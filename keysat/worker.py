@@ -46,7 +46,7 @@ def _configure_logs(**_: object) -> None:
 
 
 @worker_init.connect
-def _refuse_to_start_unsafely(**_: object) -> None:
+def _refuse_to_start_unsafely(sender: Any, **_: object) -> None:
     try:
         require_head()
         with reading() as session:
@@ -55,7 +55,7 @@ def _refuse_to_start_unsafely(**_: object) -> None:
         # SystemExit passes Celery's signal dispatch, which logs any other exception and goes on.
         sys.exit(f"keysat: {error}")
     engine().dispose()
-    metrics.record(load_settings().metrics_dir, "worker")
+    metrics.record(load_settings().metrics_dir, "sender" if str(sender.hostname).startswith("sender@") else "worker")
 
 
 @beat_init.connect

@@ -80,14 +80,18 @@ def test_databases_are_on_internal_networks_only():
     assert all(network["internal"] for network in (COMPOSE["networks"][name] for name in ("database", "broker")))
     assert SERVICES["postgres"]["networks"] == ["database"]
     assert SERVICES["valkey"]["networks"] == ["broker"]
-    assert [name for name, service in SERVICES.items() if "internet" in service["networks"]] == ["worker", "web"]
+    assert [name for name, service in SERVICES.items() if "internet" in service["networks"]] == [
+        "worker",
+        "sender",
+        "web",
+    ]
 
 
 def test_each_process_is_on_the_networks_of_what_it_talks_to():
     for name, service in OURS.items():
         assert ("database" in service["networks"]) == ("DATABASE_URL" in service["environment"]), name
         assert ("valkey" in service["depends_on"]) <= ("broker" in service["networks"]), name
-    assert all("broker" in SERVICES[name]["networks"] for name in ("worker", "web", "beat", "flower"))
+    assert all("broker" in SERVICES[name]["networks"] for name in ("worker", "sender", "web", "beat", "flower"))
 
 
 def test_beat_and_flower_know_no_password_of_the_database_and_no_key():
@@ -102,7 +106,7 @@ def test_workers_read_the_keys_that_migrate_creates_but_cannot_replace_them():
 
 
 def test_workers_and_web_servers_share_their_figures():
-    for name in ("worker", "web"):
+    for name in ("worker", "sender", "web"):
         assert mounted(SERVICES[name], "/metrics") == "metrics"
         assert SERVICES[name]["environment"]["KEYSAT_METRICS_DIR"] == "/metrics"
     assert re.search(r"install --directory --owner=keysat .* /metrics", DOCKERFILE)
@@ -121,6 +125,7 @@ def test_no_secret_is_written_down():
         "KEYSAT_PUBLIC_URL",
         "KEYSAT_OPERATOR",
         "KEYSAT_TRUSTED_PROXIES",
+        "KEYSAT_WEBHOOK_ALLOWED_NETWORKS",
     }
 
 
@@ -162,7 +167,7 @@ def test_every_wait_can_end():
 
 
 def test_worker_waits_for_the_schema_and_the_keys():
-    for name in ("worker", "web"):
+    for name in ("worker", "sender", "web"):
         assert SERVICES[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert SERVICES["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
 
@@ -182,7 +187,8 @@ def test_logs_are_bounded():
 
 def test_worker_may_finish_its_tasks_before_it_is_killed():
     longest = app.conf.task_time_limit + app.conf.worker_soft_shutdown_timeout
-    assert seconds(SERVICES["worker"]["stop_grace_period"]) > longest
+    for name in ("worker", "sender"):
+        assert seconds(SERVICES[name]["stop_grace_period"]) > longest
 
 
 def test_volumes_and_networks_are_declared_and_used():
@@ -210,7 +216,7 @@ def test_images_are_pinned_to_a_major_version():
 def test_our_containers_share_one_image_that_is_built_here():
     assert {service["image"] for service in OURS.values()} == {"keysat:local"}
     assert {service["build"] for service in OURS.values()} == {"."}
-    assert set(OURS) == {"migrate", "worker", "web", "beat", "flower"}
+    assert set(OURS) == {"migrate", "worker", "sender", "web", "beat", "flower"}
 
 
 # The variables
@@ -432,14 +438,15 @@ def test_migrate_fails_without_a_database(environment):
     assert migrate(environment).returncode == 1
 
 
+@pytest.mark.parametrize("name", ["worker", "sender"])
 @pytest.mark.usefixtures("empty_database", "empty_broker")
-def test_worker_answers_its_health_check_until_it_is_stopped(environment, settings):
+def test_worker_answers_its_health_check_until_it_is_stopped(environment, settings, name):
     environment["KEYSAT_SIGNING_KEY_FILE"] = str(settings.signing_key_file)
     sooner = [("--timeout=5", "--timeout=1")]
-    with running("worker", environment) as process:
-        assert becomes_true(lambda: healthy("worker", environment, sooner))
+    with running(name, environment) as process:
+        assert becomes_true(lambda: healthy(name, environment, sooner))
     assert process.returncode == 0
-    assert not healthy("worker", environment, sooner)
+    assert not healthy(name, environment, sooner)
 
 
 def test_beat_ticks_without_the_database_and_its_health_check_sees_its_schedule(environment, data_dir, empty_broker):

@@ -42,9 +42,12 @@ def test_every_command_that_is_shown_exists():
 
 def test_every_option_that_is_shown_exists():
     root = typer.main.get_command(app)
-    for noun, verb, rest in re.findall(r"^keysat ([a-z]+) ([a-z]+) ([^#\n]*)", README, re.MULTILINE):
-        known = {option for parameter in root.commands[noun].commands[verb].params for option in parameter.opts}
-        assert set(re.findall(r"(?<= )--[a-z-]+|^--[a-z-]+", rest)) <= known, f"keysat {noun} {verb} {rest}"
+    for line in re.findall(r"^keysat ([a-z]+ [a-z]+ [^#\n]*)", README, re.MULTILINE):
+        command, words = root, line.split()
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, f"keysat {line}"
 
 
 def test_every_file_that_is_named_is_there():

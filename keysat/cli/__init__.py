@@ -26,6 +26,7 @@ from keysat.cli import (
     provider,
     sandbox,
     web,
+    webhook,
 )
 from keysat.errors import InvalidInput, KeysatError
 from keysat.logs import configure_logs
@@ -46,6 +47,7 @@ app.add_typer(product.app, name="product")
 app.add_typer(policy.app, name="policy")
 app.add_typer(provider.app, name="provider")
 app.add_typer(code.app, name="code")
+app.add_typer(webhook.app, name="webhook")
 app.add_typer(key.app, name="key")
 app.add_typer(database.app, name="db")
 app.add_typer(audit.app, name="audit")

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from keysat.codes.pricing import Discount, NotApplicable
 from keysat.errors import Conflict, NotFound
+from keysat.events import EventType, emit
 from keysat.models import DiscountCode, Redemption
 from keysat.models.audit import audit
 from keysat.models.discount_code import CodeKind, RedemptionStatus
@@ -78,6 +79,8 @@ def redeem(session: Session, invoice_id: UUID, actor: str) -> None:
     row.status = RedemptionStatus.REDEEMED if held else RedemptionStatus.EXCESS
     row.changed_at = func.now()
     session.flush()
+    used = {"redemption_id": row.id, "code_id": row.code_id, "invoice_id": invoice_id, "discount": row.discount}
+    emit(session, EventType.CODE_REDEEMED, {**used, "excess": not held}, invoice_id=invoice_id)
     audit(session, actor, "code.redeemed", row.id, invoice_id=str(invoice_id), excess=None if held else True)
 
 

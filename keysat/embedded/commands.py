@@ -17,13 +17,16 @@ _CELERY = ("-m", "celery", "-A", "keysat.worker")
 def child_commands(
     settings: Settings, worker_args: Sequence[str] = (), *, flower: bool = False, web: bool = False
 ) -> Mapping[str, Sequence[str]]:
-    """Return the commands of the worker, beat, and Flower and the web server if wanted, as {name: argument vector}.
+    """Return the commands of the workers, beat, and Flower and the web server if wanted, as {name: argument vector}.
 
-    The worker sends events (`-E`) for Flower only: nobody else reads them, and they cost throughput.
+    Outbound webhooks have a worker of their own, so that receivers that hang delay nothing but deliveries to them.
+    Workers send events (`-E`) for Flower only: nobody else reads them, and they cost throughput.
     """
     celery = (sys.executable, *_CELERY)
+    events = ["-E"] if flower else []
     commands = {
-        "worker": (*celery, "worker", *(["-E"] if flower else []), *worker_args),
+        "worker": (*celery, "worker", *events, "-Q", "scan,issue,reconcile", *worker_args),
+        "sender": (*celery, "worker", *events, "-Q", "deliver", "-n", "sender@%h", "-P", "threads", "-c", "32"),
         "beat": (*celery, "beat"),
     }
     if flower:

@@ -9,7 +9,7 @@ from keysat.embedded.process import Say, wind_down
 from keysat.embedded.state import StateFile
 
 # First what makes work, then what does it, then the servers that both stand on; others before the servers.
-_STOP_RANKS = {"web": 0, "beat": 1, "worker": 2, "flower": 3, "valkey": 5, "postgres": 6}
+_STOP_RANKS = {"web": 0, "beat": 1, "worker": 2, "sender": 2, "flower": 3, "valkey": 5, "postgres": 6}
 _OTHER_RANK = 4
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from keysat.errors import RemoteAnswerInvalid
+from keysat.events import EventType, emit_invoice
 from keysat.invoices.schedule import STEPS
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
@@ -127,5 +128,6 @@ def _close(session: Session, invoice_id: UUID, allowed: ColumnElement[bool], why
         .execution_options(synchronize_session=False)
     )
     if closed is not None:
+        emit_invoice(session, EventType.INVOICE_INVALID, invoice_id)
         audit(session, actor, "invoice.invalid", invoice_id, why=why)
     return closed is not None

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from keysat.catalog import choose_policy
 from keysat.errors import InvalidInput
+from keysat.events import EventType, emit_license
 from keysat.licenses.terms import terms_of
 from keysat.models import License
 from keysat.models.audit import audit
@@ -36,5 +37,6 @@ def grant(
     session.add(row)
     session.flush()
     session.refresh(row)  # its status is the table's default
+    emit_license(session, EventType.LICENSE_ISSUED, row.id)
     audit(session, actor, "license.issued", row.id, policy=policy.slug, note=note)
     return row

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from keysat.db import Begin
 from keysat.errors import Conflict, NotFound
+from keysat.events import EventType, emit_machine
 from keysat.licenses.seats import Caller, count_active, occupy, refresh
 from keysat.licenses.standing import KeyReader, Reason, Verdict, assess
 from keysat.models import License, Machine
@@ -91,5 +92,6 @@ def _free(session: Session, machine_id: UUID, reason: str | None, actor: str) ->
     )
     if license_id is None:
         return False
+    emit_machine(session, EventType.MACHINE_DEACTIVATED, machine_id)
     audit(session, actor, "machine.deactivated", machine_id, license_id=str(license_id), reason=reason)
     return True

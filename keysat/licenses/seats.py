@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.db import Begin
+from keysat.events import EventType, emit_machine
 from keysat.licenses.standing import KeyReader, Reason, Standing, Verdict, assess, judge, load
 from keysat.models import License, Machine
 from keysat.models.audit import audit
@@ -104,5 +105,6 @@ def _take(session: Session, license_id: UUID, product_slug: str | None, caller: 
     )
     session.add(machine)
     session.flush()
+    emit_machine(session, EventType.MACHINE_ACTIVATED, machine.id)
     audit(session, "api", "machine.activated", machine.id, license_id=str(license_id))
     return replace(verdict, machine_id=machine.id)

@@ -8,10 +8,16 @@ from sqlalchemy import ColumnElement, update
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, NotFound
+from keysat.events import EventType, emit_license
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseStatus
 
+_EVENTS = {
+    LicenseStatus.SUSPENDED: EventType.LICENSE_SUSPENDED,
+    LicenseStatus.REVOKED: EventType.LICENSE_REVOKED,
+    LicenseStatus.ACTIVE: EventType.LICENSE_UNSUSPENDED,
+}
 _SOURCES = {
     LicenseStatus.SUSPENDED: (LicenseStatus.ACTIVE,),
     LicenseStatus.REVOKED: (LicenseStatus.ACTIVE, LicenseStatus.SUSPENDED),
@@ -49,5 +55,6 @@ def _move(session: Session, which: ColumnElement[bool], target: LicenseStatus, a
         .execution_options(synchronize_session=False)
     )
     if moved is not None:
+        emit_license(session, _EVENTS[target], moved)
         audit(session, actor, f"license.{target}", moved, note=note or None)
     return moved

@@ -13,25 +13,24 @@ from keysat.models.columns import CreatedAt, Id, Time
 
 
 class WebhookEndpoint(Base):
-    """A receiver of the operator's. Without `event_types` it wants them all; secrets are encrypted.
+    """A receiver of the operator's. Without `event_types` it wants them all.
 
-    While `previous_until` lies ahead, deliveries are also signed with the secret before the last rotation. A paused
-    endpoint's deliveries wait; one that is disabled gets no new ones. `failing_since` is when it last stopped working.
+    `sealed_secrets` is a Fernet token over {"secret": ..., "previous": ...}; while `previous_until` lies ahead,
+    deliveries are signed with both. A paused endpoint's deliveries wait; one that is disabled gets no new ones.
+    `failing_since` is when it last stopped working.
     """
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
         UniqueConstraint("name"),
         CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_reason"),
-        CheckConstraint("(sealed_previous_secret IS NULL) = (previous_until IS NULL)", name="previous_until"),
     )
 
     id: Mapped[Id]
     name: Mapped[str]
     url: Mapped[str]
     event_types: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
-    sealed_secret: Mapped[str]
-    sealed_previous_secret: Mapped[str | None]
+    sealed_secrets: Mapped[bytes]
     previous_until: Mapped[Time | None]
     created_at: Mapped[CreatedAt]
     paused_at: Mapped[Time | None]

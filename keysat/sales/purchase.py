@@ -30,6 +30,7 @@ from keysat.errors import (
     RemoteRefused,
     SettingsError,
 )
+from keysat.events import EventType, emit_invoice
 from keysat.invoices import draft
 from keysat.logs import get_logger
 from keysat.models import Invoice, Policy, Product, ProviderAccount
@@ -154,6 +155,7 @@ def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: s
     payee = account.name if account else None
     audit(session, actor, "invoice.opened", invoice.id, price=str(offer.price), account=payee, code=order.code)
     if account is None:
+        emit_invoice(session, EventType.INVOICE_SETTLED, invoice.id)
         issue(session, invoice.id, signer_id(), actor)
         return _Opened(invoice.id)
     return _Opened(invoice.id, account, _wanted(session, invoice, order))

@@ -10,6 +10,7 @@ from sqlalchemy import Update, case, func, not_, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
+from keysat.events import EventType, emit_invoice
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
@@ -20,10 +21,10 @@ from keysat.settlement.look import Look
 from keysat.settlement.reverse import reverse
 
 _EVENTS = {
-    Action.SETTLE: "invoice.settled",
-    Action.EXPIRE: "invoice.expired",
-    Action.INVALIDATE: "invoice.invalid",
-    Action.REVIEW: "invoice.review_needed",
+    Action.SETTLE: EventType.INVOICE_SETTLED,
+    Action.EXPIRE: EventType.INVOICE_EXPIRED,
+    Action.INVALIDATE: EventType.INVOICE_INVALID,
+    Action.REVIEW: EventType.INVOICE_REVIEW_NEEDED,
 }
 
 
@@ -54,11 +55,12 @@ def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules:
     if ended or (look.is_last and outcome.action is Action.KEEP):
         cancel(session, look.invoice_id, actor)
     if outcome.action is not Action.KEEP:
+        _tell(session, look, outcome)
         paid = None if snapshot.paid is None else str(snapshot.paid)
         audit(
             session,
             actor,
-            _EVENTS[outcome.action],
+            str(_EVENTS[outcome.action]),
             look.invoice_id,
             provider_says=snapshot.said,
             exception=str(outcome.exception),
@@ -66,6 +68,14 @@ def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules:
             review=outcome.review and str(outcome.review),
         )
     return True
+
+
+def _tell(session: Session, look: Look, outcome: Outcome) -> None:
+    """One event for what the invoice became, and another where it also waits for a person now."""
+    event_type = _EVENTS[outcome.action]
+    emit_invoice(session, event_type, look.invoice_id)
+    if outcome.review is not None and event_type is not EventType.INVOICE_REVIEW_NEEDED:
+        emit_invoice(session, EventType.INVOICE_REVIEW_NEEDED, look.invoice_id)
 
 
 def end_gone(session: Session, look: Look, actor: str) -> None:

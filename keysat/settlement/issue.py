@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from keysat import metrics
 from keysat.codes.reserve import redeem
 from keysat.errors import NotFound, NotPaid
+from keysat.events import EventType, emit_license
 from keysat.licenses.terms import terms_of
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
@@ -53,6 +54,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
     )
     redeem(session, invoice_id, actor)
     if license_id is not None:
+        emit_license(session, EventType.LICENSE_ISSUED, license_id)
         audit(session, actor, "license.issued", license_id, invoice_id=str(invoice_id), policy=policy.slug)
         metrics.licenses_issued.labels(LicenseSource.PURCHASE).inc()
         paid_at = invoice.paid_at or invoice.settled_at or now

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
 from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.events import EventType, emit_invoice
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
@@ -42,6 +43,7 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
         last_error=None,
         error_count=0,
     )
+    emit_invoice(session, EventType.INVOICE_SETTLED, invoice_id)
     audit(session, actor, "invoice.settled", invoice_id, note=note, by_hand=True)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
 from keysat.money import DECIMALS
 
@@ -20,6 +21,13 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _in_utc(when: datetime) -> datetime:
+    try:
+        return when.astimezone(UTC)  # PostgreSQL takes fewer offsets than Python
+    except OverflowError:
+        raise ValueError("it is out of range") from None
+
+
 class Input(BaseModel):
     """A request's body: JSON of exactly these fields."""
 
@@ -32,6 +40,7 @@ Name = Annotated[
     StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"),
     AfterValidator(_encodable),
 ]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Line = Annotated[str, StringConstraints(max_length=500, pattern=_LINE), AfterValidator(_encodable)]
 Lines = Annotated[str, StringConstraints(max_length=5_000, pattern=_LINES), AfterValidator(_encodable)]
 KeyText = Annotated[str, AfterValidator(_encodable)]

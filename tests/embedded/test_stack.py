@@ -18,6 +18,7 @@ from keysat.embedded.signals import stop_signals
 from keysat.embedded.stack import Stack, down, running
 from keysat.embedded.state import DataDirLock, StateFile
 from keysat.settings import Settings
+from keysat.worker import app
 
 PATIENCE = 15.0
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -319,11 +320,20 @@ def test_a_damaged_state_file_counts_as_empty(tmp_path, text):
 
 def test_the_worker_sends_events_for_flower_only(remote):
     plain = child_commands(remote, ["-c", "2"])
-    assert [words[1:5] for words in plain.values()] == [("-m", "celery", "-A", "keysat.worker")] * 2
-    assert plain["worker"][5:] == ("worker", "-c", "2")
+    assert [words[1:5] for words in plain.values()] == [("-m", "celery", "-A", "keysat.worker")] * 3
+    assert plain["worker"][5:] == ("worker", "-Q", "scan,issue,reconcile", "-c", "2")
     watched = child_commands(remote, flower=True)
-    assert watched["worker"][5:] == ("worker", "-E")
+    assert watched["worker"][5:7] == watched["sender"][5:7] == ("worker", "-E")
     assert watched["flower"][5:] == ("flower", "--address=127.0.0.1", "--port=5555")
+
+
+def test_the_workers_share_all_queues_and_each_is_served_once(remote):
+    served = [
+        queue
+        for name in ("worker", "sender")
+        for queue in child_commands(remote)[name][child_commands(remote)[name].index("-Q") + 1].split(",")
+    ]
+    assert sorted(served) == sorted(queue.name for queue in app.conf.task_queues)
 
 
 def test_flower_gives_way_where_its_port_is_taken(tmp_path):

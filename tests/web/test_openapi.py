@@ -8,15 +8,20 @@ import pytest
 import schemathesis
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
-from sqlalchemy import func
+from sqlalchemy import func, select
 
 from keysat.api_keys import create_key
 from keysat.codes.manage import NewCode, add_code
 from keysat.db import transaction
+from keysat.events import EventType, emit
 from keysat.licenses.grant import grant
+from keysat.models import WebhookDelivery
 from keysat.models.api_key import Scope
 from keysat.models.discount_code import CodeKind
+from keysat.secrets import secret_box
+from keysat.settings import load_settings
 from keysat.web.state import signer
+from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import make_invoice, make_shop
 
 SEED = 20_261_125
@@ -28,7 +33,12 @@ CHECKS = [
     openapi_checks.response_schema_conformance,
 ]
 # What fits the description may be refused there still, since fields depend on each other or on the provider's kind.
-RULES_BEYOND_THE_DESCRIPTION = {"POST /v1/admin/codes", "POST /v1/admin/accounts"}
+RULES_BEYOND_THE_DESCRIPTION = {
+    "POST /v1/admin/codes",
+    "POST /v1/admin/accounts",
+    "POST /v1/admin/endpoints",
+    "PATCH /v1/admin/endpoints/{name}",
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +69,9 @@ def existing(empty_database, fake):
     invoice = make_invoice(status="settled", settled_at=func.now())
     with transaction() as session:
         add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE))
+        add_endpoint(session, secret_box(load_settings()), "main", "https://shop.example.com/hooks")
+        emit(session, EventType.TIP_SENT, {})
+        owed = session.scalars(select(WebhookDelivery.id)).one()
         row = grant(session, "editor", None, "for the test", signer().key_id, "cli")
     return {
         "slug": "editor",
@@ -69,6 +82,7 @@ def existing(empty_database, fake):
         "license_id": str(row.id),
         "account_id": str(invoice.provider_account_id),
         "kind": "fake",
+        "delivery_id": str(owed),
     }
 
 

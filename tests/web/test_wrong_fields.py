@@ -62,6 +62,22 @@ FITTING = {
         "api_key": "key-of-second-store",
         "webhook_secret": "webhook-secret-of-second-store",
     },
+    "NewEndpoint": {
+        "name": "shop",
+        "url": "https://shop.example.com/",
+        "event_types": ["license.issued"],
+        "secret": "secret-of-the-receiver-of-the-shop",
+    },
+    "EndpointChanges": {"url": "https://shop.example.com/", "event_types": []},
+    "Rotation": {"overlap_seconds": 60, "secret": "secret-of-the-receiver-of-the-shop"},
+    "Replay": {
+        "endpoint": "shop",
+        "event": "license.issued",
+        "status": "failed",
+        "since": "2026-01-01T00:00:00Z",
+        "rate": 5,
+        "dry_run": False,
+    },
     "Credentials": {"api_key": "key-of-main-store", "webhook_secret": "webhook-secret-of-the-main-store"},
 }
 WRONG = [{}, [[]], {"a": 1}, 2**63, -(2**70), 1e400, "\x00", "x" * 60_000]
@@ -115,6 +131,18 @@ def test_text_in_any_field_is_data_and_nothing_else(module_api, shop, method, pa
     assert {table for table, count in rows().items() if count < before[table]} == set()
 
 
+TIMES = ["0969-08-01T12:03:10-19:18", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"]
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_time_that_no_table_holds_is_refused_or_brought_to_utc(module_api, shop, time):
+    listed = module_api.get("/v1/admin/deliveries", params={"since": time}, headers=shop[Scope.READ])
+    code = {**FITTING["CodeRequest"], "expires_at": time}
+    added = module_api.post("/v1/admin/codes", code, headers=shop[Scope.WRITE])
+    assert listed.status_code in {200, 400}
+    assert added.status_code in {201, 400}
+
+
 WRONG_QUERIES = {
     "limit": ["0", "201", "-1", "many", "1e3", ""],
     "before": ["", "x", "0' OR '1'='1", "-1"],
@@ -126,6 +154,9 @@ WRONG_QUERIES = {
     "product": ["No Slug", SQL],
     "invoice_id": ["x", ""],
     "subject": ["x", "1"],
+    "endpoint": ["No Name", SQL],
+    "event": ["license", SQL],
+    "since": ["yesterday", "2026-01-01T00:00:00", SQL],
 }
 
 

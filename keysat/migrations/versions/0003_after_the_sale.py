@@ -25,8 +25,7 @@ def _webhook_endpoints() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("event_types", postgresql.ARRAY(sa.Text()), server_default="{}", nullable=False),
-        sa.Column("sealed_secret", sa.String(), nullable=False),
-        sa.Column("sealed_previous_secret", sa.String(), nullable=True),
+        sa.Column("sealed_secrets", sa.LargeBinary(), nullable=False),
         sa.Column("previous_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
@@ -35,10 +34,6 @@ def _webhook_endpoints() -> None:
         sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "(disabled_at IS NULL) = (disabled_reason IS NULL)", name=op.f("ck_webhook_endpoints_disabled_reason")
-        ),
-        sa.CheckConstraint(
-            "(sealed_previous_secret IS NULL) = (previous_until IS NULL)",
-            name=op.f("ck_webhook_endpoints_previous_until"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoints")),
         sa.UniqueConstraint("name", name=op.f("uq_webhook_endpoints_name")),

@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import select
 
 from keysat.catalog import require_product
@@ -20,7 +20,7 @@ from keysat.models.discount_code import CodeKind
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Before, Limit, Row
 from keysat.web.errors import documented
-from keysat.web.fields import Currency, Input, Line, Slug
+from keysat.web.fields import Currency, Input, Line, Moment, Slug
 
 router = APIRouter(prefix="/codes", tags=["admin: codes"])
 
@@ -37,7 +37,7 @@ class CodeRequest(Input):
     currency: Currency = "BTC"
     max_uses: Annotated[int | None, Field(gt=0, le=2**31 - 1)] = None
     product: Slug | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     description: Line = ""
 
 

@@ -1,0 +1,161 @@
+"""`keysat webhook`: telling your own programs what happens."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import select
+from uuid_utils.compat import uuid7
+
+from keysat.cli import delivery
+from keysat.cli.output import AsJson, say, show_record, show_rows
+from keysat.cli.secret_input import read_secret
+from keysat.cli.when import parse_age
+from keysat.db import reading, transaction
+from keysat.errors import KeysatError
+from keysat.models import WebhookEndpoint
+from keysat.secrets import secret_box, unseal
+from keysat.settings import load_settings
+from keysat.webhooks import endpoints
+from keysat.webhooks.deliver import Sender, send
+from keysat.webhooks.signing import signed_headers
+
+app = typer.Typer(help="Outbound webhooks: telling your own programs what happens.", no_args_is_help=True)
+endpoint = typer.Typer(help="Endpoints: who is told.", no_args_is_help=True)
+app.add_typer(endpoint, name="endpoint")
+app.add_typer(delivery.app, name="delivery")
+
+Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoint's name.")]
+Url = Annotated[str, typer.Argument(help="Where it listens, as https://shop.example.com/hooks.")]
+Events = Annotated[list[str] | None, typer.Option("--event", help="An event it wants; repeatable; default: all.")]
+SecretFile = Annotated[
+    Path | None, typer.Option(help="A file with the secret of a receiver you have already; default: a new one.")
+]
+
+
+class NotDelivered(KeysatError):
+    """The receiver didn't take a test event."""
+
+
+@endpoint.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Your name for it, as 'shop'.")],
+    url: Url,
+    event: Events = None,
+    secret_file: SecretFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add an endpoint; prints its secret, for the only time. Try it with `keysat webhook test NAME`."""
+    settings = load_settings()
+    given = read_secret("secret", "", secret_file) if secret_file else ""
+    with transaction() as session:
+        row, secret = endpoints.add_endpoint(
+            session, secret_box(settings), name, url, event or (), secret=given, allow_http=settings.webhook_may_be_http
+        )
+    show_record({"id": str(row.id), "name": row.name, "secret": None if given else secret}, as_json)
+
+
+@endpoint.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the endpoints and how they fare."""
+    with reading() as session:
+        rows = session.scalars(select(WebhookEndpoint).order_by(WebhookEndpoint.name)).all()
+    show_rows(
+        [
+            {
+                "name": row.name,
+                "url": row.url,
+                "events": row.event_types or "all",
+                "state": _state(row),
+                "failing_since": row.failing_since,
+            }
+            for row in rows
+        ],
+        as_json,
+    )
+
+
+def _state(row: WebhookEndpoint) -> str:
+    if row.disabled_at is not None:
+        return f"disabled: {row.disabled_reason}"
+    return "active" if row.paused_at is None else "paused"
+
+
+@endpoint.command()
+def edit(
+    name: Name,
+    url: Annotated[str | None, typer.Option(help="Where it listens from now on.")] = None,
+    event: Annotated[
+        list[str] | None, typer.Option("--event", help="All events it wants; repeatable; '' = all there are.")
+    ] = None,
+) -> None:
+    """Change where an endpoint listens, also for what it is owed, or which events it is told."""
+    wanted = None if event is None else [one for one in event if one]
+    with transaction() as session:
+        endpoints.change_endpoint(
+            session, name, url=url, event_types=wanted, allow_http=load_settings().webhook_may_be_http
+        )
+    say(f"endpoint {name} is changed")
+
+
+@endpoint.command()
+def pause(name: Name) -> None:
+    """Send nothing for now; what happens meanwhile waits."""
+    with transaction() as session:
+        endpoints.pause_endpoint(session, name)
+    say(f"endpoint {name} is paused; its deliveries wait for `keysat webhook endpoint resume {name}`")
+
+
+@endpoint.command()
+def resume(name: Name) -> None:
+    """Send again what waited for an endpoint that was paused or disabled."""
+    with transaction() as session:
+        endpoints.resume_endpoint(session, name)
+    say(f"endpoint {name} is told everything again")
+
+
+@endpoint.command()
+def rotate(
+    name: Name,
+    overlap: Annotated[str, typer.Option(help="How long the old secret counts, too, as 24h.")] = "24h",
+    secret_file: SecretFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new secret; prints it, for the only time.
+
+    Until the overlap ends, `webhook-signature` holds a signature of each; `X-Keysat-Signature` has room for the new
+    one only, and what a receiver refuses for it comes again.
+    """
+    given = read_secret("secret", "", secret_file) if secret_file else ""
+    with transaction() as session:
+        secret = endpoints.rotate_secret(session, secret_box(load_settings()), name, parse_age(overlap), secret=given)
+    show_record({"name": name, "secret": None if given else secret}, as_json)
+
+
+@endpoint.command()
+def remove(name: Name) -> None:
+    """Remove an endpoint, with all that it is owed and the history of its deliveries."""
+    with transaction() as session:
+        endpoints.remove_endpoint(session, name)
+    say(f"endpoint {name} is gone")
+
+
+@app.command("test")
+def try_(name: Name, as_json: AsJson = False) -> None:
+    """Send a signed event of type webhook.test now, and show the answer; it is not retried."""
+    settings = load_settings()
+    with reading() as session:
+        row = endpoints.require_endpoint(session, name)
+    secret = unseal(secret_box(settings), row.sealed_secrets, f"endpoint {name}")["secret"]
+    event = {"event_type": "webhook.test", "timestamp": datetime.now(UTC).isoformat(), "data": {"endpoint": name}}
+    body = json.dumps(event).encode()
+    headers = signed_headers(uuid7(), "webhook.test", body, [secret], int(time.time()))
+    attempt = send(Sender.of(settings), row.url, headers, body)
+    show_record({"status": attempt.status_code, "answer": attempt.answer, "ms": attempt.duration_ms}, as_json)
+    if not attempt.delivered:
+        raise NotDelivered(f"{name} didn't take the test event: {attempt.failure}")

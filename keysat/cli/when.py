@@ -1,0 +1,38 @@
+"""Times as people type them: a day, a time of day, or how long ago."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from keysat.errors import InvalidInput
+
+_AGE = re.compile(r"([0-9]{1,5})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_when(text: str) -> datetime:
+    """Read `2026-11-25`, `2026-11-25T14:00` (UTC where no offset is given), or an age as `30m`, `36h`, `7d`.
+
+    Raises:
+        InvalidInput: it is none of these.
+    """
+    if _AGE.fullmatch(text.strip()):
+        return datetime.now(UTC) - parse_age(text)
+    try:
+        when = datetime.fromisoformat(text.strip())
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"time {text[:40]!r} must be like 2026-11-25, 2026-11-25T14:00 or 36h.") from None
+
+
+def parse_age(text: str) -> timedelta:
+    """Read a span as `30m`, `36h`, `7d`.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    age = _AGE.fullmatch(text.strip())
+    if age is None:
+        raise InvalidInput(f"span {text[:40]!r} must be like 30m, 36h or 7d.")
+    return timedelta(**{_UNITS[age[2]]: int(age[1])})

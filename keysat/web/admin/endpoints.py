@@ -1,0 +1,157 @@
+"""Endpoints of outbound webhooks: who is told what happens."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path
+from pydantic import Field, StringConstraints
+from sqlalchemy import select
+
+from keysat.db import reading, transaction
+from keysat.events import EventType
+from keysat.models import WebhookEndpoint
+from keysat.secrets import secret_box
+from keysat.settings import load_settings
+from keysat.web.admin.auth import Reader, Writer
+from keysat.web.admin.shapes import Done, Row
+from keysat.web.errors import documented
+from keysat.web.fields import Input, Line, Slug
+from keysat.webhooks import endpoints
+
+router = APIRouter(prefix="/endpoints", tags=["admin: outbound webhooks"])
+
+Name = Annotated[Slug, Path(description="The endpoint's name.")]
+GivenSecret = Annotated[
+    str, StringConstraints(max_length=1_000, pattern=rf"^([\x21-\x7e]{{{endpoints.MIN_SECRET_BYTES},}})?$")
+]
+EventTypes = Annotated[list[EventType], Field(max_length=50, description="Which it wants; empty = all.")]
+
+
+class NewEndpoint(Input):
+    """An endpoint; without a `secret` one is made, and told in the answer, for the only time."""
+
+    name: Slug
+    url: Line
+    event_types: EventTypes = Field(default_factory=list)
+    secret: GivenSecret = ""
+
+
+class EndpointChanges(Input):
+    """What is to be changed; what is left out stays."""
+
+    url: Line | None = None
+    event_types: EventTypes | None = None
+
+
+class Rotation(Input):
+    """The old secret counts, too, for so many seconds; without a `secret` a new one is made."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86_400)] = 86_400
+    secret: GivenSecret = ""
+
+
+class EndpointRow(Row):
+    """An endpoint and how it fares; it is told nothing while it is paused or disabled."""
+
+    id: UUID
+    name: str
+    url: str
+    event_types: list[str]
+    created_at: datetime
+    paused_at: datetime | None
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    failing_since: datetime | None
+    previous_until: datetime | None
+
+
+class EndpointWithSecret(EndpointRow):
+    """An endpoint and the secret that its deliveries are signed with from now on."""
+
+    secret: str
+
+
+@router.get("")
+def list_endpoints(_: Reader) -> list[EndpointRow]:
+    """List the endpoints."""
+    with reading() as session:
+        rows = session.scalars(select(WebhookEndpoint).order_by(WebhookEndpoint.name)).all()
+    return [EndpointRow.model_validate(row) for row in rows]
+
+
+@router.post("", status_code=201, responses=documented(409))
+def create_endpoint(body: NewEndpoint, actor: Writer) -> EndpointWithSecret:
+    """Add an endpoint."""
+    settings = load_settings()
+    with transaction() as session:
+        row, secret = endpoints.add_endpoint(
+            session,
+            secret_box(settings),
+            body.name,
+            body.url,
+            body.event_types,
+            secret=body.secret,
+            allow_http=settings.webhook_may_be_http,
+            actor=actor,
+        )
+    return EndpointWithSecret(**EndpointRow.model_validate(row).model_dump(), secret=secret)
+
+
+@router.patch("/{name}", responses=documented(404))
+def update_endpoint(name: Name, body: EndpointChanges, actor: Writer) -> EndpointRow:
+    """Change where an endpoint listens, also for what it is owed, or which events it is told."""
+    http = load_settings().webhook_may_be_http
+    with transaction() as session:
+        endpoints.change_endpoint(
+            session, name, url=body.url, event_types=body.event_types, allow_http=http, actor=actor
+        )
+    return _endpoint(name)
+
+
+@router.get("/{name}", responses=documented(404))
+def get_endpoint(name: Name, _: Reader) -> EndpointRow:
+    """Tell about one endpoint."""
+    return _endpoint(name)
+
+
+@router.delete("/{name}", responses=documented(404))
+def delete_endpoint(name: Name, actor: Writer) -> Done:
+    """Remove an endpoint with all that it is owed and the history of its deliveries."""
+    with transaction() as session:
+        endpoints.remove_endpoint(session, name, actor)
+    return Done()
+
+
+@router.post("/{name}/pause", responses=documented(404))
+def pause_endpoint(name: Name, actor: Writer) -> EndpointRow:
+    """Send nothing for now; what happens meanwhile waits."""
+    with transaction() as session:
+        endpoints.pause_endpoint(session, name, actor)
+    return _endpoint(name)
+
+
+@router.post("/{name}/resume", responses=documented(404))
+def resume_endpoint(name: Name, actor: Writer) -> EndpointRow:
+    """Send again what waited for an endpoint that was paused or disabled."""
+    with transaction() as session:
+        endpoints.resume_endpoint(session, name, actor)
+    return _endpoint(name)
+
+
+@router.post("/{name}/rotate", responses=documented(404))
+def rotate_endpoint_secret(name: Name, body: Rotation, actor: Writer) -> EndpointWithSecret:
+    """Give an endpoint a new secret; until the overlap ends, deliveries are signed with the old one, too."""
+    overlap = timedelta(seconds=body.overlap_seconds)
+    with transaction() as session:
+        secret = endpoints.rotate_secret(
+            session, secret_box(load_settings()), name, overlap, secret=body.secret, actor=actor
+        )
+    return EndpointWithSecret(**_endpoint(name).model_dump(), secret=secret)
+
+
+def _endpoint(name: str) -> EndpointRow:
+    with reading() as session:
+        return EndpointRow.model_validate(endpoints.require_endpoint(session, name))

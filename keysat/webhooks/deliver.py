@@ -1,0 +1,92 @@
+"""Delivering: lease, sign, send, record. No transaction is open while the receiver is called."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+from cryptography.fernet import MultiFernet
+
+from keysat import metrics
+from keysat.addresses import Networks
+from keysat.db import Begin
+from keysat.errors import InvalidInput, RemoteError, SettingsError
+from keysat.foreign import AddressRefused, ForeignClient
+from keysat.http import printable, retry_after
+from keysat.logs import get_logger
+from keysat.secrets import secret_box, unseal
+from keysat.settings import Settings
+from keysat.webhooks.outbox import Attempt, Leased, lease, record
+from keysat.webhooks.signing import signed_headers
+
+DEADLINE_SECONDS = 10.0
+_EXCERPT_BYTES = 2_000
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """What a process needs to deliver; made once, used by all its threads."""
+
+    client: ForeignClient
+    box: MultiFernet
+    at_once: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Sender:
+        """The sender of these settings.
+
+        Raises:
+            SettingsError: there is no key to read the endpoints' secrets with.
+        """
+        client = ForeignClient(
+            Networks.parse(settings.webhook_allowed_networks),
+            deadline=DEADLINE_SECONDS,
+            max_bytes=_EXCERPT_BYTES,
+            allow_http=settings.webhook_allow_http,
+        )
+        return cls(client, secret_box(settings), settings.webhook_concurrency)
+
+
+def deliver(begin: Begin, sender: Sender, delivery_id: UUID) -> UUID | None:
+    """Attempt a delivery that is due, if nobody is at it; returns the endpoint's next one that is due."""
+    with begin() as session:
+        leased = lease(session, delivery_id, sender.at_once)
+    if leased is None:
+        return None
+    attempt = _attempt(sender, leased)
+    metrics.deliveries.labels(leased.endpoint, "delivered" if attempt.delivered else "failed").inc()
+    log.info("webhook", endpoint=leased.endpoint, delivery_id=str(delivery_id), failure=attempt.failure)
+    with begin() as session:
+        return record(session, leased, attempt)
+
+
+def send(sender: Sender, url: str, headers: dict[str, str], body: bytes) -> Attempt:
+    """Call a receiver once; whatever goes wrong is the attempt's error."""
+    began = time.monotonic()
+    try:
+        answer = sender.client.request("POST", url, body=body, headers=headers)
+    except (RemoteError, AddressRefused, InvalidInput) as error:
+        return Attempt(_since(began), error=str(error))
+    return Attempt(
+        _since(began),
+        status_code=answer.status,
+        answer=printable(answer.body[:_EXCERPT_BYTES].decode("utf-8", "replace")),
+        retry_after=retry_after(answer.headers.get("Retry-After")),
+    )
+
+
+def _attempt(sender: Sender, leased: Leased) -> Attempt:
+    try:
+        secrets = unseal(sender.box, leased.sealed_secrets, f"endpoint {leased.endpoint}")
+    except SettingsError as error:
+        return Attempt(0, error=str(error))
+    keys = [secrets["secret"], *([secrets["previous"]] if leased.with_previous and "previous" in secrets else [])]
+    headers = signed_headers(leased.delivery_id, leased.event_type, leased.body, keys, int(time.time()))
+    return send(sender, leased.url, headers, leased.body)
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

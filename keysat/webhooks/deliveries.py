@@ -1,0 +1,120 @@
+"""Looking at deliveries: which there are, how each stands, and what came of its attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy.orm import Session
+
+from keysat.errors import NotFound
+from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
+
+
+class DeliveryStatus(StrEnum):
+    """How a delivery stands; `failed` is a dead letter, which only a retry sends again."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The condition that a delivery stands so."""
+        owed, done = WebhookDelivery.next_attempt_at.is_not(None), WebhookDelivery.delivered_at.is_not(None)
+        return {self.PENDING: owed, self.DELIVERED: done, self.FAILED: ~or_(owed, done)}[self]
+
+    @classmethod
+    def of(cls, delivery: WebhookDelivery) -> DeliveryStatus:
+        """How a row stands."""
+        if delivery.next_attempt_at is not None:
+            return cls.PENDING
+        return cls.FAILED if delivery.delivered_at is None else cls.DELIVERED
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which deliveries: those of an endpoint, of an event type, in a status, of events since a time."""
+
+    endpoint: str | None = None
+    event_type: str | None = None
+    status: DeliveryStatus | None = None
+    since: datetime | None = None
+
+    @property
+    def told(self) -> dict[str, str | None]:
+        """Itself, for the audit log."""
+        return {name: None if value is None else str(value) for name, value in self.__dict__.items()}
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The condition on deliveries joined to their events and endpoints."""
+        wanted = (
+            (self.endpoint, WebhookEndpoint.name == self.endpoint),
+            (self.event_type, OutboundEvent.event_type == self.event_type),
+            (self.status, None if self.status is None else self.status.condition),
+            (self.since, None if self.since is None else OutboundEvent.created_at >= self.since),
+        )
+        conditions = [condition for given, condition in wanted if given is not None and condition is not None]
+        return and_(WebhookDelivery.id.is_not(None), *conditions)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A delivery, its event and its endpoint, as people are told of them; `attempts` are those of the current ten."""
+
+    id: UUID
+    event: str
+    endpoint: str
+    status: str
+    created_at: datetime
+    delivered_at: datetime | None
+    next_attempt_at: datetime | None
+    attempts: int
+    last_error: str | None
+
+
+def list_deliveries(session: Session, which: Filter, limit: int, before: UUID | None = None) -> list[Delivery]:
+    """The newest deliveries that are wanted, at most so many, older than the one with the id `before`."""
+    wanted = _joined().where(which.condition).order_by(WebhookDelivery.id.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(WebhookDelivery.id < before)
+    return [_told(*row) for row in session.execute(wanted)]
+
+
+def show_delivery(session: Session, delivery_id: UUID) -> tuple[Delivery, str, list[DeliveryAttempt]]:
+    """A delivery, its body, and its attempts, oldest first.
+
+    Raises:
+        NotFound: no such delivery.
+    """
+    row = session.execute(_joined().where(WebhookDelivery.id == delivery_id)).one_or_none()
+    if row is None:
+        raise NotFound("delivery", delivery_id, "`keysat webhook delivery list` shows them.")
+    mine = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id).order_by(DeliveryAttempt.id)
+    return _told(*row), row[1].body, list(session.scalars(mine))
+
+
+def _joined() -> Select[WebhookDelivery, OutboundEvent, WebhookEndpoint]:
+    return (
+        select(WebhookDelivery, OutboundEvent, WebhookEndpoint)
+        .join(OutboundEvent, OutboundEvent.id == WebhookDelivery.event_id)
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+    )
+
+
+def _told(row: WebhookDelivery, event: OutboundEvent, endpoint: WebhookEndpoint) -> Delivery:
+    return Delivery(
+        id=row.id,
+        event=event.event_type,
+        endpoint=endpoint.name,
+        status=DeliveryStatus.of(row),
+        created_at=row.created_at,
+        delivered_at=row.delivered_at,
+        next_attempt_at=row.next_attempt_at,
+        attempts=row.attempts,
+        last_error=row.last_error,
+    )

@@ -1,0 +1,189 @@
+"""Endpoints: the operator's receivers, their secrets, and whether they get anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from cryptography.fernet import MultiFernet
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.events import EventType, emit
+from keysat.foreign import check_url
+from keysat.models import WebhookDelivery, WebhookEndpoint
+from keysat.models.audit import audit
+from keysat.models.columns import seconds
+from keysat.secrets import seal, unseal
+from keysat.webhooks.signing import new_secret
+
+MIN_SECRET_BYTES = 24
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+def add_endpoint(
+    session: Session,
+    box: MultiFernet,
+    name: str,
+    url: str,
+    event_types: Sequence[str] = (),
+    *,
+    secret: str = "",
+    allow_http: bool = False,
+    actor: str = "cli",
+) -> tuple[WebhookEndpoint, str]:
+    """Store an endpoint; without a secret one is made. Returns it with its secret, which is shown this once.
+
+    Raises:
+        InvalidInput: the name, the URL, an event type or the secret can't be used.
+        Conflict: the name is taken.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"endpoint name {name!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
+    if session.scalar(select(WebhookEndpoint.id).where(WebhookEndpoint.name == name)) is not None:
+        raise Conflict(f"there is an endpoint {name} already; choose another name.")
+    if secret and len(secret.encode()) < MIN_SECRET_BYTES:
+        raise InvalidInput(f"the secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
+    check_url(url, allow_http=allow_http)
+    secret = secret or new_secret()
+    endpoint = WebhookEndpoint(
+        name=name, url=url, event_types=_known(event_types), sealed_secrets=seal(box, {"secret": secret})
+    )
+    session.add(endpoint)
+    session.flush()
+    session.refresh(endpoint)
+    audit(session, actor, "endpoint.added", endpoint.id, name=name, event_types=list(event_types) or None)
+    return endpoint, secret
+
+
+def change_endpoint(
+    session: Session,
+    name: str,
+    *,
+    url: str | None = None,
+    event_types: Sequence[str] | None = None,
+    allow_http: bool = False,
+    actor: str = "cli",
+) -> WebhookEndpoint:
+    """Change where an endpoint is, also for what it is owed already, or which events it gets from now on.
+
+    Raises:
+        NotFound: no such endpoint.
+        InvalidInput: the URL or an event type can't be used.
+    """
+    endpoint = require_endpoint(session, name)
+    if url is not None:
+        check_url(url, allow_http=allow_http)
+        endpoint.url = url
+    if event_types is not None:
+        endpoint.event_types = _known(event_types)
+    session.flush()
+    audit(session, actor, "endpoint.changed", endpoint.id, name=name)
+    return endpoint
+
+
+def remove_endpoint(session: Session, name: str, actor: str = "cli") -> None:
+    """Remove an endpoint with all that it is owed and the history of its deliveries.
+
+    Raises:
+        NotFound: no such endpoint.
+    """
+    endpoint = require_endpoint(session, name)
+    audit(session, actor, "endpoint.removed", endpoint.id, name=name)
+    session.delete(endpoint)
+    session.flush()
+
+
+def pause_endpoint(session: Session, name: str, actor: str = "cli") -> WebhookEndpoint:
+    """Send nothing to an endpoint for now; what happens meanwhile waits for it.
+
+    Raises:
+        NotFound: no such endpoint.
+    """
+    endpoint = require_endpoint(session, name)
+    if endpoint.paused_at is None:
+        endpoint.paused_at = func.now()
+        audit(session, actor, "endpoint.paused", endpoint.id, name=name)
+    return _fresh(session, endpoint)
+
+
+def resume_endpoint(session: Session, name: str, actor: str = "cli") -> WebhookEndpoint:
+    """Send to an endpoint again that was paused or disabled; what waited is due at once.
+
+    Raises:
+        NotFound: no such endpoint.
+    """
+    endpoint = require_endpoint(session, name)
+    if endpoint.paused_at is not None or endpoint.disabled_at is not None:
+        endpoint.paused_at = endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
+        audit(session, actor, "endpoint.resumed", endpoint.id, name=name)
+        waiting = WebhookDelivery.next_attempt_at > func.now()
+        session.execute(
+            update(WebhookDelivery)
+            .where(WebhookDelivery.endpoint_id == endpoint.id, waiting, WebhookDelivery.leased_until.is_(None))
+            .values(next_attempt_at=func.now())
+        )
+    return _fresh(session, endpoint)
+
+
+def disable_endpoint(session: Session, endpoint_id: UUID, reason: str, actor: str) -> None:
+    """Give an endpoint up until a person resumes it, and tell the others; what it is owed stays."""
+    name = session.scalar(
+        update(WebhookEndpoint)
+        .where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.disabled_at.is_(None))
+        .values(disabled_at=func.now(), disabled_reason=reason)
+        .returning(WebhookEndpoint.name)
+        .execution_options(synchronize_session=False)
+    )
+    if name is not None:
+        audit(session, actor, "endpoint.disabled", endpoint_id, name=name, reason=reason)
+        emit(session, EventType.ENDPOINT_DISABLED, {"endpoint_id": endpoint_id, "name": name, "reason": reason})
+
+
+def rotate_secret(
+    session: Session, box: MultiFernet, name: str, overlap: timedelta, *, secret: str = "", actor: str = "cli"
+) -> str:
+    """Make a new secret; until the overlap ends, deliveries are signed with the old one, too. Returns the new one.
+
+    Raises:
+        NotFound: no such endpoint.
+        InvalidInput: the given secret is too short.
+    """
+    endpoint = require_endpoint(session, name)
+    if secret and len(secret.encode()) < MIN_SECRET_BYTES:
+        raise InvalidInput(f"the secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
+    old = unseal(box, endpoint.sealed_secrets, f"endpoint {name}")["secret"]
+    secret = secret or new_secret()
+    endpoint.sealed_secrets = seal(box, {"secret": secret, "previous": old})
+    endpoint.previous_until = func.now() + seconds(overlap.total_seconds())
+    session.flush()
+    audit(session, actor, "endpoint.secret_rotated", endpoint.id, name=name)
+    return secret
+
+
+def require_endpoint(session: Session, name: str) -> WebhookEndpoint:
+    """The endpoint of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    endpoint = session.scalar(select(WebhookEndpoint).where(WebhookEndpoint.name == name))
+    if endpoint is None:
+        raise NotFound("webhook endpoint", name, "`keysat webhook endpoint list` shows them.")
+    return endpoint
+
+
+def _known(event_types: Sequence[str]) -> list[str]:
+    known = {str(one) for one in EventType}
+    if unknown := sorted(set(event_types) - known):
+        raise InvalidInput(f"{', '.join(unknown)} is no event; there are: {', '.join(sorted(known))}.")
+    return sorted(set(event_types))
+
+
+def _fresh(session: Session, endpoint: WebhookEndpoint) -> WebhookEndpoint:
+    session.flush()
+    session.refresh(endpoint)
+    return endpoint

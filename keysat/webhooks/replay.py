@@ -1,0 +1,73 @@
+"""Sending again what was delivered or given up: one delivery, or many at a rate. The attempts so far stay on record."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from keysat.errors import Conflict, NotFound
+from keysat.models import OutboundEvent, WebhookDelivery, WebhookEndpoint
+from keysat.models.audit import audit
+from keysat.models.columns import seconds
+from keysat.webhooks.deliveries import Filter
+
+
+def retry(session: Session, delivery_id: UUID, actor: str = "cli") -> None:
+    """Send a delivery again at once, with ten attempts.
+
+    Raises:
+        NotFound: no such delivery.
+        Conflict: it is owed still, and somebody is at it.
+    """
+    if _send_again(session, WebhookDelivery.id == delivery_id, rate=0) == 1:
+        audit(session, actor, "delivery.retried", delivery_id)
+        return
+    if session.get(WebhookDelivery, delivery_id) is None:
+        raise NotFound("delivery", delivery_id, "`keysat webhook delivery list` shows them.")
+    raise Conflict(f"delivery {delivery_id} is being sent at this moment.")
+
+
+def count_replay(session: Session, which: Filter) -> int:
+    """How many deliveries a replay would send again."""
+    return session.scalar(select(func.count()).select_from(_found(which).subquery())) or 0
+
+
+def replay(session: Session, which: Filter, rate: float, actor: str = "cli") -> int:
+    """Send deliveries again that are no longer owed, oldest first, so many a second; returns how many."""
+    count = _send_again(session, WebhookDelivery.id.in_(_found(which)), rate)
+    audit(session, actor, "delivery.replayed", uuid7(), count=count, rate=rate or None, **which.told)
+    return count
+
+
+def _found(which: Filter) -> Select[UUID]:
+    return (
+        select(WebhookDelivery.id)
+        .join(OutboundEvent, OutboundEvent.id == WebhookDelivery.event_id)
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(which.condition, WebhookDelivery.next_attempt_at.is_(None))
+    )
+
+
+def _send_again(session: Session, which: ColumnElement[bool], rate: float) -> int:
+    """Make deliveries due, the first at once and each next one 1/rate seconds later; at a rate of 0 all at once."""
+    number = func.row_number().over(order_by=WebhookDelivery.event_id) - 1
+    free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until < func.now())
+    due = select(WebhookDelivery.id, number.label("number")).where(which, free).subquery()
+    wait = due.c.number / rate if rate else 0 * due.c.number
+    sent = session.scalars(
+        update(WebhookDelivery)
+        .where(WebhookDelivery.id == due.c.id)
+        .values(
+            next_attempt_at=func.now() + seconds(wait),
+            leased_until=None,
+            attempts=0,
+            delivered_at=None,
+            last_error=None,
+        )
+        .returning(WebhookDelivery.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(sent.all())

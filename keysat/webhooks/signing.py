@@ -1,0 +1,53 @@
+"""Signing deliveries, in two ways at once: as existing receivers verify, and as Standard Webhooks.
+
+`X-Keysat-Signature` is `sha256=` and the hex HMAC-SHA256 of the body, its key the bytes of the secret as the operator
+was shown it. Standard Webhooks (https://www.standardwebhooks.com) sign id, time and body, with a signature for each
+secret that counts, and so protect from replays.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from uuid import UUID
+
+_PREFIX = "whsec_"
+_SECRET_BYTES = 32
+
+
+def new_secret() -> str:
+    """A secret as it is shown to the operator: `whsec_` and 32 random bytes in base64."""
+    return _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
+def signed_headers(delivery_id: UUID, event_type: str, body: bytes, keys: Sequence[str], at: int) -> dict[str, str]:
+    """The headers of a delivery, at a time in unix seconds; `keys` are the secrets that count, newest first."""
+    content = f"{delivery_id}.{at}.".encode() + body
+    standard = (base64.b64encode(_hmac(_standard_key(key), content).digest()).decode() for key in keys)
+    return {
+        "Content-Type": "application/json",
+        "X-Keysat-Event": event_type,
+        "X-Keysat-Delivery": str(delivery_id),
+        "X-Keysat-Signature": f"sha256={_hmac(keys[0].encode(), body).hexdigest()}",
+        "webhook-id": str(delivery_id),
+        "webhook-timestamp": str(at),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in standard),
+    }
+
+
+def _hmac(key: bytes, content: bytes) -> hmac.HMAC:
+    return hmac.new(key, content, hashlib.sha256)
+
+
+def _standard_key(secret: str) -> bytes:
+    """What Standard Webhooks take for the key: the decoded bytes, where the secret is in their form."""
+    if secret.startswith(_PREFIX):
+        try:
+            return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        except binascii.Error:
+            pass  # a secret from elsewhere that only begins like that
+    return secret.encode()

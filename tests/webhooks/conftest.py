@@ -1,0 +1,35 @@
+import pytest
+
+from keysat.db import transaction
+from keysat.secrets import secret_box
+from keysat.settings import load_settings
+from keysat.webhooks.deliver import Sender
+from keysat.webhooks.endpoints import add_endpoint
+from tests.webhooks.receiver import Receiver
+
+
+@pytest.fixture
+def receiver():
+    """A receiver that takes everything."""
+    server = Receiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def sender(settings):
+    """A sender that may reach this machine."""
+    return Sender.of(settings.model_copy(update={"webhook_allowed_networks": "127.0.0.0/8"}))
+
+
+@pytest.fixture
+def endpoint(empty_database):
+    """Adds endpoints; returns the row and its secret."""
+
+    def add(url, name="shop", event_types=(), secret=""):
+        with transaction() as session:
+            return add_endpoint(
+                session, secret_box(load_settings()), name, url, event_types, secret=secret, allow_http=True
+            )
+
+    return add

@@ -1,0 +1,76 @@
+"""A receiver of outbound webhooks: it keeps every copy that comes in, and answers as it is told to."""
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+
+from standardwebhooks import Webhook
+
+
+class Copy(NamedTuple):
+    """One copy of a delivery, as it came in."""
+
+    headers: dict
+    body: bytes
+    at: float
+
+
+class Receiver:
+    """Answers each call with what `answer(copy)` returns: a status, or (status, headers, body); None hangs."""
+
+    def __init__(self, answer=lambda copy: 204):
+        self.answer, self.copies = answer, []
+        self._lock, self._over = threading.Lock(), threading.Event()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                copy = Copy(dict(self.headers), body, time.time())
+                with receiver._lock:
+                    receiver.copies.append(copy)
+                told = receiver.answer(copy)
+                if told is None:
+                    receiver._over.wait(60)
+                    return
+                status, headers, text = told if isinstance(told, tuple) else (told, {}, b"")
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(text))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_):
+                """Say nothing."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 256
+
+            def handle_error(self, *_):
+                """A sender that is killed cuts its connection."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hooks"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def by_delivery(self):
+        """The copies of each delivery, by its id."""
+        found = {}
+        with self._lock:
+            for copy in self.copies:
+                found.setdefault(copy.headers["X-Keysat-Delivery"], []).append(copy)
+        return found
+
+    def close(self):
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def verified(copy, secret):
+    """What a copy says, if the published package finds its signature good."""
+    return Webhook(secret).verify(copy.body, copy.headers)

@@ -1,0 +1,280 @@
+"""Deliveries: what is owed is sent, what fails comes back later, and what is over is over."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from keysat.db import reading, transaction
+from keysat.events import EventType, emit
+from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
+from keysat.secrets import secret_box
+from keysat.settings import load_settings
+from keysat.webhooks.deliver import Sender, deliver
+from keysat.webhooks.endpoints import pause_endpoint, remove_endpoint, resume_endpoint, rotate_secret
+from keysat.webhooks.outbox import Attempt, due_deliveries, lease, record
+from tests.webhooks.receiver import Receiver, verified
+
+
+def happen(number=1, event_type=EventType.LICENSE_ISSUED):
+    with transaction() as session:
+        for each in range(number):
+            emit(session, event_type, {"number": each})
+
+
+def due():
+    with reading() as session:
+        return due_deliveries(session, 100, 1_000)
+
+
+def deliveries(endpoint="shop"):
+    wanted = select(WebhookDelivery).join(WebhookEndpoint).where(WebhookEndpoint.name == endpoint)
+    with reading() as session:
+        return session.scalars(wanted.order_by(WebhookDelivery.id)).all()
+
+
+def attempts():
+    with reading() as session:
+        return session.scalars(select(DeliveryAttempt).order_by(DeliveryAttempt.id)).all()
+
+
+def load_endpoint(name="shop"):
+    with reading() as session:
+        return session.scalars(select(WebhookEndpoint).where(WebhookEndpoint.name == name)).one()
+
+
+def send_all(sender):
+    while owed := due():
+        for delivery_id in owed:
+            deliver(transaction, sender, delivery_id)
+
+
+def make_due():
+    with transaction() as session:
+        session.execute(
+            update(WebhookDelivery)
+            .where(WebhookDelivery.next_attempt_at.is_not(None))
+            .values(next_attempt_at=func.now(), leased_until=None)
+        )
+
+
+def test_event_reaches_each_endpoint_that_wants_it_signed(sender, receiver, endpoint):
+    _, secret = endpoint(receiver.url)
+    endpoint(receiver.url, "other", [EventType.LICENSE_REVOKED])
+    happen()
+    send_all(sender)
+    (copy,) = receiver.copies
+    assert verified(copy, secret)["data"] == {"number": 0}
+    assert set(json.loads(copy.body)) == {"event_type", "timestamp", "data"}
+    (delivery,) = deliveries()
+    assert (delivery.attempts, delivery.next_attempt_at, delivery.last_error) == (1, None, None)
+    assert copy.headers["X-Keysat-Delivery"] == str(delivery.id)
+    assert deliveries("other") == []
+
+
+def test_nothing_is_written_where_nobody_wants_it(receiver, endpoint):
+    endpoint(receiver.url, event_types=[EventType.TIP_SENT])
+    happen()
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(OutboundEvent)) == 0
+
+
+def happen_and_fail():
+    with transaction() as session:
+        for data in ({}, {"what has no form": object()}):
+            emit(session, EventType.LICENSE_ISSUED, data)
+
+
+def test_event_is_undone_with_its_transaction(receiver, endpoint):
+    endpoint(receiver.url)
+    with pytest.raises(TypeError, match="no form in an event"):
+        happen_and_fail()
+    assert due() == []
+
+
+def test_failure_comes_back_with_the_same_id_and_body_until_the_tenth(sender, endpoint):
+    receiver = Receiver(lambda _: (500, {}, b"no" * 5_000))
+    endpoint(receiver.url)
+    happen()
+    for number in range(1, 11):
+        send_all(sender)
+        (delivery,) = deliveries()
+        assert delivery.attempts == number
+        assert (delivery.next_attempt_at is None) == (number == 10)
+        make_due()
+    assert delivery.last_error == "answered 500"
+    assert [(one.status_code, len(one.answer)) for one in attempts()] == [(500, 2_000)] * 10
+    assert len({copy.body for copy in receiver.copies}) == len({copy.headers["webhook-id"] for copy in receiver.copies})
+    assert len(receiver.copies) == 10
+    assert due() == []
+    receiver.close()
+
+
+@pytest.mark.parametrize(("status", "asked"), [(429, 700), (503, 700), (500, None)])
+def test_wish_for_patience_is_honored(sender, endpoint, status, asked):
+    receiver = Receiver(lambda _: (status, {"Retry-After": str(asked)} if asked else {}, b""))
+    endpoint(receiver.url)
+    happen()
+    send_all(sender)
+    with reading() as session:
+        wait = session.scalar(select(WebhookDelivery.next_attempt_at - func.now())).total_seconds()
+    assert (wait > 600) == bool(asked)
+    receiver.close()
+
+
+def test_redirect_is_a_failure(sender, endpoint):
+    target = Receiver()
+    receiver = Receiver(lambda _: (307, {"Location": target.url}, b""))
+    endpoint(receiver.url)
+    happen()
+    send_all(sender)
+    assert (deliveries()[0].last_error, target.copies) == ("answered 307", [])
+    receiver.close()
+    target.close()
+
+
+def test_410_disables_the_endpoint_and_the_others_hear_of_it(sender, receiver, endpoint):
+    gone = Receiver(lambda _: 410)
+    endpoint(gone.url, "gone")
+    endpoint(receiver.url, "other", [EventType.ENDPOINT_DISABLED])
+    happen(3)
+    send_all(sender)
+    assert "410" in load_endpoint("gone").disabled_reason
+    assert len(gone.copies) == 1
+    (copy,) = receiver.copies
+    assert json.loads(copy.body)["data"]["name"] == "gone"
+    happen()
+    assert len(deliveries("gone")) == 3
+    gone.close()
+
+
+def test_endpoint_that_fails_for_five_days_is_disabled_and_resumed_with_what_waited(sender, endpoint):
+    receiver = Receiver(lambda _: 500)
+    endpoint(receiver.url)
+    happen()
+    send_all(sender)
+    failing = load_endpoint().failing_since
+    assert failing
+    assert load_endpoint().disabled_at is None
+    with transaction() as session:
+        session.execute(update(WebhookEndpoint).values(failing_since=func.now() - timedelta(days=5, minutes=1)))
+    make_due()
+    send_all(sender)
+    assert "failed for 5 days" in load_endpoint().disabled_reason
+    receiver.answer = lambda _: 204
+    make_due()
+    assert due() == []
+    with transaction() as session:
+        resume_endpoint(session, "shop")
+    send_all(sender)
+    assert deliveries()[0].delivered_at
+    assert load_endpoint().failing_since is None
+    receiver.close()
+
+
+def test_success_ends_the_failing(sender, endpoint):
+    answers = iter([500, 204])
+    receiver = Receiver(lambda _: next(answers))
+    endpoint(receiver.url)
+    happen()
+    send_all(sender)
+    make_due()
+    send_all(sender)
+    assert load_endpoint().failing_since is None
+    receiver.close()
+
+
+def test_pause_holds_and_kills_nothing(sender, receiver, endpoint):
+    endpoint(receiver.url)
+    happen()
+    with transaction() as session:
+        pause_endpoint(session, "shop")
+    happen()
+    send_all(sender)
+    assert receiver.copies == []
+    with transaction() as session:
+        resume_endpoint(session, "shop")
+    send_all(sender)
+    assert len(receiver.copies) == 2
+
+
+def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, endpoint):
+    endpoint(receiver.url)
+    happen()
+    (owed,) = due()
+    with transaction() as session:
+        leased = lease(session, owed, 4)
+    with transaction() as session:
+        remove_endpoint(session, "shop")
+    with transaction() as session:
+        assert record(session, leased, Attempt(1, status_code=204)) is None
+    assert deliver(transaction, sender, owed) is None
+    assert attempts() == []
+
+
+def test_both_secrets_verify_until_the_overlap_ends(sender, receiver, endpoint):
+    _, old = endpoint(receiver.url)
+    with transaction() as session:
+        new = rotate_secret(session, secret_box(load_settings()), "shop", timedelta(hours=1))
+    happen()
+    send_all(sender)
+    (copy,) = receiver.copies
+    assert verified(copy, old) == verified(copy, new)
+    with transaction() as session:
+        session.execute(update(WebhookEndpoint).values(previous_until=func.now()))
+    happen()
+    send_all(sender)
+    assert verified(receiver.copies[1], new)
+    assert len(receiver.copies[1].headers["webhook-signature"].split()) == 1
+
+
+def test_address_of_this_machine_is_refused_unless_it_is_allowed(settings, receiver, endpoint):
+    endpoint(receiver.url.replace("http://", "https://"))
+    happen()
+    send_all(Sender.of(settings))
+    assert "nothing is sent to 127.0.0.1: this machine" in deliveries()[0].last_error
+    assert receiver.copies == []
+
+
+def test_at_most_so_many_run_at_one_endpoint_at_once(receiver, endpoint):
+    endpoint(receiver.url)
+    happen(6)
+    owed = due()
+    with transaction() as session:
+        running = [lease(session, one, 4) for one in owed]
+    assert [one is not None for one in running] == [True] * 4 + [False] * 2
+    with transaction() as session:
+        assert record(session, running[0], Attempt(1, status_code=204)) in owed[4:]
+        assert lease(session, owed[4], 4) is not None
+
+
+def test_message_about_one_that_was_taken_sends_the_next(receiver, endpoint):
+    endpoint(receiver.url)
+    happen(2)
+    first, second = due()
+    with transaction() as session:
+        assert lease(session, first, 4).delivery_id == first
+        assert lease(session, first, 4).delivery_id == second
+        assert lease(session, first, 4) is None
+
+
+def test_lease_of_a_dead_sender_ends_and_what_it_did_late_counts_only_if_it_was_delivered(receiver, endpoint):
+    endpoint(receiver.url)
+    happen()
+    (owed,) = due()
+    with transaction() as session:
+        dead = lease(session, owed, 4)
+    make_due()
+    with transaction() as session:
+        alive = lease(session, owed, 4)
+    with transaction() as session:
+        record(session, dead, Attempt(1, status_code=500))
+    assert deliveries()[0].attempts == 0
+    with transaction() as session:
+        record(session, dead, Attempt(1, status_code=204))
+    assert deliveries()[0].delivered_at
+    with transaction() as session:
+        record(session, alive, Attempt(1, status_code=500))
+    assert deliveries()[0].delivered_at
+    assert [one.status_code for one in attempts()] == [500, 204, 500]

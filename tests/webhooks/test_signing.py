@@ -1,0 +1,55 @@
+"""Signatures that existing receivers and the published package verify."""
+
+import base64
+import hashlib
+import hmac
+import time
+from uuid import uuid4
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from keysat.webhooks.signing import new_secret, signed_headers
+
+BODY = b'{"event_type":"license.issued","timestamp":"2026-11-25T00:00:00+00:00","data":{}}'
+
+
+def signed(*keys, at=None):
+    return signed_headers(uuid4(), "license.issued", BODY, keys, int(time.time()) if at is None else at)
+
+
+def test_existing_receivers_verify_with_the_secret_as_it_was_shown():
+    secret = new_secret()
+    headers = signed(secret)
+    assert headers["X-Keysat-Signature"] == "sha256=" + hmac.new(secret.encode(), BODY, hashlib.sha256).hexdigest()
+    assert headers["X-Keysat-Event"] == "license.issued"
+    assert headers["X-Keysat-Delivery"] == headers["webhook-id"]
+
+
+def test_published_package_verifies_each_secret_that_counts_and_no_other():
+    new, old, other = new_secret(), new_secret(), new_secret()
+    headers = signed(new, old)
+    for secret in (new, old):
+        assert Webhook(secret).verify(BODY, headers)["event_type"] == "license.issued"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(other).verify(BODY, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(new).verify(BODY + b" ", headers)
+
+
+def test_replay_of_an_old_copy_is_found_out():
+    secret = new_secret()
+    with pytest.raises(WebhookVerificationError, match="too old"):
+        Webhook(secret).verify(BODY, signed(secret, at=int(time.time()) - 3600))
+
+
+@pytest.mark.parametrize("secret", ["a secret of an older installation", "whsec_not*base64*at*all*here"])
+def test_secret_of_another_form_signs_with_its_bytes(secret):
+    shown_to_the_package = base64.b64encode(secret.encode()).decode()
+    assert Webhook(shown_to_the_package).verify(BODY, signed(secret))
+
+
+def test_secrets_are_long_and_never_the_same():
+    secrets = {new_secret() for _ in range(100)}
+    assert len(secrets) == 100
+    assert {len(base64.b64decode(one.removeprefix("whsec_"))) for one in secrets} == {32}
