@@ -9,6 +9,7 @@ from keysat.providers.fake import Fake, fake_server
 from tests.bench.beats import calls_with_two_beats
 from tests.bench.claims import claim_cost_ratio
 from tests.bench.codes import slots_a_round
+from tests.bench.deliveries import delay_by_a_hung_receiver, deliveries_in_a_storm
 from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
 from tests.bench.validate import validate_rate_ratio
@@ -24,6 +25,8 @@ BENCHMARKS = (
     validate_rate_ratio,
     seconds_to_license,
     states_after_disorder,
+    deliveries_in_a_storm,
+    delay_by_a_hung_receiver,
 )
 
 

@@ -1,0 +1,15 @@
+"""What happens is told: at least once, with one id and one body, whatever the receiver and the sender go through."""
+
+import pytest
+
+from tests.webhooks.storm import storm
+
+EVENTS, KILLS = 200, 4
+
+
+@pytest.mark.usefixtures("empty_database", "empty_broker")
+def test_every_event_arrives_while_the_receiver_is_moody_and_the_sender_is_killed():
+    """The full measure, 2,000 events and 20 kills, is in `make bench`."""
+    outcome = storm(EVENTS, KILLS)
+    assert (outcome.arrived, outcome.differing, outcome.unverified) == (EVENTS, 0, 0)
+    assert outcome.copies > EVENTS
