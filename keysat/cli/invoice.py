@@ -26,6 +26,7 @@ from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
 from keysat.settlement.resolve import dismiss as dismiss_review
 from keysat.settlement.resolve import settle_by_hand
+from keysat.settlement.reverse import undo
 from keysat.timeline import timeline
 
 app = typer.Typer(help="Invoices.", no_args_is_help=True)
@@ -166,6 +167,15 @@ def dismiss(which: WhichInvoice, note: Note) -> None:
     with transaction() as session:
         dismiss_review(session, require_invoice(session, which).id, note, "cli")
     say("the review is closed; the invoice is as it was otherwise")
+
+
+@app.command()
+def restore(which: WhichInvoice, note: Note) -> None:
+    """Undo a reversal on your word: the license counts as before, or is issued where it had not been."""
+    with transaction() as session:
+        invoice_id = require_invoice(session, which).id
+        undo(session, invoice_id, note, "cli")
+    _issue(invoice_id)
 
 
 @app.command()

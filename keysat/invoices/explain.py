@@ -10,10 +10,11 @@ from keysat.models.invoice import InvoiceStatus
 
 def explain(invoice: Invoice, account: ProviderAccount | None, owned: License | None) -> str:
     """Say what has become of an invoice, and what has to happen next."""
+    if invoice.reversed_at is not None:
+        became = "before a license was issued" if owned is None else f"and the license is {owned.status}"
+        return f"the payment went back {became}; `keysat invoice restore` undoes that"
     if owned is not None:
         return f"the license was issued and is {owned.status}"
-    if invoice.reversed_at is not None:
-        return "the payment went back before a license was issued"
     if invoice.in_review:
         return f"it waits for your decision ({invoice.review_reason}): `keysat invoice settle` or `dismiss`"
     if invoice.status == InvoiceStatus.SETTLED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, NotFound
@@ -41,9 +41,29 @@ def change_status(session: Session, license_id: UUID, target: LicenseStatus, act
 
 def withdraw_of_invoice(
     session: Session, invoice_id: UUID, target: LicenseStatus, actor: str, note: str
-) -> UUID | None:
-    """Suspend or revoke the license of an invoice whose payment went back; None when there was none to withdraw."""
-    return _move(session, License.invoice_id == invoice_id, target, actor, note)
+) -> LicenseStatus | None:
+    """Suspend or revoke the license of an invoice whose payment went back; returns the status it had.
+
+    None when there was none to withdraw.
+    """
+    mine = License.invoice_id == invoice_id
+    before = session.scalar(select(License.status).where(mine).with_for_update())
+    moved = _move(session, mine, target, actor, note)
+    return None if before is None or moved is None else LicenseStatus(before)
+
+
+def restore_of_invoice(session: Session, invoice_id: UUID, status: LicenseStatus, actor: str, note: str) -> None:
+    """Give the license of an invoice the status back that it had before its payment was said to have gone back."""
+    restored = session.scalar(
+        update(License)
+        .where(License.invoice_id == invoice_id)
+        .values(status=status)
+        .returning(License.id)
+        .execution_options(synchronize_session=False)
+    )
+    if restored is not None:
+        emit_license(session, _EVENTS[status], restored)
+        audit(session, actor, "license.restored", restored, status=str(status), note=note)
 
 
 def _move(session: Session, which: ColumnElement[bool], target: LicenseStatus, actor: str, note: str) -> UUID | None:

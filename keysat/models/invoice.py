@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.db import Base
 from keysat.models.columns import CreatedAt, Id, Time, one_of
+from keysat.models.license import LicenseStatus
 
 
 class InvoiceStatus(StrEnum):
@@ -52,7 +53,8 @@ class Invoice(Base):
     the request that opened it, `request_hash` is the SHA-256 of that request.
 
     `next_check_at` is when `scan_pending` looks next: at the provider, or, once settled, for a missing license.
-    NULL means that nothing is owed any more. An invoice is in review while it has a `review_reason` and no
+    NULL means that nothing is owed any more. `license_was` is the status that the license had before
+    `reversed_at`, where the reversal changed it. An invoice is in review while it has a `review_reason` and no
     `review_resolved_at`; `reviewed` holds every reason it ever was in review for, each of which is raised once.
     """
 
@@ -62,6 +64,8 @@ class Invoice(Base):
         one_of("status", InvoiceStatus),
         one_of("exception", PaymentException),
         one_of("review_reason", ReviewReason),
+        one_of("license_was", LicenseStatus),
+        CheckConstraint("license_was IS NULL OR reversed_at IS NOT NULL", name="restorable"),
         CheckConstraint("amount >= 0 AND amount <= base_amount", name="amount"),
         CheckConstraint("(provider_account_id IS NULL) = (amount = 0)", name="provider_account_id"),
         CheckConstraint("provider_account_id IS NOT NULL OR status = 'settled'", name="free"),
@@ -121,6 +125,7 @@ class Invoice(Base):
     settled_by_hand: Mapped[bool] = mapped_column(server_default="false")
     fulfilled_at: Mapped[Time | None]
     reversed_at: Mapped[Time | None]
+    license_was: Mapped[str | None]
     review_reason: Mapped[str | None]
     reviewed: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     review_opened_at: Mapped[Time | None]

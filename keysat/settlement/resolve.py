@@ -24,7 +24,7 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
         NotFound: no such invoice.
         Conflict: it is settled already, and neither a review nor a reversal holds its license back.
     """
-    _require_note(note)
+    require_note(note)
     _update(
         session,
         invoice_id,
@@ -57,7 +57,7 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         NotFound: no such invoice.
         Conflict: it is not in review.
     """
-    _require_note(note)
+    require_note(note)
     _update(
         session,
         invoice_id,
@@ -97,6 +97,7 @@ def _update(session: Session, invoice_id: UUID, allowed: ColumnElement[bool], re
         raise Conflict(f"invoice {invoice_id} {refusal}.")
 
 
-def _require_note(note: str) -> None:
+def require_note(note: str) -> None:
+    """Raises InvalidInput where a decision comes without the reason for it."""
     if not note.strip():
         raise InvalidInput('say why, for the audit log: --note "..."')

@@ -1,18 +1,20 @@
-"""Reversing: the money of a settled invoice went back, so its license is withdrawn."""
+"""Reversing: the money of a settled invoice went back, so its license is withdrawn; and undoing that."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
-from keysat.licenses.withdraw import withdraw_of_invoice
+from keysat.errors import Conflict, NotFound
+from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
 from keysat.models.license import LicenseStatus
+from keysat.settlement.resolve import require_note, settle_by_hand
 
 _TARGETS = {"suspend": LicenseStatus.SUSPENDED, "revoke": LicenseStatus.REVOKED}
 
@@ -33,6 +35,47 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
     if reversed_now is None:
         return False
     cancel(session, invoice_id, actor)  # unless its license, and so the code's slot, was given out already
-    withdrawn = withdraw_of_invoice(session, invoice_id, _TARGETS[how], actor, why)
-    audit(session, actor, "invoice.reversed", invoice_id, why=why, license_id=withdrawn and str(withdrawn))
+    was = withdraw_of_invoice(session, invoice_id, _TARGETS[how], actor, why)
+    if was is not None:
+        session.execute(
+            update(Invoice)
+            .where(Invoice.id == invoice_id)
+            .values(license_was=was)
+            .execution_options(synchronize_session=False)
+        )
+    audit(session, actor, "invoice.reversed", invoice_id, why=why, license_was=was and str(was))
     return True
+
+
+def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
+    """Undo a reversal on a person's word: the license has its status back, and no provider's word takes it again.
+
+    Where no license had been issued yet, it is owed from now on.
+
+    Raises:
+        InvalidInput: no note says why.
+        NotFound: no such invoice.
+        Conflict: it wasn't reversed.
+    """
+    require_note(note)
+    row = session.execute(
+        select(Invoice.reversed_at, Invoice.fulfilled_at, Invoice.license_was)
+        .where(Invoice.id == invoice_id)
+        .with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
+    if row.reversed_at is None:
+        raise Conflict(f"invoice {invoice_id} was not reversed; `keysat license unsuspend` lifts a suspension by hand.")
+    if row.fulfilled_at is None:
+        settle_by_hand(session, invoice_id, note, actor)
+        return
+    session.execute(
+        update(Invoice)
+        .where(Invoice.id == invoice_id)
+        .values(reversed_at=None, license_was=None, settled_by_hand=True)
+        .execution_options(synchronize_session=False)
+    )
+    if row.license_was is not None:
+        restore_of_invoice(session, invoice_id, LicenseStatus(row.license_was), actor, note)
+    audit(session, actor, "invoice.restored", invoice_id, note=note)

@@ -161,7 +161,22 @@ def test_payment_went_back_before_the_license(keysat, fake):
     invoice = make_invoice(**SETTLED)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
     look(invoice.id)
-    assert why(keysat, invoice) == "the payment went back before a license was issued"
+    gone = "the payment went back before a license was issued; `keysat invoice restore` undoes that"
+    assert why(keysat, invoice) == gone
+
+
+def test_reversal_is_undone_with_one_command(keysat, fake):
+    invoice = make_invoice(**SETTLED)
+    keysat("invoice", "reconcile", invoice.id)
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    keysat("invoice", "reconcile", invoice.id)
+    fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(invoice.id)
+    assert why(keysat, invoice).startswith("the payment went back and the license is suspended")
+    restored = keysat("invoice", "restore", invoice.id, "--note", "the refund was a mistake")
+    assert (restored.code, restored.out.startswith("LIC1-")) == (0, True)
+    assert why(keysat, invoice) == "the license was issued and is active"
+    assert "was not reversed" in keysat("invoice", "restore", invoice.id, "--note", "again").refusal
 
 
 def test_license_is_there(keysat, fake, signer):
@@ -177,7 +192,7 @@ def test_license_was_withdrawn(keysat, fake, signer):
     issue_now(invoice.id, signer.key_id)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
     look(invoice.id)
-    assert why(keysat, invoice) == "the license was issued and is suspended"
+    assert why(keysat, invoice).startswith("the payment went back and the license is suspended")
 
 
 def test_show_tells_every_step_in_order(keysat, fake, invoice, signer):

@@ -1,18 +1,19 @@
 """Reversing: when money goes back its license is withdrawn, or never issued, whatever happens at the same time."""
 
 import threading
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select
 
 from keysat.db import reading, transaction
-from keysat.errors import NotPaid
+from keysat.errors import Conflict, InvalidInput, NotFound, NotPaid
 from keysat.licenses.withdraw import change_status
 from keysat.models import Invoice, License
 from keysat.models.license import LicenseStatus
 from keysat.providers.base import ProviderStatus
 from keysat.settlement.decision import Action, Rules
-from keysat.settlement.reverse import reverse
+from keysat.settlement.reverse import reverse, undo
 from tests.builders import (
     audit_actions,
     issue_now,
@@ -142,3 +143,51 @@ def test_issue_racing_reversal_never_leaves_an_active_license(signer):
         ).all()
     assert {reversed_ for reversed_, _ in left} == {True}
     assert {status for _, status in left} <= {None, "suspended"}
+
+
+def undo_now(invoice_id, note="it was a mistake"):
+    with transaction() as session:
+        undo(session, invoice_id, note, "cli")
+
+
+@pytest.mark.parametrize("how", ["suspend", "revoke"])
+@pytest.mark.parametrize("was", [LicenseStatus.ACTIVE, LicenseStatus.SUSPENDED])
+def test_reversal_is_undone_and_the_license_is_what_it_was(fake, licensed, how, was):
+    [row] = load_licenses(licensed.id)
+    if was is LicenseStatus.SUSPENDED:
+        with transaction() as session:
+            change_status(session, row.id, was, "cli", "asked for")
+    reverse_now(licensed.id, how)
+    undo_now(licensed.id)
+    assert load_licenses(licensed.id)[0].status == was
+    assert load_invoice(licensed.id).reversed_at is None
+    fake.say(licensed.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(licensed.id)
+    assert load_licenses(licensed.id)[0].status == was
+
+
+def test_license_that_was_revoked_before_stays_revoked_when_the_reversal_is_undone(licensed):
+    [row] = load_licenses(licensed.id)
+    with transaction() as session:
+        change_status(session, row.id, LicenseStatus.REVOKED, "cli", "shared")
+    reverse_now(licensed.id)
+    undo_now(licensed.id)
+    assert load_licenses(licensed.id)[0].status == "revoked"
+
+
+def test_undoing_before_a_license_was_issued_owes_it(signer):
+    invoice = settled_invoice()
+    reverse_now(invoice.id)
+    undo_now(invoice.id)
+    issue_now(invoice.id, signer.key_id)
+    assert [row.status for row in load_licenses(invoice.id)] == ["active"]
+
+
+def test_what_was_not_reversed_can_not_be_undone(licensed):
+    with pytest.raises(Conflict, match="was not reversed"):
+        undo_now(licensed.id)
+    reverse_now(licensed.id)
+    with pytest.raises(InvalidInput, match="say why"):
+        undo_now(licensed.id, " ")
+    with pytest.raises(NotFound):
+        undo_now(uuid4())

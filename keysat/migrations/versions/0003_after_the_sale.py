@@ -16,6 +16,13 @@ def upgrade() -> None:
     _webhook_deliveries()
     _delivery_attempts()
     _invoice_looks()
+    op.add_column("invoices", sa.Column("license_was", sa.String(), nullable=True))
+    op.create_check_constraint(
+        op.f("ck_invoices_license_was"), "invoices", "license_was IN ('active', 'suspended', 'revoked')"
+    )
+    op.create_check_constraint(
+        op.f("ck_invoices_restorable"), "invoices", "license_was IS NULL OR reversed_at IS NOT NULL"
+    )
 
 
 def _webhook_endpoints() -> None:

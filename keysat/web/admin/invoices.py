@@ -21,6 +21,7 @@ from keysat.settings import load_settings
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
 from keysat.settlement.resolve import dismiss, settle_by_hand
+from keysat.settlement.reverse import undo
 from keysat.timeline import timeline
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Happened, Limit, Note, Row, happened
@@ -139,6 +140,15 @@ def dismiss_review(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
     """Close an invoice's review without a license, as after a refund by hand."""
     with transaction() as session:
         dismiss(session, invoice_id, body.note, actor)
+    return Done()
+
+
+@router.post("/{invoice_id}/restore", responses=documented(404, 409))
+def restore_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
+    """Undo a reversal on your word: the license counts as before, or is issued where it had not been."""
+    with transaction() as session:
+        undo(session, invoice_id, body.note, actor)
+    _issue(invoice_id, actor)
     return Done()
 
 
