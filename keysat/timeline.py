@@ -1,4 +1,4 @@
-"""What happened to an invoice, in order: its audit lines, its license's and its code's, and the webhooks about it."""
+"""What happened to an invoice, in order: looks, decisions, webhooks that came and went, whatever a person did."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from keysat.models import AuditLine, Invoice, License, ProviderEvent, Redemption
+from keysat.models import (
+    AuditLine,
+    DeliveryAttempt,
+    Invoice,
+    InvoiceLook,
+    License,
+    OutboundEvent,
+    ProviderEvent,
+    Redemption,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 _MOST = 1_000
 
@@ -31,9 +42,12 @@ def timeline(session: Session, invoice: Invoice) -> list[Moment]:
     subjects = [invoice.id]
     for table in (License, Redemption):
         subjects += session.scalars(select(table.id).where(table.invoice_id == invoice.id))
-    lines = audit_lines(session, subjects, _MOST)
-    moments = [Moment(line.at, line.actor, line.action, line.subject_id, line.detail) for line in lines]
-    moments += _webhooks(session, invoice)
+    decisions = [
+        Moment(line.at, line.actor, line.action, line.subject_id, line.detail)
+        for line in audit_lines(session, subjects, _MOST)
+    ]
+    # Of what has the same time, causes come first.
+    moments = [*_webhooks(session, invoice), *_looks(session, invoice), *decisions, *_deliveries(session, invoice)]
     return sorted(moments, key=lambda moment: moment.at)[-_MOST:]
 
 
@@ -47,6 +61,24 @@ def audit_lines(
     if before is not None:
         wanted = wanted.where(AuditLine.id < before)
     return list(session.scalars(wanted))
+
+
+def _looks(session: Session, invoice: Invoice) -> list[Moment]:
+    """What the provider said, each with how many scheduled looks heard it before it said something else."""
+    rows = session.scalars(
+        select(InvoiceLook).where(InvoiceLook.invoice_id == invoice.id).order_by(InvoiceLook.id.desc()).limit(_MOST)
+    ).all()[::-1]
+    counts = [*(row.check_count for row in rows[1:]), invoice.check_count]
+    return [
+        Moment(
+            row.at,
+            row.actor,
+            "invoice.looked",
+            invoice.id,
+            {"said": row.said, "led_to": row.outcome, "looks": max(1, until - row.check_count)},
+        )
+        for row, until in zip(rows, counts, strict=False)
+    ]
 
 
 def _webhooks(session: Session, invoice: Invoice) -> list[Moment]:
@@ -66,4 +98,33 @@ def _webhooks(session: Session, invoice: Invoice) -> list[Moment]:
             {"kind": event.kind, "handled_at": event.handled_at and event.handled_at.isoformat()},
         )
         for event in events
+    ]
+
+
+def _deliveries(session: Session, invoice: Invoice) -> list[Moment]:
+    """Each attempt to tell an endpoint what happened to the invoice or its license."""
+    owned = select(License.id).where(License.invoice_id == invoice.id)
+    about = or_(OutboundEvent.invoice_id == invoice.id, OutboundEvent.license_id.in_(owned))
+    rows = session.execute(
+        select(DeliveryAttempt, WebhookEndpoint.name, OutboundEvent.event_type)
+        .join(WebhookDelivery, WebhookDelivery.id == DeliveryAttempt.delivery_id)
+        .join(OutboundEvent, OutboundEvent.id == WebhookDelivery.event_id)
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(about)
+        .order_by(DeliveryAttempt.id.desc())
+        .limit(_MOST)
+    )
+    return [
+        Moment(
+            attempt.at,
+            "deliver",
+            "webhook.sent",
+            attempt.delivery_id,
+            {
+                "event": event_type,
+                "endpoint": endpoint,
+                "came_of_it": attempt.error or f"answered {attempt.status_code}",
+            },
+        )
+        for attempt, endpoint, event_type in rows
     ]

@@ -49,7 +49,8 @@ class Invoice(Base):
 
     `base_amount` is the price before the discount. A free invoice (`amount` 0) has no provider account and is settled
     when it is written. One of an account without a `provider_invoice_id` is a draft: the provider was or is being asked
-    for it, last at `asked_at`. `paid_at` is when the money came in, where the provider tells. `idempotency_key` names
+    for it, last at `asked_at`. `paid_at` is when the money came in, where the provider tells. `last_said` is what
+    the last look heard. `idempotency_key` names
     the request that opened it, `request_hash` is the SHA-256 of that request.
 
     `next_check_at` is when `scan_pending` looks next: at the provider, or, once settled, for a missing license.
@@ -133,6 +134,7 @@ class Invoice(Base):
     next_check_at: Mapped[Time | None]
     check_count: Mapped[int] = mapped_column(server_default="0")
     last_checked_at: Mapped[Time | None]
+    last_said: Mapped[str | None]
     error_count: Mapped[int] = mapped_column(server_default="0")
     last_error: Mapped[str | None]
 

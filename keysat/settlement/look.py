@@ -46,6 +46,7 @@ class Look:
     created_at: datetime
     next_check_at: datetime | None
     settled_by_hand: bool
+    last_said: str | None
     now: datetime
 
     @property
@@ -119,6 +120,7 @@ _LOOK = (
         _invoices.created_at,
         _invoices.next_check_at,
         _invoices.settled_by_hand,
+        _invoices.last_said,
         func.now(),
     )
     .where(_accounts.id == _invoices.provider_account_id)

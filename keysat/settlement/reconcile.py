@@ -15,6 +15,7 @@ from keysat.db import Begin
 from keysat.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteError, RemoteNotFound, SettingsError
 from keysat.http import printable
 from keysat.invoices import draft
+from keysat.invoices.heard import note
 from keysat.logs import get_logger
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
@@ -100,6 +101,7 @@ def reconcile(
     with begin() as session:
         if look.failure_count:
             breaker.record_success(session, look.account_id)
+        note(session, invoice_id, actor, snapshot.said, outcome.action)
         applied = apply(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
         if not applied and outcome.action is Action.SETTLE:
             _look_again_at_once(session, invoice_id)
@@ -123,6 +125,8 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
         .scalar_subquery()
     )
     asked = not isinstance(error, AccountNotCallable)
+    if asked:
+        note(session, invoice_id, "reconcile", str(error), "none")
     doublings = func.power(2, func.least(Invoice.error_count, _MOST_DOUBLINGS))
     # LEAST and GREATEST pass over NULL.
     soon = func.least(Invoice.next_check_at, func.now() + seconds(_ERROR_BACKOFF_SECONDS * doublings))
@@ -155,9 +159,10 @@ def _settled_meanwhile(session: Session, look: Look) -> bool:
 
 
 def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
-    """Whether a look that keeps the status is still worth a line: other money, an odd answer, the end of trouble."""
+    """Whether a look that keeps the status is still worth a line: other words, other money, the end of trouble."""
     paid_more = look.status != InvoiceStatus.SETTLED and (look.paid_of(snapshot) or 0) != (look.paid_amount or 0)
-    return paid_more or look.is_last or look.last_error != outcome.alarm or look.failure_count > 0
+    heard = snapshot.said != look.last_said
+    return heard or paid_more or look.is_last or look.last_error != outcome.alarm or look.failure_count > 0
 
 
 def _ask(begin: Begin, look: Look) -> InvoiceSnapshot | None:

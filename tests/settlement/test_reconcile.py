@@ -18,7 +18,7 @@ from keysat.errors import (
     RemoteUnavailable,
     SettingsError,
 )
-from keysat.models import AuditLine
+from keysat.models import AuditLine, Invoice
 from keysat.models.invoice import PaymentException
 from keysat.providers import accounts
 from keysat.providers.base import ProviderStatus
@@ -26,6 +26,7 @@ from keysat.providers.breaker import COOL_DOWN, FAILURES_TO_OPEN, callable_accou
 from keysat.settlement.decision import Action, Rules
 from keysat.settlement.reconcile import AccountNotCallable, give_up
 from keysat.settlement.resolve import dismiss, settle_by_hand
+from keysat.timeline import timeline
 from tests.builders import (
     PRICE,
     audit_actions,
@@ -591,9 +592,31 @@ def test_usable_answer_forgets_the_failures(invoice, told):
 
 def test_giving_up_on_a_settled_invoice_leaves_its_license_owed(invoice, told):
     told("settled", paid=PRICE)
+    before = load_invoice(invoice.id)
+    give_up_on(invoice, RemoteUnavailable("it is down"))
+    after = load_invoice(invoice.id)
+    assert (after.next_check_at, after.last_error, after.error_count) == (before.next_check_at, None, 0)
+
+
+def test_what_was_heard_is_kept_once_for_each_change(fake, invoice, told):
+    for said in ("pending", "pending", "processing", "pending", "pending"):
+        told(said)
+        set_columns(invoice.id, check_count=Invoice.check_count + 1)
+    give_up_on(invoice, RemoteUnavailable("it is down"))
+    with reading() as session:
+        heard = [one for one in timeline(session, load_invoice(invoice.id)) if one.action == "invoice.looked"]
+    assert [(one.detail["said"], one.detail["looks"]) for one in heard] == [
+        ("pending/none", 2),
+        ("processing/none", 1),
+        ("pending/none", 2),
+        ("it is down", 1),
+    ]
     before = versions(invoice)
     give_up_on(invoice, RemoteUnavailable("it is down"))
-    assert versions(invoice) == before
+    told("pending")
+    settled = versions(invoice)
+    told("pending")
+    assert before != settled == versions(invoice)
 
 
 def test_dismissed_review_is_not_raised_again_by_the_next_look(invoice, told):

@@ -16,6 +16,7 @@ def upgrade() -> None:
     _webhook_deliveries()
     _delivery_attempts()
     _invoice_looks()
+    op.add_column("invoices", sa.Column("last_said", sa.String(), nullable=True))
     op.add_column("invoices", sa.Column("license_was", sa.String(), nullable=True))
     op.create_check_constraint(
         op.f("ck_invoices_license_was"), "invoices", "license_was IN ('active', 'suspended', 'revoked')"

@@ -1,0 +1,26 @@
+"""What looks heard: a row for each time that the provider said something else, so that a timeline can tell it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import or_, update
+from sqlalchemy.orm import Session
+
+from keysat.models import Invoice, InvoiceLook
+
+_MOST = 500
+
+
+def note(session: Session, invoice_id: UUID, actor: str, said: str, outcome: str) -> None:
+    """Keep what a look heard and what it led to, unless the one before heard the same."""
+    said = said[:_MOST]
+    checks = session.scalar(
+        update(Invoice)
+        .where(Invoice.id == invoice_id, or_(Invoice.last_said.is_(None), Invoice.last_said != said))
+        .values(last_said=said)
+        .returning(Invoice.check_count)
+        .execution_options(synchronize_session=False)
+    )
+    if checks is not None:
+        session.add(InvoiceLook(invoice_id=invoice_id, actor=actor, said=said, outcome=outcome, check_count=checks))

@@ -1,0 +1,31 @@
+"""An invoice's timeline holds what was told to whom, and what came of it."""
+
+from sqlalchemy import select
+
+from keysat.db import reading, transaction
+from keysat.models import OutboundEvent
+from keysat.providers.base import ProviderStatus
+from keysat.timeline import timeline
+from keysat.webhooks.deliver import deliver
+from keysat.webhooks.outbox import due_deliveries
+from tests.builders import PRICE, issue_now, load_invoice, look, make_invoice
+
+
+def test_story_of_an_invoice_is_told_from_its_opening_to_the_last_attempt(fake, signer, sender, receiver, endpoint):
+    endpoint(receiver.url)
+    invoice = make_invoice()
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    look(invoice.id)
+    issue_now(invoice.id, signer.key_id)
+    receiver.answer = lambda _: 500
+    with reading() as session:
+        owed = due_deliveries(session, 100, 100)
+    for one in owed:
+        deliver(transaction, sender, one)
+    with reading() as session:
+        assert set(session.scalars(select(OutboundEvent.event_type))) == {"invoice.settled", "license.issued"}
+        moments = timeline(session, load_invoice(invoice.id))
+    told = [moment.action for moment in moments]
+    assert told == ["invoice.opened", "invoice.looked", "invoice.settled", "license.issued", *["webhook.sent"] * 2]
+    assert {moment.detail["came_of_it"] for moment in moments[-2:]} == {"answered 500"}
+    assert [moment.at for moment in moments] == sorted(moment.at for moment in moments)
