@@ -18,10 +18,12 @@ from keysat.claims import Claim
 from keysat.db import reading, transaction
 from keysat.dispatch import MAX_RETRIES, again_or_give_up, as_id, fan_out, queued, send, send_deliveries
 from keysat.errors import KeysatError
+from keysat.invariants import broken
 from keysat.invoices.due import claim_due, claim_unfulfilled
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
+from keysat.models.task_run import note_run
 from keysat.providers.breaker import callable_accounts
 from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
@@ -41,7 +43,8 @@ def scan_pending() -> None:
     limit = load_settings().scan_queue_limit
     events = fan_out(handle_provider_event, claim_events, limit, release_events)
     owed = fan_out(issue_license, claim_unfulfilled, limit)
-    with reading() as session:
+    with transaction() as session:
+        note_run(session, "scan_pending")
         accounts = callable_accounts(session)
     random.shuffle(accounts)  # so that where the room is scarce, it isn't always the same account's
     room, looks = limit - queued("reconcile"), 0
@@ -114,7 +117,7 @@ def deliver_webhook(delivery_id: str) -> None:
 def check_invariants() -> None:
     """Say in the log what is not as it should be, and what to do about it."""
     with reading() as session:
-        for alarm in silent_accounts(session):
+        for alarm in [*broken(session, load_settings().scan_seconds), *silent_accounts(session)]:
             log.warning("alarm", alarm=str(alarm))
 
 

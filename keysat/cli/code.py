@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from keysat.catalog import require_product
 from keysat.cli.output import AsJson, Row, say, show_record, show_rows
 from keysat.cli.product import parse_price
-from keysat.codes.manage import NewCode, add_code, disable_code, require_code
+from keysat.codes.manage import NewCode, add_code, disable_code, recount, require_code
 from keysat.codes.report import slots
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
@@ -82,6 +82,14 @@ def disable(code: Code) -> None:
     with transaction() as session:
         row = disable_code(session, code)
     say(f"code {row.code} is disabled")
+
+
+@app.command("recount")
+def recount_(code: Code) -> None:
+    """Set a code's counter to what its redemptions say, should `keysat status` find that they differ."""
+    with transaction() as session:
+        row = recount(session, code)
+    say(f"code {row.code} counts {row.uses} slots")
 
 
 def _effect(percent: str | None, fixed_sats: int | None, price: str | None, free: bool) -> tuple[CodeKind, Money]:

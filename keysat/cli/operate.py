@@ -16,6 +16,7 @@ from keysat.db import reading
 from keysat.embedded import demo as demonstration
 from keysat.embedded import stack
 from keysat.embedded.prepare import prepare
+from keysat.invariants import broken
 from keysat.invoices.gauge import Gauge, read_gauge
 from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
@@ -61,6 +62,7 @@ def status(as_json: AsJson = False) -> None:
     migrations.require_head()
     with reading() as session:
         gauge, silent = read_gauge(session), silent_accounts(session)
+        breaches = broken(session, settings.scan_seconds)
     processes = stack.running(settings)
     numbers: dict[str, Any] = {
         "pending": gauge.pending,
@@ -75,29 +77,22 @@ def status(as_json: AsJson = False) -> None:
     }
     accounts = [account.__dict__ for account in gauge.accounts]
     if as_json:
-        show_record({**numbers, "accounts": accounts, "processes": processes}, as_json)
+        told = [breach.__dict__ for breach in breaches]
+        show_record({**numbers, "breaches": told, "accounts": accounts, "processes": processes}, as_json)
     else:
         show_record(numbers, as_json)
         show_record(
             {"processes": ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"}, False
         )
         show_rows(accounts, as_json)
-    for sentence in [*_remedies(gauge), *map(str, silent)]:
+    for sentence in [*map(str, breaches), *_remedies(gauge), *map(str, silent)]:
         say(sentence)
-    if gauge.trouble or silent:
+    if breaches or gauge.trouble or silent:
         raise typer.Exit(3)
 
 
 def _remedies(gauge: Gauge) -> list[str]:
     sentences = []
-    if gauge.late:
-        sentences.append(f"{gauge.late} invoices are late: do worker and beat run? `keysat doctor` looks.")
-    if gauge.overdue_licenses:
-        sentences.append(
-            f"{gauge.overdue_licenses} invoices are paid and wait for their license: "
-            "`keysat invoice list --unfulfilled`; the worker's log says why, "
-            "and `keysat invoice reconcile INVOICE` tries it here."
-        )
     if gauge.failing:
         sentences.append(f"{gauge.failing} invoices got no usable answer lately: `keysat invoice list --failing`.")
     if gauge.review:

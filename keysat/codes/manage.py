@@ -11,9 +11,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, InvalidInput, NotFound
-from keysat.models import DiscountCode
+from keysat.models import DiscountCode, Redemption
 from keysat.models.audit import audit
-from keysat.models.discount_code import CODE, CodeKind
+from keysat.models.discount_code import CODE, CodeKind, RedemptionStatus
 from keysat.money import BASIS_POINTS, DECIMALS, MAX_AMOUNT
 
 _MOST_USES = 2**31 - 1
@@ -66,6 +66,22 @@ def require_code(session: Session, code: str) -> DiscountCode:
     row = session.scalar(select(DiscountCode).where(DiscountCode.code == wanted))
     if row is None:
         raise NotFound("discount code", wanted, "`keysat code list` shows them.")
+    return row
+
+
+def recount(session: Session, code: str, actor: str = "cli") -> DiscountCode:
+    """Set a code's counter to the slots that are held or used by its redemptions.
+
+    Raises:
+        NotFound: no such code.
+    """
+    row = require_code(session, code)
+    session.execute(select(DiscountCode.id).where(DiscountCode.id == row.id).with_for_update())
+    held = Redemption.status.in_([RedemptionStatus.RESERVED, RedemptionStatus.REDEEMED])
+    was = row.uses
+    row.uses = session.scalar(select(func.count()).where(Redemption.code_id == row.id, held)) or 0
+    session.flush()
+    audit(session, actor, "code.recounted", row.id, code=row.code, was=was, now=row.uses)
     return row
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 
-LATE_AFTER = timedelta(seconds=90)
+LATE_AFTER = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class AccountGauge:
 class Gauge:
     """Counts of invoices, at one moment.
 
-    `due` should be looked at now; `late` were due 90 seconds ago and nobody took them, though their account may be
-    asked; `unfulfilled` are settled without a license, `overdue_licenses` for over 90 seconds; `abandoned` are unpaid
+    `due` should be looked at now; `late` were due two minutes ago and nobody took them, though their account may be
+    asked; `unfulfilled` are settled without a license, `overdue_licenses` for over two minutes; `abandoned` are unpaid
     after 30 days of looking, and are looked at no more; `failing` got no usable answer at the last look.
     """
 

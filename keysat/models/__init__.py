@@ -11,6 +11,7 @@ from keysat.models.policy import Policy
 from keysat.models.product import Product
 from keysat.models.provider_account import ProviderAccount
 from keysat.models.provider_event import ProviderEvent
+from keysat.models.task_run import TaskRun
 from keysat.models.webhook import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ProviderAccount",
     "ProviderEvent",
     "Redemption",
+    "TaskRun",
     "WebhookDelivery",
     "WebhookEndpoint",
 ]

@@ -17,6 +17,7 @@ from redis import Redis
 from keysat import metrics, migrations
 from keysat.db import reading
 from keysat.errors import KeysatError
+from keysat.invariants import INVARIANTS, broken
 from keysat.invoices.gauge import Gauge, read_gauge
 from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
@@ -104,6 +105,7 @@ class Gauges(Collector):
 
     def __init__(self) -> None:
         self._gauge: Gauge | None = None
+        self._breaches: dict[str, int] = {}
         self._read_at = 0.0
 
     def describe(self) -> Iterator[Metric]:
@@ -120,15 +122,21 @@ class Gauges(Collector):
         yield GaugeMetricFamily("keysat_up", "Whether the database answers.", 1)
         counts = {
             "due": "Invoices to be looked at now.",
-            "late": "Invoices that nobody took for 90 s.",
+            "late": "Invoices that nobody took for two minutes.",
             "review": "Invoices that wait for a person.",
             "unfulfilled": "Settled invoices without a license.",
-            "overdue_licenses": "The same for over 90 s.",
+            "overdue_licenses": "The same for over two minutes.",
             "failing": "Invoices without a usable answer lately.",
             "pending": "Invoices that wait for their payment.",
         }
         for name, help_text in counts.items():
             yield GaugeMetricFamily(f"keysat_invoices_{name}", help_text, getattr(gauge, name))
+        family = GaugeMetricFamily(
+            "keysat_invariant_breaches", "Cases in which what must always be true isn't.", labels=["invariant"]
+        )
+        for invariant in INVARIANTS:
+            family.add_metric([invariant.name], self._breaches.get(invariant.name, 0))
+        yield family
         for name, about in (("paused_at", "paused"), ("open_until", "resting")):
             family = GaugeMetricFamily(
                 f"keysat_account_{about}", f"Whether a provider account is {about}.", labels=["account"]
@@ -141,6 +149,8 @@ class Gauges(Collector):
         if self._gauge is None or time.monotonic() - self._read_at > _GAUGE_SECONDS:
             with reading() as session:
                 self._gauge = read_gauge(session)
+                breaches = broken(session, load_settings().scan_seconds)
+                self._breaches = {one.invariant: one.count for one in breaches}
             self._read_at = time.monotonic()
         return self._gauge
 

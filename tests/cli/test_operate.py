@@ -20,6 +20,7 @@ NOTHING_OWED = {
     "failing": 0,
     "abandoned": 0,
     "silent_webhooks": [],
+    "breaches": [],
     "accounts": [],
     "processes": {},
 }

@@ -38,11 +38,11 @@ def test_new_invoice_is_pending_and_not_yet_due():
     assert not gauge().trouble
 
 
-def test_due_invoice_is_counted_and_late_after_a_minute_and_a_half():
+def test_due_invoice_is_counted_and_late_after_two_minutes():
     fresh, old = make_invoice(), make_invoice()
-    make_due(fresh.id, timedelta(seconds=80))
+    make_due(fresh.id, timedelta(seconds=110))
     assert (gauge().due, gauge().late, gauge().trouble) == (1, 0, False)
-    make_due(old.id, timedelta(seconds=100))
+    make_due(old.id, timedelta(seconds=130))
     assert (gauge().due, gauge().late, gauge().trouble) == (2, 1, True)
 
 

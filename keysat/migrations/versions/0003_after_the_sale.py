@@ -16,6 +16,12 @@ def upgrade() -> None:
     _webhook_deliveries()
     _delivery_attempts()
     _invoice_looks()
+    op.create_table(
+        "task_runs",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("last_run_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_task_runs")),
+    )
     op.add_column("invoices", sa.Column("last_said", sa.String(), nullable=True))
     op.add_column("invoices", sa.Column("license_was", sa.String(), nullable=True))
     op.create_check_constraint(

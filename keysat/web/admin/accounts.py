@@ -11,6 +11,7 @@ from pydantic import BaseModel, StringConstraints
 from sqlalchemy import select
 
 from keysat.db import reading, transaction
+from keysat.invariants import broken
 from keysat.invoices.gauge import read_gauge
 from keysat.models import ProviderAccount
 from keysat.providers import accounts
@@ -66,7 +67,10 @@ class AccountRow(Row):
 
 
 class Status(BaseModel):
-    """What is owed, as `keysat status` tells it. `trouble`: something waits for a person."""
+    """What is owed, as `keysat status` tells it. `trouble`: something waits for a person.
+
+    `breaches` are sentences about what must always be true and isn't, each with its remedy.
+    """
 
     trouble: bool
     pending: int
@@ -78,6 +82,7 @@ class Status(BaseModel):
     failing: int
     abandoned: int
     silent_webhooks: list[str]
+    breaches: list[str]
 
 
 @router.get("/status", tags=["admin: status"])
@@ -85,9 +90,10 @@ def status(_: Reader) -> Status:
     """Tell what is owed."""
     with reading() as session:
         gauge, silent = read_gauge(session), silent_accounts(session)
+        breaches = broken(session, load_settings().scan_seconds)
     counts = {name: getattr(gauge, name) for name in Status.model_fields if hasattr(gauge, name)}
-    counts["trouble"] = gauge.trouble or bool(silent)
-    return Status(**counts, silent_webhooks=[one.account for one in silent])
+    counts["trouble"] = gauge.trouble or bool(silent or breaches)
+    return Status(**counts, silent_webhooks=[one.account for one in silent], breaches=[*map(str, breaches)])
 
 
 @router.get("/accounts")

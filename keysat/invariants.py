@@ -1,0 +1,177 @@
+"""What must always be true, checked against the tables: each breach with its number, its oldest case, the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, literal, or_, select
+from sqlalchemy.orm import Session
+
+from keysat.models import (
+    DiscountCode,
+    Invoice,
+    License,
+    ProviderAccount,
+    ProviderEvent,
+    Redemption,
+    TaskRun,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from keysat.models.discount_code import RedemptionStatus
+from keysat.models.invoice import InvoiceStatus
+
+SOON = timedelta(minutes=2)
+STUCK = timedelta(minutes=5)
+Cases = Select[Any, Any]
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A broken invariant: how many cases there are, and the oldest; as text, a sentence with the remedy."""
+
+    invariant: str
+    count: int
+    oldest_id: UUID | str
+    oldest_at: datetime
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True)
+class _Invariant:
+    """`cases` selects id and time of whatever breaks it; `sentence` has places for {count}, {id} and {at}."""
+
+    name: str
+    cases: Callable[[timedelta], Cases]
+    sentence: str
+
+
+def broken(session: Session, scan_seconds: float) -> list[Breach]:
+    """The invariants that don't hold at this moment; `scan_seconds` is how often the scan should run."""
+    breaches = []
+    for invariant in INVARIANTS:
+        cases = invariant.cases(timedelta(seconds=scan_seconds)).subquery()
+        first = select(func.count().over(), cases.c[0], cases.c[1]).order_by(cases.c[1]).limit(1)
+        row = session.execute(first).one_or_none()
+        if row is not None:
+            count, oldest_id, at = row
+            sentence = invariant.sentence.format(count=count, id=oldest_id, at=f"{at:%Y-%m-%d %H:%M:%S} UTC")
+            breaches.append(Breach(invariant.name, count, oldest_id, at, sentence))
+    return breaches
+
+
+def _callable(account_id: Any) -> Any:
+    resting = or_(ProviderAccount.paused_at.is_not(None), ProviderAccount.open_until > func.now())
+    return account_id.not_in(select(ProviderAccount.id).where(resting))
+
+
+def _unlicensed(_: timedelta) -> Cases:
+    in_review = and_(Invoice.review_reason.is_not(None), Invoice.review_resolved_at.is_(None))
+    return select(Invoice.id, Invoice.settled_at).where(
+        Invoice.settled_at < func.now() - SOON,
+        Invoice.fulfilled_at.is_(None),
+        Invoice.reversed_at.is_(None),
+        ~in_review,
+    )
+
+
+def _unpaid(_: timedelta) -> Cases:
+    return (
+        select(License.id, License.issued_at)
+        .join(Invoice, Invoice.id == License.invoice_id)
+        .where(Invoice.status != InvoiceStatus.SETTLED)
+    )
+
+
+def _miscounted(_: timedelta) -> Cases:
+    held = (
+        select(func.count())
+        .where(
+            Redemption.code_id == DiscountCode.id,
+            Redemption.status.in_([RedemptionStatus.RESERVED, RedemptionStatus.REDEEMED]),
+        )
+        .scalar_subquery()
+    )
+    return select(DiscountCode.code, DiscountCode.created_at).where(DiscountCode.uses != held)
+
+
+def _unclaimed(_: timedelta) -> Cases:
+    unsettled = Invoice.status != InvoiceStatus.SETTLED
+    return select(Invoice.id, Invoice.next_check_at).where(
+        Invoice.next_check_at < func.now() - SOON, unsettled, _callable(Invoice.provider_account_id)
+    )
+
+
+def _unhandled(_: timedelta) -> Cases:
+    return select(ProviderEvent.id, ProviderEvent.next_attempt_at).where(
+        ProviderEvent.next_attempt_at < func.now() - STUCK, _callable(ProviderEvent.provider_account_id)
+    )
+
+
+def _undelivered(_: timedelta) -> Cases:
+    return (
+        select(WebhookDelivery.id, WebhookDelivery.next_attempt_at)
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(
+            WebhookDelivery.next_attempt_at < func.now() - STUCK,
+            WebhookEndpoint.paused_at.is_(None),
+            WebhookEndpoint.disabled_at.is_(None),
+        )
+    )
+
+
+def _unscanned(scan: timedelta) -> Cases:
+    ran = select(TaskRun.last_run_at).where(TaskRun.name == "scan_pending").scalar_subquery()
+    since = func.coalesce(ran, select(func.min(Invoice.created_at)).scalar_subquery())
+    overdue = since < func.now() - max(SOON, 4 * scan)
+    return select(literal("scan_pending").label("id"), since.label("at")).where(overdue)
+
+
+INVARIANTS = (
+    _Invariant(
+        "settled_without_license",
+        _unlicensed,
+        "{count} invoices are paid and have no license, the oldest {id} since {at}: the worker's log says why, and "
+        "`keysat invoice reconcile {id}` issues it here.",
+    ),
+    _Invariant(
+        "license_without_payment",
+        _unpaid,
+        "{count} licenses have an invoice that isn't settled, the oldest {id} since {at}: `keysat license show {id}` "
+        "names the invoice; settle it with a note, or revoke the license.",
+    ),
+    _Invariant(
+        "code_counter",
+        _miscounted,
+        "{count} codes count other slots than they gave out, one of them {id}: `keysat code recount {id}` mends it.",
+    ),
+    _Invariant(
+        "due_but_unclaimed",
+        _unclaimed,
+        "{count} invoices are late, the oldest {id} due since {at}: do worker and beat run? `keysat doctor` looks.",
+    ),
+    _Invariant(
+        "event_stuck",
+        _unhandled,
+        "{count} webhooks of providers wait to be looked into, the oldest since {at}: do worker and beat run? "
+        "`keysat doctor` looks.",
+    ),
+    _Invariant(
+        "delivery_stuck",
+        _undelivered,
+        "{count} outbound webhooks are due and nobody sends them, the oldest {id} since {at}: does the worker of "
+        "queue deliver run? `keysat doctor` looks.",
+    ),
+    _Invariant(
+        "scan_not_run",
+        _unscanned,
+        "no scan ran since {at}: do beat and a worker of queue scan run? `keysat doctor` looks.",
+    ),
+)

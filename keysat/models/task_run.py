@@ -1,0 +1,25 @@
+"""When the tasks that beat sends last ran, so that somebody notices when they don't."""
+
+from __future__ import annotations
+
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import Time
+
+
+class TaskRun(Base):
+    """A task by its name, and when it last began to run."""
+
+    __tablename__ = "task_runs"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    last_run_at: Mapped[Time]
+
+
+def note_run(session: Session, name: str) -> None:
+    """Write down that a task runs now."""
+    ran = insert(TaskRun).values(name=name, last_run_at=func.now())
+    session.execute(ran.on_conflict_do_update(index_elements=[TaskRun.name], set_={"last_run_at": func.now()}))
