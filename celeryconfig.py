@@ -11,6 +11,7 @@ from keysat.settings import load_settings
 _settings = load_settings()
 _CHECK_SECONDS = 300
 _DELIVERY_SECONDS = 5
+_TIP_SECONDS = 30
 
 broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
@@ -41,7 +42,7 @@ task_soft_time_limit = 45
 task_time_limit = 60
 
 task_default_queue = "scan"
-task_queues = [Queue("scan"), Queue("issue"), Queue("reconcile"), Queue("deliver")]
+task_queues = [Queue("scan"), Queue("issue"), Queue("reconcile"), Queue("deliver"), Queue("tips")]
 task_routes = {
     "keysat.scan_pending": {"queue": "scan"},
     "keysat.reconcile_invoice": {"queue": "reconcile"},
@@ -49,6 +50,8 @@ task_routes = {
     "keysat.handle_provider_event": {"queue": "issue"},
     "keysat.scan_deliveries": {"queue": "deliver"},
     "keysat.deliver_webhook": {"queue": "deliver"},
+    "keysat.scan_tips": {"queue": "tips"},
+    "keysat.pay_tip": {"queue": "tips"},
     "keysat.check_invariants": {"queue": "scan"},
 }
 
@@ -72,6 +75,7 @@ beat_schedule = {
         "schedule": _DELIVERY_SECONDS,
         "options": {"expires": _DELIVERY_SECONDS},
     },
+    "scan-tips": {"task": "keysat.scan_tips", "schedule": _TIP_SECONDS, "options": {"expires": _TIP_SECONDS}},
     "check-invariants": {
         "task": "keysat.check_invariants",
         "schedule": _CHECK_SECONDS,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.lightning_address import parse_address
 from keysat.models import Policy, Product
 from keysat.models.audit import audit
 from keysat.models.product import SLUG
-from keysat.money import Money
+from keysat.money import BASIS_POINTS, Money
+from keysat.settings import load_settings
 
 
 @dataclass(frozen=True)
 class Terms:
-    """A policy's terms: seconds, no duration = perpetual, 0 machines = unlimited, price in the product's currency."""
+    """A policy's terms: seconds, no duration = perpetual, 0 machines = unlimited, price in the product's currency.
+
+    `tip_pct_bps` hundredths of a percent of what is paid go to the Lightning Address `tip_recipient`.
+    """
 
     duration_seconds: int | None = None
     grace_seconds: int = 0
@@ -25,6 +30,14 @@ class Terms:
     is_trial: bool = False
     entitlements: tuple[str, ...] = ()
     price_amount: int | None = None
+    tip_recipient: str | None = None
+    tip_pct_bps: int | None = None
+    tip_label: str = ""
+
+    @classmethod
+    def of(cls, policy: Policy) -> Terms:
+        """Those of a policy as it is stored."""
+        return cls(**{one.name: getattr(policy, one.name) for one in fields(cls)})
 
 
 def add_product(
@@ -97,6 +110,9 @@ def add_policy(
         is_trial=terms.is_trial,
         entitlements=list(terms.entitlements),
         price_amount=terms.price_amount,
+        tip_recipient=terms.tip_recipient,
+        tip_pct_bps=terms.tip_pct_bps,
+        tip_label=terms.tip_label,
     )
     session.add(policy)
     session.flush()
@@ -148,6 +164,14 @@ def check_terms(terms: Terms) -> None:
         raise InvalidInput("the number of machines must be 0 (unlimited) to 1,000,000.")
     if terms.price_amount is not None and terms.price_amount < 0:
         raise InvalidInput("a price can't be negative.")
+    if (terms.tip_recipient is None) != (terms.tip_pct_bps is None):
+        raise InvalidInput(
+            "a tip needs both a recipient, as dev@example.com, and a share, as 500 basis points for 5 %."
+        )
+    if terms.tip_recipient is not None:
+        parse_address(terms.tip_recipient, allow_local=bool(load_settings().tip_allowed_networks))
+    if terms.tip_pct_bps is not None and not 0 < terms.tip_pct_bps <= BASIS_POINTS:
+        raise InvalidInput("a tip's share must be 1 to 10,000 basis points: 500 is 5 %.")
     # The key's format holds 255 entitlements of 255 bytes each.
     if len(terms.entitlements) > 255 or any(not 0 < len(slug.encode()) <= 255 for slug in terms.entitlements):
         raise InvalidInput("a policy has at most 255 entitlements of 1 to 255 bytes each.")

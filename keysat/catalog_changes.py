@@ -25,6 +25,9 @@ POLICY_FIELDS = {
     "is_trial",
     "entitlements",
     "price_amount",
+    "tip_recipient",
+    "tip_pct_bps",
+    "tip_label",
     "highlighted",
     "archived",
 }
@@ -64,16 +67,7 @@ def change_policy(session: Session, product: str, slug: str, changes: Mapping[st
     policy = require_policy(session, product, slug)
     _check(changes, POLICY_FIELDS)
     _write(policy, changes)
-    check_terms(
-        Terms(
-            policy.duration_seconds,
-            policy.grace_seconds,
-            policy.max_machines,
-            policy.is_trial,
-            tuple(policy.entitlements),
-            policy.price_amount,
-        )
-    )
+    check_terms(Terms.of(policy))
     session.flush()
     session.refresh(policy)
     audit(session, actor, "policy.changed", policy.id, product=product, slug=slug, fields=sorted(changes))

@@ -19,6 +19,7 @@ from keysat.models import (
     ProviderEvent,
     Redemption,
     TaskRun,
+    Tip,
     WebhookDelivery,
     WebhookEndpoint,
 )
@@ -127,6 +128,12 @@ def _undelivered(_: timedelta) -> Cases:
     )
 
 
+def _unpaid_tips(_: timedelta) -> Cases:
+    return select(Tip.id, Tip.next_attempt_at).where(
+        Tip.next_attempt_at < func.now() - STUCK, _callable(Tip.provider_account_id)
+    )
+
+
 def _unscanned(scan: timedelta) -> Cases:
     ran = select(TaskRun.last_run_at).where(TaskRun.name == "scan_pending").scalar_subquery()
     since = func.coalesce(ran, select(func.min(Invoice.created_at)).scalar_subquery())
@@ -168,6 +175,12 @@ INVARIANTS = (
         _undelivered,
         "{count} outbound webhooks are due and nobody sends them, the oldest {id} since {at}: does the worker of "
         "queue deliver run? `keysat doctor` looks.",
+    ),
+    _Invariant(
+        "tip_stuck",
+        _unpaid_tips,
+        "{count} tips are due and nobody sees to them, the oldest {id} since {at}: does the worker of queue tips run? "
+        "`keysat doctor` looks.",
     ),
     _Invariant(
         "scan_not_run",

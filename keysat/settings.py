@@ -137,6 +137,26 @@ class Settings(BaseSettings):
     webhook_concurrency: int = Field(
         default=4, ge=1, le=32, description="Outbound webhooks sent to one endpoint at the same time."
     )
+    lightning_network: Literal["mainnet", "testnet", "signet", "regtest"] = Field(
+        default="mainnet", description="The network that tips are paid on."
+    )
+    tip_max_sats: int = Field(default=50_000_000, ge=1, le=2_100_000_000_000_000, description="The largest single tip.")
+    tip_daily_sats: int = Field(
+        default=100_000_000,
+        ge=1,
+        le=2_100_000_000_000_000,
+        description="What tips may come to within any 24 hours; what doesn't fit waits.",
+    )
+    tip_max_fee_bps: int = Field(
+        default=100,
+        ge=0,
+        le=10_000,
+        description="Hundredths of a percent of a tip that its payment may cost; or 10 sats.",
+    )
+    tip_allowed_networks: Networks = Field(
+        default="",
+        description="Networks that aren't public where tips may be asked for, for trying it with the sandbox.",
+    )
     flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where `keysat up` shows Flower, on 127.0.0.1.")
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -29,6 +29,8 @@ from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.tips.due import claim_tips, release_tips
+from keysat.tips.pay import Payer, pay
 from keysat.webhooks.deliver import Sender, deliver
 from keysat.webhooks.inbox import claim_events, hint_of, mark_handled, release_events
 from keysat.webhooks.outbox import due_deliveries
@@ -113,6 +115,19 @@ def deliver_webhook(delivery_id: str) -> None:
         send_deliveries([next_one])
 
 
+@app.task(name="keysat.scan_tips", throws=(KeysatError,))
+def scan_tips() -> None:
+    """Send `pay_tip` for tips that are due."""
+    fan_out(pay_tip, claim_tips, load_settings().scan_queue_limit - queued("tips"), release_tips)
+
+
+@app.task(name="keysat.pay_tip", throws=(KeysatError,))
+def pay_tip(tip_id: str) -> None:
+    """Bring a tip one step further: have it paid, or look up what became of its payment."""
+    status = pay(reading, transaction, _payer(), as_id(tip_id))
+    log.info("tip", tip_id=tip_id, status=status)
+
+
 @app.task(name="keysat.check_invariants", throws=(KeysatError,))
 def check_invariants() -> None:
     """Say in the log what is not as it should be, and what to do about it."""
@@ -124,6 +139,11 @@ def check_invariants() -> None:
 @cache
 def _sender() -> Sender:
     return Sender.of(load_settings())
+
+
+@cache
+def _payer() -> Payer:
+    return Payer.of(load_settings())
 
 
 @cache

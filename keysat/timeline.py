@@ -19,6 +19,7 @@ from keysat.models import (
     OutboundEvent,
     ProviderEvent,
     Redemption,
+    Tip,
     WebhookDelivery,
     WebhookEndpoint,
 )
@@ -40,7 +41,7 @@ class Moment:
 def timeline(session: Session, invoice: Invoice) -> list[Moment]:
     """The last thousand things that happened to an invoice, oldest first."""
     subjects = [invoice.id]
-    for table in (License, Redemption):
+    for table in (License, Redemption, Tip):
         subjects += session.scalars(select(table.id).where(table.invoice_id == invoice.id))
     decisions = [
         Moment(line.at, line.actor, line.action, line.subject_id, line.detail)

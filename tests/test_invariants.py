@@ -4,13 +4,14 @@ from datetime import timedelta
 from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import func, text, update
+from sqlalchemy import func, select, text, update
 
 from keysat import invariants, metrics
+from keysat.catalog import Terms
 from keysat.codes.manage import NewCode, add_code, recount
 from keysat.db import reading, transaction
 from keysat.events import EventType, emit
-from keysat.models import DiscountCode, Invoice, ProviderEvent, TaskRun, WebhookDelivery, WebhookEndpoint
+from keysat.models import DiscountCode, Invoice, ProviderEvent, TaskRun, Tip, WebhookDelivery, WebhookEndpoint
 from keysat.models.discount_code import CodeKind
 from keysat.models.task_run import note_run
 from keysat.providers.base import ProviderEvent as Received
@@ -23,6 +24,8 @@ from keysat.webhooks.inbox import store
 from tests.builders import (
     issue_now,
     load_account,
+    make_account,
+    make_catalog,
     make_due,
     make_invoice,
     make_license,
@@ -96,6 +99,16 @@ def delivery_stuck(_):
         return session.scalar(text("SELECT id FROM webhook_deliveries"))
 
 
+def tip_stuck(signer):
+    make_account()
+    make_catalog(terms=Terms(tip_recipient="dev@example.com", tip_pct_bps=500))
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    issue_now(invoice.id, signer.key_id)
+    write(update(Tip).values(next_attempt_at=AGO))
+    with reading() as session:
+        return session.scalar(select(Tip.id))
+
+
 def scan_not_run(_):
     write(update(TaskRun).values(last_run_at=AGO))
     return "scan_pending"
@@ -108,6 +121,7 @@ BREAKERS = {
     "due_but_unclaimed": unclaimed,
     "event_stuck": event_stuck,
     "delivery_stuck": delivery_stuck,
+    "tip_stuck": tip_stuck,
     "scan_not_run": scan_not_run,
 }
 

@@ -25,6 +25,7 @@ from keysat.cli import (
     product,
     provider,
     sandbox,
+    tip,
     web,
     webhook,
 )
@@ -48,6 +49,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(provider.app, name="provider")
 app.add_typer(code.app, name="code")
 app.add_typer(webhook.app, name="webhook")
+app.add_typer(tip.app, name="tip")
 app.add_typer(key.app, name="key")
 app.add_typer(database.app, name="db")
 app.add_typer(audit.app, name="audit")

@@ -21,6 +21,9 @@ DAY = 86_400
 
 Product_ = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's slug.")]
 Policy_ = Annotated[str, typer.Argument(metavar="POLICY", help="The policy's slug.")]
+TipRecipient = Annotated[str | None, typer.Option(help="A Lightning Address that gets a share of what is paid.")]
+TipShare = Annotated[int | None, typer.Option(min=1, max=10_000, help="Its share in basis points: 500 is 5 %.")]
+TipLabel = Annotated[str, typer.Option(help="What the tip is for, as your records should say.")]
 
 
 @app.command()
@@ -35,6 +38,9 @@ def add(
     trial: Annotated[bool, typer.Option("--trial", help="Mark licenses as trials.")] = False,
     entitlement: Annotated[list[str] | None, typer.Option(help="A feature it unlocks; repeatable.")] = None,
     price: Annotated[str | None, typer.Option(help="Instead of the product's price, in the same currency.")] = None,
+    tip_recipient: TipRecipient = None,
+    tip_bps: TipShare = None,
+    tip_label: TipLabel = "",
     as_json: AsJson = False,
 ) -> None:
     """Add a policy to a product."""
@@ -44,6 +50,9 @@ def add(
         max_machines=machines,
         is_trial=trial,
         entitlements=tuple(entitlement or ()),
+        tip_recipient=tip_recipient,
+        tip_pct_bps=tip_bps,
+        tip_label=tip_label,
     )
     with transaction() as session:
         policy = add_policy(session, product, slug, name or slug, terms, description)
@@ -75,6 +84,11 @@ def edit(
     price: Annotated[
         str | None, typer.Option(help="Instead of the product's price, in the same currency; '' takes it back.")
     ] = None,
+    tip_recipient: Annotated[
+        str | None, typer.Option(help="A Lightning Address that gets a share of what is paid; '' takes it back.")
+    ] = None,
+    tip_bps: TipShare = None,
+    tip_label: Annotated[str | None, typer.Option(help="What the tip is for, as your records should say.")] = None,
     highlight: Annotated[bool | None, typer.Option(help="Show it to buyers as the one to take.")] = None,
 ) -> None:
     """Change what licenses are issued under from now on; those that were issued keep their terms."""
@@ -85,9 +99,14 @@ def edit(
         "max_machines": machines,
         "is_trial": trial,
         "entitlements": None if entitlement is None else [one for one in entitlement if one],
+        "tip_recipient": tip_recipient,
+        "tip_pct_bps": tip_bps,
+        "tip_label": tip_label,
         "highlighted": highlight,
     }
     changes = {field: value for field, value in changes.items() if value is not None}
+    if tip_recipient is not None and not tip_recipient.strip():
+        changes |= {"tip_recipient": None, "tip_pct_bps": None}
     if days is not None:
         changes["duration_seconds"] = days * DAY or None
     _change(product, policy, changes, price)

@@ -26,7 +26,7 @@ def child_commands(
     events = ["-E"] if flower else []
     commands = {
         "worker": (*celery, "worker", *events, "-Q", "scan,issue,reconcile", *worker_args),
-        "sender": (*celery, "worker", *events, "-Q", "deliver", "-n", "sender@%h", "-P", "threads", "-c", "32"),
+        "sender": (*celery, "worker", *events, "-Q", "deliver,tips", "-n", "sender@%h", "-P", "threads", "-c", "32"),
         "beat": (*celery, "beat"),
     }
     if flower:

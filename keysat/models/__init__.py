@@ -12,6 +12,7 @@ from keysat.models.product import Product
 from keysat.models.provider_account import ProviderAccount
 from keysat.models.provider_event import ProviderEvent
 from keysat.models.task_run import TaskRun
+from keysat.models.tip import Tip
 from keysat.models.webhook import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ProviderEvent",
     "Redemption",
     "TaskRun",
+    "Tip",
     "WebhookDelivery",
     "WebhookEndpoint",
 ]

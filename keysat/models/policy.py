@@ -17,7 +17,8 @@ class Policy(Base):
     """Durations in seconds, NULL `duration_seconds` = perpetual; `max_machines` 0 = unlimited.
 
     `price_amount`, in the product's currency, overrides the product's price where it is not NULL. The oldest policy
-    of a product that isn't archived is its default.
+    of a product that isn't archived is its default. `tip_pct_bps` hundredths of a percent of what is paid go to the
+    Lightning Address `tip_recipient`.
     """
 
     __tablename__ = "policies"
@@ -29,6 +30,8 @@ class Policy(Base):
         CheckConstraint("max_machines >= 0", name="max_machines"),
         CheckConstraint("price_amount >= 0", name="price_amount"),
         CheckConstraint("cardinality(entitlements) <= 255", name="entitlements"),
+        CheckConstraint("tip_pct_bps BETWEEN 1 AND 10000", name="tip_pct_bps"),
+        CheckConstraint("(tip_recipient IS NULL) = (tip_pct_bps IS NULL)", name="tip"),
     )
 
     id: Mapped[Id]
@@ -42,6 +45,9 @@ class Policy(Base):
     is_trial: Mapped[bool] = mapped_column(server_default="false")
     entitlements: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     price_amount: Mapped[int | None] = mapped_column(BigInteger)
+    tip_recipient: Mapped[str | None]
+    tip_pct_bps: Mapped[int | None]
+    tip_label: Mapped[str] = mapped_column(server_default="")
     highlighted: Mapped[bool] = mapped_column(server_default="false")
     created_at: Mapped[CreatedAt]
     archived_at: Mapped[Time | None]

@@ -109,11 +109,15 @@ class PaymentState(StrEnum):
 
 @dataclass(frozen=True)
 class LightningPayment:
-    """The outcome of paying a BOLT11 invoice; `fee_msat` in millisatoshi where the provider tells."""
+    """The outcome of paying a BOLT11 invoice; `fee_msat` in millisatoshi where the provider tells.
+
+    `unheard_of`: the provider was asked about the payment and has none of that hash.
+    """
 
     payment_hash: str | None
     state: PaymentState
     fee_msat: int | None = None
+    unheard_of: bool = False
 
 
 class NotSupported(KeysatError):
@@ -150,6 +154,8 @@ class Provider(Protocol):
     # Whether the webhook's URL ends with the account's secret, because the provider doesn't sign.
     token_in_url: ClassVar[bool] = False
     default_url: ClassVar[str | None] = None
+    # Whether it makes outgoing Lightning payments.
+    pays_lightning: ClassVar[bool] = False
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
         """Ask for a new invoice. Raises the `Remote...` errors."""

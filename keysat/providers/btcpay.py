@@ -60,6 +60,7 @@ class BTCPay(Provider):
     """One BTCPay store. Credentials: `api_key`, and `webhook_secret` for webhooks."""
 
     kind: ClassVar[str] = "btcpay"
+    pays_lightning: ClassVar[bool] = True
 
     def __init__(
         self, base_url: str, store_id: str, credentials: Mapping[str, str], *, deadline: float, max_bytes: int
@@ -173,4 +174,4 @@ class BTCPay(Provider):
         try:
             return lightning_payment(self._http.get(path))
         except RemoteNotFound:
-            return LightningPayment(payment_hash, PaymentState.UNKNOWN)
+            return LightningPayment(payment_hash, PaymentState.UNKNOWN, unheard_of=True)

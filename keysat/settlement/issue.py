@@ -22,6 +22,7 @@ from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
 from keysat.models.license import LicenseSource
+from keysat.tips.owe import owe
 
 
 def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issue") -> UUID | None:
@@ -55,6 +56,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
     redeem(session, invoice_id, actor)
     if license_id is not None:
         emit_license(session, EventType.LICENSE_ISSUED, license_id)
+        owe(session, invoice, policy, license_id, actor)
         audit(session, actor, "license.issued", license_id, invoice_id=str(invoice_id), policy=policy.slug)
         metrics.licenses_issued.labels(LicenseSource.PURCHASE).inc()
         paid_at = invoice.paid_at or invoice.settled_at or now

@@ -566,7 +566,7 @@ def test_a_payment_we_may_not_make_says_why(btcpay, recorder, status, error):
 
 def test_a_payment_nobody_knows_is_unknown_not_failed(btcpay, recorder):
     recorder.answer = (404, {"code": "payment-not-found", "message": "no"})
-    assert btcpay.find_lightning_payment(HASH) == LightningPayment(HASH, PaymentState.UNKNOWN)
+    assert btcpay.find_lightning_payment(HASH) == LightningPayment(HASH, PaymentState.UNKNOWN, unheard_of=True)
 
 
 def test_looking_a_payment_up_at_a_broken_server_says_so(btcpay, recorder):

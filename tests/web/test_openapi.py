@@ -37,6 +37,8 @@ RULES_BEYOND_THE_DESCRIPTION = {
     "POST /v1/admin/codes",
     "POST /v1/admin/accounts",
     "POST /v1/admin/endpoints",
+    "POST /v1/admin/products/{slug}/policies",
+    "PATCH /v1/admin/products/{slug}/policies/{policy}",
     "PATCH /v1/admin/endpoints/{name}",
 }
 

@@ -73,6 +73,18 @@ class SandboxClient:
         """Give the money back and mark it invalid. Returns the ledger's entry."""
         return self._change(invoice_id, "refund")
 
+    def set_lightning(
+        self, node: Sequence[str] = (), invoices: Sequence[str] = (), *, seed: int | None = None, life: int = 600
+    ) -> None:
+        """Draw what the paying node and the recipient of tips do next from these; see `sandbox.lightning`."""
+        body: dict[str, Any] = {"node": list(node), "invoices": list(invoices), "life": life}
+        self._call("PUT", "lightning", body if seed is None else {**body, "seed": seed})
+
+    def lightning_payments(self) -> list[dict[str, Any]]:
+        """What the node was asked to pay, and what it paid."""
+        payments: list[dict[str, Any]] = self._call("GET", "lightning")["payments"]
+        return payments
+
     def set_faults(self, faults: Sequence[Mapping[str, Any]], seed: int | None = None) -> None:
         """Replace all faults; none ends them. The package's docstring lists the kinds."""
         self._call("PUT", "faults", {"faults": [dict(fault) for fault in faults], "seed": seed})

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from keysat.embedded.sandbox.faults import FaultPlan, parse_faults
 from keysat.embedded.sandbox.fields import Fields, parse_json
 from keysat.embedded.sandbox.ledger import Ledger
+from keysat.embedded.sandbox.lightning import Lightning
 from keysat.embedded.sandbox.records import Invoice, Kind, Status, Store, Webhook
 from keysat.embedded.sandbox.tally import Tally
 from keysat.embedded.sandbox.views import ledger_entry
@@ -26,16 +27,24 @@ class Control:
     """Answers control requests; wrong input gets 400 and `{"message": a sentence}`, an unknown invoice 404."""
 
     def __init__(
-        self, ledger: Ledger, faults: FaultPlan, webhooks: Sender, tally: Tally, default_plan: WebhookPlan
+        self,
+        ledger: Ledger,
+        faults: FaultPlan,
+        webhooks: Sender,
+        tally: Tally,
+        lightning: Lightning,
+        default_plan: WebhookPlan,
     ) -> None:
         """`default_plan` fills what a webhook plan leaves out."""
         self._ledger, self._faults, self._webhooks, self._tally = ledger, faults, webhooks, tally
-        self._default_plan = default_plan
+        self._lightning, self._default_plan = lightning, default_plan
         self._fixed: dict[str, Callable[[Any], Any]] = {
             "PUT /sandbox/faults": self._set_faults,
             "PUT /sandbox/webhooks": self._set_webhooks,
             "GET /sandbox/ledger": self._read_ledger,
             "GET /sandbox/requests": self._read_requests,
+            "PUT /sandbox/lightning": lightning.plan,
+            "GET /sandbox/lightning": lightning.record,
             "DELETE /sandbox": self._reset,
         }
         self._on_invoice: dict[str, Callable[[str, Any], Invoice]] = {
@@ -119,6 +128,7 @@ class Control:
         self._faults.replace([], None)
         self._webhooks.reset()
         self._tally.reset()
+        self._lightning.reset()
         return {}
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from keysat.embedded.sandbox.drafts import Rejected, parse_draft, parse_listing
 from keysat.embedded.sandbox.fields import parse_json
 from keysat.embedded.sandbox.ledger import Ledger
+from keysat.embedded.sandbox.lightning import Lightning
 from keysat.embedded.sandbox.records import Invoice, Status, Webhook
 from keysat.embedded.sandbox.views import invoice_data, payment_method_data, store_data
 from keysat.embedded.sandbox.webhook_data import parse_webhook, webhook_data
@@ -25,6 +26,8 @@ _ROUTES = {
     "invoice": re.compile(rf"{_INVOICE}/?"),
     "status": re.compile(rf"{_INVOICE}/status/?"),
     "payments": re.compile(rf"{_INVOICE}/payment-methods/?"),
+    "payment": re.compile(rf"{_STORE}/lightning/BTC/payments/(?P<payment>[^/]+)/?"),
+    "pay": re.compile(rf"{_STORE}/lightning/BTC/invoices/pay/?"),
     "webhooks": re.compile(rf"{_STORE}/webhooks/?"),
     "webhook": re.compile(r"/api/v1/webhooks/(?P<webhook>[^/]+)/?"),
 }
@@ -35,6 +38,8 @@ _PERMISSIONS = {
     "GET invoice": "btcpay.store.canviewinvoices",
     "GET payments": "btcpay.store.canviewinvoices",
     "POST invoices": "btcpay.store.cancreateinvoice",
+    "GET payment": "btcpay.store.canuselightningnode",
+    "POST pay": "btcpay.store.canuselightningnode",
     "POST status": "btcpay.store.canmodifyinvoices",
     "GET webhooks": _MODIFY_WEBHOOKS,
     "POST webhooks": _MODIFY_WEBHOOKS,
@@ -52,6 +57,7 @@ class Route:
     store_id: str | None = None
     invoice_id: str | None = None
     webhook_id: str | None = None
+    payment_hash: str | None = None
 
 
 def _problem(status: int, code: str, message: str, **more: str) -> Answer:
@@ -69,8 +75,8 @@ def _webhook_missing() -> Answer:
 class Provider:
     """Answers as a BTCPay Server does."""
 
-    def __init__(self, ledger: Ledger, base_url: Callable[[], str]) -> None:
-        """`base_url` gives the address that links to the checkout start with."""
+    def __init__(self, ledger: Ledger, base_url: Callable[[], str], lightning: Lightning) -> None:
+        """`base_url` gives the address that links to the checkout start with; `lightning` pays."""
         self._ledger, self._base_url = ledger, base_url
         self._actions = {
             "GET store": self._store,
@@ -79,6 +85,8 @@ class Provider:
             "GET payments": self._payments,
             "POST invoices": self._create,
             "POST status": self._mark,
+            "GET payment": lambda _request, route: lightning.find(route.payment_hash or ""),
+            "POST pay": lambda request, _route: lightning.pay(request),
             "GET webhooks": self._list_webhooks,
             "POST webhooks": self._create_webhook,
             "GET webhook": self._read_webhook,
@@ -94,7 +102,7 @@ class Provider:
                 parts = {name: unquote(value) for name, value in match.groupdict().items() if value}
                 invoice_id, webhook_id = parts.get("invoice"), parts.get("webhook")
                 store_id = parts.get("store") or self._owner(invoice_id, webhook_id)
-                return Route(f"{request.method} {noun}", store_id, invoice_id, webhook_id)
+                return Route(f"{request.method} {noun}", store_id, invoice_id, webhook_id, parts.get("payment"))
         return Route(f"{request.method} unknown")
 
     def _owner(self, invoice_id: str | None, webhook_id: str | None) -> str | None:

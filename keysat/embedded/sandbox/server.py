@@ -12,6 +12,7 @@ from keysat.embedded.sandbox.control import Control
 from keysat.embedded.sandbox.faults import Fault, FaultPlan
 from keysat.embedded.sandbox.http import Server
 from keysat.embedded.sandbox.ledger import Clock, Ledger
+from keysat.embedded.sandbox.lightning import Lightning
 from keysat.embedded.sandbox.provider import Provider
 from keysat.embedded.sandbox.tally import Tally
 from keysat.embedded.sandbox.webhooks import BTCPAY_RETRY_DELAYS, Sender, WebhookPlan
@@ -55,8 +56,10 @@ class Sandbox:
         self._webhooks = Sender(plan, webhook_timeout)
         self.ledger = Ledger(self._webhooks.send, clock)
         self._faults, self._tally = FaultPlan(), Tally()
-        self._btcpay, self._zaprite = Provider(self.ledger, lambda: self.url), Zaprite(self.ledger, lambda: self.url)
-        self._control = Control(self.ledger, self._faults, self._webhooks, self._tally, plan)
+        self._lightning = Lightning(lambda: self.url)
+        self._btcpay = Provider(self.ledger, lambda: self.url, self._lightning)
+        self._zaprite = Zaprite(self.ledger, lambda: self.url)
+        self._control = Control(self.ledger, self._faults, self._webhooks, self._tally, self._lightning, plan)
         self._server: Server | None = None
         self._expiry = threading.Thread(target=self._expire, name="sandbox-expiry", daemon=True)
         self._stopped = threading.Event()
@@ -99,6 +102,8 @@ class Sandbox:
     def _handle(self, request: Request) -> tuple[Answer, Fault | None]:
         if request.path == "/sandbox" or request.path.startswith("/sandbox/"):
             return self._control.answer(request), None
+        if self._lightning.speaks(request.path):
+            return self._lightning.recipient(request), None
         provider = self._zaprite if request.path.startswith("/v1/") else self._btcpay
         route = provider.route(request)
         self._tally.count(route)

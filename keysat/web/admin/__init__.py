@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from keysat.web.admin import accounts, audit, codes, deliveries, endpoints, invoices, licenses, policies, products
+from keysat.web.admin import accounts, audit, codes, deliveries, endpoints, invoices, licenses, policies, products, tips
 from keysat.web.errors import documented
 
 router = APIRouter(prefix="/v1/admin", responses=documented(401, 403))
-for _noun in (products, policies, codes, invoices, licenses, accounts, endpoints, deliveries, audit):
+for _noun in (products, policies, codes, invoices, licenses, accounts, endpoints, deliveries, tips, audit):
     router.include_router(_noun.router)
 
 __all__ = ["router"]

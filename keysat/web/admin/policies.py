@@ -29,7 +29,10 @@ Entitlements = Annotated[list[Annotated[Line, Field(min_length=1, max_length=63)
 
 
 class PolicyTerms(Input):
-    """Terms; the price, where there is one, overrides the product's, in its currency."""
+    """Terms; the price, where there is one, overrides the product's, in its currency.
+
+    `tip_pct_bps` hundredths of a percent of what is paid go to the Lightning Address `tip_recipient`.
+    """
 
     description: Lines = ""
     duration_seconds: Duration = None
@@ -38,6 +41,9 @@ class PolicyTerms(Input):
     is_trial: bool = False
     entitlements: Entitlements = Field(default_factory=list)
     price_amount: Amount | None = None
+    tip_recipient: Line | None = None
+    tip_pct_bps: Annotated[int | None, Field(ge=1, le=10_000, description="500 = 5 %.")] = None
+    tip_label: Line = ""
 
 
 class NewPolicy(PolicyTerms):
@@ -69,6 +75,9 @@ class PolicyRow(Row):
     is_trial: bool
     entitlements: list[str]
     price_amount: int | None
+    tip_recipient: str | None
+    tip_pct_bps: int | None
+    tip_label: str
     highlighted: bool
     created_at: datetime
     archived_at: datetime | None
@@ -86,14 +95,8 @@ def list_policies(slug: ProductSlug, _: Reader) -> list[PolicyRow]:
 @router.post("", status_code=201, responses=documented(409))
 def create_policy(slug: ProductSlug, body: NewPolicy, actor: Writer) -> PolicyRow:
     """Add a policy to a product."""
-    terms = Terms(
-        body.duration_seconds,
-        body.grace_seconds,
-        body.max_machines,
-        body.is_trial,
-        tuple(body.entitlements),
-        body.price_amount,
-    )
+    facts = body.model_dump(exclude={"slug", "name", "description"})
+    terms = Terms(**{**facts, "entitlements": tuple(body.entitlements)})
     with transaction() as session:
         row = add_policy(session, slug, body.slug, body.name or body.slug, terms, body.description, actor)
         session.refresh(row)

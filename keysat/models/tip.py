@@ -1,0 +1,60 @@
+"""Tips: what is owed to a Lightning Address for a license, and the one payment that may be on its way."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import CreatedAt, Id, Time, one_of
+
+
+class TipStatus(StrEnum):
+    """How a tip stands. While it is `paying`, its payment may have gone out, and it is only ever looked up."""
+
+    OWED = "owed"
+    PAYING = "paying"
+    SENT = "sent"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Tip(Base):
+    """`bolt11` and its `payment_hash` are those of the last payment that was asked for, at `paying_since`.
+
+    Another invoice is asked for only once that payment has failed for certain. Amounts are in millisatoshi.
+    """
+
+    __tablename__ = "tips"
+    __table_args__ = (
+        UniqueConstraint("license_id", "recipient"),
+        UniqueConstraint("payment_hash"),
+        one_of("status", TipStatus),
+        CheckConstraint("amount_msat > 0", name="amount_msat"),
+        CheckConstraint("status <> 'paying' OR payment_hash IS NOT NULL", name="paying"),
+        CheckConstraint("(status IN ('owed', 'paying')) = (next_attempt_at IS NOT NULL)", name="next_attempt_at"),
+        Index("ix_tips_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
+        Index("ix_tips_paying_since", "paying_since", postgresql_where=text("paying_since IS NOT NULL")),
+    )
+
+    id: Mapped[Id]
+    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id"))
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), index=True)
+    provider_account_id: Mapped[UUID] = mapped_column(ForeignKey("provider_accounts.id"))
+    recipient: Mapped[str]
+    label: Mapped[str] = mapped_column(server_default="")
+    amount_msat: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(server_default=TipStatus.OWED)
+    bolt11: Mapped[str | None]
+    payment_hash: Mapped[str | None]
+    payable_until: Mapped[Time | None]
+    paying_since: Mapped[Time | None]
+    next_attempt_at: Mapped[Time | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    fee_msat: Mapped[int | None] = mapped_column(BigInteger)
+    last_error: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+    ended_at: Mapped[Time | None]

@@ -1,0 +1,161 @@
+"""Tips that are due, and what becomes of one: every change is a compare-and-set, so two workers can't pay one twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import extract, func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.claims import Claim
+from keysat.events import EventType, emit
+from keysat.models import Tip
+from keysat.models.audit import audit
+from keysat.models.columns import seconds
+from keysat.models.tip import TipStatus
+from keysat.tips.bolt11 import Bolt11
+
+# How long whoever claims a tip has, before it is due again: several calls of 10 s.
+CLAIM = timedelta(minutes=2)
+LOOK_UP_AGAIN = timedelta(seconds=30)
+OVER_BUDGET = timedelta(hours=1)
+DAY = timedelta(hours=24)
+# Waits between attempts that failed for certain: 1 min doubling up to 6 h, so that ten take about two days.
+_FIRST_WAIT, _MOST_WAIT = 60, 6 * 3600
+MOST_ATTEMPTS = 10
+_BUDGET_LOCK = 7_418_063
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be paid at most within 24 hours, in millisatoshi."""
+
+    daily_msat: int
+
+
+def claim_tips(session: Session, limit: int) -> list[Claim]:
+    """Take tips that are due, and push each one's next attempt forward, so that others leave it alone meanwhile."""
+    due = (
+        select(Tip.id)
+        .where(Tip.next_attempt_at <= func.now())
+        .order_by(Tip.next_attempt_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    claimed = session.execute(
+        update(Tip)
+        .where(Tip.id == due.c.id)
+        .values(next_attempt_at=func.now() + CLAIM)
+        .returning(Tip.id, extract("epoch", Tip.next_attempt_at - func.now()))
+        .execution_options(synchronize_session=False)
+    )
+    return [Claim(tip_id, float(left)) for tip_id, left in claimed]
+
+
+def release_tips(session: Session, tip_ids: list[UUID]) -> None:
+    """Give claimed tips back, due at once, because nobody could be told of them."""
+    session.execute(
+        update(Tip)
+        .where(Tip.id.in_(tip_ids), Tip.next_attempt_at.is_not(None))
+        .values(next_attempt_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) -> bool:
+    """Commit to one invoice before it is paid; False when somebody else did, or the day's budget doesn't hold it.
+
+    Under one lock for all, so that tips paid at the same time can't exceed the budget together.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(_BUDGET_LOCK)))
+    spent = select(func.coalesce(func.sum(Tip.amount_msat), 0)).where(
+        Tip.status.in_([TipStatus.PAYING, TipStatus.SENT]), Tip.paying_since > func.now() - DAY
+    )
+    if int(session.scalar(spent) or 0) + tip.amount_msat > budget.daily_msat:
+        _set(
+            session,
+            tip,
+            next_attempt_at=func.now() + OVER_BUDGET,
+            last_error=f"the tips of the last 24 hours leave no room for it in {budget.daily_msat // 1000:,} sats",
+        )
+        return False
+    return _set(
+        session,
+        tip,
+        status=TipStatus.PAYING,
+        bolt11=invoice.text,
+        payment_hash=invoice.payment_hash,
+        payable_until=invoice.payable_until,
+        paying_since=func.clock_timestamp(),
+        next_attempt_at=func.now() + CLAIM,
+        attempts=Tip.attempts + 1,
+        last_error=None,
+    )
+
+
+def end_sent(session: Session, tip: Tip, fee_msat: int | None, actor: str) -> None:
+    """The payment arrived."""
+    sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
+    if _set(session, tip, **sent, fee_msat=fee_msat):
+        _tell(session, tip, EventType.TIP_SENT)
+        audit(session, actor, "tip.sent", tip.id, recipient=tip.recipient, amount_msat=tip.amount_msat, fee=fee_msat)
+
+
+def look_up_later(session: Session, tip: Tip, after: timedelta = LOOK_UP_AGAIN) -> None:
+    """Nobody knows yet what became of the payment: it is looked up again, and never made again."""
+    _set(session, tip, next_attempt_at=func.now() + after, last_error="the outcome of the payment isn't known yet")
+
+
+def try_again(session: Session, tip: Tip, why: str, actor: str) -> None:
+    """Nothing was paid, for certain: another attempt later, with another invoice; the tenth was the last."""
+    attempts = Tip.attempts + (1 if tip.status == TipStatus.OWED else 0)
+    if tip.attempts + (1 if tip.status == TipStatus.OWED else 0) >= MOST_ATTEMPTS:
+        fail(session, tip, why, actor)
+        return
+    wait = func.least(_MOST_WAIT, _FIRST_WAIT * func.power(2, Tip.attempts))
+    _set(
+        session,
+        tip,
+        status=TipStatus.OWED,
+        attempts=attempts,
+        paying_since=None,
+        next_attempt_at=func.now() + seconds(wait),
+        last_error=why,
+    )
+
+
+def fail(session: Session, tip: Tip, why: str, actor: str) -> None:
+    """Nothing was paid, and nobody tries again until a person says so."""
+    failed = {"status": TipStatus.FAILED, "next_attempt_at": None, "ended_at": func.now(), "last_error": why}
+    if _set(session, tip, **failed, paying_since=None):
+        _tell(session, tip, EventType.TIP_FAILED, reason=why)
+        audit(session, actor, "tip.failed", tip.id, recipient=tip.recipient, reason=why)
+
+
+def skip(session: Session, tip: Tip, why: str, actor: str) -> None:
+    """It can't be paid here at all."""
+    skipped = {"status": TipStatus.SKIPPED, "next_attempt_at": None, "ended_at": func.now(), "last_error": why}
+    if _set(session, tip, **skipped):
+        audit(session, actor, "tip.skipped", tip.id, recipient=tip.recipient, reason=why)
+
+
+def _set(session: Session, tip: Tip, **values: object) -> bool:
+    """Write, unless the tip has moved on since it was read: another status, or another payment."""
+    same_payment = Tip.payment_hash.is_not_distinct_from(tip.payment_hash)
+    changed = session.scalar(
+        update(Tip)
+        .where(Tip.id == tip.id, Tip.status == tip.status, same_payment, Tip.attempts == tip.attempts)
+        .values(values)
+        .returning(Tip.id)
+        .execution_options(synchronize_session=False)
+    )
+    return changed is not None
+
+
+def _tell(session: Session, tip: Tip, event_type: EventType, **more: object) -> None:
+    facts = {"tip_id": tip.id, "license_id": tip.license_id, "invoice_id": tip.invoice_id, "label": tip.label}
+    facts |= {"recipient": tip.recipient, "amount_msat": tip.amount_msat, **more}
+    emit(session, event_type, facts, invoice_id=tip.invoice_id, license_id=tip.license_id)

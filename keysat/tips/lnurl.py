@@ -1,0 +1,67 @@
+"""Asking a Lightning Address for an invoice (LUD-06, LUD-16), over the guarded client."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from keysat.errors import KeysatError, RemoteAnswerInvalid
+from keysat.foreign import ForeignClient
+from keysat.http import printable
+from keysat.lightning_address import LightningAddress
+
+
+class RecipientRefused(KeysatError):
+    """The recipient doesn't take this payment."""
+
+
+@dataclass(frozen=True)
+class Offered:
+    """The recipient's invoice, and the hash that its description must have."""
+
+    bolt11: str
+    description_hash: str
+
+
+def ask_for_invoice(client: ForeignClient, address: LightningAddress, amount_msat: int) -> Offered:
+    """Ask where to pay, then for an invoice over exactly that amount.
+
+    Raises:
+        RecipientRefused: the amount is out of its bounds, or it says no.
+        RemoteAnswerInvalid: it doesn't speak LNURL-pay.
+        RemoteUnavailable, AddressRefused, InvalidInput: as `ForeignClient.request`.
+    """
+    offer = _get(client, address.url, address)
+    callback, metadata, bounds = offer.get("callback"), offer.get("metadata"), _bounds(offer)
+    texts = isinstance(callback, str) and isinstance(metadata, str)
+    if offer.get("tag") != "payRequest" or not texts or bounds is None:
+        raise RemoteAnswerInvalid(f"{address.host} sent no LNURL-pay offer for {address}.")
+    least, most = bounds
+    if not least <= amount_msat <= most:
+        raise RecipientRefused(f"{address} takes {least:,} to {most:,} msat, and the tip is {amount_msat:,} msat.")
+    separator = "&" if "?" in str(callback) else "?"
+    invoice = _get(client, f"{callback}{separator}{urlencode({'amount': amount_msat})}", address).get("pr")
+    if not isinstance(invoice, str):
+        raise RemoteAnswerInvalid(f"{address.host} sent no invoice for {address}.")
+    return Offered(invoice, hashlib.sha256(str(metadata).encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def _bounds(offer: dict[str, Any]) -> tuple[int, int] | None:
+    least, most = offer.get("minSendable"), offer.get("maxSendable")
+    return (least, most) if type(least) is int and type(most) is int else None
+
+
+def _get(client: ForeignClient, url: str, address: LightningAddress) -> dict[str, Any]:
+    answer = client.request("GET", url, headers={"Accept": "application/json"})
+    try:
+        fields = json.loads(answer.body) if answer.status == 200 and not answer.truncated else None
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise RemoteAnswerInvalid(f"{address.host} answered {answer.status} without a usable LNURL answer.")
+    if fields.get("status") == "ERROR":
+        raise RecipientRefused(f"{address} says: {printable(str(fields.get('reason', 'no')))[:200]}.")
+    return fields

@@ -1,0 +1,42 @@
+"""Owing a tip: its row is written with the license, whatever will become of it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from keysat.models import Invoice, Policy, Tip
+from keysat.models.audit import audit
+from keysat.money import Money
+from keysat.tips.amount import MSAT, tip_sats
+
+
+def owe(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, actor: str) -> None:
+    """Write the tip that a policy promises for a license that was paid for; none where nothing is left of it.
+
+    A price in another currency than BTC says nothing of sats, so such a tip isn't owed; the audit log tells it.
+    """
+    if policy.tip_recipient is None or policy.tip_pct_bps is None or invoice.provider_account_id is None:
+        return
+    if invoice.currency != "BTC":
+        audit(session, actor, "tip.skipped", license_id, reason=f"the price is in {invoice.currency}, not in sats")
+        return
+    paid = Money(invoice.paid_amount or invoice.amount, invoice.currency)
+    sats = tip_sats(paid, policy.tip_pct_bps)
+    if sats == 0:
+        return
+    tip = {
+        "id": uuid7(),
+        "license_id": license_id,
+        "invoice_id": invoice.id,
+        "provider_account_id": invoice.provider_account_id,
+        "recipient": policy.tip_recipient,
+        "label": policy.tip_label,
+        "amount_msat": sats * MSAT,
+        "next_attempt_at": func.now(),
+    }
+    session.execute(insert(Tip).values(tip).on_conflict_do_nothing())

@@ -1,0 +1,170 @@
+"""Paying a tip: read, ask the recipient, commit to its invoice, pay it, write what came of it.
+
+No transaction is open while anybody is called. Between the commit and the outcome the tip is `paying`: from then on its
+payment is looked up, however often we die, and made by nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from keysat import metrics
+from keysat.addresses import Networks
+from keysat.db import Begin
+from keysat.errors import Conflict, InvalidInput, KeysatError, NotFound, RemoteError, SettingsError
+from keysat.foreign import ForeignClient
+from keysat.lightning_address import parse_address
+from keysat.logs import get_logger
+from keysat.models import ProviderAccount, Tip
+from keysat.models.tip import TipStatus
+from keysat.providers.base import LightningPayment, PaymentState, Provider
+from keysat.providers.registry import provider_for
+from keysat.settings import Settings
+from keysat.tips import bolt11, due
+from keysat.tips.amount import MSAT
+from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
+
+_DEADLINE_SECONDS = 5.0  # for each of the two calls to the recipient
+_MAX_BYTES = 65_536
+_LEAST_FEE_MSAT = 10 * MSAT
+# A payment that the provider doesn't know, of an invoice that ended so long ago, can't be on its way any more.
+_SURELY_OVER = timedelta(minutes=10)
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Payer:
+    """What a process needs to pay tips."""
+
+    client: ForeignClient
+    network: str
+    most_msat: int
+    budget: due.Budget
+    fee_bps: int
+    allow_local: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Payer:
+        """The payer of these settings."""
+        allowed = Networks.parse(settings.tip_allowed_networks)
+        return cls(
+            ForeignClient(allowed, deadline=_DEADLINE_SECONDS, max_bytes=_MAX_BYTES),
+            settings.lightning_network,
+            settings.tip_max_sats * MSAT,
+            due.Budget(settings.tip_daily_sats * MSAT),
+            settings.tip_max_fee_bps,
+            bool(allowed.networks),
+        )
+
+    def most_fee(self, amount_msat: int) -> int:
+        """The fee limit for a payment, in millisatoshi."""
+        return max(_LEAST_FEE_MSAT, amount_msat * self.fee_bps // 10_000)
+
+
+def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str = "tips") -> TipStatus:
+    """Bring a tip one step further; returns how it stands then. Any number of times, at once, in any order.
+
+    Raises:
+        NotFound: no such tip.
+    """
+    with read() as session:
+        tip = session.get(Tip, tip_id)
+        account = None if tip is None else session.get_one(ProviderAccount, tip.provider_account_id)
+    if tip is None or account is None:
+        raise NotFound("tip", tip_id, "`keysat tip list` shows them.")
+    if tip.status == TipStatus.PAYING:
+        _look_up(begin, tip, account, actor)
+    elif tip.status == TipStatus.OWED:
+        _pay(read, begin, payer, tip, account, actor)
+    with read() as session:
+        return TipStatus(session.get_one(Tip, tip_id, populate_existing=True).status)
+
+
+def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:
+    try:
+        provider = provider_for(account)
+    except (SettingsError, InvalidInput) as error:
+        _try_again(begin, tip, error, actor)
+        return
+    if (why := _unpayable(provider)) is not None:
+        with begin() as session:
+            due.skip(session, tip, why, actor)
+        return
+    if tip.amount_msat > payer.most_msat:
+        with begin() as session:
+            due.fail(session, tip, f"it is more than {payer.most_msat // MSAT:,} sats (KEYSAT_TIP_MAX_SATS)", actor)
+        return
+    try:
+        address = parse_address(tip.recipient, allow_local=payer.allow_local)
+        offered = ask_for_invoice(payer.client, address, tip.amount_msat)
+        invoice = bolt11.check(
+            offered.bolt11,
+            amount_msat=tip.amount_msat,
+            network=payer.network,
+            description_hash=offered.description_hash,
+            now=datetime.now(UTC),
+        )
+    except KeysatError as error:
+        _try_again(begin, tip, error, actor)
+        return
+    try:
+        with begin() as session:
+            ours = due.begin_paying(session, tip, invoice, payer.budget)
+    except Conflict:
+        _try_again(begin, tip, RecipientRefused(f"{address} sent an invoice that another tip was paid by."), actor)
+        return
+    if not ours:
+        return
+    with read() as session:
+        tip = session.get_one(Tip, tip.id)
+    with metrics.provider_call(account.name, "pay_lightning_invoice"):
+        try:
+            payment = provider.pay_lightning_invoice(invoice.text, payer.most_fee(tip.amount_msat))
+        except RemoteError as error:  # a refusal of the request itself, as of the credentials: it may be mended
+            log.warning("a tip's payment got no answer", tip_id=str(tip.id), reason=str(error))
+            payment = LightningPayment(None, PaymentState.UNKNOWN)
+    _write(begin, tip, payment, actor)
+
+
+def _look_up(begin: Begin, tip: Tip, account: ProviderAccount, actor: str) -> None:
+    try:
+        with metrics.provider_call(account.name, "find_lightning_payment"):
+            payment = provider_for(account).find_lightning_payment(tip.payment_hash or "")
+    except KeysatError as error:
+        log.warning("a tip's payment can't be looked up", tip_id=str(tip.id), reason=str(error))
+        with begin() as session:
+            due.look_up_later(session, tip)
+        return
+    never_made = payment.state is PaymentState.UNKNOWN and payment.unheard_of
+    if never_made and tip.payable_until is not None and datetime.now(UTC) > tip.payable_until + _SURELY_OVER:
+        payment = LightningPayment(tip.payment_hash, PaymentState.FAILED)
+    _write(begin, tip, payment, actor)
+
+
+def _write(begin: Begin, tip: Tip, payment: LightningPayment, actor: str) -> None:
+    with begin() as session:
+        match payment.state:
+            case PaymentState.PAID:
+                due.end_sent(session, tip, payment.fee_msat, actor)
+            case PaymentState.FAILED:
+                due.try_again(session, tip, "the provider found no way to pay it", actor)
+            case PaymentState.UNKNOWN:
+                due.look_up_later(session, tip)
+
+
+def _try_again(begin: Begin, tip: Tip, error: KeysatError, actor: str) -> None:
+    log.warning("a tip wasn't paid", tip_id=str(tip.id), reason=str(error))
+    with begin() as session:
+        due.try_again(session, tip, str(error), actor)
+
+
+def _unpayable(provider: Provider) -> str | None:
+    """Why nobody here can pay a tip at all."""
+    if not provider.pays_lightning:
+        return f"a {provider.kind} provider makes no Lightning payments"
+    if not bolt11.available():
+        return "the package bolt11 is missing: install keysat[lightning], then `keysat tip retry`"
+    return None

@@ -1,0 +1,131 @@
+"""Whoever dies, times out or answers vaguely: no tip is paid twice, over a cap, or over another amount."""
+
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Lock
+
+import pytest
+from sqlalchemy import func, select
+
+from keysat.db import reading, transaction
+from keysat.models import Tip
+from keysat.providers import registry
+from keysat.providers.btcpay import BTCPay
+from keysat.settings import load_settings
+from keysat.tips import bolt11
+from keysat.tips import pay as paying
+from keysat.tips.pay import Payer, pay
+from tests.builders import PRICE, STORE
+from tests.tips.conftest import make_due
+
+SEED, TIPS, THREADS, MISHAPS = 20_261_125, 80, 4, 200
+CAP_SATS, BUDGET_SATS = 1_500, 60_000
+NODE = ["paid", "unclear-paid", "unclear-failed", "failed", "500-paid", "500-unheard"]
+INVOICES = ["good"] * 12 + ["amount", "network", "description", "expired", "none", "refusal", "reused"]
+
+
+class Died(BaseException):
+    """The process ends here; nobody catches it."""
+
+
+class Mishaps:
+    """Lets the process die before and after each commit and each call, by chance."""
+
+    def __init__(self):
+        self.counts, self._lock, self._random = Counter(), Lock(), random.Random(SEED)
+
+    def maybe(self, where):
+        with self._lock:
+            dies = self._random.random() < 0.06
+            self.counts[where] += dies
+        if dies:
+            raise Died(where)
+
+    @contextmanager
+    def begin(self):
+        self.maybe("before a transaction")
+        with transaction() as session:
+            yield session
+            self.maybe("before a commit")
+        self.maybe("after a commit")
+
+    def around(self, what, call):
+        def wrapped(*arguments, **named):
+            self.maybe(f"before {what}")
+            answer = call(*arguments, **named)
+            self.maybe(f"after {what}")
+            return answer
+
+        return wrapped
+
+
+@pytest.fixture
+def mishaps(local_tips):
+    """Deaths at every boundary, a provider that is waited for half a second, and invoices that are over at once."""
+    found = Mishaps()
+    for name, value in (("TIP_MAX_SATS", CAP_SATS), ("TIP_DAILY_SATS", BUDGET_SATS)):
+        local_tips.setenv(f"KEYSAT_{name}", str(value))
+    load_settings.cache_clear()
+    local_tips.setattr(paying, "_SURELY_OVER", timedelta(seconds=1))
+    local_tips.setattr(bolt11, "_MIN_LIFE", timedelta(0))
+    for name in ("pay_lightning_invoice", "find_lightning_payment"):
+        local_tips.setattr(BTCPay, name, found.around(name, getattr(BTCPay, name)))
+    local_tips.setattr(paying, "ask_for_invoice", found.around("the invoice", paying.ask_for_invoice))
+    return found
+
+
+def unfinished():
+    with reading() as session:
+        return session.scalars(select(Tip.id).where(Tip.next_attempt_at.is_not(None))).all()
+
+
+def test_no_tip_is_paid_twice_nor_over_a_cap_nor_over_another_amount(sandbox, mishaps, tipped, local_tips):
+    for number in range(TIPS):
+        tipped(amount=PRICE + 200 * (number % 60), base_amount=PRICE + 200 * (number % 60))
+    sandbox.set_lightning(NODE, INVOICES, seed=SEED, life=2)
+    local_tips.setenv("KEYSAT_PROVIDER_TIMEOUT", "0.5")
+    load_settings.cache_clear()
+    local_tips.setattr(registry, "_adapters", {})
+    node = {"path_prefix": f"/api/v1/stores/{STORE}/lightning"}
+    slow = {"kind": "latency", "seconds": 1, "probability": 0.05, **node}
+    sandbox.set_faults([slow, {"kind": "cut", "probability": 0.1, **node}], seed=SEED)
+    payer, rounds = Payer.of(load_settings()), 0
+
+    def step(tip_id):
+        try:
+            pay(reading, mishaps.begin, payer, tip_id)
+        except Died:
+            return
+
+    while owed := [one for one in unfinished() for _ in range(THREADS)]:  # each by all workers at once
+        make_due()
+        with ThreadPoolExecutor(THREADS) as workers:
+            list(workers.map(step, owed))
+        rounds += 1
+        if rounds > 40:  # what the day's budget holds back waits for another day
+            break
+    check(sandbox.lightning_payments(), mishaps.counts)
+
+
+def check(payments, deaths):
+    """The node's record against what Keysat thinks."""
+    with reading() as session:
+        tips = {tip.payment_hash: tip for tip in session.scalars(select(Tip)) if tip.payment_hash}
+        sent = [tip for tip in tips.values() if tip.status == "sent"]
+        too_much = Tip.amount_msat > CAP_SATS * 1_000
+        over, failed_over = (
+            session.scalar(select(func.count()).where(too_much, *which)) for which in ([], [Tip.status == "failed"])
+        )
+    paid = [one for one in payments if one["paid"]]
+    assert [one for one in payments if one["asked"] > 1] == []
+    assert all(one["paid"] == 1 for one in paid)
+    assert {one["payment_hash"] for one in paid} >= {tip.payment_hash for tip in sent}
+    assert all(tips[one["payment_hash"]].status in {"sent", "paying"} for one in paid)
+    assert all(tips[one["payment_hash"]].amount_msat == one["amount_msat"] for one in paid)
+    assert all(one["amount_msat"] <= CAP_SATS * 1_000 for one in payments)
+    assert sum(one["amount_msat"] for one in paid) <= BUDGET_SATS * 1_000
+    assert over == failed_over > 0
+    assert sum(deaths.values()) >= MISHAPS

@@ -1,0 +1,248 @@
+"""Tips are paid once, over exactly their amount, or end with the reason why not."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from keysat.catalog import Terms
+from keysat.db import reading, transaction
+from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.events import EventType
+from keysat.models import AuditLine, OutboundEvent, Tip
+from keysat.money import Money
+from keysat.secrets import secret_box
+from keysat.settings import load_settings
+from keysat.settlement.issue import issue
+from keysat.tips import pay as paying
+from keysat.tips.due import MOST_ATTEMPTS, claim_tips
+from keysat.tips.manage import retry
+from keysat.tips.pay import Payer, pay
+from keysat.webhooks.endpoints import add_endpoint
+from tests.builders import PRICE, STORE, load_licenses, make_account, make_catalog, make_invoice
+from tests.tips.conftest import load_tip, make_due
+
+TIP_MSAT = PRICE * 500 // 10_000 * 1_000
+
+
+def step(payer, tip_id):
+    return pay(reading, transaction, payer, tip_id)
+
+
+def audited(action):
+    with reading() as session:
+        return session.scalars(select(AuditLine.detail).where(AuditLine.action == action)).all()
+
+
+def test_tip_is_paid_once_the_license_is_there(sandbox, payer, tipped):
+    with transaction() as session:
+        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/")
+    tip_id = tipped()
+    assert step(payer, tip_id) == "sent"
+    assert step(payer, tip_id) == "sent"
+    (payment,) = sandbox.lightning_payments()
+    tip = load_tip(tip_id)
+    assert (payment["amount_msat"], payment["paid"], payment["asked"]) == (TIP_MSAT, 1, 1)
+    assert (tip.payment_hash, tip.amount_msat, tip.fee_msat) == (payment["payment_hash"], TIP_MSAT, 1_000)
+    assert payment["max_fee_sats"] == "10"
+    with reading() as session:
+        body = session.scalars(select(OutboundEvent.body).where(OutboundEvent.event_type == EventType.TIP_SENT)).one()
+    assert json.loads(body)["data"]["amount_msat"] == TIP_MSAT
+    assert len(audited("tip.sent")) == 1
+
+
+@pytest.mark.parametrize("node", ["unclear-paid", "500-paid"])
+def test_unclear_outcome_is_looked_up_and_not_paid_again(sandbox, payer, tipped, node):
+    sandbox.set_lightning([node])
+    tip_id = tipped()
+    assert step(payer, tip_id) == "paying"
+    sandbox.set_lightning(["paid"])
+    assert step(payer, tip_id) == "sent"
+    (payment,) = sandbox.lightning_payments()
+    assert (payment["asked"], payment["paid"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("node", "steps"), [("unclear-failed", 2), ("failed", 1)])
+def test_certain_failure_is_tried_again_with_another_invoice(sandbox, payer, tipped, node, steps):
+    sandbox.set_lightning([node])
+    tip_id = tipped()
+    for _ in range(steps):
+        step(payer, tip_id)
+    first = load_tip(tip_id)
+    assert (first.status, first.paying_since) == ("owed", None)
+    assert first.next_attempt_at is not None
+    sandbox.set_lightning(["paid"])
+    assert step(payer, tip_id) == "sent"
+    assert load_tip(tip_id).payment_hash != first.payment_hash
+    assert [one["paid"] for one in sandbox.lightning_payments()] == [0, 1]
+
+
+def test_payment_that_nobody_heard_of_is_made_anew_only_once_its_invoice_is_long_over(sandbox, payer, tipped):
+    sandbox.set_lightning(["500-unheard"])
+    tip_id = tipped()
+    for _ in range(3):
+        assert step(payer, tip_id) == "paying"
+    first = load_tip(tip_id).payment_hash
+    over = func.now() - paying._SURELY_OVER
+    for until, status in ((over + timedelta(minutes=1), "paying"), (over - timedelta(seconds=1), "owed")):
+        with transaction() as session:
+            session.execute(update(Tip).values(payable_until=until))
+        assert step(payer, tip_id) == status
+    sandbox.set_lightning(["paid"])
+    assert step(payer, tip_id) == "sent"
+    assert load_tip(tip_id).payment_hash != first
+
+
+@pytest.mark.parametrize(
+    ("flaw", "said"),
+    [
+        ("amount", "asks for 2,100,000 msat, not 1,050,000 msat"),
+        ("network", "for network 'bc', not regtest"),
+        ("description", "its description hash differs"),
+        ("expired", "too soon to be paid"),
+        ("none", "no BOLT11 invoice"),
+        ("refusal", "not today"),
+    ],
+)
+def test_invoice_that_is_not_what_was_asked_for_is_not_paid(sandbox, payer, tipped, flaw, said):
+    sandbox.set_lightning(invoices=[flaw])
+    tip_id = tipped()
+    assert step(payer, tip_id) == "owed"
+    assert said in load_tip(tip_id).last_error
+    assert sandbox.lightning_payments() == []
+
+
+def test_tenth_failure_ends_it_and_a_person_may_start_again(sandbox, payer, tipped):
+    with transaction() as session:
+        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/")
+    sandbox.set_lightning(invoices=["refusal"])
+    tip_id = tipped()
+    states = [step(payer, tip_id) for _ in range(MOST_ATTEMPTS)]
+    assert states == ["owed"] * 9 + ["failed"]
+    assert load_tip(tip_id).next_attempt_at is None
+    with reading() as session:
+        assert session.scalar(select(func.count()).where(OutboundEvent.event_type == EventType.TIP_FAILED)) == 1
+    with transaction() as session:
+        retry(session, tip_id)
+    sandbox.set_lightning()
+    assert step(payer, tip_id) == "sent"
+    with pytest.raises(Conflict, match="was sent"), transaction() as session:
+        retry(session, tip_id)
+
+
+def test_payment_that_may_be_on_its_way_is_not_retried_by_hand(sandbox, payer, tipped):
+    sandbox.set_lightning(["500-paid"])
+    tip_id = tipped()
+    step(payer, tip_id)
+    with pytest.raises(Conflict, match="could pay it twice"), transaction() as session:
+        retry(session, tip_id)
+
+
+def test_invoice_that_another_tip_was_paid_by_is_refused(sandbox, payer, tipped):
+    sandbox.set_lightning(invoices=["reused"])
+    first, second = tipped(), tipped()
+    assert step(payer, first) == "sent"
+    assert step(payer, second) == "owed"
+    assert "another tip" in load_tip(second).last_error
+    assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+
+
+def test_tip_over_the_cap_fails_and_is_not_asked_for(sandbox, local_tips, tipped):
+    local_tips.setenv("KEYSAT_TIP_MAX_SATS", "1000")
+    load_settings.cache_clear()
+    tip_id = tipped()
+    assert step(Payer.of(load_settings()), tip_id) == "failed"
+    assert "KEYSAT_TIP_MAX_SATS" in load_tip(tip_id).last_error
+    assert sandbox.lightning_payments() == []
+
+
+def test_day_has_a_budget_and_what_does_not_fit_waits(sandbox, local_tips, tipped):
+    local_tips.setenv("KEYSAT_TIP_DAILY_SATS", str(TIP_MSAT // 1_000 * 2))
+    load_settings.cache_clear()
+    payer = Payer.of(load_settings())
+    tips = [tipped() for _ in range(3)]
+    assert [step(payer, one) for one in tips] == ["sent", "sent", "owed"]
+    assert "no room" in load_tip(tips[2]).last_error
+    with transaction() as session:
+        session.execute(update(Tip).values(paying_since=Tip.paying_since - timedelta(hours=25)))
+    assert step(payer, tips[2]) == "sent"
+
+
+def test_provider_without_payments_is_skipped_with_the_reason(sandbox, payer, signer):
+    make_account(kind="zaprite", base_url=sandbox.url, store_id="")
+    sandbox.register_store("z", "key-of-test-store", kind="zaprite")
+    make_catalog(terms=Terms(tip_recipient="dev@example.com", tip_pct_bps=500))
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    with transaction() as session:
+        issue(session, invoice.id, signer.key_id)
+    with reading() as session:
+        tip_id = session.scalar(select(Tip.id))
+    assert step(payer, tip_id) == "skipped"
+    assert load_tip(tip_id).last_error == "a zaprite provider makes no Lightning payments"
+
+
+def test_price_in_another_currency_owes_no_tip_and_says_so(sandbox, payer, signer):
+    make_account(kind="btcpay", base_url=sandbox.url)
+    make_catalog(price=Money(2_000, "EUR"), terms=Terms(tip_recipient="dev@example.com", tip_pct_bps=500))
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    with transaction() as session:
+        issue(session, invoice.id, signer.key_id)
+    assert audited("tip.skipped") == [{"reason": "the price is in EUR, not in sats"}]
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(Tip)) == 0
+
+
+def test_nothing_about_a_tip_fails_or_delays_a_sale(sandbox, payer, tipped):
+    sandbox.set_lightning(["failed"], ["refusal"])
+    sandbox.set_faults([{"kind": "hang", "seconds": 60, "path_prefix": f"/api/v1/stores/{STORE}/lightning"}])
+    tip_id = tipped()
+    assert load_tip(tip_id).status == "owed"
+    assert [row.status for row in load_licenses()] == ["active"]
+
+
+def test_account_whose_key_is_refused_pays_nothing_and_loses_nothing(sandbox, payer, tipped):
+    tip_id = tipped()
+    sandbox.register_store(STORE, "another-key-of-the-store")
+    assert step(payer, tip_id) == "paying"
+    assert step(payer, tip_id) == "paying"
+    sandbox.register_store(STORE, "key-of-test-store")
+    with transaction() as session:
+        session.execute(update(Tip).values(payable_until=func.now() - timedelta(hours=1)))
+    assert [step(payer, tip_id) for _ in range(2)] == ["owed", "sent"]
+
+
+def test_due_tips_are_claimed_once(sandbox, tipped):
+    tips = {tipped(), tipped()}
+    with transaction() as session:
+        assert {claim.row_id for claim in claim_tips(session, 10)} == tips
+        assert claim_tips(session, 10) == []
+    make_due()
+    with transaction() as session:
+        assert len(claim_tips(session, 10)) == 2
+
+
+def test_unknown_tip_is_named(payer):
+    with pytest.raises(NotFound, match="no tip"):
+        step(payer, "01a21076-4515-7464-8cda-93e2d050f870")
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ({"tip_recipient": "dev@example.com"}, "needs both"),
+        ({"tip_pct_bps": 500}, "needs both"),
+        ({"tip_recipient": "dev@127.0.0.1", "tip_pct_bps": 500}, "no Lightning Address"),
+        ({"tip_recipient": "dev@localhost", "tip_pct_bps": 500}, "no Lightning Address"),
+        ({"tip_recipient": "a b@example.com", "tip_pct_bps": 500}, "no Lightning Address"),
+        ({"tip_recipient": "dev@[::1]", "tip_pct_bps": 500}, "no Lightning Address"),
+        ({"tip_recipient": "dev@example.com/x", "tip_pct_bps": 500}, "no Lightning Address"),
+        ({"tip_recipient": "dev@10.0.0.1", "tip_pct_bps": 500}, "no Lightning Address"),
+        ({"tip_recipient": "dev@0x7f.1", "tip_pct_bps": 500}, "no Lightning Address"),
+        ({"tip_recipient": "dev@example.com", "tip_pct_bps": 10_001}, "1 to 10,000 basis points"),
+    ],
+)
+@pytest.mark.usefixtures("empty_database")
+def test_terms_that_can_not_be_are_refused(terms, said):
+    with pytest.raises(InvalidInput, match=said):
+        make_catalog(terms=Terms(**terms))
