@@ -37,9 +37,7 @@ def test_failed_tip_is_tried_again_and_an_owed_one_is_anyway(keysat, tip):
 
 def test_tip_of_a_policy_is_taken_back_or_refused(keysat, tip):
     assert keysat("policy", "edit", "editor", "standard", "--tip-recipient", "").code == 0
-    refused = keysat(
-        "policy", "edit", "editor", "standard", "--tip-recipient", "dev@127.0.0.1", "--tip-bps", "5"
-    ).refusal
-    assert "must look like dev@example.com" in refused
+    edit = ["policy", "edit", "editor", "standard", "--tip-bps", "5"]
+    assert "must look like dev@example.com" in keysat(*edit, "--tip-recipient", "dev@127.0.0.1").refusal
     assert "needs both" in keysat(*edit).refusal
     assert keysat("tip", "show", "01a21076-4515-7464-8cda-93e2d050f870").refusal.startswith("no tip")
