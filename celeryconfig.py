@@ -12,6 +12,7 @@ _settings = load_settings()
 _CHECK_SECONDS = 300
 _DELIVERY_SECONDS = 5
 _TIP_SECONDS = 30
+_SWEEP_SECONDS = 60
 
 broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
@@ -48,6 +49,8 @@ task_routes = {
     "keysat.reconcile_invoice": {"queue": "reconcile"},
     "keysat.issue_license": {"queue": "issue"},
     "keysat.handle_provider_event": {"queue": "issue"},
+    "keysat.sweep_accounts": {"queue": "scan"},
+    "keysat.sweep_account": {"queue": "reconcile"},
     "keysat.scan_deliveries": {"queue": "deliver"},
     "keysat.deliver_webhook": {"queue": "deliver"},
     "keysat.scan_tips": {"queue": "tips"},
@@ -74,6 +77,11 @@ beat_schedule = {
         "task": "keysat.scan_deliveries",
         "schedule": _DELIVERY_SECONDS,
         "options": {"expires": _DELIVERY_SECONDS},
+    },
+    "sweep-accounts": {
+        "task": "keysat.sweep_accounts",
+        "schedule": _SWEEP_SECONDS,
+        "options": {"expires": _SWEEP_SECONDS},
     },
     "scan-tips": {"task": "keysat.scan_tips", "schedule": _TIP_SECONDS, "options": {"expires": _TIP_SECONDS}},
     "check-invariants": {

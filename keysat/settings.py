@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         le=100_000,
         description="A scan fills the reconcile queue up to so many messages.",
     )
+    sweep_backlog: int = Field(
+        default=1_000,
+        ge=50,
+        le=10_000_000,
+        description="Due invoices of an account from which on it is swept: many asked about in one call.",
+    )
     provider_timeout: float = Field(
         default=10,
         ge=0.1,

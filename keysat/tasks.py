@@ -16,7 +16,17 @@ from celery import Task
 
 from keysat.claims import Claim
 from keysat.db import reading, transaction
-from keysat.dispatch import MAX_RETRIES, again_or_give_up, as_id, fan_out, queued, send, send_deliveries
+from keysat.dispatch import (
+    MAX_RETRIES,
+    SWEEP_MESSAGE_SECONDS,
+    SWEEP_SECONDS,
+    again_or_give_up,
+    as_id,
+    fan_out,
+    queued,
+    send,
+    send_deliveries,
+)
 from keysat.errors import KeysatError
 from keysat.invariants import broken
 from keysat.invoices.due import claim_due, claim_unfulfilled
@@ -27,8 +37,10 @@ from keysat.models.task_run import note_run
 from keysat.providers.breaker import callable_accounts
 from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
+from keysat.settlement.backlog import backlogged
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.settlement.sweep import pages
 from keysat.tips.due import claim_tips, release_tips
 from keysat.tips.pay import Payer, pay
 from keysat.webhooks.deliver import Sender, deliver
@@ -95,6 +107,30 @@ def issue_license(invoice_id: str) -> None:
         license_id = issue(session, as_id(invoice_id), _signer_id())
     if license_id is not None:
         log.info("license issued", license_id=str(license_id))
+
+
+@app.task(name="keysat.sweep_accounts", throws=(KeysatError,))
+def sweep_accounts() -> None:
+    """Send `sweep_account` for accounts with a backlog, as an outage leaves it behind."""
+    with reading() as session:
+        accounts = backlogged(session, load_settings().sweep_backlog)
+    for account_id in accounts:
+        sweep_account.apply_async((str(account_id),), expires=SWEEP_MESSAGE_SECONDS)
+
+
+@app.task(name="keysat.sweep_account", throws=(KeysatError,))
+def sweep_account(account_id: str) -> None:
+    """Ask about many invoices in one call, and send `reconcile_invoice` for those that changed; then go on later."""
+    until = time.monotonic() + SWEEP_SECONDS
+    for page in pages(reading, transaction, as_id(account_id), rules_of(load_settings())):
+        send(reconcile_invoice, page.changed, time.monotonic())
+        if page.finished:
+            log.info("swept", seen=page.sweep.seen, changed=page.sweep.changed, orphans=len(page.sweep.orphans))
+        elif time.monotonic() > until:
+            break
+    else:
+        return
+    sweep_account.apply_async((account_id,), expires=SWEEP_MESSAGE_SECONDS)
 
 
 @app.task(name="keysat.scan_deliveries", throws=(KeysatError,))

@@ -25,6 +25,7 @@ from keysat.cli import (
     product,
     provider,
     sandbox,
+    sweep,
     tip,
     web,
     webhook,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 operate.register(app)
 app.command()(web.web)
+app.command()(sweep.sweep)
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(license_.app, name="license")
 app.add_typer(machine.app, name="machine")

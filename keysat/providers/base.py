@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
+from uuid import UUID
 
 from keysat.errors import KeysatError
 from keysat.models.invoice import PaymentException
@@ -51,13 +52,14 @@ class InvoiceSnapshot:
 
 @dataclass(frozen=True)
 class NewInvoice:
-    """What a provider is asked to charge; `order_id` is our invoice id."""
+    """What a provider is asked to charge; `order_id` is our invoice id, `policy_id` what it is for."""
 
     order_id: str
     price: Money
     description: str
     buyer_email: str | None = None
     redirect_url: str | None = None
+    policy_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,15 @@ class CreatedInvoice:
 
 @dataclass(frozen=True)
 class FoundInvoice:
-    """An invoice that the provider made for an order of ours, and its state."""
+    """An invoice that the provider made for an order of ours, its state, when it was made, and what for we said it was.
+
+    `created_at` and `policy_id` are None where the provider doesn't tell.
+    """
 
     created: CreatedInvoice
     snapshot: InvoiceSnapshot
+    created_at: datetime | None = None
+    policy_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,8 @@ class Provider(Protocol):
     default_url: ClassVar[str | None] = None
     # Whether it makes outgoing Lightning payments.
     pays_lightning: ClassVar[bool] = False
+    # Whether it tells many invoices in one call.
+    lists_invoices: ClassVar[bool] = False
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
         """Ask for a new invoice. Raises the `Remote...` errors."""
@@ -177,6 +186,17 @@ class Provider(Protocol):
             RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
         """
         ...
+
+    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> list[FoundInvoice]:
+        """Ask for the invoices made in a span of time, newest first, without the first `skip`, at most `take`.
+
+        Both ends are whole seconds and belong to the span. Fewer than `take` mean that there are no more.
+
+        Raises:
+            NotSupported: it can only be asked about one at a time.
+            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
+        """
+        raise NotSupported(self.kind, "list its invoices by date, so the scan looks at each by itself")
 
     def paid_at(self, provider_invoice_id: str) -> datetime | None:
         """Ask when the money of an invoice came in; None where the provider doesn't tell.

@@ -41,11 +41,14 @@ from keysat.providers.btcpay_answers import (
     EXCEPTIONS,
     STATUSES,
     Received,
+    created_at,
     created_invoice,
     lightning_payment,
+    listed,
     mapping,
     money,
     order_id_of,
+    policy_of,
     received_payments,
     text,
 )
@@ -61,6 +64,7 @@ class BTCPay(Provider):
 
     kind: ClassVar[str] = "btcpay"
     pays_lightning: ClassVar[bool] = True
+    lists_invoices: ClassVar[bool] = True
 
     def __init__(
         self, base_url: str, store_id: str, credentials: Mapping[str, str], *, deadline: float, max_bytes: int
@@ -78,6 +82,8 @@ class BTCPay(Provider):
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
         metadata = {"orderId": wanted.order_id, "source": "keysat", "itemDesc": wanted.description}
+        if wanted.policy_id is not None:
+            metadata["keysatPolicy"] = str(wanted.policy_id)
         if wanted.buyer_email:
             metadata["buyerEmail"] = wanted.buyer_email
         body: dict[str, Any] = {
@@ -91,10 +97,12 @@ class BTCPay(Provider):
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
         answer = self._http.get(f"{self._store_path}/invoices", {"orderId": order_id, "take": _MOST_FOUND})
-        if not isinstance(answer.json, list):
-            raise RemoteAnswerInvalid("BTCPay's list of invoices has another shape than it should.")
-        found = [item for item in answer.json if isinstance(item, dict) and order_id_of(item) == order_id]
-        return [FoundInvoice(created_invoice(item), self._snapshot(item, text(item, "id"))) for item in found]
+        return [self._found(item) for item in listed(answer) if order_id_of(item) == order_id]
+
+    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> list[FoundInvoice]:
+        span = {"startDate": int(since.timestamp()), "endDate": int(until.timestamp())}
+        answer = self._http.get(f"{self._store_path}/invoices", {**span, "skip": skip, "take": take})
+        return [self._found(item) for item in listed(answer)]
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"
@@ -126,6 +134,10 @@ class BTCPay(Provider):
 
     def check_credentials(self) -> None:
         self._http.get(f"{self._store_path}/invoices", {"take": 1})
+
+    def _found(self, item: dict[str, Any]) -> FoundInvoice:
+        snapshot = self._snapshot(item, text(item, "id"))
+        return FoundInvoice(created_invoice(item), snapshot, created_at(item), policy_of(item))
 
     def _snapshot(self, answer: dict[str, Any], wanted_id: str) -> InvoiceSnapshot:
         if text(answer, "id") != wanted_id:

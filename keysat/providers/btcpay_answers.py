@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from keysat.errors import InvalidInput, RemoteAnswerInvalid
 from keysat.http import Answer
@@ -65,6 +67,33 @@ def text(answer: dict[str, Any], field: str) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise RemoteAnswerInvalid(f"BTCPay's answer has no usable {field!r}.")
     return value
+
+
+def listed(answer: Answer) -> list[dict[str, Any]]:
+    """Read a list of invoices. Raises `RemoteAnswerInvalid`."""
+    if not isinstance(answer.json, list) or not all(isinstance(item, dict) for item in answer.json):
+        raise RemoteAnswerInvalid("BTCPay's list of invoices has another shape than it should.")
+    return answer.json
+
+
+def created_at(answer: dict[str, Any]) -> datetime | None:
+    """Read when an invoice was made; None where it isn't told."""
+    made = answer.get("createdTime")
+    try:
+        return datetime.fromtimestamp(made, UTC) if type(made) is int else None
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def policy_of(answer: dict[str, Any]) -> UUID | None:
+    """Read which policy we said that an invoice is for; None where it isn't one that we had made."""
+    metadata = answer.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("source") != "keysat":
+        return None
+    try:
+        return UUID(str(metadata.get("keysatPolicy")))
+    except ValueError:
+        return None
 
 
 def money(answer: dict[str, Any], field: str) -> Money | None:

@@ -165,7 +165,7 @@ def _wanted(session: Session, invoice: Invoice, order: Order) -> NewInvoice:
     product, policy = session.get_one(Product, invoice.product_id), session.get_one(Policy, invoice.policy_id)
     price = Money(invoice.amount, invoice.currency)
     description = f"{product.name}: {policy.name}"
-    return NewInvoice(str(invoice.id), price, description, order.buyer_email, order.redirect_url)
+    return NewInvoice(str(invoice.id), price, description, order.buyer_email, order.redirect_url, policy.id)
 
 
 def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str, *, resumed: bool) -> CreatedInvoice:

@@ -12,6 +12,7 @@ from tests.bench.codes import slots_a_round
 from tests.bench.deliveries import delay_by_a_hung_receiver, deliveries_in_a_storm
 from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
+from tests.bench.sweep import sweep_rate_ratio
 from tests.bench.validate import validate_rate_ratio
 from tests.bench.webhooks import seconds_to_license, states_after_disorder
 from tests.builders import FAKE_URL, STORE
@@ -25,6 +26,7 @@ BENCHMARKS = (
     validate_rate_ratio,
     seconds_to_license,
     states_after_disorder,
+    sweep_rate_ratio,
     deliveries_in_a_storm,
     delay_by_a_hung_receiver,
 )

@@ -47,6 +47,12 @@ class SandboxClient:
         body = {"api_key": api_key, "webhook_url": webhook_url, "webhook_secret": webhook_secret, "kind": kind}
         self._call("PUT", f"stores/{quote(store_id, safe='')}", body)
 
+    def create_many(self, store_id: str, count: int, invoice: Mapping[str, Any]) -> list[str]:
+        """Open so many invoices alike, as BTCPay's own call would, one a second up to now; returns their ids."""
+        body = {"count": count, "invoice": dict(invoice)}
+        ids: list[str] = self._call("POST", f"stores/{quote(store_id, safe='')}", body)["ids"]
+        return ids
+
     def pay(
         self, invoice_id: str, amount: str | None = None, *, confirmations: int = 1, late: bool = False
     ) -> dict[str, Any]:

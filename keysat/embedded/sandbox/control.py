@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import unquote
 
+from keysat.embedded.sandbox.drafts import parse_draft
 from keysat.embedded.sandbox.faults import FaultPlan, parse_faults
 from keysat.embedded.sandbox.fields import Fields, parse_json
 from keysat.embedded.sandbox.ledger import Ledger
@@ -70,6 +71,8 @@ class Control:
         if fixed is not None:
             return fixed(parse_json(request.body))
         store, invoice = _STORE.fullmatch(path), _INVOICE.fullmatch(path)
+        if store and request.method == "POST":
+            return self._create_many(unquote(store[1]), parse_json(request.body))
         if store and request.method == "PUT":
             return self._register(unquote(store[1]), parse_json(request.body))
         if invoice and request.method == "POST" and invoice[2] in self._on_invoice:
@@ -87,6 +90,11 @@ class Control:
         webhooks = () if url is None else (Webhook(url, secret),)
         self._ledger.register_store(Store(store_id, fields.text("api_key"), webhooks, _kind(fields)))
         return {"id": store_id}
+
+    def _create_many(self, store_id: str, body: Any) -> dict[str, list[str]]:
+        fields = Fields(body, "the invoices", ("count", "invoice"))
+        draft = parse_draft(fields.any("invoice"))
+        return {"ids": self._ledger.create_many(store_id, draft, fields.whole("count", least=1, most=1_000_000))}
 
     def _pay(self, invoice_id: str, body: Any) -> Invoice:
         fields = Fields(body, "the payment", ("amount", "confirmations", "late"))

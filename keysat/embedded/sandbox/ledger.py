@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -86,11 +88,24 @@ class Ledger:
             self._expire_due()
             return self._invoices.get(invoice_id)
 
-    def of_store(self, store_id: str) -> list[Invoice]:
-        """All invoices of a store as they are now, the newest first."""
+    def of_store(self, store_id: str, until: float = math.inf) -> Iterator[Invoice]:
+        """The invoices of a store that were made up to a time, as they are now, the newest first."""
         with self._lock:
             self._expire_due()
-            return [self._invoices[id_] for id_ in reversed(self._by_store.get(store_id, []))]
+            ids = self._by_store.get(store_id, [])
+            end = bisect_right(ids, until, key=lambda id_: self._invoices[id_].created_at)
+        return (self._invoices[ids[place]] for place in range(end - 1, -1, -1))
+
+    def create_many(self, store_id: str, draft: Draft, count: int) -> list[str]:
+        """Open so many alike, one a second up to now, that nobody is told of; returns their ids."""
+        with self._lock:
+            now = self._clock()
+            for back in range(count, 0, -1):
+                invoice, _ = transitions.opened(store_id, draft, now - back)
+                invoice = replace(invoice, expires_at=int(now) + draft.expires_in)
+                self._invoices[invoice.id] = invoice
+                self._by_store.setdefault(store_id, []).append(invoice.id)
+            return self._by_store[store_id][-count:]
 
     def pay(
         self, invoice_id: str, amount: str | None = None, *, is_confirmed: bool = True, late: bool = False

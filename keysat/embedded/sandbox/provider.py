@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Any
 from urllib.parse import unquote
 
@@ -150,9 +151,11 @@ class Provider:
 
     def _list(self, request: Request, route: Route) -> Answer:
         wanted = parse_listing(request.query)
-        found = [invoice for invoice in self._ledger.of_store(route.store_id or "") if wanted.fits(invoice)]
+        newest_first = self._ledger.of_store(route.store_id or "", wanted.end + 1)
+        young = takewhile(lambda invoice: invoice.created_at >= wanted.start, newest_first)
         end = None if wanted.take is None else wanted.skip + wanted.take
-        return Answer(200, [invoice_data(invoice, self._base_url()) for invoice in found[wanted.skip : end]])
+        found = islice(filter(wanted.fits, young), wanted.skip, end)
+        return Answer(200, [invoice_data(invoice, self._base_url()) for invoice in found])
 
     def _read(self, _request: Request, route: Route) -> Answer:
         invoice = self._find(route)

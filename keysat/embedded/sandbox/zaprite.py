@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -61,7 +62,7 @@ class Zaprite:
         limit = request.query.get("limit", ("100",))[0]
         if not (limit.isascii() and limit.isdigit()):
             raise InvalidInput("'limit' has to be a whole number.")
-        newest = self._ledger.of_store(store_id)[: int(limit)]
+        newest = islice(self._ledger.of_store(store_id), int(limit))
         return Answer(200, {"items": [order_data(invoice, self._base_url()) for invoice in newest]})
 
     def _read(self, _request: Request, store_id: str, wanted: str) -> Answer:

@@ -1,0 +1,87 @@
+"""`keysat sweep`: ask a provider for many invoices in one call, after an outage or to be sure."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from keysat.cli.output import AsJson, say, show_record, show_rows
+from keysat.cli.when import parse_when
+from keysat.db import reading, transaction
+from keysat.dispatch import send
+from keysat.errors import BrokerUnavailable
+from keysat.models import Sweep
+from keysat.providers.accounts import require_account
+from keysat.settings import load_settings
+from keysat.settlement.reconcile import rules_of
+from keysat.settlement.sweep import Page, pages
+from keysat.tasks import reconcile_invoice
+
+
+def sweep(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The provider account's name.")],
+    since: Annotated[
+        str | None, typer.Option(help="Made since then, as 2026-11-25 or 36h; default: since the oldest open invoice.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew where one was interrupted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the provider for many invoices in one call, and look closely at those that changed.
+
+    Paid invoices that lost their rows are adopted where they say what they are for; the others are listed as orphans,
+    for you to see to. An interrupted sweep goes on where it stopped.
+    """
+    begins = None if since is None else parse_when(since)
+    with reading() as session:
+        account_id = require_account(session, account).id
+    last: Sweep | None = None
+    for page in _watched(pages(reading, transaction, account_id, rules_of(load_settings()), begins, restart=restart)):
+        _look_at(page)
+        last = page.sweep
+    assert last is not None
+    counts = {"seen": last.seen, "changed": last.changed, "adopted": last.adopted, "orphans": len(last.orphans)}
+    if as_json:
+        show_record({**counts, "orphans": last.orphans}, as_json)
+        return
+    show_record(counts, as_json)
+    if last.orphans:
+        say("paid at the provider, and no invoice here; see what they are, and issue by hand what is owed:")
+        show_rows(last.orphans, as_json)
+
+
+def _look_at(page: Page) -> None:
+    try:
+        send(reconcile_invoice, page.changed, time.monotonic())
+    except BrokerUnavailable as error:
+        say(f"{error} The {len(page.changed)} invoices that changed are due for the next scan.")
+
+
+def _watched(found: Iterable[Page]) -> Iterator[Page]:
+    """Show how far it is: a bar on a terminal, a line every few seconds elsewhere."""
+    if sys.stderr.isatty():
+        columns = (TextColumn("sweeping"), BarColumn(), TextColumn("{task.fields[seen]:,} seen"), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("sweep", total=1.0, seen=0)
+            for page in found:
+                progress.update(task, completed=_share(page.sweep), seen=page.sweep.seen)
+                yield page
+        return
+    told = time.monotonic()
+    for page in found:
+        if time.monotonic() - told > 5:
+            told = time.monotonic()
+            say(f"{page.sweep.seen:,} invoices seen, {page.sweep.changed:,} changed")
+        yield page
+
+
+def _share(sweep: Sweep) -> float:
+    """How much of the span of time is done, from 0 to 1."""
+    span = (sweep.started_at - sweep.since).total_seconds()
+    left = (sweep.next_until - sweep.since).total_seconds()
+    return 1.0 if sweep.finished_at is not None or span <= 0 else min(1.0, max(0.0, 1 - left / span))

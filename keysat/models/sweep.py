@@ -1,0 +1,40 @@
+"""Sweeps: going through all invoices of an account at its provider, page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from keysat.db import Base
+from keysat.models.columns import CreatedAt, Id, Time
+
+
+class Sweep(Base):
+    """A sweep of the provider's invoices that were made from `since` on, newest first; one at a time for an account.
+
+    `next_until` and `skip` say where the next page begins, so an interrupted sweep goes on there. `leased_until`:
+    somebody is at it. `orphans` are paid invoices that carry an id of ours and can't be adopted.
+    """
+
+    __tablename__ = "sweeps"
+    __table_args__ = (
+        CheckConstraint("skip >= 0", name="skip"),
+        Index("uq_sweeps_unfinished", "provider_account_id", unique=True, postgresql_where=text("finished_at IS NULL")),
+    )
+
+    id: Mapped[Id]
+    provider_account_id: Mapped[UUID] = mapped_column(ForeignKey("provider_accounts.id"), index=True)
+    since: Mapped[Time]
+    started_at: Mapped[CreatedAt]
+    next_until: Mapped[Time]
+    skip: Mapped[int] = mapped_column(server_default="0")
+    leased_until: Mapped[Time | None]
+    finished_at: Mapped[Time | None]
+    seen: Mapped[int] = mapped_column(server_default="0")
+    changed: Mapped[int] = mapped_column(server_default="0")
+    adopted: Mapped[int] = mapped_column(server_default="0")
+    orphans: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")

@@ -1,0 +1,80 @@
+"""Adopting paid invoices of the provider whose rows are gone, as after the restore of an old backup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from keysat.catalog import price_of
+from keysat.models import Invoice, Policy, Product, ProviderAccount
+from keysat.models.audit import audit
+from keysat.models.invoice import InvoiceStatus
+from keysat.providers.base import FoundInvoice
+
+
+def adopt_lost(
+    session: Session, account: ProviderAccount, lost: Sequence[FoundInvoice]
+) -> tuple[list[UUID], list[dict[str, Any]]]:
+    """Write the rows of paid invoices that carry an id of ours and have none; returns their ids, and the orphans.
+
+    An order's id alone proves nothing, since shops let strangers choose it. So an invoice is adopted only where it
+    names the policy, as those do that we had made, and was to cost what that policy costs; a person sees to the others.
+    """
+    made, orphans = [], []
+    for one in lost:
+        policy_id = _policy_to_adopt(session, one)
+        if policy_id is None:
+            orphans.append(_orphan(one))
+        elif (invoice_id := _write(session, account, one, policy_id)) is not None:
+            made.append(invoice_id)
+    return made, orphans
+
+
+def _policy_to_adopt(session: Session, one: FoundInvoice) -> tuple[UUID, UUID] | None:
+    row = session.execute(
+        select(Policy, Product).join(Product, Product.id == Policy.product_id).where(Policy.id == one.policy_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    policy, product = row
+    return (policy.id, product.id) if one.snapshot.charged == price_of(product, policy) else None
+
+
+def _write(session: Session, account: ProviderAccount, one: FoundInvoice, ids: tuple[UUID, UUID]) -> UUID | None:
+    policy_id, product_id = ids
+    charged = one.snapshot.charged
+    assert charged is not None
+    assert one.snapshot.order_id is not None
+    row = {
+        "id": UUID(one.snapshot.order_id),
+        "provider_account_id": account.id,
+        "provider_invoice_id": one.created.provider_invoice_id,
+        "checkout_url": one.created.checkout_url,
+        "product_id": product_id,
+        "policy_id": policy_id,
+        "status": InvoiceStatus.PENDING,
+        "base_amount": charged.amount,
+        "amount": charged.amount,
+        "currency": charged.currency,
+        "created_at": one.created_at or func.now(),
+        "next_check_at": func.now(),
+    }
+    written = session.scalar(insert(Invoice).values(row).on_conflict_do_nothing().returning(Invoice.id))
+    if written is not None:
+        audit(session, "sweep", "invoice.adopted", written, provider_invoice_id=one.created.provider_invoice_id)
+    return written
+
+
+def _orphan(one: FoundInvoice) -> dict[str, Any]:
+    snapshot = one.snapshot
+    return {
+        "provider_invoice_id": snapshot.provider_invoice_id,
+        "order_id": snapshot.order_id,
+        "said": snapshot.said,
+        "paid": snapshot.paid and str(snapshot.paid),
+    }

@@ -1,0 +1,67 @@
+"""Which accounts are swept, and from where on: the sweep's own row."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import and_, func, or_, select, sql
+from sqlalchemy.orm import Session
+
+from keysat.errors import Conflict
+from keysat.models import Invoice, ProviderAccount, Sweep
+from keysat.models.invoice import InvoiceStatus
+from keysat.providers.registry import adapter_of, kinds
+
+LEASE = timedelta(seconds=60)
+# Clocks of providers differ from ours, and an invoice may have been made just before its row.
+_MARGIN = timedelta(minutes=5)
+_MANY, _LONG = 50, timedelta(minutes=10)
+
+
+def backlogged(session: Session, limit: int) -> list[UUID]:
+    """The accounts that are better swept than looked at invoice by invoice: where many are due, or many for long.
+
+    The latter is what an outage leaves behind. Accounts that rest or whose provider can't list invoices aren't among
+    them.
+    """
+    count, oldest = func.count(), func.min(Invoice.next_check_at)
+    much = or_(count >= limit, and_(count >= _MANY, oldest < func.now() - _LONG))
+    resting = or_(ProviderAccount.paused_at.is_not(None), ProviderAccount.open_until > func.now())
+    able = [kind for kind in kinds() if adapter_of(kind).lists_invoices]
+    return list(
+        session.scalars(
+            select(ProviderAccount.id)
+            .join(Invoice, Invoice.provider_account_id == ProviderAccount.id)
+            .where(ProviderAccount.kind.in_(able), ~func.coalesce(resting, sql.false()))
+            .where(Invoice.next_check_at <= func.now(), Invoice.status != InvoiceStatus.SETTLED)
+            .group_by(ProviderAccount.id)
+            .having(much)
+        )
+    )
+
+
+def begin_sweep(session: Session, account: ProviderAccount, since: datetime | None, *, restart: bool = False) -> Sweep:
+    """Take up the sweep of an account that was interrupted, or begin one; without `since` from its oldest open invoice.
+
+    Raises:
+        Conflict: somebody sweeps this account at this moment.
+    """
+    unfinished = select(Sweep).where(Sweep.provider_account_id == account.id, Sweep.finished_at.is_(None))
+    sweep = session.scalar(unfinished.with_for_update())
+    now = session.scalars(select(func.now())).one()
+    if sweep is not None and sweep.leased_until is not None and sweep.leased_until > now:
+        raise Conflict(f"account {account.name} is being swept at this moment.")
+    if sweep is not None and (restart or since is not None):
+        sweep.finished_at = now
+        session.flush()
+        sweep = None
+    if sweep is None:
+        watched = Invoice.provider_account_id == account.id, Invoice.next_check_at.is_not(None)
+        oldest = since or session.scalar(select(func.min(Invoice.created_at)).where(*watched)) or now
+        sweep = Sweep(provider_account_id=account.id, since=oldest - _MARGIN, next_until=now + _MARGIN)
+        session.add(sweep)
+    sweep.leased_until = now + LEASE
+    session.flush()
+    session.refresh(sweep)
+    return sweep

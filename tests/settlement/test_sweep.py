@@ -1,0 +1,234 @@
+"""A sweep finds what changed among many, adopts what lost its row, and goes on where it was interrupted."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from keysat.db import reading, transaction
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.server import Sandbox
+from keysat.errors import Conflict, RemoteUnavailable
+from keysat.models import Invoice, Sweep
+from keysat.money import Money
+from keysat.providers.base import NewInvoice, NotSupported, ProviderStatus
+from keysat.providers.registry import provider_for
+from keysat.settlement import sweep as sweeping
+from keysat.settlement.backlog import backlogged
+from keysat.settlement.decision import Rules
+from keysat.settlement.sweep import pages
+from tests.builders import (
+    PRICE,
+    STORE,
+    audit_actions,
+    load_account,
+    load_invoice,
+    load_licenses,
+    look,
+    make_account,
+    make_catalog,
+    make_due,
+    make_invoice,
+    set_account,
+    set_columns,
+)
+
+pytestmark = pytest.mark.usefixtures("empty_database", "fake")
+
+
+@pytest.fixture
+def shop():
+    with Sandbox() as server, SandboxClient(server.url) as client:
+        client.register_store(STORE, "key-of-test-store")
+        make_account(kind="btcpay", base_url=server.url)
+        make_catalog()
+        client.url = server.url
+        yield client
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    monkeypatch.setattr(sweeping, "PAGE", 4)
+
+
+def swept(**options):
+    """Sweeps the account; returns the last page's sweep and the ids of all that must be looked at."""
+    found = list(pages(reading, transaction, load_account().id, Rules(), **options))
+    return found[-1].sweep, [claim.row_id for page in found for claim in page.changed]
+
+
+def test_only_what_changed_is_looked_at_and_the_rest_is_put_off(shop, small_pages):
+    invoices = [make_invoice() for _ in range(11)]
+    for one in invoices:
+        make_due(one.id)
+    paid = [invoices[3], invoices[7]]
+    for one in paid:
+        shop.pay(one.provider_invoice_id)
+    before = shop.requests_made()["invoice_reads"]
+    sweep, changed = swept()
+    assert set(changed) == {one.id for one in paid}
+    assert (sweep.seen >= 11, sweep.changed >= 2, sweep.orphans) == (True, True, [])
+    assert shop.requests_made()["invoice_reads"] == before
+    with reading() as session:
+        assert session.scalar(select(func.count()).where(Invoice.next_check_at <= func.now())) == 0
+    for invoice_id in changed:
+        look(invoice_id)
+        assert load_invoice(invoice_id).status == "settled"
+
+
+def test_what_is_not_due_keeps_its_time_and_what_is_closed_is_opened_by_a_late_payment(shop):
+    waiting, late = make_invoice(), make_invoice()
+    shop.expire(late.provider_invoice_id)
+    look(late.id)
+    set_columns(late.id, next_check_at=None)
+    shop.pay(late.provider_invoice_id)
+    due = load_invoice(waiting.id).next_check_at
+    _, changed = swept()
+    assert changed == [late.id]
+    assert load_invoice(waiting.id).next_check_at == due
+    assert load_invoice(late.id).next_check_at is not None
+
+
+def test_refund_of_a_settled_invoice_is_found_and_its_license_is_owed_no_second_time(shop, signer):
+    invoice = make_invoice()
+    shop.pay(invoice.provider_invoice_id)
+    look(invoice.id)
+    set_columns(invoice.id, fulfilled_at=func.now(), next_check_at=None)
+    shop.refund(invoice.provider_invoice_id)
+    _, changed = swept(since=load_invoice(invoice.id).created_at)
+    assert changed == [invoice.id]
+    assert load_invoice(invoice.id).next_check_at is None
+
+
+def test_interrupted_sweep_goes_on_where_it_stopped(shop, small_pages):
+    for _ in range(10):
+        make_invoice()
+    found = pages(reading, transaction, load_account().id, Rules())
+    first = next(found)
+    found.close()
+    sweep, _ = swept()
+    assert sweep.id == first.sweep.id
+    assert sweep.seen < 2 * 10
+    again, _ = swept()
+    assert again.id != sweep.id
+
+
+def test_one_sweep_at_a_time_and_a_dead_one_is_taken_over(shop, small_pages):
+    for _ in range(6):
+        make_invoice()
+    found = pages(reading, transaction, load_account().id, Rules())
+    first = next(found)
+    with pytest.raises(Conflict, match="is being swept"):
+        swept()
+    with transaction() as session:
+        session.execute(update(Sweep).values(leased_until=func.now() - timedelta(seconds=1)))
+    assert swept()[0].id == first.sweep.id
+    found.close()
+
+
+def test_restart_begins_anew(shop, small_pages):
+    for _ in range(6):
+        make_invoice()
+    found = pages(reading, transaction, load_account().id, Rules())
+    first = next(found)
+    found.close()
+    assert swept(restart=True)[0].id != first.sweep.id
+
+
+def test_draft_whose_answer_was_lost_is_adopted(shop):
+    invoice = make_invoice()
+    theirs = invoice.provider_invoice_id
+    set_columns(invoice.id, provider_invoice_id=None, checkout_url=None)
+    shop.pay(theirs)
+    sweep, changed = swept()
+    assert (sweep.adopted, changed) == (1, [invoice.id])
+    assert load_invoice(invoice.id).provider_invoice_id == theirs
+    look(invoice.id)
+    assert load_invoice(invoice.id).status == "settled"
+
+
+def test_paid_invoice_whose_row_is_gone_is_adopted_and_settled(shop, signer):
+    invoice = make_invoice()
+    shop.pay(invoice.provider_invoice_id)
+    with transaction() as session:
+        session.execute(delete(Invoice))
+    sweep, changed = swept(since=invoice.created_at)
+    assert (sweep.adopted, changed, sweep.orphans) == (1, [invoice.id], [])
+    assert audit_actions(invoice.id)[-1] == "invoice.adopted"
+    result = look(invoice.id)
+    assert result.license_owed
+    assert load_invoice(invoice.id).amount == PRICE
+    assert load_licenses() == []
+
+
+@pytest.mark.parametrize(
+    ("price", "policy"), [(Money(1, "BTC"), True), (Money(PRICE, "BTC"), False), (Money(2_000, "EUR"), True)]
+)
+def test_paid_invoice_that_can_not_be_ours_for_certain_is_an_orphan(shop, price, policy):
+    ours = make_invoice()
+    account, order_id = load_account(), str(uuid4())
+    wanted = NewInvoice(order_id, price, "made elsewhere", policy_id=ours.policy_id if policy else None)
+    made = provider_for(account).create_invoice(wanted)
+    shop.pay(made.provider_invoice_id)
+    sweep, changed = swept()
+    assert (sweep.adopted, changed) == (0, [])
+    [orphan] = sweep.orphans
+    assert (orphan["provider_invoice_id"], orphan["order_id"]) == (made.provider_invoice_id, order_id)
+
+
+def test_what_other_programs_sell_and_what_nobody_paid_is_left_alone(shop):
+    ours = make_invoice()
+    provider = provider_for(load_account())
+    other = provider.create_invoice(NewInvoice("T-SHIRT-17", Money(5, "BTC"), "a shirt"))
+    provider.create_invoice(NewInvoice(str(uuid4()), Money(5, "BTC"), "unpaid", policy_id=ours.policy_id))
+    shop.pay(other.provider_invoice_id)
+    sweep, changed = swept()
+    assert (sweep.seen, sweep.adopted, sweep.orphans, changed) == (3, 0, [], [])
+
+
+def test_provider_that_fails_is_noted_and_the_sweep_waits(shop, small_pages):
+    for _ in range(6):
+        make_invoice()
+    shop.set_faults([{"kind": "status", "status": 500}])
+    with pytest.raises(RemoteUnavailable):
+        swept()
+    assert load_account().failure_count == 1
+    shop.set_faults([])
+    assert swept()[0].seen >= 6
+
+
+def test_provider_without_a_list_says_so(shop):
+    make_account("other", kind="zaprite", base_url=shop.url, store_id="")
+    with pytest.raises(NotSupported, match="the scan looks at each by itself"):
+        list(pages(reading, transaction, load_account("other").id, Rules()))
+
+
+def test_accounts_with_a_backlog_are_swept(fake):
+    invoices = [make_invoice() for _ in range(3)]
+
+    def found(limit):
+        with reading() as session:
+            return backlogged(session, limit)
+
+    assert found(1) == []
+    for one in invoices:
+        make_due(one.id)
+    assert found(3) == [load_account().id]
+    assert found(4) == []
+    set_account(paused_at=func.now(), pause_reason="asked for")
+    assert found(3) == []
+
+
+def test_outage_leaves_a_backlog_whatever_the_limit(fake, monkeypatch):
+    monkeypatch.setattr("keysat.settlement.backlog._MANY", 2)
+    for one in [make_invoice(), make_invoice()]:
+        make_due(one.id, timedelta(minutes=11))
+    with reading() as session:
+        assert backlogged(session, 1_000) == [load_account().id]
+
+
+def test_fake_provider_is_swept_too(fake):
+    invoice = make_invoice()
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    assert swept()[1] == [invoice.id]
