@@ -13,6 +13,7 @@ _CHECK_SECONDS = 300
 _DELIVERY_SECONDS = 5
 _TIP_SECONDS = 30
 _SWEEP_SECONDS = 60
+_PRUNE_SECONDS = 6 * 3600  # so that a stack that is restarted daily prunes, too
 
 broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
@@ -55,6 +56,7 @@ task_routes = {
     "keysat.deliver_webhook": {"queue": "deliver"},
     "keysat.scan_tips": {"queue": "tips"},
     "keysat.pay_tip": {"queue": "tips"},
+    "keysat.prune": {"queue": "scan"},
     "keysat.check_invariants": {"queue": "scan"},
 }
 
@@ -84,6 +86,7 @@ beat_schedule = {
         "options": {"expires": _SWEEP_SECONDS},
     },
     "scan-tips": {"task": "keysat.scan_tips", "schedule": _TIP_SECONDS, "options": {"expires": _TIP_SECONDS}},
+    "prune": {"task": "keysat.prune", "schedule": _PRUNE_SECONDS, "options": {"expires": _PRUNE_SECONDS}},
     "check-invariants": {
         "task": "keysat.check_invariants",
         "schedule": _CHECK_SECONDS,

@@ -43,6 +43,7 @@ LONGEST_COUNTDOWN_SECONDS = 60.0
 DELIVERY_MESSAGE_SECONDS = 10
 # A sweep shares its worker with scans, so it goes on in a message of its own after a while.
 SWEEP_SECONDS, SWEEP_MESSAGE_SECONDS = 10.0, 60
+PRUNE_SECONDS = 20.0  # what is left then goes the next time
 # While the broker is away, not every transaction of a web server waits for it to find that out.
 _REST_SECONDS = 10.0
 GiveBack = Callable[[Session, list[UUID]], None]

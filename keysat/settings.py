@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         le=100_000,
         description="A scan fills the reconcile queue up to so many messages.",
     )
+    retention_days: int = Field(
+        default=90,
+        ge=7,
+        le=36_500,
+        description="Days that delivered webhooks, handled events and looks are kept; the audit log stays.",
+    )
     sweep_backlog: int = Field(
         default=1_000,
         ge=50,

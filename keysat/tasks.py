@@ -18,6 +18,7 @@ from keysat.claims import Claim
 from keysat.db import reading, transaction
 from keysat.dispatch import (
     MAX_RETRIES,
+    PRUNE_SECONDS,
     SWEEP_MESSAGE_SECONDS,
     SWEEP_SECONDS,
     again_or_give_up,
@@ -36,6 +37,7 @@ from keysat.logs import get_logger
 from keysat.models.task_run import note_run
 from keysat.providers.breaker import callable_accounts
 from keysat.providers.silence import silent_accounts
+from keysat.retention import prune
 from keysat.settings import load_settings
 from keysat.settlement.backlog import backlogged
 from keysat.settlement.issue import issue
@@ -162,6 +164,12 @@ def pay_tip(tip_id: str) -> None:
     """Bring a tip one step further: have it paid, or look up what became of its payment."""
     status = pay(reading, transaction, _payer(), as_id(tip_id))
     log.info("tip", tip_id=tip_id, status=status)
+
+
+@app.task(name="keysat.prune", throws=(KeysatError,))
+def prune_() -> None:
+    """Delete what has long been over."""
+    log.info("pruned", **prune(transaction, load_settings().retention_days, PRUNE_SECONDS))
 
 
 @app.task(name="keysat.check_invariants", throws=(KeysatError,))

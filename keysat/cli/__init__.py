@@ -24,6 +24,7 @@ from keysat.cli import (
     policy,
     product,
     provider,
+    report,
     sandbox,
     sweep,
     tip,
@@ -43,6 +44,8 @@ app = typer.Typer(
 operate.register(app)
 app.command()(web.web)
 app.command()(sweep.sweep)
+app.command()(report.report)
+app.command()(report.prune)
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(license_.app, name="license")
 app.add_typer(machine.app, name="machine")

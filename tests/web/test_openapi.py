@@ -39,6 +39,7 @@ RULES_BEYOND_THE_DESCRIPTION = {
     "POST /v1/admin/endpoints",
     "POST /v1/admin/products/{slug}/policies",
     "PATCH /v1/admin/products/{slug}/policies/{policy}",
+    "GET /v1/admin/report",
     "PATCH /v1/admin/endpoints/{name}",
 }
 

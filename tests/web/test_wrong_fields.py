@@ -159,6 +159,8 @@ WRONG_QUERIES = {
     "product": ["No Slug", SQL],
     "invoice_id": ["x", ""],
     "subject": ["x", "1"],
+    "from": ["yesterday", "2026-13-01", SQL],
+    "to": ["today", "2026-02-30", SQL],
     "endpoint": ["No Name", SQL],
     "event": ["license", SQL],
     "since": ["yesterday", "2026-01-01T00:00:00", SQL],

@@ -2,11 +2,23 @@
 
 from fastapi import APIRouter
 
-from keysat.web.admin import accounts, audit, codes, deliveries, endpoints, invoices, licenses, policies, products, tips
+from keysat.web.admin import (
+    accounts,
+    audit,
+    codes,
+    deliveries,
+    endpoints,
+    invoices,
+    licenses,
+    policies,
+    products,
+    report,
+    tips,
+)
 from keysat.web.errors import documented
 
 router = APIRouter(prefix="/v1/admin", responses=documented(401, 403))
-for _noun in (products, policies, codes, invoices, licenses, accounts, endpoints, deliveries, tips, audit):
+for _noun in (products, policies, codes, invoices, licenses, accounts, endpoints, deliveries, tips, report, audit):
     router.include_router(_noun.router)
 
 __all__ = ["router"]

@@ -1,0 +1,69 @@
+"""`keysat report` and `keysat prune`: the books, and what they no longer need."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+import typer
+
+from keysat.cli.output import AsJson, say, show_record, show_rows
+from keysat.db import reading, transaction
+from keysat.errors import InvalidInput
+from keysat.money import Money
+from keysat.report import AMOUNTS, Line, as_csv_rows, totals
+from keysat.report import report as read_report
+from keysat.retention import count_prunable
+from keysat.retention import prune as delete_old
+from keysat.settings import load_settings
+
+
+def report(
+    begins: Annotated[str, typer.Option("--from", help="The first day, UTC, as 2026-11-01.")],
+    ends: Annotated[str | None, typer.Option("--to", help="The last day, UTC; default: today.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, amounts in sats and cents.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What came in, by day, product and currency: settled, late, over, under review, reversed, tips; with totals."""
+    with reading() as session:
+        lines = read_report(session, _day(begins), datetime.now(UTC).date() if ends is None else _day(ends))
+    if as_csv:
+        csv.writer(sys.stdout).writerows(as_csv_rows(lines))
+    elif as_json:
+        told = {"lines": [line.told() for line in lines], "totals": [line.told() for line in totals(lines)]}
+        print(json.dumps(told, indent=2, default=str))
+    else:
+        rows = [*(_shown(line, str(line.day)) for line in lines), *(_shown(line, "total") for line in totals(lines))]
+        show_rows(rows, as_json)
+
+
+def prune(
+    older_than: Annotated[
+        int | None, typer.Option(min=7, max=36_500, help="Days; default: KEYSAT_RETENTION_DAYS.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what has long been over: delivered webhooks, handled events, looks. Audit and what is owed stay."""
+    days = older_than or load_settings().retention_days
+    counts = count_prunable(reading, days) if dry_run else delete_old(transaction, days)
+    show_record(counts, as_json)
+    say(f"{'would be' if dry_run else 'were'} deleted, as over for {days} days")
+
+
+def _shown(line: Line, day: str) -> dict[str, object]:
+    money = [name for name in AMOUNTS if name != "sales"]
+    amounts = {name: str(Money(getattr(line, name), line.currency)) for name in (*money, "received")}
+    sign = "-" if line.net < 0 else ""
+    net = f"{sign}{Money(abs(line.net), line.currency)}"
+    return {"day": day, "product": line.product, "sales": line.sales, **amounts, "net": net}
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidInput(f"day {text[:40]!r} must be like 2026-11-25.") from None

@@ -1,0 +1,56 @@
+"""The money report."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from keysat import report
+from keysat.db import reading
+from keysat.web.admin.auth import Reader
+from keysat.web.errors import documented
+
+router = APIRouter(prefix="/report", tags=["admin: report"])
+
+First = Annotated[date | None, Query(alias="from", description="The first day, UTC; default: of this month.")]
+Last = Annotated[date | None, Query(alias="to", description="The last day, UTC; default: today.")]
+
+
+class ReportLine(BaseModel):
+    """One day of one product in one currency, in its smallest unit.
+
+    `settled + late + over + under_review = received`; `received - under_review - reversed - tips = net`.
+    """
+
+    day: date
+    product: str
+    currency: str
+    sales: int
+    settled: int
+    late: int
+    over: int
+    under_review: int
+    reversed: int
+    tips: int
+    received: int
+    net: int
+
+
+class Report(BaseModel):
+    """The lines, and their sum for each currency."""
+
+    lines: list[ReportLine]
+    totals: list[ReportLine]
+
+
+@router.get("", responses=documented())
+def get_report(_: Reader, first: First = None, last: Last = None) -> Report:
+    """What came in, by day, product and currency."""
+    today = datetime.now(UTC).date()
+    with reading() as session:
+        lines = report.report(session, first or today.replace(day=1), last or today)
+    sums = report.totals(lines)
+    return Report(lines=[ReportLine(**one.told()) for one in lines], totals=[ReportLine(**one.told()) for one in sums])

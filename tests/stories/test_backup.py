@@ -1,0 +1,110 @@
+"""The drill of README: a dump is restored, and everything goes on with nothing lost; the dump itself opens nothing."""
+
+import subprocess
+from uuid import UUID
+
+import pytest
+from sqlalchemy import make_url, select
+
+from keysat.api_keys import create_key
+from keysat.db import engine, reading, transaction
+from keysat.embedded.binaries import postgres_binaries, server_environment
+from keysat.migrations import require_head
+from keysat.models import Invoice, WebhookDelivery
+from keysat.models.api_key import Scope
+from keysat.secrets import secret_box
+from keysat.settings import load_settings
+from keysat.settlement.decision import Rules
+from keysat.settlement.sweep import pages
+from keysat.tasks import scan_deliveries, scan_pending
+from keysat.webhooks.endpoints import add_endpoint, pause_endpoint, resume_endpoint
+from tests.builders import (
+    SECRET,
+    issue_now,
+    load_account,
+    load_invoice,
+    load_licenses,
+    look,
+    make_due,
+    make_invoice,
+)
+from tests.nodes import wait_until
+from tests.webhooks.receiver import Receiver
+from tests.webhooks.storm import ALLOWED
+
+
+def run(program, *arguments):
+    """One of PostgreSQL's programs on the tests' database; returns what it printed."""
+    url = make_url(load_settings().database_url)
+    where = [f"--host={url.query['host']}", f"--username={url.username}"]
+    command = [str(postgres_binaries() / program), *where, *arguments]
+    return subprocess.run(command, env=server_environment(), check=True, capture_output=True).stdout
+
+
+@pytest.fixture
+def receiver():
+    server = Receiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def worker_environment():
+    """The worker may reach this machine's receiver."""
+    return ALLOWED
+
+
+def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, signer, tmp_path):
+    with transaction() as session:
+        add_endpoint(session, secret_box(load_settings()), "shop", receiver.url, allow_http=True)
+        pause_endpoint(session, "shop")  # so that deliveries are owed when the dump is made
+    pending, unlicensed, licensed = make_invoice(), make_invoice(), make_invoice()
+    for one in (pending, unlicensed, licensed):
+        shop.pay(one.provider_invoice_id)
+    for one in (unlicensed, licensed):
+        look(one.id)
+    issue_now(licensed.id, signer.key_id)
+    key = signer.key_for(load_licenses(licensed.id)[0])
+    with reading() as session:
+        owed = set(session.scalars(select(WebhookDelivery.id)))
+    dump = tmp_path / "keysat.dump"
+    run("pg_dump", "--format=custom", f"--file={dump}", "keysat")
+
+    after = make_invoice()
+    shop.pay(after.provider_invoice_id)
+    engine().dispose()
+    run("pg_restore", "--clean", "--if-exists", "--no-owner", "--dbname=keysat", str(dump))
+    require_head()
+    with reading() as session:
+        assert session.get(Invoice, after.id) is None
+
+    for page in pages(reading, transaction, load_account().id, Rules(), since=pending.created_at):
+        for claim in page.changed:
+            make_due(claim.row_id)
+    make_due(pending.id)
+    make_due(unlicensed.id)
+    scan_pending.delay()
+    wait_until(lambda: len(load_licenses()) == 4)
+    assert {row.invoice_id for row in load_licenses()} == {one.id for one in (pending, unlicensed, licensed, after)}
+    assert load_invoice(after.id).provider_invoice_id == after.provider_invoice_id
+    assert signer.key_for(load_licenses(licensed.id)[0]) == key
+    with transaction() as session:
+        resume_endpoint(session, "shop")
+    scan_deliveries.delay()
+    wait_until(lambda: owed <= {UUID(one) for one in receiver.by_delivery()})
+
+
+def test_dump_holds_no_secret_that_could_be_used(celery_setup, shop, receiver, signer):
+    with transaction() as session:
+        _, secret = add_endpoint(session, secret_box(load_settings()), "shop", receiver.url, allow_http=True)
+        api_key = create_key(session, "shop", Scope.WRITE)
+    invoice = make_invoice()
+    shop.pay(invoice.provider_invoice_id)
+    look(invoice.id)
+    issue_now(invoice.id, signer.key_id)
+    license_key = signer.key_for(load_licenses()[0])
+    dump = run("pg_dump", "keysat")
+    assert str(invoice.id).encode() in dump
+    for canary in ("key-of-test-store", SECRET, secret, secret.removeprefix("whsec_"), api_key, license_key):
+        for form in (canary.encode(), canary.encode().hex().encode()):
+            assert form not in dump

@@ -1,0 +1,109 @@
+"""What is over and old goes; what is owed, and the audit log, never."""
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from keysat.db import reading, transaction
+from keysat.events import EventType, emit
+from keysat.models import (
+    AuditLine,
+    DeliveryAttempt,
+    Invoice,
+    InvoiceLook,
+    OutboundEvent,
+    ProviderEvent,
+    Sweep,
+    WebhookDelivery,
+)
+from keysat.models.columns import seconds
+from keysat.providers.base import ProviderEvent as Received
+from keysat.retention import count_prunable, prune
+from keysat.secrets import secret_box
+from keysat.settings import load_settings
+from keysat.tasks import prune_
+from keysat.webhooks.endpoints import add_endpoint
+from keysat.webhooks.inbox import store
+from tests.builders import load_account, look, make_invoice
+
+pytestmark = pytest.mark.usefixtures("empty_database", "fake")
+
+OLD = func.now() - seconds(91 * 86_400)
+YOUNG = func.now() - seconds(89 * 86_400)
+TABLES = (AuditLine, DeliveryAttempt, InvoiceLook, OutboundEvent, ProviderEvent, Sweep, WebhookDelivery)
+
+
+def count():
+    with reading() as session:
+        return {table.__tablename__: session.scalar(select(func.count()).select_from(table)) for table in TABLES}
+
+
+def everything(at, **delivery):
+    """A closed invoice with looks, a delivery with an attempt, an event and a sweep, all of that time."""
+    invoice = make_invoice()
+    look(invoice.id)
+    with transaction() as session:
+        emit(session, EventType.LICENSE_ISSUED, {})
+        event_id = store(session, load_account().id, Received(str(invoice.id), "InvoiceSettled", "x"), b"{}")
+        sweep = Sweep(provider_account_id=load_account().id, since=at, next_until=at, finished_at=at)
+        session.add(sweep)
+        session.flush()
+        delivery_id = session.scalars(select(WebhookDelivery.id).order_by(WebhookDelivery.id.desc())).first()
+        session.execute(insert(DeliveryAttempt).values(delivery_id=delivery_id, duration_ms=1, at=at))
+        session.execute(update(OutboundEvent).values(created_at=at))
+        done = {"next_attempt_at": None, "delivered_at": at, **delivery}
+        session.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery_id).values(done))
+        handled = {"received_at": at, "handled_at": at, "next_attempt_at": None}
+        session.execute(update(ProviderEvent).where(ProviderEvent.id == event_id).values(handled))
+        session.execute(update(InvoiceLook).values(at=at))
+        session.execute(update(Invoice).values(next_check_at=None))
+
+
+@pytest.fixture(autouse=True)
+def _endpoint(empty_database):
+    with transaction() as session:
+        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/")
+
+
+def test_what_is_over_and_old_goes_and_the_audit_log_stays():
+    everything(OLD)
+    before = count()
+    assert count_prunable(reading, 90) == {**prune(transaction, 90), "outbound_events": 0}
+    assert count() == {**dict.fromkeys(before, 0), "audit_log": before["audit_log"]}
+
+
+def test_what_is_young_stays():
+    everything(YOUNG)
+    before = count()
+    assert set(prune(transaction, 90).values()) == {0}
+    assert count() == before
+
+
+def test_what_is_owed_or_dead_stays_whatever_its_age():
+    everything(OLD, next_attempt_at=OLD, delivered_at=None)
+    everything(OLD, delivered_at=None)
+    with transaction() as session:
+        session.execute(update(ProviderEvent).values(next_attempt_at=OLD))
+        session.execute(update(Invoice).values(next_check_at=OLD))
+        session.execute(
+            update(Sweep)
+            .values(finished_at=None)
+            .where(Sweep.id.in_(select(Sweep.id).order_by(Sweep.id.desc()).limit(1)))
+        )
+    prune(transaction, 90)
+    left = count()
+    kept = ("delivery_attempts", "invoice_looks", "outbound_events", "provider_events", "webhook_deliveries")
+    assert {name: left[name] for name in kept} == dict.fromkeys(kept, 2)
+    assert left["sweeps"] == 1
+
+
+def test_many_rows_go_in_batches(monkeypatch):
+    monkeypatch.setattr("keysat.retention._BATCH", 2)
+    for _ in range(5):
+        everything(OLD)
+    assert prune(transaction, 90)["webhook_deliveries"] == 5
+
+
+def test_task_prunes_by_the_setting():
+    everything(OLD)
+    prune_()
+    assert count()["webhook_deliveries"] == 0
