@@ -77,7 +77,7 @@ def test_change_spares_other_licenses(license_of):
 def test_license_of_an_invoice_is_withdrawn_once(license_of, target):
     row = license_of(ACTIVE)
     with transaction() as session:
-        assert withdraw_of_invoice(session, row.invoice_id, target, "reconcile", "refunded") == row.id
+        assert withdraw_of_invoice(session, row.invoice_id, target, "reconcile", "refunded") is ACTIVE
     with transaction() as session:
         assert withdraw_of_invoice(session, row.invoice_id, target, "reconcile", "refunded") is None
     assert status_of(row) == target
