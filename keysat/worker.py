@@ -68,12 +68,20 @@ def _forget_parents_connections(**_: object) -> None:
     forget_connections()
 
 
+_SUBJECTS = {
+    "keysat.handle_provider_event": "event_id",
+    "keysat.sweep_account": "account_id",
+    "keysat.deliver_webhook": "delivery_id",
+    "keysat.pay_tip": "tip_id",
+}
+
+
 @task_prerun.connect
 def _bind_task(task_id: str, task: Task[Any, Any], args: list[object], **_: object) -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
     if args:
-        subject = "event_id" if task.name.endswith("_event") else "invoice_id"
+        subject = _SUBJECTS.get(task.name, "invoice_id")
         structlog.contextvars.bind_contextvars(**{subject: str(args[0])})
 
 

@@ -142,4 +142,11 @@ def _workers() -> str:
     answers = app.control.ping(timeout=1.5)
     if not answers:
         raise _Broken("no worker answers; start `keysat up`, or `celery -A keysat.worker worker` and `beat`.")
+    served = app.control.inspect(timeout=1.5).active_queues() or {}
+    missing = {queue.name for queue in app.conf.task_queues} - {
+        queue["name"] for queues in served.values() for queue in queues
+    }
+    if missing:
+        names = ",".join(sorted(missing))
+        raise _Broken(f"no worker serves {names}; start one with `celery -A keysat.worker worker -Q {names}`.")
     return ", ".join(name for answer in answers for name in answer)

@@ -20,6 +20,8 @@ from keysat.invariants import broken
 from keysat.invoices.gauge import Gauge, read_gauge
 from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
+from keysat.tips.manage import count_failed
+from keysat.webhooks.deliveries import count_dead
 
 _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -63,6 +65,7 @@ def status(as_json: AsJson = False) -> None:
     with reading() as session:
         gauge, silent = read_gauge(session), silent_accounts(session)
         breaches = broken(session, settings.scan_seconds)
+        told = {"dead_letters": count_dead(session), "failed_tips": count_failed(session)}
     processes = stack.running(settings)
     numbers: dict[str, Any] = {
         "pending": gauge.pending,
@@ -74,18 +77,19 @@ def status(as_json: AsJson = False) -> None:
         "failing": gauge.failing,
         "abandoned": gauge.abandoned,
         "silent_webhooks": [one.account for one in silent],
+        **told,
     }
     accounts = [account.__dict__ for account in gauge.accounts]
     if as_json:
-        told = [breach.__dict__ for breach in breaches]
-        show_record({**numbers, "breaches": told, "accounts": accounts, "processes": processes}, as_json)
+        cases = [breach.__dict__ for breach in breaches]
+        show_record({**numbers, "breaches": cases, "accounts": accounts, "processes": processes}, as_json)
     else:
         show_record(numbers, as_json)
         show_record(
             {"processes": ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"}, False
         )
         show_rows(accounts, as_json)
-    for sentence in [*map(str, breaches), *_remedies(gauge), *map(str, silent)]:
+    for sentence in [*map(str, breaches), *_remedies(gauge), *map(str, silent), *_hints(told)]:
         say(sentence)
     if breaches or gauge.trouble or silent:
         raise typer.Exit(3)
@@ -109,6 +113,15 @@ def _remedies(gauge: Gauge) -> list[str]:
                 f"until {account.open_until:%H:%M:%S} UTC."
             )
     return sentences
+
+
+def _hints(told: dict[str, int]) -> list[str]:
+    """What nobody must do something about at once, but may want to."""
+    hints = {
+        "dead_letters": "outbound webhooks are dead letters: `keysat webhook delivery list --status failed`",
+        "failed_tips": "tips failed: `keysat tip list --status failed`",
+    }
+    return [f"{told[name]} {hint}." for name, hint in hints.items() if told[name]]
 
 
 def doctor(as_json: AsJson = False) -> None:

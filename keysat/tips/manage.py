@@ -23,6 +23,12 @@ def list_tips(session: Session, status: TipStatus | None, limit: int, before: UU
     return list(session.scalars(wanted))
 
 
+def count_failed(session: Session) -> int:
+    """How many tips failed."""
+    failed = select(func.count()).select_from(Tip).where(Tip.status == TipStatus.FAILED)
+    return session.scalar(failed) or 0
+
+
 def require_tip(session: Session, tip_id: UUID) -> Tip:
     """The tip of that id.
 

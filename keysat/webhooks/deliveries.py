@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.errors import NotFound
@@ -83,6 +83,12 @@ def list_deliveries(session: Session, which: Filter, limit: int, before: UUID | 
     if before is not None:
         wanted = wanted.where(WebhookDelivery.id < before)
     return [_told(*row) for row in session.execute(wanted)]
+
+
+def count_dead(session: Session) -> int:
+    """How many deliveries are dead letters."""
+    dead = select(func.count()).select_from(WebhookDelivery).where(DeliveryStatus.FAILED.condition)
+    return session.scalar(dead) or 0
 
 
 def show_delivery(session: Session, delivery_id: UUID) -> tuple[Delivery, str, list[DeliveryAttempt]]:

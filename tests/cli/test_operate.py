@@ -20,6 +20,8 @@ NOTHING_OWED = {
     "failing": 0,
     "abandoned": 0,
     "silent_webhooks": [],
+    "dead_letters": 0,
+    "failed_tips": 0,
     "breaches": [],
     "accounts": [],
     "processes": {},

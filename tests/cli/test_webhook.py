@@ -120,6 +120,7 @@ def test_deliveries_are_listed_shown_retried_and_replayed(keysat, receiver):
     assert [(one["status"], one["error"]) for one in shown["attempt_log"]] == [(410, "gone for good")]
     receiver.answer = lambda _: 204
     keysat("webhook", "endpoint", "resume", "shop")
+    assert "1 outbound webhooks are dead letters" in keysat("status").err
     assert "1 deliveries would be" in keysat("webhook", "delivery", "replay", "--dry-run").err
     assert listed(keysat, "--status", "pending") == []
     assert keysat("webhook", "delivery", "retry", dead["id"]).code == 0

@@ -32,12 +32,13 @@ _CALLBACK = re.compile(r"/lnurl/([a-z0-9._-]+)")
 
 @dataclass
 class Payment:
-    """What the node did for one invoice: how often it was asked to, and how often it paid."""
+    """What the node did for one invoice: how often it was asked to, paid, and was asked though it had paid."""
 
     payment_hash: str
     amount_msat: int
     asked: int = 0
     paid: int = 0
+    asked_after_paid: int = 0
     state: str = "Pending"
     max_fee_sats: str = ""
 
@@ -116,6 +117,7 @@ class Lightning:
             new = Payment(decoded.payment_hash, int(decoded.amount_msat or 0))
             payment = self._payments.setdefault(decoded.payment_hash, new)
             payment.asked, payment.max_fee_sats = payment.asked + 1, str(body.get("maxFeeFlat"))
+            payment.asked_after_paid += payment.paid > 0
             if does.endswith("paid"):
                 payment.paid, payment.state = payment.paid + 1, "Complete"
             else:

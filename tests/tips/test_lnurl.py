@@ -1,0 +1,92 @@
+"""Asking a Lightning Address: wherever its answer points, no packet reaches what isn't public."""
+
+import json
+
+import pytest
+
+from keysat.addresses import Networks
+from keysat.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteUnavailable
+from keysat.foreign import AddressRefused, ForeignAnswer, ForeignClient
+from keysat.lightning_address import parse_address
+from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
+from tests.test_foreign import DISGUISED, HOSTILE, Listener
+
+ADDRESS = parse_address("dev@example.com")
+OFFER = {"tag": "payRequest", "callback": "https://example.com/pay", "minSendable": 1_000, "maxSendable": 10**9}
+OFFER["metadata"] = '[["text/plain","a tip"]]'
+HOSTS = [*DISGUISED, *(f"[{one}]" if ":" in one else one for one in HOSTILE if "%" not in one)]
+
+
+class Public:
+    """The recipient's server, which is public, and says what it likes; everything else is really called."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+        self.guarded = ForeignClient(Networks(), deadline=1, max_bytes=65_536)
+
+    def request(self, method, url, **options):
+        self.asked.append(url)
+        if not url.startswith("https://example.com/"):
+            return self.guarded.request(method, url, **options)
+        body = self.answers.pop(0)
+        return ForeignAnswer(200, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), False)
+
+
+@pytest.fixture
+def listener():
+    server = Listener()
+    yield server
+    server.close()
+
+
+def test_callback_reaches_no_private_listener(listener):
+    assert len(set(HOSTS)) >= 60
+    for host in HOSTS:
+        for scheme in ("http", "https"):
+            client = Public({**OFFER, "callback": f"{scheme}://{host}:{listener.port}/pay"})
+            with pytest.raises((AddressRefused, InvalidInput, RemoteUnavailable)):
+                ask_for_invoice(client, ADDRESS, 5_000)
+    assert listener.connections == 0
+
+
+def test_amount_is_added_to_the_callback_and_the_invoice_returned():
+    client = Public({**OFFER, "callback": "https://example.com/pay?user=7"}, {"pr": "lnbc1"})
+    assert ask_for_invoice(client, ADDRESS, 5_000).bolt11 == "lnbc1"
+    assert client.asked == ["https://example.com/.well-known/lnurlp/dev", "https://example.com/pay?user=7&amount=5000"]
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        {"tag": "withdrawRequest"},
+        {"callback": None},
+        {"callback": 7},
+        {"metadata": None},
+        {"minSendable": "1"},
+        {"maxSendable": 1.5},
+        {"maxSendable": True},
+    ],
+)
+def test_offer_of_another_shape_is_refused(offer):
+    with pytest.raises(RemoteAnswerInvalid):
+        ask_for_invoice(Public({**OFFER, **offer}), ADDRESS, 5_000)
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"null", b"{}", b"[" * 100_000, b"\xff\xfe"])
+def test_answer_that_is_no_offer_is_refused_in_a_sentence(body):
+    with pytest.raises(KeysatError, match=r"\.$"):
+        ask_for_invoice(Public(body), ADDRESS, 5_000)
+
+
+@pytest.mark.parametrize("amount", [999, 10**9 + 1])
+def test_amount_out_of_its_bounds_is_not_asked_for(amount):
+    client = Public(OFFER)
+    with pytest.raises(RecipientRefused, match="takes 1,000 to 1,000,000,000 msat"):
+        ask_for_invoice(client, ADDRESS, amount)
+    assert len(client.asked) == 1
+
+
+@pytest.mark.parametrize("answer", [{}, {"pr": None}, {"pr": 5}])
+def test_missing_invoice_is_refused(answer):
+    with pytest.raises(RemoteAnswerInvalid, match="sent no invoice"):
+        ask_for_invoice(Public(OFFER, answer), ADDRESS, 5_000)
