@@ -19,13 +19,13 @@ TICK_SECONDS, TICKS = 0.5, 20
 # 24 looks are due each second, and the provider takes 0.165 s for one: a quarter of the speed that is needed.
 INVOICES, LATENCY, CONCURRENCY = 24, 0.165, 1
 # What the worker can do before the messages expire: with so few in the queue, none does.
-WORKABLE = 4
+WORKABLE = 3
 HELD_BY_WORKER = 2
 
 
 @pytest.fixture
 def worker_arguments():
-    return worker_command(APP, concurrency=CONCURRENCY)
+    return worker_command(APP, concurrency=CONCURRENCY, extra=("-Q", "scan,issue,reconcile"))
 
 
 @pytest.fixture(params=[2_000, WORKABLE])
