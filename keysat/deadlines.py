@@ -1,7 +1,8 @@
 """Deadlines for HTTP calls: one in total for a call, whatever it is blocked on.
 
 `requests` times out between two reads, so a slow drip can hold a call for ever. `with Deadline(seconds):` around a call
-over a session with `Adapter` mounted cuts its connections when the time is up. Looking up a host's name can't be cut.
+over a session with `Adapter` mounted cuts its connections when the time is up. Looking up a host's name can't be cut;
+a call to a stranger's host goes on without it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import socket
 import threading
 import time
+from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, Protocol, Self
 
@@ -117,6 +119,27 @@ def _watch(sock: Any) -> None:
         deadline.watch(sock)
 
 
+_Addresses = list[tuple[Any, Any, int, str, Any]]
+
+
+def _look_up(host: str, port: int, _: Deadline) -> _Addresses:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _look_up_within(host: str, port: int, deadline: Deadline) -> _Addresses:
+    """The addresses of a host whose DNS may be a stranger's, who can let the resolver wait for half a minute."""
+    found: Future[_Addresses] = Future()
+
+    def look() -> None:
+        try:
+            found.set_result(_look_up(host, port, deadline))
+        except (OSError, ValueError) as error:
+            found.set_exception(error)
+
+    threading.Thread(target=look, name="name-lookup", daemon=True).start()
+    return found.result(deadline.seconds_left())
+
+
 class Refuse(Protocol):
     """Says why an address must not be connected to, in a few words; None where it may be. `secure`: over TLS."""
 
@@ -144,7 +167,7 @@ class _Connection(HTTPConnection):
         problem: OSError = TimeoutError(f"{self._dns_host} has no address")
         host = self._dns_host.strip("[]")
         try:
-            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+            found = (_look_up if self._refuse is None else _look_up_within)(host, self.port, deadline)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         # urllib3 would give each address of a host the whole timeout.

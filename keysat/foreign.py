@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import requests
@@ -50,6 +51,7 @@ class ForeignClient:
         self._plain = allow_http
         self._session = StaysHere()
         self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, Adapter(pool_maxsize=32, refuse=self._refuse))
 
@@ -78,8 +80,6 @@ class ForeignClient:
                 if deadline.is_over or isinstance(error, requests.Timeout | TimeoutError):
                     raise RemoteUnavailable(f"{host} gave no full answer within {self._seconds:g} s.") from error
                 raise RemoteUnavailable(f"{host} {why(error)}.") from error
-            finally:
-                self._session.cookies.clear()
             if deadline.is_over and not truncated:
                 raise RemoteUnavailable(f"{host} gave no full answer within {self._seconds:g} s.")
         return ForeignAnswer(response.status_code, response.headers, content, truncated)

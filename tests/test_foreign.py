@@ -7,12 +7,14 @@ import time
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keysat.addresses import Networks, refusal
 from keysat.errors import InvalidInput, RemoteUnavailable
 from keysat.foreign import AddressRefused, ForeignClient, check_url
 
-NOBODY = Networks()
+NOBODY, LOOK_UP = Networks(), socket.getaddrinfo
 HOSTILE = """
 127.0.0.1 127.0.0.2 127.255.255.254 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200
 100.127.255.254 169.254.169.254 169.254.0.1 172.16.0.1 172.31.255.254 192.0.0.8 192.0.0.192 192.0.2.1
@@ -118,6 +120,34 @@ def test_allowed_networks_are_allowed_in_every_form_and_nothing_else_is():
         assert refusal(address, allowed), address
 
 
+@pytest.fixture
+def connects(monkeypatch):
+    """Every address that a socket of this process was told to connect to."""
+    asked, connect = [], socket.socket.connect
+
+    class Recorded(socket.socket):
+        def connect(self, address):
+            asked.append(address)
+            connect(self, address)
+
+    monkeypatch.setattr(socket, "socket", Recorded)
+    return asked
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_name_of_any_address_that_is_not_public_connects_to_nothing(connects, listener, monkeypatch, scheme):
+    caller = client(allow_http=True)
+    for address in HOSTILE:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        end = (address, listener.port, 0, 0) if ":" in address else (address, listener.port)
+        resolved = [(family, socket.SOCK_STREAM, 6, "", end)] * 2
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=resolved, **__: found)
+        with pytest.raises(AddressRefused, match=r"nothing is sent to hooks\.example\.com: "):
+            caller.request("POST", f"{scheme}://hooks.example.com:{listener.port}/", body=b"x")
+    assert connects == []
+    assert listener.connections == 0
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_no_packet_reaches_this_machine_under_any_of_its_names(listener, scheme):
     caller = client(allow_http=True)
@@ -212,6 +242,31 @@ def test_slow_drip_ends_at_the_deadline(listener, start):
     with pytest.raises(RemoteUnavailable, match="no full answer within"):
         client("127.0.0.1", deadline=0.5).request("GET", f"http://127.0.0.1:{listener.port}/")
     assert time.monotonic() - began < 5
+
+
+def test_dns_that_lets_the_resolver_wait_does_not_hold_the_call(monkeypatch):
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(10) and [])
+    began = time.monotonic()
+    with pytest.raises(RemoteUnavailable, match=r"hooks\.example\.com gave no full answer within 0\.3 s"):
+        client(deadline=0.3).request("GET", "https://hooks.example.com/")
+    assert time.monotonic() - began < 2
+    asked.set()
+
+
+@given(st.one_of(st.text(max_size=40), st.from_regex(r"[0-9a-fxA-F.:%\[\]]{1,30}", fullmatch=True)))
+def test_host_of_any_form_ends_in_a_sentence(host):
+    """Looked up for real only where the resolver isn't asked: forms of addresses."""
+
+    def numbers_only(name, port, **options):
+        return LOOK_UP(name, port, flags=socket.AI_NUMERICHOST, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", numbers_only)
+        patched.setattr("keysat.foreign.refusal", lambda *_: "nobody is called here")
+        with pytest.raises((AddressRefused, RemoteUnavailable, InvalidInput)) as refused:
+            client(allow_http=True).request("GET", f"http://{host}:9/")
+    assert str(refused.value).endswith(".")
 
 
 def test_nothing_is_kept_between_calls_nor_taken_from_the_environment(listener, monkeypatch, tmp_path):
