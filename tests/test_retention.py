@@ -1,7 +1,7 @@
 """What is over and old goes; what is owed, and the audit log, never."""
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from keysat.db import reading, transaction
 from keysat.events import EventType, emit
@@ -14,6 +14,7 @@ from keysat.models import (
     ProviderEvent,
     Sweep,
     WebhookDelivery,
+    WebhookEndpoint,
 )
 from keysat.models.columns import seconds
 from keysat.providers.base import ProviderEvent as Received
@@ -23,6 +24,7 @@ from keysat.settings import load_settings
 from keysat.tasks import prune_
 from keysat.webhooks.endpoints import add_endpoint
 from keysat.webhooks.inbox import store
+from keysat.webhooks.replay import retry
 from tests.builders import load_account, look, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
@@ -96,11 +98,46 @@ def test_what_is_owed_or_dead_stays_whatever_its_age():
     assert left["sweeps"] == 1
 
 
+def test_delivery_made_owed_again_at_that_moment_stays():
+    everything(OLD)
+    with reading() as session:
+        delivery_id = session.scalar(select(WebhookDelivery.id))
+    with transaction() as session:
+        retry(session, delivery_id)
+        assert prune(transaction, 90)["webhook_deliveries"] == 0  # and waits for nobody
+    assert (count()["webhook_deliveries"], count()["outbound_events"]) == (1, 1)
+
+
+def test_event_owed_to_somebody_new_at_that_moment_stays_and_takes_no_delivery_along():
+    everything(OLD)
+    with transaction() as session:
+        session.execute(delete(WebhookDelivery))
+        event_id = session.scalar(select(OutboundEvent.id))
+        endpoint_id = session.scalar(select(WebhookEndpoint.id))
+    with transaction() as session:
+        session.add(WebhookDelivery(event_id=event_id, endpoint_id=endpoint_id, next_attempt_at=func.now()))
+        session.flush()
+        assert prune(transaction, 90)["outbound_events"] == 0
+    assert (count()["webhook_deliveries"], count()["outbound_events"]) == (1, 1)
+
+
+def test_looks_of_what_waits_for_a_person_stay():
+    everything(OLD)
+    with transaction() as session:
+        session.execute(update(Invoice).values(review_reason="underpaid", review_opened_at=OLD))
+    assert prune(transaction, 90)["invoice_looks"] == 0
+    with transaction() as session:
+        session.execute(update(Invoice).values(review_resolved_at=OLD))
+    assert prune(transaction, 90)["invoice_looks"] == 1
+
+
 def test_many_rows_go_in_batches(monkeypatch):
     monkeypatch.setattr("keysat.retention._BATCH", 2)
     for _ in range(5):
         everything(OLD)
+        everything(OLD, next_attempt_at=OLD, delivered_at=None)
     assert prune(transaction, 90)["webhook_deliveries"] == 5
+    assert (count()["webhook_deliveries"], count()["outbound_events"], count()["invoice_looks"]) == (5, 5, 0)
 
 
 def test_task_prunes_by_the_setting():
