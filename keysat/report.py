@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Date, Select, and_, case, cast, func, literal, select
@@ -19,14 +20,14 @@ from keysat.tips.amount import MSAT
 
 @dataclass(frozen=True)
 class Line:
-    """One day (UTC) of one product in one currency; amounts in its smallest unit (sat, cent).
+    """One day (UTC) of one product in one currency; amounts in its smallest unit (sat, cent). `day` None: all days.
 
     `settled` is what was charged and paid in time, `late` the same of payments that came late, `over` what came in
     beyond what was charged, `under_review` what came in and waits for a person. They add up to `received`. `reversed`
     is what went back on that day; `net` is `received - under_review - reversed - tips`. `sales` counts what settled.
     """
 
-    day: date
+    day: date | None
     product: str
     currency: str
     sales: int = 0
@@ -57,11 +58,18 @@ class Line:
         return {**facts, "received": self.received, "net": self.net}
 
 
+class By(StrEnum):
+    """What a line of the report is about: a day of a product, or a product on all days."""
+
+    DAY = "day"
+    PRODUCT = "product"
+
+
 AMOUNTS = ("sales", "settled", "late", "over", "under_review", "reversed", "tips")
 
 
-def report(session: Session, first: date, last: date) -> list[Line]:
-    """The lines of the days from `first` to `last`, both included, by day, product and currency.
+def report(session: Session, first: date, last: date, by: By = By.DAY) -> list[Line]:
+    """The lines of the days from `first` to `last`, both included, by day, product and currency, or without the day.
 
     A payment counts on the day that it settled, a review on the day that it was opened, a reversal and a tip on the day
     that it happened.
@@ -80,16 +88,22 @@ def report(session: Session, first: date, last: date) -> list[Line]:
             amounts: dict[str, Any] = {name: int(row[name]) for name in AMOUNTS if name in row}
             found = replace(Line(*key), **amounts)
             lines[key] = lines[key].plus(found) if key in lines else found
-    return [lines[key] for key in sorted(lines)]
+    days = [lines[key] for key in sorted(lines)]
+    return days if by == By.DAY else by_product(days)
+
+
+def by_product(lines: Iterable[Line]) -> list[Line]:
+    """The sum of all days for each product and currency."""
+    sums: dict[tuple[str, str], Line] = {}
+    for line in lines:
+        key, whole = (line.product, line.currency), replace(line, day=None)
+        sums[key] = sums[key].plus(whole) if key in sums else whole
+    return [sums[key] for key in sorted(sums)]
 
 
 def totals(lines: Iterable[Line]) -> list[Line]:
     """The sum of all lines for each currency; money of different currencies isn't added."""
-    sums: dict[str, Line] = {}
-    for line in lines:
-        total = replace(line, product="all products")
-        sums[line.currency] = sums[line.currency].plus(total) if line.currency in sums else total
-    return [sums[currency] for currency in sorted(sums)]
+    return by_product(replace(line, product="all products") for line in lines)
 
 
 def _settled(first: date, last: date) -> Select[*tuple[Any, ...]]:

@@ -1,6 +1,7 @@
 """The report's columns add up, and say what a recount by hand says."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
 from keysat.models import Invoice, Tip
 from keysat.money import Money
-from keysat.report import AMOUNTS, Line, as_csv_rows, report, totals
+from keysat.report import AMOUNTS, By, Line, as_csv_rows, report, totals
 from tests.builders import load_account, make_account, make_catalog, make_invoice, make_license, set_columns
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
@@ -92,6 +93,15 @@ def test_columns_add_up_to_what_a_recount_by_hand_gives():
     for currency, slug in (("BTC", "editor"), ("EUR", "viewer")):
         [total] = [one for one in totals(read()) if one.currency == currency]
         assert total.net == sum(line.net for line in read() if line.product == slug)
+
+
+def test_line_of_a_product_is_the_sum_of_its_days():
+    sold(1, paid_amount=21_000)
+    sold(2, paid_amount=25_000, exception="over", reversed_at=at(3))
+    with reading() as session:
+        lines = report(session, FIRST, FIRST + timedelta(days=DAYS), By.PRODUCT)
+    assert lines == [Line(None, "editor", "BTC", sales=2, settled=42_000, over=4_000, reversed=25_000)]
+    assert totals(lines) == totals(read()) == [replace(lines[0], product="all products")]
 
 
 def test_csv_ends_with_the_totals():

@@ -14,7 +14,7 @@ from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
 from keysat.money import Money
-from keysat.report import AMOUNTS, Line, as_csv_rows, totals
+from keysat.report import AMOUNTS, By, Line, as_csv_rows, totals
 from keysat.report import report as read_report
 from keysat.retention import count_prunable
 from keysat.retention import prune as delete_old
@@ -24,19 +24,23 @@ from keysat.settings import load_settings
 def report(
     begins: Annotated[str, typer.Option("--from", help="The first day, UTC, as 2026-11-01.")],
     ends: Annotated[str | None, typer.Option("--to", help="The last day, UTC; default: today.")] = None,
+    by: Annotated[By, typer.Option(help="A line for each day of a product, or for each product.")] = By.DAY,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, amounts in sats and cents.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What came in, by day, product and currency: settled, late, over, under review, reversed, tips; with totals."""
     with reading() as session:
-        lines = read_report(session, _day(begins), datetime.now(UTC).date() if ends is None else _day(ends))
+        lines = read_report(session, _day(begins), datetime.now(UTC).date() if ends is None else _day(ends), by)
     if as_csv:
         csv.writer(sys.stdout).writerows(as_csv_rows(lines))
     elif as_json:
         told = {"lines": [line.told() for line in lines], "totals": [line.told() for line in totals(lines)]}
         print(json.dumps(told, indent=2, default=str))
     else:
-        rows = [*(_shown(line, str(line.day)) for line in lines), *(_shown(line, "total") for line in totals(lines))]
+        rows = [
+            *(_shown(line, str(line.day or "all")) for line in lines),
+            *(_shown(line, "total") for line in totals(lines)),
+        ]
         show_rows(rows, as_json)
 
 

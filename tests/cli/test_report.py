@@ -24,6 +24,8 @@ def test_report_is_a_table_csv_or_json_with_totals(keysat, sale):
         (False, "21000", "4000", "25000"),
         (True, "21000", "4000", "25000"),
     ]
+    assert keysat("report", "--from", "2026-01-01", "--by", "product", "--json").json["lines"][0]["day"] is None
+    assert "--by" in keysat("report", "--from", "2026-01-01", "--by", "week").usage
     told = keysat("report", "--from", "2026-01-01", "--json").json
     assert (told["lines"][0]["received"], told["totals"][0]["net"]) == (25_000, 25_000)
 

@@ -161,6 +161,7 @@ WRONG_QUERIES = {
     "subject": ["x", "1"],
     "from": ["yesterday", "2026-13-01", SQL],
     "to": ["today", "2026-02-30", SQL],
+    "by": ["week", "", SQL],
     "endpoint": ["No Name", SQL],
     "event": ["license", SQL],
     "since": ["yesterday", "2026-01-01T00:00:00", SQL],

@@ -17,15 +17,16 @@ router = APIRouter(prefix="/report", tags=["admin: report"])
 
 First = Annotated[date | None, Query(alias="from", description="The first day, UTC; default: of this month.")]
 Last = Annotated[date | None, Query(alias="to", description="The last day, UTC; default: today.")]
+Lines = Annotated[report.By, Query(description="A line for each day of a product, or for each product.")]
 
 
 class ReportLine(BaseModel):
-    """One day of one product in one currency, in its smallest unit.
+    """One day of one product in one currency, in its smallest unit; without a day: all days.
 
     `settled + late + over + under_review = received`; `received - under_review - reversed - tips = net`.
     """
 
-    day: date
+    day: date | None
     product: str
     currency: str
     sales: int
@@ -47,10 +48,10 @@ class Report(BaseModel):
 
 
 @router.get("", responses=documented())
-def get_report(_: Reader, first: First = None, last: Last = None) -> Report:
+def get_report(_: Reader, first: First = None, last: Last = None, by: Lines = report.By.DAY) -> Report:
     """What came in, by day, product and currency."""
     today = datetime.now(UTC).date()
     with reading() as session:
-        lines = report.report(session, first or today.replace(day=1), last or today)
+        lines = report.report(session, first or today.replace(day=1), last or today, by)
     sums = report.totals(lines)
     return Report(lines=[ReportLine(**one.told()) for one in lines], totals=[ReportLine(**one.told()) for one in sums])
