@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from celery import Task
 from kombu.exceptions import ChannelError, OperationalError
 from sqlalchemy.orm import Session
 
+from keysat import clock
 from keysat.claims import Claim
 from keysat.db import after_commit, transaction
 from keysat.errors import (
@@ -187,4 +188,4 @@ def _seconds_left(task: Task[Any, Any]) -> float:
     expires: object = task.request.expires  # as it travels in the message: ISO 8601
     if not isinstance(expires, str):
         return LONGEST_BACKOFF_SECONDS
-    return (datetime.fromisoformat(expires) - datetime.now(UTC)).total_seconds()
+    return (datetime.fromisoformat(expires) - clock.now()).total_seconds()

@@ -7,12 +7,14 @@ sentence and exits with 1.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import structlog
 from celery import Celery, Task
 from celery.signals import (
     beat_init,
+    before_task_publish,
     setup_logging,
     task_failure,
     task_postrun,
@@ -20,8 +22,10 @@ from celery.signals import (
     worker_init,
     worker_process_init,
 )
+from celery.worker.request import Request as CeleryRequest
+from celery.worker.state import revoked as revoked_tasks
 
-from keysat import metrics
+from keysat import clock, metrics
 from keysat.db import engine, forget_connections, reading
 from keysat.errors import KeysatError
 from keysat.licenses.signer import check_signer
@@ -36,8 +40,32 @@ try:
 except KeysatError as error:
     sys.exit(f"keysat: {error}")
 
-app = Celery("keysat", include=["keysat.tasks"])
+
+class Request(CeleryRequest):
+    """A message as a worker has it, which expires by the database's clock."""
+
+    def maybe_expire(self) -> Literal[True] | None:
+        """Whether it has expired; then it is marked as revoked."""
+        expires: datetime | None = self.expires
+        if expires is None or clock.now() <= expires:
+            return None
+        revoked_tasks.add(self.id)
+        return True
+
+
+class _Task(Task[Any, Any]):
+    Request = f"{__name__}:Request"
+
+
+app = Celery("keysat", include=["keysat.tasks"], task_cls=_Task)
 app.config_from_object("celeryconfig")
+
+
+@before_task_publish.connect
+def _expire_by_the_databases_clock(headers: dict[str, Any], **_: object) -> None:
+    if headers.get("expires") and not headers.get("retries"):  # one that is tried again keeps what it had
+        ahead = clock.now() - datetime.now(UTC)
+        headers["expires"] = (datetime.fromisoformat(headers["expires"]) + ahead).isoformat()
 
 
 @setup_logging.connect
