@@ -21,8 +21,8 @@ MANY_ROWS = 500
 @pytest.fixture(scope="session", autouse=True)
 def servers():
     """PostgreSQL and Valkey with the schema and the keys in place."""
-    with running_servers() as settings:
-        yield settings
+    with running_servers() as running:
+        yield running.settings
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="keysat-tests-"))
 for name in [name for name in os.environ if name.startswith("KEYSAT_")] + ["DATABASE_URL", "BROKER_URL"]:
@@ -25,25 +26,34 @@ for what in (
 from keysat.db import engine
 from keysat.embedded.prepare import prepare
 from keysat.embedded.servers import Postgres, Valkey
-from keysat.settings import load_settings
+from keysat.settings import Settings, load_settings
 from keysat.worker import app
 
 FAST = {"fsync": "off", "max_connections": "300", "synchronous_commit": "off"}
 
 
+class Servers(NamedTuple):
+    """What runs, and the settings by which it is reached."""
+
+    settings: Settings
+    postgres: Postgres
+    valkey: Valkey
+
+
 @contextmanager
-def running_servers():
+def running_servers(options=FAST):
     """PostgreSQL and Valkey with the schema and the keys in place; all gone afterwards."""
     settings = load_settings()
-    servers = [Postgres(settings.data_dir, settings.run_dir, FAST), Valkey(settings.data_dir, settings.run_dir)]
+    postgres = Postgres(settings.data_dir, settings.run_dir, options)
+    valkey = Valkey(settings.data_dir, settings.run_dir)
     try:
-        for server in servers:
-            server.start()
+        postgres.start()
+        valkey.start()
         prepare(settings, lambda _: None)
-        yield settings
+        yield Servers(settings, postgres, valkey)
     finally:
         engine().dispose()
         app.pool.force_close_all()
-        for server in servers:
+        for server in (postgres, valkey):
             server.stop()
         shutil.rmtree(SCRATCH, ignore_errors=True)

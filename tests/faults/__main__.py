@@ -1,0 +1,75 @@
+"""`make faults`: every fault, its figures and its seed; exit 1 when one does not hold.
+
+`--seed N` repeats a run, `--only NAME` runs one fault, `--short` is the cut that `make test` makes.
+"""
+
+import argparse
+import random
+import sys
+from functools import partial
+
+from tests.environment import running_servers  # isort: skip - it sets the environment that the rest reads
+
+from tests.faults import beat, broker, database, frozen, stopping, workers
+from tests.faults.report import Report, Stopwatch, table
+from tests.faults.world import world
+
+# All that is committed must outlive a server that is shut down at once; what only the machine's end could lose may.
+OPTIONS = {"fsync": "off", "max_connections": "300"}
+
+# For each fault what runs it, and how much of it: all, and in the short cut.
+FAULTS = {
+    "workers": (workers.kill_workers, {"kills": 200, "invoices": 20_000}, {"kills": 5, "invoices": 250}),
+    "broker": (
+        broker.break_broker,
+        {"wipes": 10, "kills": 20, "stopped_seconds": 20, "swallowed_seconds": 30, "full_seconds": 10},
+        {"wipes": 1, "kills": 1, "stopped_seconds": 1, "swallowed_seconds": 1, "full_seconds": 1},
+    ),
+    "restarts": (database.restart_database, {"restarts": 20}, {"restarts": 2}),
+    "commits": (database.cut_commits, {"cuts": 200}, {"cuts": 10}),
+    "conflicts": (database.force_conflicts, {"conflicts": 1_000}, {"conflicts": 20}),
+    "disk": (database.fill_disk, {"seconds": 20}, None),
+    "beats": (beat.kill_beats, {"kills": 8, "every_seconds": 30}, {"kills": 2, "every_seconds": 2}),
+    "frozen": (frozen.freeze_worker, {"freezes": 50}, {"freezes": 2}),
+    "clocks": (frozen.set_clocks_wrong, {"minutes": 10, "invoices": 500}, {"minutes": 10, "invoices": 50}),
+    "stops": (stopping.terminate_workers, {"times": 100}, {"times": 2}),
+    "soak": (stopping.soak, {"seconds": 300}, None),
+}
+
+
+def main() -> int:
+    """Run the faults that the command line asks for."""
+    wanted = _arguments()
+    seed = random.SystemRandom().randrange(2**31) if wanted.seed is None else wanted.seed
+    print(f"seed {seed}", flush=True)
+    reports = []
+    with running_servers(OPTIONS) as servers:
+        for name in wanted.only or FAULTS:
+            run, full, short = FAULTS[name]
+            amount = short if wanted.short else full
+            if amount is None:
+                continue
+            print(f"{name} {', '.join(f'{key}={value}' for key, value in amount.items())} ...", flush=True)
+            reports.append(_run(partial(run, **amount), servers, seed))
+    print("", table(reports), f"\nseed {seed}", sep="\n")
+    return 0 if all(report.held for report in reports) else 1
+
+
+def _run(fault, servers, seed) -> Report:
+    watch = Stopwatch()
+    with world(servers, seed) as fresh:
+        report = fault(fresh)
+    report.took = watch.seconds
+    return report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests.faults", description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--only", action="append", choices=list(FAULTS))
+    parser.add_argument("--short", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Keysat's app with everything six times as fast: a tick each 2.5 s, and claims that lapse after 5 s.
+
+The environment can also set the workers' clocks wrong, record calls, and let processes die at a named point.
+"""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import time_machine
+
+from keysat.invoices import schedule
+
+SPEED = 6
+TICK, LAPSE = 15 / SPEED, 30 / SPEED
+
+schedule.UNFULFILLED /= SPEED
+schedule.STEPS = {
+    status: tuple(replace(step, every=step.every / SPEED) for step in steps) for status, steps in schedule.STEPS.items()
+}
+
+from keysat.providers import breaker
+from keysat.settlement import reconcile
+from keysat.tips import due
+from keysat.tips import pay as paying
+from keysat.webhooks import backoff, inbox, outbox
+
+breaker.COOL_DOWN /= SPEED
+reconcile._ERROR_BACKOFF_SECONDS /= SPEED
+inbox.FIRST_RETRY /= SPEED
+outbox.LEASE /= SPEED
+backoff.DELAYS = tuple(delay / SPEED for delay in backoff.DELAYS)
+due.CLAIM, due.LOOK_UP_AGAIN = timedelta(seconds=5), timedelta(seconds=1)
+due._FIRST_WAIT = 5
+paying._SURELY_OVER = timedelta(seconds=3)
+
+from keysat.worker import app
+
+if visible_for := os.environ.get("FAULTS_VISIBILITY_SECONDS"):
+    app.conf.broker_transport_options = {
+        **app.conf.broker_transport_options,
+        "visibility_timeout": float(visible_for),
+        "unacked_restore_limit": None,
+    }
+if clock_off := os.environ.get("FAULTS_CLOCK_OFF_SECONDS"):
+    time_machine.travel(datetime.now(UTC) + timedelta(seconds=float(clock_off)), tick=True).start()
+if crash_plan := os.environ.get("FAULTS_CRASH_PLAN"):
+    from tests.faults.crash_points import install
+
+    install(crash_plan)
+if call_record := os.environ.get("FAULTS_CALL_RECORD"):
+    from tests.faults.calls import record_calls
+
+    record_calls(call_record)
+
+__all__ = ["app"]

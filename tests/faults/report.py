@@ -1,0 +1,106 @@
+"""What a fault led to, and the table of them all."""
+
+import time
+from dataclasses import dataclass, field
+
+from tests.faults.hasty import LAPSE, TICK
+from tests.faults.world import World
+
+# What a fault hit was claimed at most a moment before; once that claim lapses, two ticks must do.
+TWO_TICKS = LAPSE + 2 * TICK
+
+
+@dataclass(frozen=True)
+class Check:
+    """A figure beside what it has to be."""
+
+    what: str
+    figure: str
+    held: bool
+
+
+@dataclass
+class Report:
+    """One line of the table. `seconds` from the fault's end until all that was paid was licensed."""
+
+    fault: str
+    times: int
+    paid: int
+    licensed: int
+    missing: int
+    duplicates: int
+    seconds: float
+    breaches: list[str]
+    checks: list[Check] = field(default_factory=list)
+    took: float = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether safety, liveness and every further check held."""
+        return not self.breaches and self.missing == 0 and all(check.held for check in self.checks)
+
+    def at_most(self, what: str, figure: float, bar: float, unit: str = "") -> None:
+        """Add a figure that mustn't be greater than its bar."""
+        self.checks.append(Check(what, f"{figure:.4g}{unit} (bar <= {bar:g}{unit})", figure <= bar))
+
+    def at_least(self, what: str, figure: float, bar: float, unit: str = "") -> None:
+        """Add a figure that mustn't be less than its bar."""
+        self.checks.append(Check(what, f"{figure:.4g}{unit} (bar >= {bar:g}{unit})", figure >= bar))
+
+
+def judged(fault: str, times: int, world: World, seconds: float, within: float | None = TWO_TICKS) -> Report:
+    """The line of a fault that is over; liveness means licensed within so many seconds of its end."""
+    verdict = world.oracle.judge()
+    report = Report(
+        fault,
+        times,
+        paid=len(verdict.paid),
+        licensed=len(verdict.licensed),
+        missing=len(verdict.missing),
+        duplicates=verdict.duplicates,
+        seconds=seconds,
+        breaches=verdict.breaches,
+    )
+    report.at_least("something was paid", len(verdict.paid), 1)
+    if within is not None:
+        report.at_most("all licensed after its end within", seconds, within, " s")
+    return report
+
+
+def table(reports: list[Report]) -> str:
+    """All lines, in columns; what didn't hold is marked and said below."""
+    head = ("fault", "times", "paid", "licensed", "missing", "duplicates", "recovered in")
+    rows = [
+        (
+            f"{'' if one.held else 'FAIL '}{one.fault}",
+            f"{one.times:,}",
+            f"{one.paid:,}",
+            f"{one.licensed:,}",
+            f"{one.missing:,}",
+            f"{one.duplicates:,}",
+            f"{one.seconds:.1f} s",
+        )
+        for one in reports
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [
+        "  ".join(f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}" for place, (cell, width) in columns)
+        for columns in (list(enumerate(zip(row, widths, strict=True))) for row in (head, *rows))
+    ]
+    for one in reports:
+        lines += ["", f"{one.fault} ({one.took:.0f} s)"]
+        lines += [f"  FAIL  {breach}" for breach in one.breaches]
+        lines += [f"  {'ok  ' if check.held else 'FAIL'}  {check.what}: {check.figure}" for check in one.checks]
+    return "\n".join(lines)
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return time.monotonic() - self.began

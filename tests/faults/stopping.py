@@ -1,0 +1,64 @@
+"""Workers that are told to stop under load, and a long run in which nothing may grow."""
+
+import os
+import signal
+import statistics
+import time
+
+from tests.faults.report import Report, Stopwatch, judged
+from tests.faults.world import World
+from tests.nodes import wait_until
+
+BUYERS_A_SECOND = 20
+STOP_SECONDS = 45.0  # what docker-compose and `keysat up` give a worker
+MEMORY_MB, IDLE_SECONDS = 20.0, 5.0
+
+
+def terminate_workers(world: World, times: int, latency: float = 0.3) -> Report:
+    """SIGTERM while the worker waits for a slow provider: it ends what it is at, in time, by itself."""
+    world.worker()
+    world.beat()
+    world.client.set_faults([{"kind": "latency", "seconds": latency}])
+    slowest, busy, statuses = 0.0, 0, set()
+    with world.buyers(BUYERS_A_SECOND):
+        for _ in range(times):
+            wait_until(lambda: world.broker.hlen("unacked"), timeout=60)
+            time.sleep(world.random.uniform(0, latency))
+            with world.held("worker") as worker:
+                busy += bool(world.broker.hlen("unacked"))
+                watch = Stopwatch()
+                os.kill(worker.pid, signal.SIGTERM)
+                statuses.add(worker.wait())
+                slowest = max(slowest, watch.seconds)
+            wait_until(lambda: world.nodes["worker"].alive, timeout=10)
+            world.await_worker()
+    world.client.set_faults([])
+    report = judged("SIGTERM under load", times, world, world.recover(time.monotonic()))
+    report.at_most("slowest end", slowest, STOP_SECONDS, " s")
+    report.at_most("worst exit status", max(abs(status) for status in statuses), 0)
+    report.at_least("of them, while a message was being worked on", busy, times // 2)
+    return report
+
+
+def soak(world: World, seconds: float) -> Report:
+    """Run everything for long with webhooks lost, doubled and reordered; memory, broker and database don't grow."""
+    world.worker()
+    world.beat()
+    world.web()
+    world.client.set_webhooks(drop=0.3, duplicate=0.3, reorder=True, seed=world.random.randrange(2**31))
+    samples, keys, idle = [], set(), 0.0
+    watch = Stopwatch()
+    with world.buyers(BUYERS_A_SECOND / 4, sell=lambda count: world.sell(count, unpaid=world.random.randrange(2))):
+        while watch.seconds < seconds:
+            time.sleep(1)
+            idle = max(idle, world.oracle.longest_idle_transaction())
+            if watch.seconds > seconds / 3:  # what is loaded once is loaded by then
+                samples.append(max(world.resident_memory().values()))
+                keys |= {key.decode() for key in world.broker.scan_iter()}
+    report = judged(f"soak of {seconds:,.0f} s", 1, world, world.recover(time.monotonic()))
+    third = max(1, len(samples) // 3)
+    grown = statistics.median(samples[-third:]) - statistics.median(samples[:third])
+    report.at_most("growth of the largest process, first to last third", grown, MEMORY_MB, " MB")
+    report.at_most("different keys in the broker", len(keys), 25)
+    report.at_most("longest transaction idle", idle, IDLE_SECONDS, " s")
+    return report

@@ -1,0 +1,255 @@
+"""A whole Keysat in processes of its own, buyers who open and pay invoices, and a supervisor of what dies."""
+
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import redis
+from sqlalchemy import text
+
+from keysat.db import Base, engine, transaction
+from keysat.embedded.process import Process, kill_group
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.server import Sandbox
+from tests.builders import SECRET, STORE, load_account, make_account, make_catalog
+from tests.environment import SCRATCH, Servers
+from tests.faults.hasty import LAPSE, TICK
+from tests.faults.oracle import Oracle
+from tests.nodes import beat_command, wait_until, worker_command
+
+APP = "tests.faults.hasty"
+_OPENED = text("""
+    INSERT INTO invoices (id, provider_account_id, provider_invoice_id, checkout_url, product_id, policy_id,
+                          base_amount, amount, currency, created_at, next_check_at)
+    SELECT gen_random_uuid(), a.id, theirs.id, 'http://sandbox', p.product_id, p.id, 21000, 21000, 'BTC',
+           now(), now() + interval '1 second' * :seconds * random()
+    FROM unnest(CAST(:ids AS text[])) AS theirs (id), provider_accounts a, policies p
+""")
+
+
+class Node(Process):
+    """A process of Keysat's."""
+
+    def words(self) -> str:
+        """What it wrote since it was started last."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+
+class World:
+    """The servers, the sandbox, and Keysat's processes by name in `nodes`; each that dies is started again at once."""
+
+    def __init__(self, servers: Servers, sandbox: Sandbox, client: SandboxClient, seed: int) -> None:
+        self.settings, self.postgres, self.valkey = servers
+        self.client, self.sandbox_url, self.ledger = client, sandbox.url, sandbox.ledger
+        self.random = random.Random(seed)
+        self.oracle = Oracle(self.settings.database_url, sandbox.url)
+        self.broker = redis.Redis(unix_socket_path=str(self.settings.run_dir / "valkey.sock"))
+        self.nodes: dict[str, Node] = {}
+        self.starts = 0
+        self.web_port = _free_port()
+        self._paid, self._held, self._over = 0, set(), threading.Event()
+        self._lock = threading.RLock()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+
+    # Keysat's processes ------------------------------------------------------------------------------------------
+
+    def start(self, name: str, command: list[str], **environment: str) -> Node:
+        """Start a process and keep it running."""
+        quiet = {"KEYSAT_SCAN_SECONDS": str(TICK), "KEYSAT_LOG_LEVEL": "INFO"}
+        process = Node(name, command, SCRATCH / f"faults-{name}.log", {**os.environ, **quiet, **environment})
+        process.start()
+        with self._lock:
+            self.nodes[name] = process
+        if not self._supervisor.is_alive():
+            self._supervisor.start()
+        return process
+
+    def worker(self, name="worker", concurrency=2, queues="scan,issue,reconcile,deliver,tips", **environment):
+        """Start a worker; returns once it serves."""
+        command = worker_command(APP, concurrency, extra=("-Q", queues))
+        command = [part.format(node=f"{name}@here") for part in command]
+        process = self.start(name, command, **environment)
+        self.await_worker(name)
+        return process
+
+    def await_worker(self, name="worker") -> None:
+        """Return once a worker serves, be it a new one."""
+        wait_until(lambda: " ready." in self.nodes[name].words(), timeout=60)
+
+    def beat(self, name="beat", **environment) -> Path:
+        """Start a beat; returns its schedule file."""
+        command = beat_command(APP, name)
+        self.start(name, command, **environment)
+        return Path(command[-1])
+
+    def web(self, **environment: str) -> str:
+        """Start the web server, and have the sandbox send its webhooks there; returns its URL."""
+        own = {"KEYSAT_WEB_PORT": str(self.web_port), **environment}
+        self.start("web", [sys.executable, "-m", "tests.faults.hasty_web"], **own)
+        url = f"http://127.0.0.1:{self.web_port}"
+        wait_until(lambda: _listens(self.web_port), timeout=30)
+        self.client.register_store(STORE, "key-of-test-store", f"{url}/v1/btcpay/webhook/{load_account().id}", SECRET)
+        return url
+
+    def kill(self, name: str) -> None:
+        """Kill a process with all its children, as a power cut would."""
+        with self._lock:
+            pid = self.nodes[name].pid
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+    def kill_child(self, name: str) -> bool:
+        """Kill one of a worker's pool processes; whether there was one."""
+        with self._lock:
+            pid = self.nodes[name].pid
+        children = children_of(pid)
+        if not children:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(self.random.choice(children), signal.SIGKILL)
+        return True
+
+    @contextmanager
+    def held(self, name: str):
+        """Leave a process alone: whatever happens to it, it isn't started again meanwhile."""
+        with self._lock:
+            self._held.add(name)
+        try:
+            yield self.nodes[name]
+        finally:
+            with self._lock:
+                self._held.discard(name)
+
+    def _supervise(self):
+        while not self._over.wait(0.05):
+            with self._lock:
+                for name, process in self.nodes.items():
+                    if name not in self._held and not process.alive:
+                        process.sweep()
+                        process.start()
+                        self.starts += 1
+
+    def close(self) -> None:
+        """End all processes."""
+        self._over.set()
+        for process in self.nodes.values():
+            if process.pid:
+                kill_group(process.pid)
+                process.kill()
+
+    # Buyers ------------------------------------------------------------------------------------------------------
+
+    @property
+    def paid(self) -> int:
+        """How many invoices were paid so far."""
+        return self._paid
+
+    def open(self, count: int) -> list[str]:
+        """Open so many invoices at once, here and at the provider; returns the provider's ids."""
+        ids = self.client.create_many(STORE, count, {"amount": "0.00021000", "currency": "BTC", "expirySeconds": 3600})
+        with transaction() as session:
+            session.execute(_OPENED, {"ids": ids, "seconds": LAPSE})
+        return ids
+
+    def pay(self, ids: list[str]) -> None:
+        """Let buyers pay."""
+        for one in ids:
+            self.ledger.pay(one)
+            self._paid += 1
+
+    def sell(self, count: int, unpaid: int = 0) -> None:
+        """Open `count` invoices that are paid and `unpaid` others, every second of which is paid in half."""
+        ids = self.open(count + unpaid)
+        for half in ids[count::2]:
+            self.client.pay(half, "0.00010500")
+        self.pay(ids[:count])
+
+    @contextmanager
+    def buyers(self, a_second: float, sell=None):
+        """Let buyers come at this rate for as long as the block lasts."""
+        over = threading.Event()
+
+        def come():
+            while not over.wait(1 / a_second):
+                with suppress(Exception):  # the database may be away just now; then nobody has bought
+                    (sell or self.sell)(1)
+
+        crowd = threading.Thread(target=come, name="buyers", daemon=True)
+        crowd.start()
+        try:
+            yield
+        finally:
+            over.set()
+            crowd.join(30)
+
+    # What became of it -------------------------------------------------------------------------------------------
+
+    def recover(self, ended_at: float, patience: float = 120.0) -> float:
+        """Wait until as many licenses are there as were paid; seconds since `ended_at`, a monotonic time."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            with suppress(Exception):  # an answer is awaited, whatever is in its way
+                if self.oracle.licenses() >= self._paid:
+                    break
+            time.sleep(0.05)
+        return time.monotonic() - ended_at
+
+    def resident_memory(self) -> dict[int, float]:
+        """The MB that each of the processes' members holds, by its pid."""
+        pids = [pid for process in self.nodes.values() for pid in (process.pid, *children_of(process.pid))]
+        return {pid: megabytes for pid in pids if (megabytes := _resident(pid))}
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children of a process."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _resident(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def world(servers: Servers, seed: int):
+    """An empty world: no row, no message, one store and one product."""
+    with transaction() as session:
+        names = ", ".join(table.name for table in Base.metadata.sorted_tables)
+        session.execute(text(f"TRUNCATE {names} CASCADE"))
+    with Sandbox() as sandbox, SandboxClient(sandbox.url) as client:
+        client.register_store(STORE, "key-of-test-store")
+        make_account(kind="btcpay", base_url=sandbox.url)
+        make_catalog()
+        found = World(servers, sandbox, client, seed)
+        found.broker.flushall()
+        found.oracle.watch()
+        try:
+            yield found
+        finally:
+            found.close()
+            engine().dispose()
