@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench up lock clean
+.PHONY: help setup demo test faults mutations lint bench audit up lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Create .venv with the locked dependencies
 
@@ -28,6 +28,12 @@ test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
 	@echo "Running the tests on PostgreSQL and Valkey started for them ..."
 	@$(BIN)/python -m pytest
 
+faults: $(READY) ## Break everything on purpose, with figures and a seed (about an hour)
+	@$(BIN)/python -m tests.faults
+
+mutations: $(READY) ## Take away what keeps invoices safe, piece by piece; each time a bar must fail
+	@$(BIN)/python -m tests.faults.mutations
+
 lint: $(READY) ## Style, types and the import contract
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -36,6 +42,12 @@ lint: $(READY) ## Style, types and the import contract
 
 bench: $(READY) ## Measure: claims among a million invoices, the rate of reconciling
 	@$(BIN)/python -m tests.bench
+
+audit: ## Look up the locked dependencies in the advisory database
+	@$(PYTHON) -m venv --without-pip --clear $(VENV)-audit
+	@$(PYTHON) -m pip --python $(VENV)-audit/bin/python install --quiet --disable-pip-version-check pip-audit
+	@$(VENV)-audit/bin/pip-audit --requirement requirements.lock --disable-pip --require-hashes --strict; \
+		status=$$?; rm -rf $(VENV)-audit; exit $$status
 
 up: $(READY) ## Start Keysat here: servers, worker, beat, Flower
 	@$(BIN)/keysat up

@@ -105,8 +105,9 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
 @app.task(name="keysat.issue_license", throws=(KeysatError,))
 def issue_license(invoice_id: str) -> None:
     """Issue the license of a settled invoice, once; for any other invoice, refuse."""
+    signer_id = _signer_id()
     with transaction() as session:
-        license_id = issue(session, as_id(invoice_id), _signer_id())
+        license_id = issue(session, as_id(invoice_id), signer_id)
     if license_id is not None:
         log.info("license issued", license_id=str(license_id))
 

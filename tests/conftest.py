@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import delete
 
-from tests.environment import running_servers  # isort: skip - it sets the environment that the rest reads
+from tests.environment import SCRATCH, running_servers  # isort: skip - it sets the environment that the rest reads
 
 from keysat.db import Base, transaction
 from keysat.errors import Conflict, DatabaseBusy
@@ -12,6 +12,7 @@ from keysat.providers import registry
 from keysat.providers.fake import Fake, fake_server
 from keysat.worker import app
 from tests.builders import FAKE_URL, STORE
+from tests.canaries import GIVEN, kept_in_files, leaks_in_logs
 from tests.nodes import wait_until
 
 registry.register(Fake)
@@ -23,6 +24,7 @@ def servers():
     """PostgreSQL and Valkey with the schema and the keys in place."""
     with running_servers() as running:
         yield running.settings
+        assert leaks_in_logs(SCRATCH, {**GIVEN, **kept_in_files(running.settings)}) == {}
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ class ProcessContainer:
         arguments = [part.format(node=f"{WORKER_NAME}@{self.id[:12]}") for part in command]
         log = SCRATCH / f"{self.name}.log"
         self._process = Process(
-            self.name, arguments, log, {**os.environ, "KEYSAT_LOG_LEVEL": "INFO", **(environment or {})}
+            self.name, arguments, log, {**os.environ, "KEYSAT_LOG_LEVEL": "DEBUG", **(environment or {})}
         )
         self._process.start()
 

@@ -10,8 +10,9 @@ from functools import partial
 
 from tests.environment import running_servers  # isort: skip - it sets the environment that the rest reads
 
-from tests.faults import beat, broker, database, frozen, stopping, workers
-from tests.faults.report import Report, Stopwatch, table
+from tests.faults import beat, broker, crashes, database, frozen, provider, simulation, stopping, workers
+from tests.faults.report import Report, table
+from tests.faults.stopwatch import Stopwatch
 from tests.faults.world import world
 
 # All that is committed must outlive a server that is shut down at once; what only the machine's end could lose may.
@@ -19,20 +20,24 @@ OPTIONS = {"fsync": "off", "max_connections": "300"}
 
 # For each fault what runs it, and how much of it: all, and in the short cut.
 FAULTS = {
-    "workers": (workers.kill_workers, {"kills": 200, "invoices": 20_000}, {"kills": 5, "invoices": 250}),
+    "workers": (workers.kill_workers, {"kills": 200, "invoices": 20_000}, {"kills": 3, "invoices": 150}),
     "broker": (
         broker.break_broker,
         {"wipes": 10, "kills": 20, "stopped_seconds": 20, "swallowed_seconds": 30, "full_seconds": 10},
-        {"wipes": 1, "kills": 1, "stopped_seconds": 1, "swallowed_seconds": 1, "full_seconds": 1},
+        {"wipes": 1, "kills": 1, "stopped_seconds": 1, "swallowed_seconds": 1, "full_seconds": 0.5},
     ),
-    "restarts": (database.restart_database, {"restarts": 20}, {"restarts": 2}),
+    "restarts": (database.restart_database, {"restarts": 20}, {"restarts": 1}),
     "commits": (database.cut_commits, {"cuts": 200}, {"cuts": 10}),
-    "conflicts": (database.force_conflicts, {"conflicts": 1_000}, {"conflicts": 20}),
+    "conflicts": (database.force_conflicts, {"conflicts": 1_000}, {"conflicts": 10}),
     "disk": (database.fill_disk, {"seconds": 20}, None),
-    "beats": (beat.kill_beats, {"kills": 8, "every_seconds": 30}, {"kills": 2, "every_seconds": 2}),
-    "frozen": (frozen.freeze_worker, {"freezes": 50}, {"freezes": 2}),
-    "clocks": (frozen.set_clocks_wrong, {"minutes": 10, "invoices": 500}, {"minutes": 10, "invoices": 50}),
-    "stops": (stopping.terminate_workers, {"times": 100}, {"times": 2}),
+    "beats": (beat.kill_beats, {"kills": 8, "every_seconds": 30}, {"kills": 2, "every_seconds": 1}),
+    "frozen": (frozen.freeze_worker, {"freezes": 50}, None),
+    "clocks": (frozen.set_clocks_wrong, {"minutes": 10, "invoices": 500}, {"minutes": 10, "invoices": 30}),
+    "crashes": (crashes.die_everywhere, {"most_points": None}, {"most_points": 1}),
+    "provider": (provider.misbehave, {"seconds": 90}, None),
+    "outage": (provider.be_down, {"hours": 6, "pending": 5_000, "paid": 500}, None),
+    "interleavings": (simulation.interleave, {"lives": 100_000}, {"lives": 400}),
+    "stops": (stopping.terminate_workers, {"times": 100}, None),
     "soak": (stopping.soak, {"seconds": 300}, None),
 }
 

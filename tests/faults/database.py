@@ -89,9 +89,7 @@ def force_conflicts(world: World, conflicts: int, share: float = 0.2) -> Report:
     world.web()
 
     def made() -> int:
-        with world.oracle.query() as cursor:
-            cursor.execute("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM oracle.conflicts")
-            return cursor.fetchone()[0]
+        return world.oracle.count("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM oracle.conflicts")
 
     with world.oracle.query() as cursor:
         cursor.execute(_CONFLICTS.format(share=share))

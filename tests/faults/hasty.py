@@ -19,22 +19,27 @@ schedule.STEPS = {
     status: tuple(replace(step, every=step.every / SPEED) for step in steps) for status, steps in schedule.STEPS.items()
 }
 
+from keysat.invoices import draft
 from keysat.providers import breaker
 from keysat.settlement import reconcile
-from keysat.tips import due
+from keysat.tips import bolt11, due
 from keysat.tips import pay as paying
 from keysat.webhooks import backoff, inbox, outbox
 
+draft.IN_PROGRESS /= SPEED
 breaker.COOL_DOWN /= SPEED
 reconcile._ERROR_BACKOFF_SECONDS /= SPEED
 inbox.FIRST_RETRY /= SPEED
 outbox.LEASE /= SPEED
 backoff.DELAYS = tuple(delay / SPEED for delay in backoff.DELAYS)
-due.CLAIM, due.LOOK_UP_AGAIN = timedelta(seconds=5), timedelta(seconds=1)
-due._FIRST_WAIT = 5
-paying._SURELY_OVER = timedelta(seconds=3)
+due.CLAIM, due.LOOK_UP_AGAIN, due._FIRST_WAIT = timedelta(seconds=LAPSE), timedelta(seconds=1), LAPSE
+paying._SURELY_OVER, bolt11._MIN_LIFE = timedelta(seconds=1), timedelta(seconds=1)
 
 from keysat.worker import app
+
+for entry in app.conf.beat_schedule.values():
+    entry["schedule"] /= SPEED
+    entry["options"] = {"expires": entry["schedule"]}
 
 if visible_for := os.environ.get("FAULTS_VISIBILITY_SECONDS"):
     app.conf.broker_transport_options = {

@@ -112,15 +112,24 @@ class Oracle:
 
     def licenses(self) -> int:
         """How many there are; cheap."""
-        with self.query() as cursor:
-            cursor.execute("SELECT count(*) FROM licenses")
-            return cursor.fetchone()[0]
+        return self.count("SELECT count(*) FROM licenses")
 
     def longest_idle_transaction(self) -> float:
         """Seconds that the idlest open transaction has been waiting for its client."""
+        return self.count(_IDLE)
+
+    def count(self, question: str) -> int:
+        """The one number that a question asks for."""
         with self.query() as cursor:
-            cursor.execute(_IDLE)
+            cursor.execute(question)
             return cursor.fetchone()[0]
+
+    def run(self, statement: str) -> None:
+        """Run a statement that can't be in a transaction."""
+        connect = psycopg2.connect(self._dsn, connect_timeout=5)
+        connect.autocommit = True
+        with closing(connect), connect.cursor() as cursor:
+            cursor.execute(statement)
 
     @contextmanager
     def query(self):

@@ -1,6 +1,5 @@
 """What a fault led to, and the table of them all."""
 
-import time
 from dataclasses import dataclass, field
 
 from tests.faults.hasty import LAPSE, TICK
@@ -41,11 +40,11 @@ class Report:
 
     def at_most(self, what: str, figure: float, bar: float, unit: str = "") -> None:
         """Add a figure that mustn't be greater than its bar."""
-        self.checks.append(Check(what, f"{figure:.4g}{unit} (bar <= {bar:g}{unit})", figure <= bar))
+        self.checks.append(Check(what, f"{figure:.4g}{unit} (bar <= {bar:g})", figure <= bar))
 
     def at_least(self, what: str, figure: float, bar: float, unit: str = "") -> None:
         """Add a figure that mustn't be less than its bar."""
-        self.checks.append(Check(what, f"{figure:.4g}{unit} (bar >= {bar:g}{unit})", figure >= bar))
+        self.checks.append(Check(what, f"{figure:.4g}{unit} (bar >= {bar:g})", figure >= bar))
 
 
 def judged(fault: str, times: int, world: World, seconds: float, within: float | None = TWO_TICKS) -> Report:
@@ -92,15 +91,3 @@ def table(reports: list[Report]) -> str:
         lines += [f"  FAIL  {breach}" for breach in one.breaches]
         lines += [f"  {'ok  ' if check.held else 'FAIL'}  {check.what}: {check.figure}" for check in one.checks]
     return "\n".join(lines)
-
-
-class Stopwatch:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """So far."""
-        return time.monotonic() - self.began

@@ -1,4 +1,4 @@
-"""A whole Keysat in processes of its own, buyers who open and pay invoices, and a supervisor of what dies."""
+"""A whole Keysat in processes of its own, and a supervisor that starts again whatever dies."""
 
 import os
 import random
@@ -19,18 +19,11 @@ from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
 from tests.builders import SECRET, STORE, load_account, make_account, make_catalog
 from tests.environment import SCRATCH, Servers
-from tests.faults.hasty import LAPSE, TICK
+from tests.faults.buyers import Buyers
 from tests.faults.oracle import Oracle
 from tests.nodes import beat_command, wait_until, worker_command
 
 APP = "tests.faults.hasty"
-_OPENED = text("""
-    INSERT INTO invoices (id, provider_account_id, provider_invoice_id, checkout_url, product_id, policy_id,
-                          base_amount, amount, currency, created_at, next_check_at)
-    SELECT gen_random_uuid(), a.id, theirs.id, 'http://sandbox', p.product_id, p.id, 21000, 21000, 'BTC',
-           now(), now() + interval '1 second' * :seconds * random()
-    FROM unnest(CAST(:ids AS text[])) AS theirs (id), provider_accounts a, policies p
-""")
 
 
 class Node(Process):
@@ -43,28 +36,27 @@ class Node(Process):
             return log.read().decode(errors="replace")
 
 
-class World:
+class World(Buyers):
     """The servers, the sandbox, and Keysat's processes by name in `nodes`; each that dies is started again at once."""
 
     def __init__(self, servers: Servers, sandbox: Sandbox, client: SandboxClient, seed: int) -> None:
+        super().__init__(client, sandbox.ledger)
         self.settings, self.postgres, self.valkey = servers
-        self.client, self.sandbox_url, self.ledger = client, sandbox.url, sandbox.ledger
+        self.sandbox_url = sandbox.url
         self.random = random.Random(seed)
         self.oracle = Oracle(self.settings.database_url, sandbox.url)
         self.broker = redis.Redis(unix_socket_path=str(self.settings.run_dir / "valkey.sock"))
         self.nodes: dict[str, Node] = {}
         self.starts = 0
         self.web_port = _free_port()
-        self._paid, self._held, self._over = 0, set(), threading.Event()
+        self._held, self._over = set(), threading.Event()
         self._lock = threading.RLock()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
 
-    # Keysat's processes ------------------------------------------------------------------------------------------
-
     def start(self, name: str, command: list[str], **environment: str) -> Node:
         """Start a process and keep it running."""
-        quiet = {"KEYSAT_SCAN_SECONDS": str(TICK), "KEYSAT_LOG_LEVEL": "INFO"}
-        process = Node(name, command, SCRATCH / f"faults-{name}.log", {**os.environ, **quiet, **environment})
+        told = {"KEYSAT_LOG_LEVEL": "INFO", **environment}
+        process = Node(name, command, SCRATCH / f"faults-{name}.log", {**os.environ, **told})
         process.start()
         with self._lock:
             self.nodes[name] = process
@@ -82,7 +74,11 @@ class World:
 
     def await_worker(self, name="worker") -> None:
         """Return once a worker serves, be it a new one."""
-        wait_until(lambda: " ready." in self.nodes[name].words(), timeout=60)
+        wait_until(lambda: self.nodes[name].alive and " ready." in self.nodes[name].words(), timeout=60)
+
+    def await_web(self) -> None:
+        """Return once the web server listens, be it a new one."""
+        wait_until(lambda: self.nodes["web"].alive and _listens(self.web_port), timeout=60)
 
     def beat(self, name="beat", **environment) -> Path:
         """Start a beat; returns its schedule file."""
@@ -95,16 +91,15 @@ class World:
         own = {"KEYSAT_WEB_PORT": str(self.web_port), **environment}
         self.start("web", [sys.executable, "-m", "tests.faults.hasty_web"], **own)
         url = f"http://127.0.0.1:{self.web_port}"
-        wait_until(lambda: _listens(self.web_port), timeout=30)
+        self.await_web()
         self.client.register_store(STORE, "key-of-test-store", f"{url}/v1/btcpay/webhook/{load_account().id}", SECRET)
         return url
 
     def kill(self, name: str) -> None:
         """Kill a process with all its children, as a power cut would."""
         with self._lock:
-            pid = self.nodes[name].pid
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+            kill_group(self.nodes[name].pid)
+            self.nodes[name].wait()
 
     def kill_child(self, name: str) -> bool:
         """Kill one of a worker's pool processes; whether there was one."""
@@ -145,59 +140,12 @@ class World:
                 kill_group(process.pid)
                 process.kill()
 
-    # Buyers ------------------------------------------------------------------------------------------------------
-
-    @property
-    def paid(self) -> int:
-        """How many invoices were paid so far."""
-        return self._paid
-
-    def open(self, count: int) -> list[str]:
-        """Open so many invoices at once, here and at the provider; returns the provider's ids."""
-        ids = self.client.create_many(STORE, count, {"amount": "0.00021000", "currency": "BTC", "expirySeconds": 3600})
-        with transaction() as session:
-            session.execute(_OPENED, {"ids": ids, "seconds": LAPSE})
-        return ids
-
-    def pay(self, ids: list[str]) -> None:
-        """Let buyers pay."""
-        for one in ids:
-            self.ledger.pay(one)
-            self._paid += 1
-
-    def sell(self, count: int, unpaid: int = 0) -> None:
-        """Open `count` invoices that are paid and `unpaid` others, every second of which is paid in half."""
-        ids = self.open(count + unpaid)
-        for half in ids[count::2]:
-            self.client.pay(half, "0.00010500")
-        self.pay(ids[:count])
-
-    @contextmanager
-    def buyers(self, a_second: float, sell=None):
-        """Let buyers come at this rate for as long as the block lasts."""
-        over = threading.Event()
-
-        def come():
-            while not over.wait(1 / a_second):
-                with suppress(Exception):  # the database may be away just now; then nobody has bought
-                    (sell or self.sell)(1)
-
-        crowd = threading.Thread(target=come, name="buyers", daemon=True)
-        crowd.start()
-        try:
-            yield
-        finally:
-            over.set()
-            crowd.join(30)
-
-    # What became of it -------------------------------------------------------------------------------------------
-
     def recover(self, ended_at: float, patience: float = 120.0) -> float:
         """Wait until as many licenses are there as were paid; seconds since `ended_at`, a monotonic time."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             with suppress(Exception):  # an answer is awaited, whatever is in its way
-                if self.oracle.licenses() >= self._paid:
+                if self.oracle.licenses() >= self.paid:
                     break
             time.sleep(0.05)
         return time.monotonic() - ended_at

@@ -12,6 +12,7 @@ from keysat.db import transaction
 from keysat.models.api_key import Scope
 from keysat.web.app import create_app
 from tests.builders import make_shop
+from tests.canaries import GIVEN, leaks
 from tests.nodes import wait_until
 
 CODES = {
@@ -61,6 +62,7 @@ class Api:
             assert problem["error"] == CODES[response.status_code], problem
             assert problem["message"].endswith("."), problem
             assert "Traceback" not in problem["message"]
+            assert leaks(response.text, GIVEN) == set()
         return response
 
     def get(self, path, **options):

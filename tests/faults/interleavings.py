@@ -1,0 +1,168 @@
+"""At least 100,000 invoices' lives, each an interleaving of webhooks, scans, crashes and provider's changes.
+
+Run by itself in a process over a database of its own: `python -m tests.faults.interleavings LIVES SEED`, which prints
+what it found as JSON.
+"""
+
+import json
+import random
+import sys
+from collections import Counter
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+
+from sqlalchemy import delete, text
+
+from keysat import dispatch, migrations, tasks, worker
+from keysat.db import Base, reading, transaction
+from keysat.logs import configure_logs
+from keysat.providers import registry
+from keysat.providers.fake import Fake, fake_server
+from keysat.settings import load_settings
+from tests.builders import FAKE_URL, STORE, make_account, make_catalog
+from tests.faults.lives import PAID, Life
+from tests.faults.oracle import FORWARD, Oracle
+from tests.faults.simulated import SimulatedWorld, SlowFake
+
+LIVES_AT_ONCE, STEPS_A_LIFE = 20, 18
+_OPEN = text("""
+    INSERT INTO invoices (id, provider_account_id, provider_invoice_id, checkout_url, product_id, policy_id,
+                          base_amount, amount, currency, created_at, next_check_at)
+    SELECT theirs.id, a.id, theirs.name, 'x', p.product_id, p.id, 21000, 21000, 'BTC', now(), now()
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[])) AS theirs (id, name), provider_accounts a, policies p
+""")
+_ENDS = text("""
+    SELECT i.provider_invoice_id, i.reversed_at IS NOT NULL,
+           (SELECT count(*) FROM oracle.licenses_written l WHERE l.invoice_id = i.id)
+    FROM invoices i
+""")
+_CHANGES = text("SELECT was, became FROM oracle.status_changes")
+_KEPT = {"provider_accounts", "products", "policies", "signing_keys"}
+_MOST_ROUNDS = 40
+
+
+def main() -> int:
+    """Play worlds until so many lives were lived."""
+    wanted, seed = int(sys.argv[1]), int(sys.argv[2])
+    configure_logs(load_settings())
+    migrations.upgrade()
+    found: Counter[str] = Counter()
+    total = Counter(lived=0, deaths=0, paid=0, licensed=0)
+    with plugged_in():
+        account_id = _open_shop()
+        while total["lived"] < wanted and not found:
+            world = _world(account_id, seed + total["lived"])
+            world.play(LIVES_AT_ONCE * STEPS_A_LIFE)
+            rounds = 0
+            while (missing := _missing(world)) and rounds < _MOST_ROUNDS:
+                world.tick()
+                rounds += 1
+            found.update([*missing, *_breaches(world), *world.breaches])
+            paid = sum(life.state in PAID for life in world.lives.values())
+            licensed = sum(licenses for _, _, licenses in _ends())
+            total.update(lived=LIVES_AT_ONCE, deaths=world.deaths, paid=paid, licensed=licensed)
+            if found:
+                found[f"in the world of seed {world.seed}"] += 1
+    print(json.dumps({**total, "breaches": found}))
+    return 0
+
+
+def _open_shop():
+    fake_server(FAKE_URL).api_keys = {STORE: "key-of-test-store"}
+    account = make_account()
+    make_catalog()
+    with reading() as session:
+        Oracle(session.connection().engine.url.render_as_string(hide_password=False), "").watch()
+    return account.id
+
+
+def _world(account_id, seed: int) -> SimulatedWorld:
+    """An empty world with so many invoices, open here and at the provider."""
+    server = fake_server(FAKE_URL)
+    server.snapshots.clear()
+    server.trouble = None
+    lives = [Life(f"{STORE}-{number}") for number in range(LIVES_AT_ONCE)]
+    random.seed(seed)
+    world = SimulatedWorld(account_id, lives, seed)
+    ids = world.open_at(server)
+    with transaction() as session:
+        for table in Base.metadata.sorted_tables[::-1]:
+            if table.name not in _KEPT:
+                session.execute(delete(table))
+        session.execute(text("DELETE FROM oracle.status_changes; DELETE FROM oracle.licenses_written"))
+        session.execute(text("SELECT setseed(:seed)"), {"seed": (seed % 2**16) / 2**16})
+        session.execute(text("UPDATE provider_accounts SET failure_count = 0, open_until = NULL"))
+        session.execute(_OPEN, {"ids": list(ids.values()), "names": list(ids)})
+    return world
+
+
+def _ends():
+    with reading() as session:
+        return session.execute(_ENDS).all()
+
+
+def _missing(world: SimulatedWorld) -> list[str]:
+    """Liveness: what is paid has its license, and what was lost after all has lost it, where a webhook told of it."""
+    missing = []
+    for theirs, is_reversed, licenses in _ends():
+        life = world.lives[theirs]
+        if life.state in PAID and not licenses:
+            missing.append("paid, and no license")
+        if life.told_of_loss and licenses and not is_reversed:
+            missing.append("gone, and still licensed")
+    return missing
+
+
+def _breaches(world: SimulatedWorld) -> list[str]:
+    """Safety: never two, never unpaid, never backwards."""
+    found = ["two licenses for an invoice" for _, _, licenses in _ends() if licenses > 1]
+    unpaid = [theirs for theirs, _, licenses in _ends() if licenses and not world.lives[theirs].was & PAID]
+    found += ["a license without a payment" for _ in unpaid]
+    with reading() as session:
+        changes = session.execute(_CHANGES).all()
+    return found + [f"{was} to {became}" for was, became in changes if (was, became) not in FORWARD]
+
+
+@contextmanager
+def plugged_in():
+    """Keysat's tasks over the simulated world of the moment, for as long as the block lasts."""
+
+    def world():
+        return SimulatedWorld.current
+
+    def begin():
+        return world().transactions.begin()
+
+    def read():
+        return world().transactions.read()
+
+    def apply_async(self, args, expires=None, **_):
+        world().send(self.name, args[0], expires)
+
+    clock = SimpleNamespace(monotonic=lambda: world().now)
+    was = registry._KINDS.get(Fake.kind)
+    registry.register(SlowFake)
+    replaced = [
+        (tasks, "transaction", begin),
+        (tasks, "reading", read),
+        (dispatch, "transaction", begin),
+        (tasks, "time", clock),
+        (dispatch, "time", clock),
+        (tasks, "queued", lambda _: len(world().messages)),
+        (worker.app, "producer_or_acquire", lambda *_: nullcontext()),
+        (worker._Task, "apply_async", apply_async),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    for owner, name, value in replaced:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+        if was is not None:
+            registry.register(was)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""A provider that fails, hangs, babbles, drips and floods, and one that is down for hours."""
+
+import time
+from collections import Counter
+from datetime import timedelta
+
+from tests.environment import SCRATCH
+from tests.faults.calls import longest_call
+from tests.faults.hasty import SPEED
+from tests.faults.report import TWO_TICKS, Report, judged
+from tests.faults.world import World
+from tests.nodes import wait_until
+
+BUYERS_A_SECOND = 10
+DEADLINE, GIGABYTE, MEMORY_MB = 2.0, 10**9, 20.0
+STEP = timedelta(minutes=15)
+_PROBE_SECONDS = 30 / SPEED
+_BAD = [
+    {"kind": "status", "status": 500, "probability": 0.3},
+    {"kind": "hang", "seconds": 30, "probability": 0.1},
+    {"kind": "garbage", "probability": 0.05},
+    {"kind": "huge", "bytes": GIGABYTE, "probability": 0.02},
+    {"kind": "drip", "seconds_per_byte": 0.2, "probability": 0.05},
+]
+
+
+def misbehave(world: World, seconds: float) -> Report:
+    """30 % 500, 10 % hang, 5 % garbage, a gigabyte now and then, slow drips, all at once, while buyers pay."""
+    record = SCRATCH / "calls.txt"
+    record.write_text("")
+    _start(world, KEYSAT_PROVIDER_TIMEOUT=str(DEADLINE), FAULTS_CALL_RECORD=str(record))
+    world.sell(20)
+    world.recover(time.monotonic())
+    before, most = world.resident_memory(), Counter()
+    world.client.set_faults(_BAD, seed=world.random.randrange(2**31))
+    began = time.monotonic()
+    with world.buyers(BUYERS_A_SECOND):
+        while time.monotonic() < began + seconds:
+            most |= Counter(world.resident_memory())
+            time.sleep(0.1)
+    breaches = world.oracle.judge().breaches
+    world.client.set_faults([])
+    ended = time.monotonic()
+    calls, longest = longest_call(record)
+    # A call that hangs at the end holds its message for the deadline, and a breaker that opened just then its account.
+    report = judged("provider misbehaves", calls, world, world.recover(ended), TWO_TICKS + DEADLINE + _PROBE_SECONDS)
+    report.breaches += breaches
+    report.at_most("longest call", longest, DEADLINE + 1, " s")
+    growth = max(most[pid] - before[pid] for pid in before)
+    report.at_most("growth of the process that grew most", growth, MEMORY_MB, " MB")
+    return report
+
+
+def be_down(world: World, hours: float, pending: int, paid: int) -> Report:
+    """Hours without an answer, while thousands wait; then the backlog is asked about many at a time."""
+    _start(world)
+    ids = world.open(pending)
+    world.client.set_faults([{"kind": "status", "status": 503}])
+    world.pay(world.random.sample(ids, paid))
+    asked, steps = world.client.requests_made()["total"], round(timedelta(hours=hours) / STEP)
+    began = time.monotonic()
+    for _ in range(steps):
+        world.let_pass(STEP)
+        time.sleep(_PROBE_SECONDS / 2)
+    probes = world.client.requests_made()["total"] - asked
+    waited = time.monotonic() - began
+    breaches = world.oracle.judge().breaches
+    world.client.set_faults([])
+    ended = time.monotonic()
+    asked = world.client.requests_made()["total"]
+    seconds = world.recover(ended, patience=300)
+    wait_until(lambda: world.oracle.count(_BACKLOG) == 0, timeout=120)
+    calls = world.client.requests_made()["total"] - asked
+    report = judged(f"provider down for {hours:g} simulated hours", 1, world, seconds, within=60.0)
+    report.breaches += breaches
+    report.at_least("pending meanwhile", pending, pending)
+    # Five failures open the breaker; from then on one probe is let through whenever it has rested.
+    report.at_most("calls while it was down", probes, 5 + 4 * steps + waited / _PROBE_SECONDS)
+    report.at_most("calls to drain the backlog, for each invoice that waited", calls / pending, 0.5)
+    return report
+
+
+_BACKLOG = "SELECT count(*) FROM invoices WHERE next_check_at < now() - interval '10 seconds'"
+
+
+def _start(world: World, **environment: str) -> None:
+    world.worker(**environment)
+    world.beat()
+    world.web(**environment)
+    world.client.set_webhooks(drop=1.0)
