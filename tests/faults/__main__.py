@@ -33,7 +33,7 @@ FAULTS = {
     "beats": (beat.kill_beats, {"kills": 8, "every_seconds": 30}, {"kills": 2, "every_seconds": 1}),
     "frozen": (frozen.freeze_worker, {"freezes": 50}, None),
     "clocks": (frozen.set_clocks_wrong, {"minutes": 10, "invoices": 500}, {"minutes": 10, "invoices": 30}),
-    "crashes": (crashes.die_everywhere, {"most_points": None}, {"most_points": 1}),
+    "crashes": (crashes.die_everywhere, {}, {"paths": 1, "most_points": 1}),
     "provider": (provider.misbehave, {"seconds": 90}, None),
     "outage": (provider.be_down, {"hours": 6, "pending": 5_000, "paid": 500}, None),
     "interleavings": (simulation.interleave, {"lives": 100_000}, {"lives": 400}),
