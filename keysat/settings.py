@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         default=1_000,
         ge=1,
         le=100_000,
-        description="A scan fills the reconcile queue up to so many messages.",
+        description="A scan fills each queue up to so many messages.",
     )
     retention_days: int = Field(
         default=90,

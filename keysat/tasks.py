@@ -57,8 +57,8 @@ log = get_logger(__name__)
 def scan_pending() -> None:
     """Send `issue_license` for settled invoices without a license, and `reconcile_invoice` for those that are due."""
     limit = load_settings().scan_queue_limit
-    events = fan_out(handle_provider_event, claim_events, limit, release_events)
-    owed = fan_out(issue_license, claim_unfulfilled, limit)
+    owed = fan_out(issue_license, claim_unfulfilled, limit - queued("issue"))
+    events = fan_out(handle_provider_event, claim_events, limit - queued("issue"), release_events)
     with transaction() as session:
         note_run(session, "scan_pending")
         accounts = callable_accounts(session)

@@ -104,7 +104,13 @@ MUTATIONS = (
     ),
     Mutation(
         "scan for settled invoices without a license",
-        (Change("keysat/tasks.py", "    owed = fan_out(issue_license, claim_unfulfilled, limit)\n", "    owed = 0\n"),),
+        (
+            Change(
+                "keysat/tasks.py",
+                '    owed = fan_out(issue_license, claim_unfulfilled, limit - queued("issue"))\n',
+                "    owed = 0\n",
+            ),
+        ),
     ),
     Mutation(
         "sending after the commit: nothing is sent",

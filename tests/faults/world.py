@@ -20,6 +20,7 @@ from keysat.embedded.sandbox.server import Sandbox
 from tests.builders import SECRET, STORE, load_account, make_account, make_catalog
 from tests.environment import SCRATCH, Servers
 from tests.faults.buyers import Buyers
+from tests.faults.hasty import SPEED
 from tests.faults.oracle import Oracle
 from tests.nodes import beat_command, wait_until, worker_command
 
@@ -55,7 +56,7 @@ class World(Buyers):
 
     def start(self, name: str, command: list[str], **environment: str) -> Node:
         """Start a process and keep it running."""
-        told = {"KEYSAT_LOG_LEVEL": "INFO", **environment}
+        told = {"KEYSAT_LOG_LEVEL": "INFO", "KEYSAT_SCAN_QUEUE_LIMIT": str(1_000 // SPEED), **environment}
         process = Node(name, command, SCRATCH / f"faults-{name}.log", {**os.environ, **told})
         process.start()
         with self._lock:
