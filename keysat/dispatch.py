@@ -86,7 +86,7 @@ def fan_out(
 def send(task: Task[Any, Any], claims: list[Claim], claimed_at: float, give_back: GiveBack = release) -> None:
     """Send one message for each claim, made at `claimed_at` (monotonic) or later.
 
-    It expires before the row may be claimed anew: what has passed since the claim is taken off its time.
+    Where the claim ends, it expires before the row may be claimed anew: what has passed since is taken off its time.
 
     Raises:
         BrokerUnavailable: those that couldn't be sent were given back.
@@ -95,9 +95,9 @@ def send(task: Task[Any, Any], claims: list[Claim], claimed_at: float, give_back
     try:
         with app.producer_or_acquire() as producer:
             while unsent:
-                claim = unsent[0]
-                expires = max(0.0, claim.seconds - (time.monotonic() - claimed_at))
-                task.apply_async((str(claim.row_id),), expires=expires, producer=producer)
+                claim, passed = unsent[0], time.monotonic() - claimed_at
+                until: dict[str, Any] = {} if claim.seconds is None else {"expires": max(0.0, claim.seconds - passed)}
+                task.apply_async((str(claim.row_id),), producer=producer, **until)
                 unsent.pop(0)
     except (OperationalError, OSError) as error:
         with transaction() as session:

@@ -31,7 +31,6 @@ from keysat.dispatch import (
 from keysat.errors import KeysatError
 from keysat.invariants import broken
 from keysat.invoices.due import claim_due, claim_unfulfilled
-from keysat.invoices.schedule import UNFULFILLED
 from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
 from keysat.models.task_run import note_run
@@ -79,7 +78,7 @@ def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
     except KeysatError as error:
         again_or_give_up(self, wanted, error)
     if result.license_owed:
-        send(issue_license, [Claim(wanted, UNFULFILLED.total_seconds())], began)
+        send(issue_license, [Claim(wanted)], began)
 
 
 @app.task(name="keysat.handle_provider_event", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
@@ -99,7 +98,7 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
     with transaction() as session:
         mark_handled(session, wanted, None if result is None else result.asked_at)
     if result is not None and result.license_owed:
-        send(issue_license, [Claim(result.invoice_id, UNFULFILLED.total_seconds())], began)
+        send(issue_license, [Claim(result.invoice_id)], began)
 
 
 @app.task(name="keysat.issue_license", throws=(KeysatError,))

@@ -1,5 +1,7 @@
 """What a scan sends is bounded by what waits already, so that messages are worked on before they expire."""
 
+import json
+
 import pytest
 from sqlalchemy import func, select, update
 
@@ -9,7 +11,7 @@ from keysat.providers.base import ProviderEvent as Received
 from keysat.settings import load_settings
 from keysat.tasks import handle_provider_event, issue_license, scan_pending
 from keysat.webhooks.inbox import store
-from tests.builders import load_account, make_invoice, make_shop
+from tests.builders import load_account, make_due, make_invoice, make_shop
 
 LIMIT, WAITING, OWED = 5, 3, 8
 NOBODY = "0198c0de-0000-7000-8000-000000000000"
@@ -65,3 +67,15 @@ def test_licenses_that_are_owed_come_before_events(empty_broker):
     owe_licenses()
     scan_pending()
     assert (claimed(Invoice.check_count), claimed(ProviderEvent.attempts)) == (LIMIT, 0)
+
+
+def test_message_that_does_nothing_when_it_comes_twice_stays_good_and_a_look_does_not(empty_broker):
+    owe_licenses()
+    make_due(make_invoice().id)
+    scan_pending()
+    assert {expiry(raw) for raw in empty_broker.lrange("issue", 0, -1)} == {None}
+    assert [expiry(raw) for raw in empty_broker.lrange("reconcile", 0, -1)] != [None]
+
+
+def expiry(raw):
+    return json.loads(raw)["headers"]["expires"]

@@ -1,8 +1,8 @@
 """Claiming: which invoices are due, taken and pushed forward in one statement.
 
-A claimed row is due again only at its pushed time, and the message sent for it expires then. So two scans at once
-share the work, a lost message is sent again by itself, and no invoice ever has more than one live message: no lock
-outlives the statement, and nothing needs cleaning up.
+A claimed row is due again only at its pushed time, and the message to look at it expires then. So two scans at once
+share the work, a lost message is sent again by itself, and no invoice has more than one live message to ask about it:
+no lock outlives the statement, and nothing needs cleaning up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from keysat.models.invoice import InvoiceStatus
 
 def claim_unfulfilled(session: Session, limit: int) -> list[Claim]:
     """Take settled invoices whose license is missing, whatever the state of their provider account."""
-    return _claim(session, Invoice.status == InvoiceStatus.SETTLED, limit)
+    return [Claim(one.row_id) for one in _claim(session, Invoice.status == InvoiceStatus.SETTLED, limit)]
 
 
 def claim_due(session: Session, limit: int, account_id: UUID) -> list[Claim]:

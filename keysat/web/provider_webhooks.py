@@ -22,7 +22,7 @@ from keysat.providers.registry import provider_for
 from keysat.tasks import handle_provider_event
 from keysat.web.errors import documented
 from keysat.web.limits import limit_webhooks
-from keysat.webhooks.inbox import FIRST_RETRY, release_events, store
+from keysat.webhooks.inbox import release_events, store
 
 router = APIRouter(prefix="/v1", tags=["provider webhooks"], responses=documented(401, 404))
 log = get_logger(__name__)
@@ -93,6 +93,6 @@ def _verified(account: ProviderAccount, webhook: Webhook) -> ProviderEvent:
 
 def _wake(event_id: UUID, began: float) -> None:
     try:
-        send(handle_provider_event, [Claim(event_id, FIRST_RETRY.total_seconds())], began, release_events)
+        send(handle_provider_event, [Claim(event_id)], began, release_events)
     except BrokerUnavailable as error:
         log.warning("a stored webhook waits for the next scan", event_id=str(event_id), reason=str(error))

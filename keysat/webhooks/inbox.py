@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, exists, extract, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 from uuid_utils.compat import uuid7
@@ -151,14 +151,14 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
         .cte("owed")
     )
     wait = FIRST_RETRY.total_seconds() * func.power(2, func.least(ProviderEvent.attempts, _MOST_DOUBLINGS))
-    claimed = session.execute(
+    claimed = session.scalars(
         update(ProviderEvent)
         .where(ProviderEvent.id == owed.c.id)
         .values(next_attempt_at=func.now() + seconds(wait), attempts=ProviderEvent.attempts + 1)
-        .returning(ProviderEvent.id, extract("epoch", ProviderEvent.next_attempt_at - func.now()))
+        .returning(ProviderEvent.id)
         .execution_options(synchronize_session=False)
     )
-    claims = [Claim(event_id, float(left)) for event_id, left in claimed]
+    claims = [Claim(event_id) for event_id in claimed]
     of_settled = exists().where(
         Invoice.provider_account_id == ProviderEvent.provider_account_id,
         Invoice.provider_invoice_id == ProviderEvent.provider_invoice_id,

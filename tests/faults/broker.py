@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import redis
 
@@ -36,10 +37,13 @@ def break_broker(
 
         after("wiped", world.broker.flushall, wipes)
         after("killed", lambda: _kill(world), kills)
-        after("stopped", lambda: _stop(world, stopped_seconds))
-        after("cut off", lambda: _swallow(proxy, swallowed_seconds))
-        after("out of memory", lambda: _fill(world, full_seconds))
-        report = judged("broker wiped, killed, stopped, cut off, full", wipes + kills + 3, world,
+        for what, break_it, seconds in (
+            ("stopped", _stop, stopped_seconds),
+            ("cut off", partial(_swallow, proxy), swallowed_seconds),
+            ("out of memory", _fill, full_seconds),
+        ):
+            after(what, partial(break_it, world, seconds), times=bool(seconds))
+        report = judged("broker wiped, killed, stopped, cut off, full", wipes + kills + len(worst) - 2, world,
                         max(worst.values()), within=None)  # fmt: skip
         for what, seconds in worst.items():
             report.at_most(f"{what}: consuming again, and all licensed, within", seconds, CONSUMING_AGAIN, " s")
@@ -58,7 +62,7 @@ def _stop(world: World, seconds: float) -> None:
     os.kill(world.valkey.pid, signal.SIGCONT)
 
 
-def _swallow(proxy: Proxy, seconds: float) -> None:
+def _swallow(proxy: Proxy, _: World, seconds: float) -> None:
     proxy.swallow()
     time.sleep(seconds)
     proxy.let_pass()

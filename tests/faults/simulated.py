@@ -4,6 +4,7 @@ Everything of Keysat's between the tasks and PostgreSQL is the real thing. The c
 provider, the broker and the order are not.
 """
 
+import math
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -135,7 +136,7 @@ class SimulatedWorld:
                 event_id = store(session, self.account_id, event, b"{}")
             if event_id is not None:
                 life.told_of_loss |= lost
-                tasks.handle_provider_event.apply_async((str(event_id),), expires=30)
+                tasks.handle_provider_event.apply_async((str(event_id),))
 
         if len(self.actors) < ACTORS:
             self._start("webhook", take)
@@ -177,14 +178,14 @@ class SimulatedWorld:
 
     # How it happens ------------------------------------------------------------------------------------------------
 
-    def send(self, task: str, row_id: str, expires: float) -> None:
+    def send(self, task: str, row_id: str, expires: float | None) -> None:
         """Take a message."""
         self.transactions.outside("a message")
         same = [one for one in self.messages if (one.task, one.row_id) == (task, row_id) and not one.doubled]
         # One is the rule. Where a settlement lost to another change, the provider is asked again at once.
         if task == "keysat.reconcile_invoice" and sum(one.until > self.now for one in same) > 1:
             self.breaches.append("three live messages for an invoice")
-        self.messages.append(Message(task, row_id, self.now + expires))
+        self.messages.append(Message(task, row_id, math.inf if expires is None else self.now + expires))
 
     def _start(self, name, run):
         self.actors.append(Actor(name, run))
