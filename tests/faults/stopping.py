@@ -49,7 +49,7 @@ def soak(world: World, seconds: float) -> Report:
     world.client.set_webhooks(drop=0.3, duplicate=0.3, reorder=True, seed=world.random.randrange(2**31))
     samples, keys, idle = [], set(), 0.0
     watch = Stopwatch()
-    with world.buyers(BUYERS_A_SECOND / 4, sell=lambda count: world.sell(count, unpaid=world.random.randrange(2))):
+    with world.buyers(BUYERS_A_SECOND / 4, sell=lambda count: world.sell(count, unpaid=world.random.random() < 0.1)):
         while watch.seconds < seconds:
             time.sleep(1)
             idle = max(idle, world.oracle.longest_idle_transaction())

@@ -11,7 +11,7 @@ _UNPAID_SHARE, _LOST_WEBHOOKS = 50, 0.9
 
 
 def kill_workers(world: World, kills: int, invoices: int, children: float = 0.7) -> Report:
-    """Kill after each batch of payments, while its licenses are being issued; a share of the kills hits one child."""
+    """Kill after each batch of payments, while its licenses are being issued; most kills hit one child."""
     world.worker()
     world.beat()
     world.web()
@@ -19,9 +19,8 @@ def kill_workers(world: World, kills: int, invoices: int, children: float = 0.7)
     groups = 0
     for number in range(kills):
         batch = invoices * (number + 1) // kills - invoices * number // kills
-        before = world.oracle.licenses()
         world.sell(batch, unpaid=batch // _UNPAID_SHARE)
-        wait_until(lambda: world.oracle.licenses() > before, timeout=60)  # noqa: B023 - asked at once
+        wait_until(lambda: world.oracle.licenses() > world.paid - batch, timeout=120)  # noqa: B023 - asked at once
         time.sleep(world.random.uniform(0, 0.5))
         if not (world.random.random() < children and world.kill_child("worker")):
             world.kill("worker")
