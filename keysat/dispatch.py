@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -166,6 +167,7 @@ def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError)
 
     Exponential backoff with full jitter from 1 s on, at most 3 times, or what the provider asked for.
     """
+    _let_go(error)
     retries = task.request.retries
     delay = backoff(error, retries)
     in_time = delay < min(_seconds_left(task), LONGEST_COUNTDOWN_SECONDS)
@@ -175,6 +177,18 @@ def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError)
         with transaction() as session:
             give_up(session, invoice_id, error)
     raise error
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the frames of a failed call, which hold what was read.
+
+    An error that is raised anew refers to itself through them, so that all of it, perhaps a megabyte a call, would stay
+    until the garbage collector goes through everything.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def backoff(error: KeysatError, retries: int) -> float:

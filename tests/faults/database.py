@@ -14,7 +14,7 @@ from tests.faults.report import Report, judged
 from tests.faults.world import World
 from tests.nodes import wait_until
 
-BUYERS_A_SECOND = 10
+BUYERS_A_SECOND = 8
 RECOVERED = 10.0
 # A trigger that lets a share of the writes fail as PostgreSQL does when transactions stand in each other's way.
 _CONFLICTS = """
@@ -73,7 +73,7 @@ def cut_commits(world: World, cuts: int) -> Report:
         world.worker(**through)
         world.beat(**through)
         world.web(**through)
-        with world.buyers(3 * BUYERS_A_SECOND):
+        with world.buyers(2 * BUYERS_A_SECOND):
             wait_until(lambda: sum(counted.values()) >= cuts, timeout=600)
         seconds = world.recover(time.monotonic())
         report = judged("connection cut at COMMIT", sum(counted.values()), world, seconds)

@@ -8,7 +8,7 @@ from tests.faults.report import Report, judged
 from tests.faults.world import World
 from tests.nodes import wait_until
 
-BUYERS_A_SECOND = 20
+BUYERS_A_SECOND = 5
 VISIBLE_SECONDS = 2
 
 

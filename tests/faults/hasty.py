@@ -21,11 +21,13 @@ schedule.STEPS = {
 
 from keysat.invoices import draft
 from keysat.providers import breaker
-from keysat.settlement import reconcile
+from keysat.settlement import backlog, reconcile, sweep
 from keysat.tips import bolt11, due
 from keysat.tips import pay as paying
 from keysat.webhooks import backoff, inbox, outbox
 
+backlog.LEASE /= SPEED
+sweep.LEASE = backlog.LEASE
 draft.IN_PROGRESS /= SPEED
 breaker.COOL_DOWN /= SPEED
 reconcile._ERROR_BACKOFF_SECONDS /= SPEED

@@ -40,11 +40,15 @@ class Report:
 
     def at_most(self, what: str, figure: float, bar: float, unit: str = "") -> None:
         """Add a figure that mustn't be greater than its bar."""
-        self.checks.append(Check(what, f"{figure:.4g}{unit} (bar <= {bar:g})", figure <= bar))
+        self.checks.append(Check(what, f"{_number(figure)}{unit} (bar <= {bar:g})", figure <= bar))
 
     def at_least(self, what: str, figure: float, bar: float, unit: str = "") -> None:
         """Add a figure that mustn't be less than its bar."""
-        self.checks.append(Check(what, f"{figure:.4g}{unit} (bar >= {bar:g})", figure >= bar))
+        self.checks.append(Check(what, f"{_number(figure)}{unit} (bar >= {bar:g})", figure >= bar))
+
+
+def _number(figure: float) -> str:
+    return f"{figure:,}" if isinstance(figure, int) else f"{figure:,.3g}"
 
 
 def judged(fault: str, times: int, world: World, seconds: float, within: float | None = TWO_TICKS) -> Report:
