@@ -6,6 +6,7 @@ sentence and exits with 1.
 
 from __future__ import annotations
 
+import gc
 import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -92,8 +93,12 @@ def _prepare_schedule_folder(**_: object) -> None:
 
 
 @worker_process_init.connect
-def _forget_parents_connections(**_: object) -> None:
+def _begin_afresh(**_: object) -> None:
     forget_connections()
+    # What was loaded stays. The collector puts off its full rounds until a quarter as much is new, which would be for
+    # thousands of tasks, and failed calls would keep what they have read until then. It counts anew when it runs.
+    gc.freeze()
+    gc.collect()
 
 
 _SUBJECTS = {

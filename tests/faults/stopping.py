@@ -10,7 +10,8 @@ from tests.faults.stopwatch import Stopwatch
 from tests.faults.world import World
 from tests.nodes import wait_until
 
-BUYERS_A_SECOND = 3  # half of what the slow provider lets a worker do
+BUYERS_A_SECOND = 1  # a worker that starts anew every few seconds, before a slow provider, does little more
+SOAKED_A_SECOND = 3
 STOP_SECONDS = 45.0  # what docker-compose and `keysat up` give a worker
 MEMORY_MB, IDLE_SECONDS = 20.0, 5.0
 
@@ -49,7 +50,7 @@ def soak(world: World, seconds: float) -> Report:
     world.client.set_webhooks(drop=0.3, duplicate=0.3, reorder=True, seed=world.random.randrange(2**31))
     samples, keys, idle = [], set(), 0.0
     watch = Stopwatch()
-    with world.buyers(BUYERS_A_SECOND, sell=lambda count: world.sell(count, unpaid=world.random.random() < 0.1)):
+    with world.buyers(SOAKED_A_SECOND, sell=lambda count: world.sell(count, unpaid=world.random.random() < 0.1)):
         while watch.seconds < seconds:
             time.sleep(1)
             idle = max(idle, world.oracle.longest_idle_transaction())
