@@ -18,6 +18,8 @@ from tests.faults.world import world
 # All that is committed must outlive a server that is shut down at once; what only the machine's end could lose may.
 OPTIONS = {"fsync": "off", "max_connections": "300"}
 
+SHORT_SLACK = 3.0
+
 # For each fault what runs it, and how much of it: all, and in the short cut.
 FAULTS = {
     "workers": (workers.kill_workers, {"kills": 200, "invoices": 20_000}, {"kills": 3, "invoices": 150}),
@@ -48,6 +50,7 @@ def main() -> int:
     seed = random.SystemRandom().randrange(2**31) if wanted.seed is None else wanted.seed
     print(f"seed {seed}", flush=True)
     reports = []
+    Report.slack = SHORT_SLACK if wanted.short else 1.0
     with running_servers(OPTIONS) as servers:
         for name in wanted.only or FAULTS:
             run, full, short = FAULTS[name]

@@ -46,7 +46,7 @@ def break_broker(
         report = judged("broker wiped, killed, stopped, cut off, full", wipes + kills + len(worst) - 2, world,
                         max(worst.values()), within=None)  # fmt: skip
         for what, seconds in worst.items():
-            report.at_most(f"{what}: consuming again, and all licensed, within", seconds, CONSUMING_AGAIN, " s")
+            report.within(f"{what}: consuming again, and all licensed, within", seconds, CONSUMING_AGAIN)
         return report
 
 

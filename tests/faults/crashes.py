@@ -67,7 +67,7 @@ def die_everywhere(world: World, paths: int = 2, most_points: int | None = None)
         report = judged("death at a named point", died, world, lives[worst["licensed"]]["licensed"], within=None)
         report.at_least("points died at, of those there are", died, len(lives) * 0.9)
         for stage, bar in BARS.items():
-            report.at_most(f"{stage} within", lives[worst[stage]][stage], bar, f" s, at {worst[stage]}")
+            report.within(f"{stage} within", lives[worst[stage]][stage], bar, f", at {worst[stage]}")
         report.at_least("licenses that the operator's program was told of", _told_of(receiver), world.paid)
         return report
 

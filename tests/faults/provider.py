@@ -47,7 +47,7 @@ def misbehave(world: World, seconds: float) -> Report:
     # A call that hangs at the end holds its message for the deadline, and a breaker that opened just then its account.
     report = judged("provider misbehaves", calls, world, world.recover(ended), TWO_TICKS + DEADLINE + _PROBE_SECONDS)
     report.breaches += breaches
-    report.at_most("longest call", longest, DEADLINE + 1, " s")
+    report.within("longest call", longest, DEADLINE + 1)
     growth = max(most[pid] - before[pid] for pid in before)
     report.at_most("growth of the process that grew most", growth, MEMORY_MB, " MB")
     return report

@@ -1,6 +1,7 @@
 """What a fault led to, and the table of them all."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from tests.faults.hasty import LAPSE, TICK
 from tests.faults.world import World
@@ -32,11 +33,18 @@ class Report:
     breaches: list[str]
     checks: list[Check] = field(default_factory=list)
     took: float = 0.0
+    # The short cut, which runs on machines that are busy with other things, is given longer.
+    slack: ClassVar[float] = 1.0
 
     @property
     def held(self) -> bool:
         """Whether safety, liveness and every further check held."""
         return not self.breaches and self.missing == 0 and all(check.held for check in self.checks)
+
+    def within(self, what: str, seconds: float, bar: float, where: str = "") -> None:
+        """Add a time that mustn't be longer than its bar."""
+        bar *= self.slack
+        self.checks.append(Check(what, f"{_number(seconds)} s{where} (bar <= {bar:g} s)", seconds <= bar))
 
     def at_most(self, what: str, figure: float, bar: float, unit: str = "") -> None:
         """Add a figure that mustn't be greater than its bar."""
@@ -66,7 +74,7 @@ def judged(fault: str, times: int, world: World, seconds: float, within: float |
     )
     report.at_least("something was paid", len(verdict.paid), 1)
     if within is not None:
-        report.at_most("all licensed after its end within", seconds, within, " s")
+        report.within("all licensed after its end within", seconds, within)
     return report
 
 

@@ -36,7 +36,7 @@ def terminate_workers(world: World, times: int, latency: float = 0.3) -> Report:
             world.await_worker()
     world.client.set_faults([])
     report = judged("SIGTERM under load", times, world, world.recover(time.monotonic()))
-    report.at_most("slowest end", slowest, STOP_SECONDS, " s")
+    report.within("slowest end", slowest, STOP_SECONDS)
     report.at_most("worst exit status", max(abs(status) for status in statuses), 0)
     report.at_least("of them, while a message was being worked on", busy, times // 2)
     return report
@@ -63,7 +63,7 @@ def soak(world: World, seconds: float) -> Report:
     grown = max(_median(samples[-third:], pid) - _median(samples[:third], pid) for pid in lasting)
     report.at_most("growth of the process that grew most, first to last third", grown, MEMORY_MB, " MB")
     report.at_most("different keys in the broker", len(keys), 25)
-    report.at_most("longest transaction idle", idle, IDLE_SECONDS, " s")
+    report.within("longest transaction idle", idle, IDLE_SECONDS)
     return report
 
 

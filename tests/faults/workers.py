@@ -22,7 +22,7 @@ def kill_workers(world: World, kills: int, invoices: int, children: float = 0.7)
         world.sell(batch, unpaid=batch // _UNPAID_SHARE)
         wait_until(lambda: world.oracle.licenses() > world.paid - batch, timeout=120)  # noqa: B023 - asked at once
         time.sleep(world.random.uniform(0, 0.5))
-        if not (world.random.random() < children and world.kill_child("worker")):
+        if number == 0 or not (world.random.random() < children and world.kill_child("worker")):
             world.kill("worker")
             groups += 1
     world.await_worker()
