@@ -25,9 +25,10 @@ from tests.faults.actors import Actor, Transactions, boundary
 from tests.faults.lives import GONE, Life
 
 ACTORS = 4
+# What is due by the database's clock. When a webhook came is not moved: looks on their way compare it with their start.
 _MOVED = {
     "invoices": ("next_check_at", "created_at", "asked_at", "last_checked_at", "settled_at"),
-    "provider_events": ("next_attempt_at", "received_at", "looked_at", "handled_at"),
+    "provider_events": ("next_attempt_at", "looked_at"),
     "provider_accounts": ("open_until",),
 }
 _TICK = [
