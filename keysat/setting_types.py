@@ -12,6 +12,8 @@ from pydantic import AfterValidator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+_ESCAPED = "in a password write / as %2F, @ as %40, ? as %3F and # as %23"
+
 
 def _absolute(path: Path) -> Path:
     try:
@@ -23,11 +25,13 @@ def _absolute(path: Path) -> Path:
 def _psycopg2(url: str) -> str:
     """SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; the driver here is psycopg2."""
     try:
-        scheme = make_url(url).drivername
+        parts = make_url(url)
     except (ArgumentError, ValueError):
-        scheme = ""
-    if scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        parts = make_url("unreadable://")
+    if parts.drivername not in {"postgres", "postgresql", "postgresql+psycopg2"}:
         raise ValueError("it must look like postgresql://user:password@host:5432/name")
+    if "@" in (parts.host or ""):  # the end of the password, which errors would name as the host
+        raise ValueError(f"it has more than one @; {_ESCAPED}")
     return f"postgresql+psycopg2://{url.partition('://')[2]}"
 
 
@@ -35,7 +39,18 @@ def _redis(url: str) -> str:
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in {"redis", "rediss", "redis+socket"}:
         raise ValueError("it must look like redis://host:6379/0, rediss://... or redis+socket:///path")
+    if scheme != "redis+socket" and not _ends_its_password(url):
+        raise ValueError(f"its host or port can't be read; {_ESCAPED}")
     return url
+
+
+def _ends_its_password(url: str) -> bool:
+    """Whether no part of the password would be taken for the host, the port or the path, which errors name."""
+    parts = urlsplit(url)
+    try:
+        return parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
+    except ValueError:
+        return False
 
 
 def _http(url: str) -> str:

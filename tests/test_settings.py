@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from redis.connection import parse_url
+from sqlalchemy import make_url
 
 from keysat.errors import SettingsError
 from keysat.settings import broker_name, load_settings
@@ -231,3 +233,29 @@ def test_public_url_is_the_web_servers_own_until_it_is_set(environment):
     assert environment(KEYSAT_WEB_PORT=8123).url == "http://127.0.0.1:8123"
     assert environment(KEYSAT_WEB_HOST="0.0.0.0").url == "http://127.0.0.1:8123"
     assert environment(KEYSAT_PUBLIC_URL="https://license.example.com/").url == "https://license.example.com"
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("BROKER_URL", "redis://:hunter/2@broker:6379/0"),
+        ("BROKER_URL", "rediss://me:hunter?2@broker:6379/0"),
+        ("BROKER_URL", "redis://:hunter#2@broker:6379/0"),
+        ("BROKER_URL", "redis://me:42/hunter@broker:6379/0"),
+        ("DATABASE_URL", "postgresql://me:2@hunter@db/keysat"),
+    ],
+)
+def test_password_that_would_end_up_in_the_host_or_the_port_is_refused_without_repeating_it(environment, variable, url):
+    """Whoever reads such a URL takes a part of the password for the host or the port, and names it in its errors."""
+    with pytest.raises(SettingsError, match=f"{variable} can't be used: .* %") as refusal:
+        environment(**{variable: url})
+    assert "hunter" not in str(refusal.value)
+
+
+def test_password_may_have_any_character_that_is_escaped(environment):
+    settings = environment(
+        DATABASE_URL="postgresql://me:a%40b%2Fc@db/keysat", BROKER_URL="rediss://:a%40b%2Fc%3F%23@broker:6379/0"
+    )
+    assert make_url(settings.database_url).password == "a@b/c"
+    assert parse_url(settings.broker_url)["password"] == "a@b/c?#"
+    assert environment(BROKER_URL="redis+socket:///run/a@b/valkey.sock").broker_url.endswith("a@b/valkey.sock")
