@@ -28,7 +28,10 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    return  # the sender was killed on its way
                 copy = Copy(dict(self.headers), body, time.time())
                 with receiver._lock:
                     receiver.copies.append(copy)
