@@ -8,14 +8,15 @@ that says whether trying again makes sense.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -71,9 +72,15 @@ class HttpClient:
         return self.request("GET", path, params=params)
 
     def request(
-        self, method: str, path: str, *, json_body: object = None, params: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json_body: object = None,
+        params: Mapping[str, Any] | None = None,
+        private: Sequence[str] = (),
     ) -> Answer:
-        """Make one call and decode its answer.
+        """Make one call and decode its answer. `private` are texts of the body that no error may repeat.
 
         Raises:
             RemoteUnavailable: no full answer in time, a cut connection, 408, 429 or 5xx; try later.
@@ -101,7 +108,7 @@ class HttpClient:
                 self._fail(deadline, error)
             if deadline.is_over:
                 self._fail(deadline, TimeoutError())
-        self._check_status(response, body)
+        self._check_status(response, body, private)
         return Answer(response.status_code, self._decode(body))
 
     def _read(self, response: requests.Response) -> bytes:
@@ -119,7 +126,7 @@ class HttpClient:
             raise RemoteRefused(f"{self._name} has an address that can't be used; correct it.") from error
         raise RemoteUnavailable(f"{self._name} at {self._base_url} {why(error)}.") from error
 
-    def _check_status(self, response: requests.Response, body: bytes) -> None:
+    def _check_status(self, response: requests.Response, body: bytes, private: Sequence[str]) -> None:
         status = response.status_code
         if 200 <= status < 300:
             return
@@ -134,8 +141,8 @@ class HttpClient:
         if 300 <= status < 400:
             raise RemoteAnswerInvalid(f"{self._name} answered with a redirect ({status}), which is not followed.")
         excerpt = printable(body.decode("utf-8", "replace"))
-        for secret in self._secrets:
-            excerpt = excerpt.replace(secret, "[redacted]")
+        for secret in filter(None, [*self._secrets, *private]):
+            excerpt = re.sub(_however_escaped(secret), "[redacted]", excerpt, flags=re.IGNORECASE)
         raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt[:200]}", _refusal_code(body))
 
     def _decode(self, body: bytes) -> Any:
@@ -159,6 +166,11 @@ def why(error: Exception) -> str:
 def printable(text: str) -> str:
     """The text with a mark for each character that a terminal or PostgreSQL would choke on, as NUL."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _however_escaped(secret: str) -> str:
+    """A pattern that finds a text as it is, and as it looks in JSON and in URLs."""
+    return "".join(rf"(?:\\?{re.escape(one)}|\\u{ord(one):04x}|{re.escape(quote(one, safe=''))})" for one in secret)
 
 
 def _refusal_code(body: bytes) -> str | None:

@@ -743,3 +743,20 @@ def test_refusal_that_echoes_our_credentials_does_not_repeat_them():
         ).get("/")
     assert "top-secret-key" not in str(refusal.value)
     assert "[redacted]" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "büyer+a/b@example.com",
+        "BüYER+a/b@EXAMPLE.com",
+        r"b\u00fcyer\u002Ba\/b@example.com",
+        "b%C3%BCyer%2ba%2Fb%40example.com",
+    ],
+)
+def test_refusal_that_echoes_what_is_private_in_our_request_does_not_repeat_it(echo):
+    refused = whole_answer(f'{{"message": "buyerEmail is {echo}, no"}}'.encode(), 422)
+    private = ["büyer+a/b@example.com", ""]
+    with raw_server(answering(refused)) as server, pytest.raises(RemoteRefused) as refusal:
+        client(server.url).request("POST", "/", json_body={"buyerEmail": private[0]}, private=private)
+    assert "buyerEmail is [redacted], no" in str(refusal.value)

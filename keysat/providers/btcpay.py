@@ -93,7 +93,9 @@ class BTCPay(Provider):
         }
         if wanted.redirect_url:
             body["checkout"] = {"redirectURL": wanted.redirect_url}
-        return created_invoice(mapping(self._http.request("POST", f"{self._store_path}/invoices", json_body=body)))
+        private = [wanted.buyer_email or ""]
+        answer = self._http.request("POST", f"{self._store_path}/invoices", json_body=body, private=private)
+        return created_invoice(mapping(answer))
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
         answer = self._http.get(f"{self._store_path}/invoices", {"orderId": order_id, "take": _MOST_FOUND})

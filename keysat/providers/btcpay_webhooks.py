@@ -39,7 +39,7 @@ def connect(http: HttpClient, store_path: str, url: str, secret: str) -> None:
         for webhook_id in known:
             _update(http, store_path, webhook_id, webhook)
         if not known:
-            http.request("POST", f"{store_path}/webhooks", json_body=webhook)
+            http.request("POST", f"{store_path}/webhooks", json_body=webhook, private=[secret])
     except PermissionMissing:
         raise PermissionMissing(
             f"BTCPay doesn't let this API key register a webhook: it needs the permission {PERMISSION}. Make a key "
@@ -58,7 +58,8 @@ def _ids_at(http: HttpClient, store_path: str, url: str) -> list[str]:
 
 
 def _update(http: HttpClient, store_path: str, webhook_id: str, webhook: dict[str, Any]) -> None:
+    private = [webhook["secret"]]
     try:
-        http.request("PUT", f"/api/v1/webhooks/{webhook_id}", json_body=webhook)
+        http.request("PUT", f"/api/v1/webhooks/{webhook_id}", json_body=webhook, private=private)
     except RemoteNotFound:  # an older BTCPay knows it under its store only
-        http.request("PUT", f"{store_path}/webhooks/{webhook_id}", json_body=webhook)
+        http.request("PUT", f"{store_path}/webhooks/{webhook_id}", json_body=webhook, private=private)

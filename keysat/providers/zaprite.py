@@ -84,7 +84,8 @@ class Zaprite(Provider):
             body["customerData"] = {"email": wanted.buyer_email}
         if wanted.redirect_url:
             body["redirectUrl"] = wanted.redirect_url
-        return _created(_mapping(self._http.request("POST", "/v1/orders", json_body=body)))
+        private = [wanted.buyer_email or ""]
+        return _created(_mapping(self._http.request("POST", "/v1/orders", json_body=body, private=private)))
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
         """Of several orders with our id, which Zaprite allows, it tells one."""

@@ -587,3 +587,12 @@ def test_payment_is_confirmed_only_when_btcpay_calls_it_settled(btcpay, recorder
     recorder.answer = (200, [{"payments": [{"status": "Settled"}, {"status": status}]}])
     assert btcpay._unconfirmed(INVOICE) is unconfirmed
     assert recorder.only.target == f"/api/v1/invoices/{INVOICE}/payment-methods"
+
+
+def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
+    """The error goes to the log and is kept with the account."""
+    recorder.answer = (422, {"message": "buyer.one@example.com is no address"})
+    wanted = NewInvoice("order-1", Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com")
+    with pytest.raises(RemoteRefused, match="redacted") as refusal:
+        adapter(recorder.url).create_invoice(wanted)
+    assert "buyer.one" not in str(refusal.value)

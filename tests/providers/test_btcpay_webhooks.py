@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keysat.embedded.sandbox.client import SandboxClient
-from keysat.errors import CredentialsRejected, PermissionMissing, RemoteAnswerInvalid, RemoteNotFound
+from keysat.errors import CredentialsRejected, PermissionMissing, RemoteAnswerInvalid, RemoteNotFound, RemoteRefused
 from keysat.providers.btcpay import BTCPay
 from tests.btcpay_openapi import _operation, request_validator
 from tests.providers.servers import raw_server, read_request, whole_answer
@@ -119,3 +119,16 @@ def test_connecting_twice_leaves_one_webhook(sandbox):
         store.connect_webhook(URL, secret)
     [webhook] = sandbox.ledger.store("twice").webhooks
     assert (webhook.url, webhook.secret, webhook.everything) == (URL, f"{SECRET}-new", False)
+
+
+@pytest.mark.parametrize("known", [[], [{"id": "1", "url": URL}]])
+def test_secret_is_in_no_error_though_the_provider_repeats_our_request(known):
+    def talk(connection, server):
+        while (request := read_request(connection)) is not None:
+            reading = request.method == "GET"
+            echo = json.dumps(known).encode() if reading else b"invalid: " + request.body
+            server.send(connection, whole_answer(echo, 200 if reading else 422))
+
+    with raw_server(talk) as server, pytest.raises(RemoteRefused, match="redacted") as refusal:
+        adapter(server.url).connect_webhook(URL, SECRET)
+    assert SECRET not in str(refusal.value)

@@ -464,3 +464,12 @@ def test_paying_lightning_invoices_is_not_supported(zaprite, recorder):
     with pytest.raises(NotSupported, match=r"^a zaprite provider can't look up a Lightning payment\.$"):
         zaprite.find_lightning_payment("00" * 32)
     assert recorder.requests == []
+
+
+def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
+    """The error goes to the log and is kept with the account."""
+    recorder.answer = (422, {"message": "buyer.one@example.com is no address"})
+    wanted = NewInvoice(OURS, Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com")
+    with pytest.raises(RemoteRefused, match="redacted") as refusal:
+        adapter(recorder.url).create_invoice(wanted)
+    assert "buyer.one" not in str(refusal.value)
