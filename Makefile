@@ -28,7 +28,7 @@ test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
 	@echo "Running the tests on PostgreSQL and Valkey started for them ..."
 	@$(BIN)/python -m pytest
 
-faults: $(READY) ## Break everything on purpose, with figures and a seed (about an hour)
+faults: $(READY) ## Break everything on purpose, with figures and a seed (an hour and a quarter)
 	@$(BIN)/python -m tests.faults
 
 mutations: $(READY) ## Take away what keeps invoices safe, piece by piece; each time a bar must fail

@@ -12,8 +12,8 @@ from tests.nodes import wait_until
 
 BUYERS_A_SECOND = 1  # a worker that starts anew every few seconds, before a slow provider, does little more
 SOAKED_A_SECOND = 3
-# A task that ends while its worker shuts down isn't acknowledged, and its process waits for that for 30 s before it gives
-# up (billiard/pool.py, _ensure_messages_consumed); the message comes again.
+# A task that ends while its worker shuts down isn't acknowledged, and its process waits for that for 30 s before it
+# gives up (billiard/pool.py, _ensure_messages_consumed); the message comes again.
 STOP_SECONDS = 45.0
 MEMORY_MB, IDLE_SECONDS = 20.0, 5.0
 
