@@ -61,7 +61,14 @@ class Invoice(Base):
 
     __tablename__ = "invoices"
     __table_args__ = (
-        UniqueConstraint("provider_account_id", "provider_invoice_id"),
+        # Each claim of an invoice writes an entry into every index it is in, so there are few.
+        UniqueConstraint("provider_invoice_id", "provider_account_id"),
+        Index(
+            "uq_invoices_idempotency_key",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
         one_of("status", InvoiceStatus),
         one_of("exception", PaymentException),
         one_of("review_reason", ReviewReason),
@@ -77,7 +84,6 @@ class Invoice(Base):
         CheckConstraint("fulfilled_at IS NULL OR status = 'settled'", name="fulfilled_at"),
         CheckConstraint("reversed_at IS NULL OR status = 'settled'", name="reversed_at"),
         Index("ix_invoices_buyer_email", text("lower(buyer_email)"), postgresql_where=text("buyer_email IS NOT NULL")),
-        Index("ix_invoices_provider_invoice_id", "provider_invoice_id"),
         Index(
             "ix_invoices_settled",
             "provider_account_id",
@@ -118,7 +124,7 @@ class Invoice(Base):
     buyer_note: Mapped[str | None]
     checkout_url: Mapped[str | None]
     asked_at: Mapped[CreatedAt]
-    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    idempotency_key: Mapped[str | None]
     request_hash: Mapped[bytes | None]
     created_at: Mapped[CreatedAt]
     paid_at: Mapped[Time | None]
