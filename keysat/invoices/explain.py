@@ -28,7 +28,8 @@ def explain(invoice: Invoice, account: ProviderAccount | None, owned: License | 
         return f"account {account.name} is left alone until {until} after failures ({account.last_error})"
     if invoice.last_error is not None:
         return f"the last look brought no usable answer: {invoice.last_error}"
-    if invoice.last_checked_at is None and invoice.next_check_at is not None:
+    never_looked = invoice.last_checked_at is None and invoice.last_said is None  # a webhook's look is no claim
+    if never_looked and invoice.next_check_at is not None:
         due = f"{invoice.next_check_at:%H:%M:%S} UTC"
         return f"nobody has looked yet; the first look is due at {due}, if worker and beat run"
     watched = "it is still watched" if invoice.next_check_at is not None else "it is no longer watched"

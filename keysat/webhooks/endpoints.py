@@ -47,7 +47,7 @@ def add_endpoint(
         raise Conflict(f"there is an endpoint {name} already; choose another name.")
     if secret and len(secret.encode()) < MIN_SECRET_BYTES:
         raise InvalidInput(f"the secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
-    check_url(url, allow_http=allow_http)
+    _check(url, allow_http=allow_http)
     secret = secret or new_secret()
     endpoint = WebhookEndpoint(
         name=name, url=url, event_types=_known(event_types), sealed_secrets=seal(box, {"secret": secret})
@@ -76,7 +76,7 @@ def change_endpoint(
     """
     endpoint = require_endpoint(session, name)
     if url is not None:
-        check_url(url, allow_http=allow_http)
+        _check(url, allow_http=allow_http)
         endpoint.url = url
     if event_types is not None:
         endpoint.event_types = _known(event_types)
@@ -174,6 +174,16 @@ def require_endpoint(session: Session, name: str) -> WebhookEndpoint:
     if endpoint is None:
         raise NotFound("webhook endpoint", name, "`keysat webhook endpoint list` shows them.")
     return endpoint
+
+
+def _check(url: str, *, allow_http: bool) -> None:
+    try:
+        check_url(url, allow_http=allow_http)
+    except InvalidInput as error:
+        if not url.startswith("http://") or allow_http:
+            raise
+        settings = "KEYSAT_WEBHOOK_ALLOW_HTTP=true, or your own network in KEYSAT_WEBHOOK_ALLOWED_NETWORKS"
+        raise InvalidInput(f"{str(error).rstrip('.')}; http:// needs {settings}.") from error
 
 
 def _known(event_types: Sequence[str]) -> list[str]:

@@ -117,6 +117,11 @@ def test_nobody_has_looked_yet(keysat, invoice):
     assert why(keysat, invoice).startswith("nobody has looked yet; the first look is due at ")
 
 
+def test_only_a_webhook_led_to_a_look(keysat, invoice):
+    set_columns(invoice.id, last_said="New/None")
+    assert why(keysat, invoice) == "the provider has not confirmed a payment (pending); it is still watched"
+
+
 @pytest.mark.parametrize("status", ["pending", "expired", "invalid"])
 def test_nothing_was_paid(keysat, invoice, status):
     set_columns(invoice.id, status=status, last_checked_at=func.now())

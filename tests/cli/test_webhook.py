@@ -71,6 +71,7 @@ def test_failed_test_says_why(keysat, receiver):
     ("arguments", "complaint"),
     [
         (["add", "shop", "http://shop.example.com/"], "must start with https://"),
+        (["add", "shop", "http://shop.example.com/"], "KEYSAT_WEBHOOK_ALLOW_HTTP=true"),
         (["add", "shop", "https://user:pw@shop.example.com/"], "without user or password"),
         (["add", "Shop!", "https://shop.example.com/"], "must be lower-case letters"),
         (
