@@ -1,5 +1,8 @@
 # Each target sets up what it needs; nothing but Python 3.11, pip and make has to be there.
-PYTHON ?= python3
+ifndef PYTHON  # of an active virtual environment the one it was made from, since it may be .venv, which is made anew
+PYTHON := $(or $(shell python3 -c 'import sys; print(f"{sys.base_prefix}/bin/python3.{sys.version_info[1]}")' \
+	2>/dev/null),python3)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
