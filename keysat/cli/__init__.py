@@ -71,6 +71,9 @@ def _options(
         raise typer.Exit
 
 
+_command = typer.main.get_command(app)  # once: it takes as long as most commands
+
+
 def _require_text(arguments: list[str]) -> None:
     for argument in arguments:
         try:
@@ -87,7 +90,7 @@ def main() -> None:
         if settings.log_level == "INFO":  # a person at the command line is told by the command itself
             logging.getLogger().setLevel(logging.ERROR)
         _require_text(sys.argv)
-        app(prog_name="keysat")
+        _command(prog_name="keysat")
     except KeysatError as error:
         sys.exit(f"keysat: {error}")
     except OSError as error:  # stdout is full or gone; what was changed was committed before it was told

@@ -21,7 +21,7 @@ from keysat.tips.pay import Payer, pay
 from tests.builders import PRICE, STORE
 from tests.tips.conftest import make_due
 
-SEED, TIPS, THREADS, MISHAPS = 20_261_125, 80, 4, 200
+SEED, TIPS, THREADS, MISHAPS = 20_261_125, 60, 4, 200
 CAP_SATS, BUDGET_SATS = 1_500, 60_000
 NODE = ["paid", "unclear-paid", "unclear-failed", "failed", "500-paid", "500-unheard"]
 INVOICES = ["good"] * 12 + ["amount", "network", "description", "expired", "none", "refusal", "reused"]
