@@ -1,9 +1,10 @@
 # Each target sets up what it needs; nothing but Python 3.11, pip and make has to be there.
-ifndef PYTHON  # of an active virtual environment the one it was made from, since it may be .venv, which is made anew
-PYTHON := $(or $(shell python3 -c 'import sys; print(f"{sys.base_prefix}/bin/python3.{sys.version_info[1]}")' \
-	2>/dev/null),python3)
-endif
 VENV := .venv
+ifndef PYTHON  # python3, or where that is this .venv's own, which is made anew, the one it was made from
+PYTHON := $(or $(shell python3 -c 'import os.path, sys; \
+	own = os.path.realpath(sys.prefix) == os.path.realpath("$(VENV)"); \
+	print(f"{sys.base_prefix}/bin/python3.{sys.version_info[1]}" if own else "python3")' 2>/dev/null),python3)
+endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check

@@ -3,23 +3,24 @@
 import os
 import shutil
 import subprocess
-import sys
+import venv
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import pytest
+
+MAKEFILE = Path(__file__).parents[1] / "Makefile"
 
 
-def test_environment_is_made_by_the_python_below_where_it_is_active_itself():
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    made = subprocess.run(
-        ["make", "--dry-run", "--always-make", "setup"],
-        cwd=ROOT,
-        env={"PATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+@pytest.mark.parametrize(("active", "is_kept"), [(".venv", False), ("another", True)])
+def test_environment_is_made_by_the_active_python_but_never_by_the_one_that_goes(tmp_path, active, is_kept):
+    for name in ("requirements-dev.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    venv.create(tmp_path / active, symlinks=True)
+    path = f"{tmp_path / active / 'bin'}:{os.environ['PATH']}"
+    command = ["make", "--dry-run", "--file", MAKEFILE, "setup"]
+    made = subprocess.run(command, cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True, check=True)
     (line,) = [line for line in made.stdout.splitlines() if "-m venv" in line]
     used = shutil.which(line.split()[0], path=path)
-    below = subprocess.check_output([used, "-c", "import sys; print(sys.prefix == sys.base_prefix)"], text=True)
-    assert below == "True\n"
+    asked = "import os, sys; print(os.path.realpath(sys.prefix))"
+    prefix = subprocess.check_output([used, "-c", asked], text=True).strip()
+    assert (prefix == str((tmp_path / active).resolve())) is is_kept
