@@ -177,13 +177,12 @@ def require_endpoint(session: Session, name: str) -> WebhookEndpoint:
 
 
 def _check(url: str, *, allow_http: bool) -> None:
-    try:
-        check_url(url, allow_http=allow_http)
-    except InvalidInput as error:
-        if not url.startswith("http://") or allow_http:
-            raise
-        settings = "KEYSAT_WEBHOOK_ALLOW_HTTP=true, or your own network in KEYSAT_WEBHOOK_ALLOWED_NETWORKS"
-        raise InvalidInput(f"{str(error).rstrip('.')}; http:// needs {settings}.") from error
+    if url.startswith("http://") and not allow_http:
+        raise InvalidInput(
+            f"the URL {url[:100]!r} must start with https://; http:// needs KEYSAT_WEBHOOK_ALLOW_HTTP=true, or your "
+            "own network in KEYSAT_WEBHOOK_ALLOWED_NETWORKS."
+        )
+    check_url(url, allow_http=allow_http)
 
 
 def _known(event_types: Sequence[str]) -> list[str]:
