@@ -21,13 +21,13 @@ def calls_with_two_beats() -> Bar:
         worker = ProcessContainer(worker_command(APP, concurrency=2), " ready.")
         try:
             worker.ready()
-            one, two = (_mean(client, beats) for beats in (1, 2))
+            one, two = (_mean(client, worker, beats) for beats in (1, 2))
         finally:
             worker.teardown()
     figures = f"{two:.3f} calls a second for each invoice, to {one:.3f}; schedule 30 times as fast"
     return Bar("provider calls with two beats, to one", two / one, figures, at_most=1.05)
 
 
-def _mean(client: SandboxClient, beats: int) -> float:
+def _mean(client: SandboxClient, worker: ProcessContainer, beats: int) -> float:
     print(f"scanning with {beats} beat{'s' if beats > 1 else ''} ...", flush=True)
-    return sum(calls_a_second(client, beats) for _ in range(ROUNDS)) / ROUNDS
+    return sum(calls_a_second(client, worker, beats) for _ in range(ROUNDS)) / ROUNDS
