@@ -216,8 +216,21 @@ def test_two_signals_are_two_events_and_handlers_are_put_back():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as (stop, _):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 SUPERVISOR = """
-import sys
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and a shell's background SIGINT
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from keysat.embedded import stack
 from keysat.settings import load_settings
 child = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -237,11 +250,14 @@ def another_supervisor(settings):
         text=True,
         start_new_session=True,
     )
+    overdue = threading.Timer(3 * PATIENCE, process.kill)  # what doesn't stop must fail its test, not hang it
+    overdue.start()
     with process:
         assert any("Ctrl-C stops it" in line for line in process.stdout)
         try:
             yield process
         finally:
+            overdue.cancel()
             process.kill()
 
 
