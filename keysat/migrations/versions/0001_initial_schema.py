@@ -11,6 +11,15 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _audit_log()
+    _products()
+    _provider_accounts()
+    _policies()
+    _invoices()
+    _licenses()
+
+
+def _audit_log() -> None:
     op.create_table(
         "audit_log",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -22,6 +31,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
     )
     op.create_index(op.f("ix_audit_log_subject_id"), "audit_log", ["subject_id"], unique=False)
+
+
+def _products() -> None:
     op.create_table(
         "products",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -36,6 +48,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_products")),
         sa.UniqueConstraint("slug", name=op.f("uq_products_slug")),
     )
+
+
+def _provider_accounts() -> None:
     op.create_table(
         "provider_accounts",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -54,6 +69,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_accounts")),
         sa.UniqueConstraint("name", name=op.f("uq_provider_accounts_name")),
     )
+
+
+def _policies() -> None:
     op.create_table(
         "policies",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -78,6 +96,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_policies")),
         sa.UniqueConstraint("product_id", "slug", name=op.f("uq_policies_product_id_slug")),
     )
+
+
+def _invoices() -> None:
     op.create_table(
         "invoices",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -153,6 +174,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("next_check_at IS NOT NULL AND status = 'settled'"),
     )
+
+
+def _licenses() -> None:
     op.create_table(
         "licenses",
         sa.Column("id", sa.Uuid(), nullable=False),
