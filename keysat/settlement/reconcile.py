@@ -99,14 +99,7 @@ def reconcile(
         return Result(invoice_id, outcome, snapshot.said, look.unfulfilled, look.now)
     paid_at = _paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
     with begin() as session:
-        if look.failure_count:
-            breaker.record_success(session, look.account_id)
-        note(session, invoice_id, actor, snapshot.said, outcome.action)
-        applied = apply(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
-        if not applied and outcome.action is Action.SETTLE:
-            _look_again_at_once(session, invoice_id)
-        bad_news = outcome.action in {Action.INVALIDATE, Action.REVIEW}
-        overtaken = bad_news and not applied and _settled_meanwhile(session, look)
+        applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
     if overtaken:  # what we heard is about an invoice that is paid by now, which makes it another matter
         return reconcile(read, begin, invoice_id, rules, actor, insist=insist)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
@@ -140,6 +133,20 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
         )
         .execution_options(synchronize_session=False)
     )
+
+
+def _write(
+    session: Session, look: Look, answer: Answer, outcome: Outcome, rules: Rules, actor: str
+) -> tuple[bool, bool]:
+    """Write what follows, by compare-and-set: whether it was, and whether bad news came after another's good ones."""
+    if look.failure_count:
+        breaker.record_success(session, look.account_id)
+    note(session, look.invoice_id, actor, answer.snapshot.said, outcome.action)
+    applied = apply(session, look, answer, outcome, rules, actor)
+    if not applied and outcome.action is Action.SETTLE:
+        _look_again_at_once(session, look.invoice_id)
+    bad_news = outcome.action in {Action.INVALIDATE, Action.REVIEW}
+    return applied, bad_news and not applied and _settled_meanwhile(session, look)
 
 
 def _look_again_at_once(session: Session, invoice_id: UUID) -> None:

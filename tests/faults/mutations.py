@@ -27,7 +27,7 @@ _BELIEVE = """            with transaction() as session:
                     (invoice_id, wanted),
                 )
 """
-_APPLIED = "        applied = apply(session, look, Answer(snapshot, paid_at), outcome, rules, actor)\n"
+_APPLIED = "        applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)\n"
 _SEND_WITHIN = (
     "        import keysat.tasks\n        keysat.tasks.issue_license.apply_async((str(invoice_id),), expires=30)\n"
 )
