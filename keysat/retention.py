@@ -33,9 +33,8 @@ class _Kind:
 
 
 _DONE = WebhookDelivery.next_attempt_at.is_(None)
-_IN_REVIEW = and_(Invoice.review_reason.is_not(None), Invoice.review_resolved_at.is_(None))
 _UNTOLD = ~exists().where(WebhookDelivery.event_id == OutboundEvent.id)
-_CLOSED = exists().where(Invoice.id == InvoiceLook.invoice_id, Invoice.next_check_at.is_(None), ~_IN_REVIEW)
+_CLOSED = exists().where(Invoice.id == InvoiceLook.invoice_id, Invoice.next_check_at.is_(None), ~Invoice.in_review)
 # In this order: a delivery takes its attempts along, and leaves an event that nobody is owed any more.
 KINDS = (
     _Kind("webhook_deliveries", WebhookDelivery.id, WebhookDelivery.delivered_at, _DONE),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from datetime import timedelta
 from functools import cache, partial
 from typing import Any
 
@@ -30,10 +31,10 @@ from keysat.dispatch import (
 )
 from keysat.errors import KeysatError
 from keysat.invariants import broken
-from keysat.invoices.due import claim_due, claim_unfulfilled
+from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled
 from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
-from keysat.models.task_run import note_run
+from keysat.models.task_run import note_run, ran_within
 from keysat.providers.breaker import callable_accounts
 from keysat.providers.silence import silent_accounts
 from keysat.retention import prune
@@ -46,8 +47,13 @@ from keysat.tips.due import claim_tips, release_tips
 from keysat.tips.pay import Payer, pay
 from keysat.webhooks.deliver import Sender, deliver
 from keysat.webhooks.inbox import claim_events, hint_of, mark_handled, release_events
-from keysat.webhooks.outbox import due_deliveries
+from keysat.webhooks.outbox import due_deliveries, pull_back_deliveries
 from keysat.worker import app
+
+# Settled invoices of one account that a scan checks for money that went back; they are in no hurry.
+SETTLED_CHECKS = 20
+
+STEADY = timedelta(days=2)
 
 log = get_logger(__name__)
 
@@ -66,6 +72,8 @@ def scan_pending() -> None:
     for left, account in zip(range(len(accounts), 0, -1), accounts, strict=True):
         share = 1 if account.probe else math.ceil((room - looks) / left)
         looks += fan_out(reconcile_invoice, partial(claim_due, account_id=account.account_id), share)
+        if not account.probe:
+            looks += fan_out(reconcile_invoice, partial(claim_settled, account_id=account.account_id), SETTLED_CHECKS)
     log.info("scanned", licenses_owed=owed, looks=looks, events=events)
 
 
@@ -140,7 +148,8 @@ def scan_deliveries() -> None:
     """Send `deliver_webhook` for outbound webhooks that are due, to no endpoint more than it takes at once."""
     settings = load_settings()
     room = settings.scan_queue_limit - queued("deliver")
-    with reading() as session:
+    with transaction() as session:
+        pull_back_deliveries(session)
         owed = due_deliveries(session, settings.webhook_concurrency, max(0, room))
     send_deliveries(owed)
 
@@ -168,8 +177,14 @@ def pay_tip(tip_id: str) -> None:
 
 @app.task(name="keysat.prune", throws=(KeysatError,))
 def prune_() -> None:
-    """Delete what has long been over."""
-    log.info("pruned", **prune(transaction, load_settings().retention_days, PRUNE_SECONDS))
+    """Delete what has long been over, by a clock that agrees with the run before."""
+    with transaction() as session:
+        steady = ran_within(session, "prune", STEADY)
+        note_run(session, "prune")
+    if steady:
+        log.info("pruned", **prune(transaction, load_settings().retention_days, PRUNE_SECONDS))
+    else:
+        log.info("nothing pruned: the run before this one was long ago, or the clock has jumped")
 
 
 @app.task(name="keysat.check_invariants", throws=(KeysatError,))

@@ -16,8 +16,8 @@ from keysat.providers.accounts import add_account, find_account
 from keysat.sales.purchase import Order, purchase
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
-from keysat.settlement.decision import Rules
 from keysat.settlement.issue import issue
+from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import reconcile
 
 FAKE_URL = "fake://tests"
@@ -143,9 +143,9 @@ def audit_actions(subject_id: UUID) -> list[str]:
         return list(session.scalars(lines))
 
 
-def look(invoice_id: UUID, rules: Rules | None = None):
+def look(invoice_id: UUID, rules: SettlementRules | None = None):
     """Reconcile an invoice here and now."""
-    return reconcile(reading, transaction, invoice_id, rules or Rules())
+    return reconcile(reading, transaction, invoice_id, rules or SettlementRules())
 
 
 def issue_now(invoice_id: UUID, signer_id: str):

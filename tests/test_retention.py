@@ -143,4 +143,6 @@ def test_many_rows_go_in_batches(monkeypatch):
 def test_task_prunes_by_the_setting():
     everything(OLD)
     prune_()
+    assert count()["webhook_deliveries"] == 1  # the clock has been read only once
+    prune_()
     assert count()["webhook_deliveries"] == 0

@@ -9,24 +9,60 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, extract, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, extract, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.claims import Claim
-from keysat.invoices.schedule import next_check
+from keysat.claims import Claim, pull_back
+from keysat.invoices.schedule import JITTER, MAX_WAIT, REVERSAL_CHECK, REVERSAL_DAYS, next_check
 from keysat.models import Invoice
+from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
 
 
 def claim_unfulfilled(session: Session, limit: int) -> list[Claim]:
     """Take settled invoices whose license is missing, whatever the state of their provider account."""
-    return [Claim(one.row_id) for one in _claim(session, Invoice.status == InvoiceStatus.SETTLED, limit)]
+    settled = Invoice.status == InvoiceStatus.SETTLED
+    pull_back(session, Invoice.next_check_at, MAX_WAIT, settled)
+    return [Claim(claim.row_id) for claim in _claim(session, settled, limit)]
 
 
 def claim_due(session: Session, limit: int, account_id: UUID) -> list[Claim]:
     """Take invoices of one account that the provider should be asked about, longest due first."""
     of_account = and_(Invoice.provider_account_id == account_id, Invoice.status != InvoiceStatus.SETTLED)
+    pull_back(session, Invoice.next_check_at, MAX_WAIT, of_account)
     return _claim(session, of_account, limit)
+
+
+def claim_settled(session: Session, limit: int, account_id: UUID) -> list[Claim]:
+    """Take settled invoices of one account that should be checked for money that went back.
+
+    One that settled long ago is checked no more once a claim a day before found it so, too: a clock may be wrong.
+    """
+    of_account = Invoice.provider_account_id == account_id
+    pull_back(session, Invoice.reversal_check_at, MAX_WAIT, of_account)
+    due = (
+        select(Invoice.id)
+        .where(of_account, Invoice.reversal_check_at <= func.now())
+        .order_by(Invoice.reversal_check_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    end = Invoice.settled_at + REVERSAL_DAYS
+    over = and_(end < func.now(), Invoice.last_checked_at.between(end, func.now() - REVERSAL_CHECK / 2))
+    wait = seconds(REVERSAL_CHECK.total_seconds() * (1 - JITTER * func.random()))
+    claimed = session.scalars(
+        update(Invoice)
+        .where(Invoice.id == due.c.id)
+        .values(
+            reversal_check_at=case((over, None), else_=func.now() + wait),
+            check_count=Invoice.check_count + 1,
+            last_checked_at=func.now(),
+        )
+        .returning(Invoice.id)
+        .execution_options(synchronize_session=False)
+    )
+    return [Claim(invoice_id, REVERSAL_CHECK.total_seconds() / 2) for invoice_id in claimed]
 
 
 def _claim(session: Session, which: ColumnElement[bool], limit: int) -> list[Claim]:
@@ -49,7 +85,7 @@ def _claim(session: Session, which: ColumnElement[bool], limit: int) -> list[Cla
         .returning(Invoice.id, extract("epoch", Invoice.next_check_at - func.now()))
         .execution_options(synchronize_session=False)
     )
-    return [Claim(invoice_id, float(seconds)) for invoice_id, seconds in claimed]
+    return [Claim(invoice_id, float(wait)) for invoice_id, wait in claimed]
 
 
 def release(session: Session, invoice_ids: list[UUID]) -> None:

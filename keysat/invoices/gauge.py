@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
+from keysat.models.provider_account import breaker_open, resting
 
 LATE_AFTER = timedelta(minutes=2)
 
@@ -55,11 +56,6 @@ class Gauge:
         return bool(self.late or self.review or self.overdue_licenses or self.failing or stuck)
 
 
-def in_review() -> ColumnElement[bool]:
-    """The condition that an invoice waits for a person's decision."""
-    return and_(Invoice.review_reason.is_not(None), Invoice.review_resolved_at.is_(None))
-
-
 def abandoned() -> ColumnElement[bool]:
     """The condition that an invoice was never paid and is no longer looked at; one never made isn't among them."""
     never_settled = and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.provider_invoice_id.is_not(None))
@@ -67,10 +63,9 @@ def abandoned() -> ColumnElement[bool]:
 
 
 def _claimable() -> ColumnElement[bool]:
-    resting = or_(ProviderAccount.paused_at.is_not(None), ProviderAccount.open_until > func.now())
     return or_(
         Invoice.status == InvoiceStatus.SETTLED,
-        Invoice.provider_account_id.not_in(select(ProviderAccount.id).where(resting)),
+        Invoice.provider_account_id.not_in(select(ProviderAccount.id).where(resting())),
     )
 
 
@@ -93,7 +88,7 @@ def read_gauge(session: Session) -> Gauge:
         due=row[1],
         late=row[2],
         oldest_due_at=row[3],
-        review=_count(session, in_review()),
+        review=_count(session, Invoice.in_review),
         unfulfilled=row[4],
         overdue_licenses=row[6],
         failing=row[5],
@@ -102,7 +97,7 @@ def read_gauge(session: Session) -> Gauge:
     )
 
 
-def _count(session: Session, which: ColumnElement[bool]) -> int:
+def _count(session: Session, which: ColumnExpressionArgument[bool]) -> int:
     return session.scalar(select(func.count()).select_from(Invoice).where(which)) or 0
 
 
@@ -113,7 +108,7 @@ def _accounts(session: Session) -> list[AccountGauge]:
         Invoice.next_check_at <= func.now(),
     )
     waiting = select(func.count()).select_from(Invoice).where(due).scalar_subquery()
-    open_until = func.nullif(func.greatest(ProviderAccount.open_until, func.now()), func.now())
+    open_until = case((breaker_open(), ProviderAccount.open_until), else_=None)
     rows = session.execute(
         select(
             ProviderAccount.name,

@@ -19,7 +19,12 @@ from keysat.models.invoice import InvoiceStatus
 JITTER = 0.1
 # After the last step an invoice is still tried this often until one look succeeds, and then no more.
 LAST_LOOK = timedelta(hours=1)
+# Two checks this far apart have to find an invoice too old: nothing ends on one reading of a clock.
+FINAL_AFTER = timedelta(hours=24)
 UNFULFILLED = timedelta(seconds=30)
+# Settled invoices are checked for money that went back, this often, for so long.
+REVERSAL_CHECK = timedelta(days=1)
+REVERSAL_DAYS = timedelta(days=60)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ STEPS: dict[str, tuple[Step, ...]] = {
     # Settled and due means that its license is missing: that is owed for ever.
     InvoiceStatus.SETTLED: (Step(timedelta.max, UNFULFILLED),),
 }
+
+
+# No wait is longer: a due time beyond it was written by a clock that was wrong, and is due.
+MAX_WAIT = timedelta(hours=25)
 
 
 def interval(status: str, age: timedelta) -> timedelta | None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.errors import NotFound
-from keysat.invoices.gauge import abandoned, in_review
+from keysat.invoices.gauge import abandoned
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 
@@ -29,7 +29,7 @@ class Search:
     abandoned: bool = False
     before: UUID | None = None
 
-    def conditions(self) -> Iterator[ColumnElement[bool]]:
+    def conditions(self) -> Iterator[ColumnExpressionArgument[bool]]:
         """The conditions that the invoices meet."""
         if self.which is not None:
             yield by_any_id(self.which)
@@ -40,7 +40,7 @@ class Search:
         if self.account is not None:
             yield ProviderAccount.name == self.account
         if self.review:
-            yield in_review()
+            yield Invoice.in_review
         if self.failing:
             yield Invoice.error_count > 0
         if self.unfulfilled:

@@ -52,18 +52,20 @@ def withdraw_of_invoice(
     return None if before is None or moved is None else LicenseStatus(before)
 
 
-def restore_of_invoice(session: Session, invoice_id: UUID, status: LicenseStatus, actor: str, note: str) -> None:
-    """Give the license of an invoice the status back that it had before its payment was said to have gone back."""
+def restore_of_invoice(
+    session: Session, invoice_id: UUID, became: LicenseStatus, was: LicenseStatus, actor: str, note: str
+) -> None:
+    """Give the license of an invoice back the status that a reversal took; one that changed since stays as it is."""
     restored = session.scalar(
         update(License)
-        .where(License.invoice_id == invoice_id)
-        .values(status=status)
+        .where(License.invoice_id == invoice_id, License.status == became)
+        .values(status=was)
         .returning(License.id)
         .execution_options(synchronize_session=False)
     )
     if restored is not None:
-        emit_license(session, _EVENTS[status], restored)
-        audit(session, actor, "license.restored", restored, status=str(status), note=note)
+        emit_license(session, _EVENTS[was], restored)
+        audit(session, actor, "license.restored", restored, status=str(was), note=note)
 
 
 def _move(session: Session, which: ColumnElement[bool], target: LicenseStatus, actor: str, note: str) -> UUID | None:

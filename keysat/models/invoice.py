@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ColumnElement, ForeignKey, Index, Text, UniqueConstraint, and_, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.db import Base
@@ -42,6 +43,8 @@ class ReviewReason(StrEnum):
     CURRENCY = "currency"
     REFUNDED = "refunded"
     INVALIDATED = "invalidated"
+    UNCONFIRMED = "unconfirmed"
+    SETTLED_AGAIN = "settled_again"
 
 
 class Invoice(Base):
@@ -54,9 +57,14 @@ class Invoice(Base):
     the request that opened it, `request_hash` is the SHA-256 of that request.
 
     `next_check_at` is when `scan_pending` looks next: at the provider, or, once settled, for a missing license.
-    NULL means that nothing is owed any more. `license_was` is the status that the license had before
-    `reversed_at`, where the reversal changed it. An invoice is in review while it has a `review_reason` and no
-    `review_resolved_at`; `reviewed` holds every reason it ever was in review for, each of which is raised once.
+    NULL means that nothing is owed any more. `license_was` is the status that the license had before `reversed_at`,
+    where the reversal changed it, and `license_became` the one that the reversal gave it. An invoice is in review while
+    it has a `review_reason` and no `review_resolved_at`. `reviewed` holds every reason it ever was in review for, each
+    of which is raised once, and again when more money came in.
+
+    `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
+    found the invoice too old to be checked further; a second such check, a day later, ends the checks.
+    `reversal_check_at` is when a settled invoice is checked next for money that went back.
     """
 
     __tablename__ = "invoices"
@@ -73,7 +81,9 @@ class Invoice(Base):
         one_of("exception", PaymentException),
         one_of("review_reason", ReviewReason),
         one_of("license_was", LicenseStatus),
+        one_of("license_became", LicenseStatus),
         CheckConstraint("license_was IS NULL OR reversed_at IS NOT NULL", name="restorable"),
+        CheckConstraint("reversal_check_at IS NULL OR status = 'settled'", name="reversal_check_at"),
         CheckConstraint("amount >= 0 AND amount <= base_amount", name="amount"),
         CheckConstraint("(provider_account_id IS NULL) = (amount = 0)", name="provider_account_id"),
         CheckConstraint("provider_account_id IS NOT NULL OR status = 'settled'", name="free"),
@@ -101,6 +111,12 @@ class Invoice(Base):
             "ix_invoices_unfulfilled",
             "next_check_at",
             postgresql_where=text("next_check_at IS NOT NULL AND status = 'settled'"),
+        ),
+        Index(
+            "ix_invoices_reversal_check",
+            "provider_account_id",
+            "reversal_check_at",
+            postgresql_where=text("reversal_check_at IS NOT NULL"),
         ),
         Index(
             "ix_invoices_review",
@@ -133,11 +149,15 @@ class Invoice(Base):
     fulfilled_at: Mapped[Time | None]
     reversed_at: Mapped[Time | None]
     license_was: Mapped[str | None]
+    license_became: Mapped[str | None]
     review_reason: Mapped[str | None]
     reviewed: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     review_opened_at: Mapped[Time | None]
     review_resolved_at: Mapped[Time | None]
+    payment_seen_at: Mapped[Time | None]
     next_check_at: Mapped[Time | None]
+    final_check_at: Mapped[Time | None]
+    reversal_check_at: Mapped[Time | None]
     check_count: Mapped[int] = mapped_column(server_default="0")
     last_checked_at: Mapped[Time | None]
     last_said: Mapped[str | None]
@@ -149,7 +169,12 @@ class Invoice(Base):
         """Whether the provider was or is being asked for it, and its invoice isn't known yet."""
         return self.provider_account_id is not None and self.provider_invoice_id is None
 
-    @property
+    @hybrid_property
     def in_review(self) -> bool:
         """Whether the invoice waits for a person's decision."""
         return self.review_reason is not None and self.review_resolved_at is None
+
+    @in_review.inplace.expression
+    @classmethod
+    def _in_review(cls) -> ColumnElement[bool]:
+        return and_(cls.review_reason.is_not(None), cls.review_resolved_at.is_(None))

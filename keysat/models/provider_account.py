@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint
+from datetime import timedelta
+
+from sqlalchemy import CheckConstraint, ColumnElement, and_, func, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.db import Base
 from keysat.models.columns import CreatedAt, Id, Time
+
+# No rest is longer. One that ends later was written by a clock that was wrong.
+MAX_REST = timedelta(hours=1)
 
 
 class ProviderAccount(Base):
@@ -34,3 +39,14 @@ class ProviderAccount(Base):
     last_error: Mapped[str | None]
     webhook_connected_at: Mapped[Time | None]
     last_event_at: Mapped[Time | None]
+
+
+def breaker_open() -> ColumnElement[bool]:
+    """The condition that the circuit breaker keeps an account from being called."""
+    until = ProviderAccount.open_until
+    return func.coalesce(and_(until > func.now(), until <= func.now() + MAX_REST), False)
+
+
+def resting() -> ColumnElement[bool]:
+    """The condition that an account isn't called now: it is paused, or its breaker is open."""
+    return or_(ProviderAccount.paused_at.is_not(None), breaker_open())

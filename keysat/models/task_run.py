@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func
+from datetime import timedelta
+
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -17,6 +19,15 @@ class TaskRun(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     last_run_at: Mapped[Time]
+
+
+def ran_within(session: Session, name: str, span: timedelta) -> bool:
+    """Whether a task noted a run within this span before now.
+
+    False, too, where the run lies in the future or long ago, as after the database's clock has jumped.
+    """
+    lately = TaskRun.last_run_at.between(func.now() - span, func.now())
+    return session.scalar(select(TaskRun.name).where(TaskRun.name == name, lately)) is not None
 
 
 def note_run(session: Session, name: str) -> None:

@@ -49,6 +49,11 @@ class InvoiceSnapshot:
     order_id: str | None
     said: str
 
+    @property
+    def payment_seen(self) -> bool:
+        """Whether money came in, or is on its way."""
+        return self.status is ProviderStatus.PROCESSING or (self.paid is not None and self.paid.amount > 0)
+
 
 @dataclass(frozen=True)
 class NewInvoice:
@@ -161,9 +166,7 @@ class Provider(Protocol):
     # Whether the webhook's URL ends with the account's secret, because the provider doesn't sign.
     token_in_url: ClassVar[bool] = False
     default_url: ClassVar[str | None] = None
-    # Whether it makes outgoing Lightning payments.
     pays_lightning: ClassVar[bool] = False
-    # Whether it tells many invoices in one call.
     lists_invoices: ClassVar[bool] = False
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:

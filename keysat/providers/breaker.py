@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.models import ProviderAccount
+from keysat.models.provider_account import MAX_REST, resting
 
 FAILURES_TO_OPEN = 5
 COOL_DOWN = timedelta(seconds=30)
-LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,7 @@ class Callable:
 def callable_accounts(session: Session) -> list[Callable]:
     """The accounts that are neither paused nor behind an open breaker."""
     rows = session.execute(
-        select(ProviderAccount.id, ProviderAccount.failure_count)
-        .where(
-            ProviderAccount.paused_at.is_(None),
-            or_(ProviderAccount.open_until.is_(None), ProviderAccount.open_until <= func.now()),
-        )
-        .order_by(ProviderAccount.created_at)
+        select(ProviderAccount.id, ProviderAccount.failure_count).where(~resting()).order_by(ProviderAccount.created_at)
     )
     return [Callable(account_id, probe=failures >= FAILURES_TO_OPEN) for account_id, failures in rows]
 
@@ -45,9 +40,7 @@ def record_failure(session: Session, account_id: UUID, error: str, retry_after: 
     """Count a failed call. The provider's own wish to be left alone, in seconds, opens the breaker at once."""
     failures = ProviderAccount.failure_count + 1
     cool_down = case((failures >= FAILURES_TO_OPEN, func.now() + COOL_DOWN), else_=None)
-    wish = (
-        None if retry_after is None else func.now() + min(timedelta(seconds=min(retry_after, 1e6)), LONGEST_RETRY_AFTER)
-    )
+    wish = None if retry_after is None else func.now() + min(timedelta(seconds=min(retry_after, 1e6)), MAX_REST)
     # GREATEST passes over NULL; a rest that was agreed on before is never shortened.
     rest: ColumnElement[datetime] = func.greatest(ProviderAccount.open_until, cool_down, wish)
     session.execute(
@@ -68,4 +61,4 @@ def record_success(session: Session, account_id: UUID) -> None:
 
 def is_open(open_until: datetime | None, now: datetime) -> bool:
     """Whether nobody may call at `now`, which is the database's time."""
-    return open_until is not None and open_until > now
+    return open_until is not None and now < open_until <= now + MAX_REST

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from keysat.errors import (
+    CredentialsRejected,
     InvalidInput,
     RemoteAnswerInvalid,
     RemoteNotFound,
@@ -57,6 +58,8 @@ from keysat.providers.signed_events import read_event, require_signature
 _MAX_SAID = 60
 _MOST_FOUND = 20
 _MSAT_PER_SAT = 1000
+# As long as we check an unpaid invoice: what confirms within that time isn't called invalid.
+_MONITORING_MINUTES = 30 * 24 * 60
 
 
 class BTCPay(Provider):
@@ -86,13 +89,15 @@ class BTCPay(Provider):
             metadata["keysatPolicy"] = str(wanted.policy_id)
         if wanted.buyer_email:
             metadata["buyerEmail"] = wanted.buyer_email
+        checkout: dict[str, Any] = {"monitoringMinutes": _MONITORING_MINUTES}
+        if wanted.redirect_url:
+            checkout["redirectURL"] = wanted.redirect_url
         body: dict[str, Any] = {
             "amount": f"{wanted.price.to_decimal():f}",
             "currency": wanted.price.currency,
             "metadata": metadata,
+            "checkout": checkout,
         }
-        if wanted.redirect_url:
-            body["checkout"] = {"redirectURL": wanted.redirect_url}
         private = [wanted.buyer_email or ""]
         answer = self._http.request("POST", f"{self._store_path}/invoices", json_body=body, private=private)
         return created_invoice(mapping(answer))
@@ -111,7 +116,10 @@ class BTCPay(Provider):
         snapshot = self._snapshot(mapping(self._http.get(path)), provider_invoice_id)
         in_full = snapshot.exception in {PaymentException.LATE, PaymentException.OVER}
         paid_late = snapshot.status is ProviderStatus.EXPIRED and in_full
-        if paid_late and self._unconfirmed(provider_invoice_id):
+        unconfirmed = self._unconfirmed(provider_invoice_id) if paid_late else False
+        if unconfirmed is None:  # an expired invoice with money on it is a person's to see, until it is confirmed
+            return replace(snapshot, exception=PaymentException.NONE, said=f"{snapshot.said}, payments unknown")
+        if unconfirmed:
             return replace(snapshot, status=ProviderStatus.PROCESSING, said=f"{snapshot.said}, unconfirmed")
         return snapshot
 
@@ -119,9 +127,15 @@ class BTCPay(Provider):
         received = [payment.received_at for payment in self._payments(provider_invoice_id)]
         return datetime.fromtimestamp(max(received), UTC) if received else None
 
-    def _unconfirmed(self, provider_invoice_id: str) -> bool:
-        """Whether a payment still waits for its confirmations; BTCPay says `PaidLate` as soon as it is seen."""
-        payments = self._payments(provider_invoice_id)
+    def _unconfirmed(self, provider_invoice_id: str) -> bool | None:
+        """Whether a payment still waits for its confirmations; BTCPay says `PaidLate` as soon as it is seen.
+
+        None where BTCPay doesn't tell the payments.
+        """
+        try:
+            payments = self._payments(provider_invoice_id)
+        except (RemoteNotFound, RemoteRefused, CredentialsRejected):
+            return None
         return not payments or any(payment.status != "Settled" for payment in payments)
 
     def _payments(self, provider_invoice_id: str) -> list[Received]:

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Update, case, func, not_, update
+from sqlalchemy import Update, case, func, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
 from keysat.events import EventType, emit_invoice
-from keysat.invoices.schedule import UNFULFILLED
+from keysat.invoices.schedule import FINAL_AFTER, LAST_LOOK, REVERSAL_CHECK, UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
-from keysat.models.invoice import InvoiceStatus
-from keysat.providers.base import InvoiceSnapshot
-from keysat.settlement.decision import Action, Outcome, Rules
+from keysat.models.invoice import InvoiceStatus, ReviewReason
+from keysat.providers.base import InvoiceSnapshot, ProviderStatus
+from keysat.settlement.decision import gone
 from keysat.settlement.look import Look
+from keysat.settlement.outcome import Action, Outcome, SettlementRules
 from keysat.settlement.reverse import reverse
 
 _EVENTS = {
@@ -36,7 +37,7 @@ class Answer:
     paid_at: datetime | None = None
 
 
-def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules: Rules, actor: str) -> bool:
+def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules: SettlementRules, actor: str) -> bool:
     """Write the outcome, unless the invoice has moved on since the look; then nothing is written and False returned."""
     snapshot = answer.snapshot
     if outcome.action is Action.REVERSE:
@@ -51,8 +52,7 @@ def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules:
     changed = session.scalar(_compare_and_set(look, outcome).values(values).returning(Invoice.id))
     if changed is None:
         return False
-    ended = outcome.action in {Action.EXPIRE, Action.INVALIDATE} and outcome.review is None
-    if ended or (look.is_last and outcome.action is Action.KEEP):
+    if outcome.unpaid:
         cancel(session, look.invoice_id, actor)
     if outcome.action is not Action.KEEP:
         _tell(session, look, outcome)
@@ -78,16 +78,29 @@ def _tell(session: Session, look: Look, outcome: Outcome) -> None:
         emit_invoice(session, EventType.INVOICE_REVIEW_NEEDED, look.invoice_id)
 
 
-def end_gone(session: Session, look: Look, actor: str) -> None:
-    """The last look found that the provider no longer knows the invoice: nobody can pay it, so nothing waits for it."""
-    session.execute(
-        update(Invoice)
-        .where(Invoice.id == look.invoice_id, Invoice.status == look.status)
-        .values(next_check_at=None)
-        .execution_options(synchronize_session=False)
-    )
-    cancel(session, look.invoice_id, actor)
-    audit(session, actor, "invoice.gone", look.invoice_id, why="the provider doesn't know it any more")
+def end_gone(session: Session, look: Look, actor: str) -> bool:
+    """End the checks of an old invoice that the provider no longer knows, on the second such answer, a day later.
+
+    Money that was seen is a person's to see. Returns whether the checks ended.
+    """
+    if not look.is_last:
+        if look.is_over and not look.final_noted:
+            session.execute(_compare_and_set(look, Outcome(Action.KEEP)).values(final_check_at=func.now()))
+        return False
+    outcome = gone(look.known)
+    changes: dict[str, Any] = {"next_check_at": None}
+    if outcome.review is not None:
+        changes |= _review_opened(outcome.review)
+    ended = session.scalar(_compare_and_set(look, outcome).values(changes).returning(Invoice.id))
+    if ended is None:
+        return False
+    if outcome.unpaid:
+        cancel(session, look.invoice_id, actor)
+    if outcome.review is not None:
+        _tell(session, look, outcome)
+    why = "the provider doesn't know it any more"
+    audit(session, actor, "invoice.gone", look.invoice_id, why=why, review=outcome.review and str(outcome.review))
+    return True
 
 
 def _compare_and_set(look: Look, outcome: Outcome) -> Update:
@@ -96,8 +109,9 @@ def _compare_and_set(look: Look, outcome: Outcome) -> Update:
         .where(Invoice.id == look.invoice_id, Invoice.status == look.status)
         .execution_options(synchronize_session=False)
     )
-    if outcome.review is not None:  # of two looks at once that found the same, only one raises the review
-        statement = statement.where(not_(Invoice.reviewed.contains([outcome.review])))
+    if outcome.review is not None:  # of two checks at once that found the same, only one raises the review
+        same_money = Invoice.paid_amount.is_not_distinct_from(look.paid_amount)
+        statement = statement.where(Invoice.reviewed == look.reviewed, same_money)
     return statement
 
 
@@ -105,8 +119,9 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
     changes: dict[str, Any] = {}
     if look.status != InvoiceStatus.SETTLED:
         changes["paid_amount"] = look.paid_of(snapshot)
-    if look.is_last:
-        changes["next_check_at"] = None
+    if snapshot.payment_seen and look.payment_seen_at is None:
+        changes["payment_seen_at"] = func.now()
+    changes |= _end_of_checks(look, snapshot)
     if outcome.action is Action.KEEP:
         return changes
     if look.status != InvoiceStatus.SETTLED:
@@ -119,6 +134,8 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
                 "settled_at": func.now(),
                 # The entry point sends issue_license at once; should that get lost, the scan finds it owed.
                 "next_check_at": func.now() + UNFULFILLED,
+                "final_check_at": None,
+                "reversal_check_at": func.now() + REVERSAL_CHECK,
                 "review_resolved_at": case(
                     (Invoice.review_reason.is_(None), None),
                     else_=func.coalesce(Invoice.review_resolved_at, func.now()),
@@ -129,12 +146,33 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
         case Action.INVALIDATE:
             changes["status"] = InvoiceStatus.INVALID
     if outcome.review is not None:
-        changes |= {
-            "review_reason": outcome.review,
-            "reviewed": func.array_append(Invoice.reviewed, outcome.review),
-            "review_opened_at": func.now(),
-            "review_resolved_at": None,
-        }
+        changes |= _review_opened(outcome.review)
         if look.status == InvoiceStatus.SETTLED:  # a license that was not issued yet waits for the decision
             changes["next_check_at"] = None
     return changes
+
+
+def _end_of_checks(look: Look, snapshot: InvoiceSnapshot) -> dict[str, Any]:
+    """End the checks of an invoice that two checks a day apart found too old; the first only notes that.
+
+    An answer that isn't understood ends nothing.
+    """
+    if look.is_last and snapshot.status is not ProviderStatus.UNKNOWN:
+        return {"next_check_at": None}
+    if not look.is_over:
+        return {} if look.next_check_at is None else {"final_check_at": None}
+    if look.final_check_at is None or not look.final_noted:
+        return {"final_check_at": func.now(), "next_check_at": func.now() + FINAL_AFTER}
+    return {"next_check_at": func.greatest(look.final_check_at + FINAL_AFTER, func.now() + LAST_LOOK)}
+
+
+def _review_opened(reason: ReviewReason) -> dict[str, Any]:
+    return {
+        "review_reason": reason,
+        "reviewed": case(
+            (Invoice.reviewed.contains([reason]), Invoice.reviewed),
+            else_=func.array_append(Invoice.reviewed, reason),
+        ),
+        "review_opened_at": func.now(),
+        "review_resolved_at": None,
+    }

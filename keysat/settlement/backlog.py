@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select, sql
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict
 from keysat.models import Invoice, ProviderAccount, Sweep
 from keysat.models.invoice import InvoiceStatus
+from keysat.models.provider_account import resting
 from keysat.providers.registry import adapter_of, kinds
 
 LEASE = timedelta(seconds=60)
@@ -27,13 +28,12 @@ def backlogged(session: Session, limit: int) -> list[UUID]:
     """
     count, oldest = func.count(), func.min(Invoice.next_check_at)
     much = or_(count >= limit, and_(count >= _MANY, oldest < func.now() - _LONG))
-    resting = or_(ProviderAccount.paused_at.is_not(None), ProviderAccount.open_until > func.now())
     able = [kind for kind in kinds() if adapter_of(kind).lists_invoices]
     return list(
         session.scalars(
             select(ProviderAccount.id)
             .join(Invoice, Invoice.provider_account_id == ProviderAccount.id)
-            .where(ProviderAccount.kind.in_(able), ~func.coalesce(resting, sql.false()))
+            .where(ProviderAccount.kind.in_(able), ~resting())
             .where(Invoice.next_check_at <= func.now(), Invoice.status != InvoiceStatus.SETTLED)
             .group_by(ProviderAccount.id)
             .having(much)
@@ -50,7 +50,7 @@ def begin_sweep(session: Session, account: ProviderAccount, since: datetime | No
     unfinished = select(Sweep).where(Sweep.provider_account_id == account.id, Sweep.finished_at.is_(None))
     sweep = session.scalar(unfinished.with_for_update())
     now = session.scalars(select(func.now())).one()
-    if sweep is not None and sweep.leased_until is not None and sweep.leased_until > now:
+    if sweep is not None and sweep.leased_until is not None and now < sweep.leased_until <= now + LEASE:
         raise Conflict(f"account {account.name} is being swept at this moment.")
     if sweep is not None and (restart or since is not None):
         sweep.finished_at = now

@@ -5,59 +5,11 @@ Status never goes backwards, and an unknown answer changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
-from typing import Literal
+from enum import Enum, auto
 
 from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
-from keysat.money import Money
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
-
-
-@dataclass(frozen=True)
-class Known:
-    """What our row says.
-
-    `reviewed` holds the reasons it was ever in review for: each is raised once. `by_hand`: a person settled it.
-    `last`: it is so old that nobody looks again after this.
-    """
-
-    status: InvoiceStatus
-    price: Money
-    reviewed: frozenset[str] = frozenset()
-    reversed: bool = False
-    by_hand: bool = False
-    last: bool = False
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The operator's choices; the tolerance is in hundredths of a percent of the price."""
-
-    late_payment: Literal["issue", "review"] = "issue"
-    reversal: Literal["suspend", "revoke", "review"] = "suspend"
-    tolerance_bps: int = 0
-
-
-class Action(StrEnum):
-    """What can be done about an invoice."""
-
-    KEEP = "keep"
-    SETTLE = "settle"
-    EXPIRE = "expire"
-    INVALIDATE = "invalidate"
-    REVIEW = "review"
-    REVERSE = "reverse"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The decision. `review` may come with `EXPIRE`; `alarm` is a sentence for the log, where something is odd."""
-
-    action: Action
-    exception: PaymentException = PaymentException.NONE
-    review: ReviewReason | None = None
-    alarm: str | None = None
+from keysat.settlement.outcome import Action, InvoiceState, Outcome, SettlementRules
 
 
 class Says(Enum):
@@ -79,10 +31,10 @@ class _Verdict(Enum):
     SETTLE = auto()
     LATE = auto()
     EXPIRE = auto()
-    EXPIRE_UNDERPAID = auto()
     INVALIDATE = auto()
     REVIEW = auto()
     REVERSE = auto()
+    PAID_AGAIN = auto()
 
 
 _V = _Verdict
@@ -90,16 +42,16 @@ _ORDER = tuple(Says)
 # Columns: open, settled, expired, paid late, underpaid, invalid, refunded, unknown.
 _TABLE = {
     InvoiceStatus.PENDING: (
-        _V.KEEP, _V.SETTLE, _V.EXPIRE, _V.LATE, _V.EXPIRE_UNDERPAID, _V.INVALIDATE, _V.REVIEW, _V.KEEP,
+        _V.KEEP, _V.SETTLE, _V.EXPIRE, _V.LATE, _V.EXPIRE, _V.INVALIDATE, _V.REVIEW, _V.KEEP,
     ),
     InvoiceStatus.EXPIRED: (
-        _V.KEEP, _V.SETTLE, _V.KEEP, _V.LATE, _V.REVIEW, _V.INVALIDATE, _V.REVIEW, _V.KEEP,
+        _V.KEEP, _V.LATE, _V.KEEP, _V.LATE, _V.REVIEW, _V.INVALIDATE, _V.REVIEW, _V.KEEP,
     ),
     InvoiceStatus.INVALID: (
         _V.KEEP, _V.SETTLE, _V.KEEP, _V.REVIEW, _V.REVIEW, _V.KEEP, _V.KEEP, _V.KEEP,
     ),
     InvoiceStatus.SETTLED: (
-        _V.ALARM, _V.KEEP, _V.ALARM, _V.KEEP, _V.ALARM, _V.REVERSE, _V.REVERSE, _V.KEEP,
+        _V.ALARM, _V.PAID_AGAIN, _V.ALARM, _V.PAID_AGAIN, _V.ALARM, _V.REVERSE, _V.REVERSE, _V.KEEP,
     ),
 }  # fmt: skip
 _REVIEWS = {
@@ -108,10 +60,11 @@ _REVIEWS = {
     Says.REFUNDED: ReviewReason.REFUNDED,
     Says.INVALID: ReviewReason.INVALIDATED,
 }
+_UNDER_WAY = {ProviderStatus.PENDING, ProviderStatus.PROCESSING}
 _KEEP = Outcome(Action.KEEP)
 
 
-def decide(known: Known, snapshot: InvoiceSnapshot, rules: Rules) -> Outcome:
+def decide(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
     """Name the outcome of one look at the provider."""
     says = read(snapshot)
     match _TABLE[known.status][_ORDER.index(says)]:
@@ -120,19 +73,28 @@ def decide(known: Known, snapshot: InvoiceSnapshot, rules: Rules) -> Outcome:
         case _V.LATE:
             return _settle_late(known, snapshot, rules)
         case _V.EXPIRE:
-            return Outcome(Action.EXPIRE)
-        case _V.EXPIRE_UNDERPAID:
-            return Outcome(Action.EXPIRE, PaymentException.PARTIAL, ReviewReason.UNDERPAID)
+            return _close(Action.EXPIRE, known, snapshot, rules)
         case _V.INVALIDATE:
-            return Outcome(Action.INVALIDATE)
+            return _close(Action.INVALIDATE, known, snapshot, rules)
         case _V.REVIEW:
-            return _review(known, snapshot.exception, _REVIEWS[says])
+            return _review_of(says, known, snapshot, rules)
         case _V.REVERSE:
             return _reverse(known, snapshot, rules, _REVIEWS[says])
+        case _V.PAID_AGAIN:
+            return _review(known, snapshot, ReviewReason.SETTLED_AGAIN) if known.reversed else _KEEP
         case _V.ALARM:
             return _alarm(snapshot)
         case _V.KEEP:
-            return _unknown(snapshot) if says is Says.UNKNOWN else _keep(known, snapshot)
+            return _unknown(snapshot) if says is Says.UNKNOWN else _keep(known, snapshot, rules)
+
+
+def gone(known: InvoiceState) -> Outcome:
+    """Name the outcome of the last check of an invoice that the provider no longer knows."""
+    reason = ReviewReason.UNCONFIRMED if known.paid >= known.price.amount else ReviewReason.UNDERPAID
+    if not (known.paid or known.seen):
+        return Outcome(Action.KEEP, unpaid=True)
+    reason = reason if known.paid else ReviewReason.UNCONFIRMED
+    return _KEEP if reason in known.reviewed else Outcome(Action.REVIEW, PaymentException.NONE, reason)
 
 
 def read(snapshot: InvoiceSnapshot) -> Says:
@@ -156,38 +118,76 @@ def read(snapshot: InvoiceSnapshot) -> Says:
             return Says.UNKNOWN
 
 
-def _keep(known: Known, snapshot: InvoiceSnapshot) -> Outcome:
-    """Keep; but what came in of an invoice that is looked at no more, as an order that stays underpaid, is reviewed."""
-    came_in = snapshot.paid is not None and snapshot.paid.amount > 0
-    if known.last and came_in and known.status is not InvoiceStatus.SETTLED:
-        return _review(known, PaymentException.PARTIAL, ReviewReason.UNDERPAID)
-    return _KEEP
+def _keep(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
+    """Keep; but money of an invoice that is closed, or checked for the last time, is a person's to see."""
+    if known.status is InvoiceStatus.SETTLED:
+        return _KEEP
+    reason = _money_reason(known, snapshot, rules)
+    closed = known.status is not InvoiceStatus.PENDING and snapshot.status not in _UNDER_WAY
+    if reason is not None and (known.last or (closed and snapshot.payment_seen)):
+        return _review(known, snapshot, reason)
+    return Outcome(Action.KEEP, unpaid=known.last and reason is None)
+
+
+def _close(action: Action, known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
+    """End the invoice; with money that came in or may still come, a person sees it, too."""
+    reason = _money_reason(known, snapshot, rules)
+    if reason is None:
+        return Outcome(action, unpaid=True)
+    exception = PaymentException.PARTIAL if reason is ReviewReason.UNDERPAID else snapshot.exception
+    return Outcome(action, exception, reason if _raises(known, snapshot, reason) else None)
+
+
+def _money_reason(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> ReviewReason | None:
+    """Why the money of an invoice that isn't settled needs a person; None where none came in, nor may."""
+    paid = snapshot.paid
+    if paid is not None and paid.amount > 0 and paid.currency != known.price.currency:
+        return ReviewReason.CURRENCY
+    amount = max(known.paid, 0 if paid is None else paid.amount)
+    if amount >= known.price.less_basis_points(rules.tolerance_bps):
+        return ReviewReason.UNCONFIRMED
+    if amount > 0 or snapshot.exception is PaymentException.PARTIAL:
+        return ReviewReason.UNDERPAID
+    in_full = snapshot.exception in {PaymentException.LATE, PaymentException.OVER}
+    return ReviewReason.UNCONFIRMED if known.seen or in_full or snapshot.status is ProviderStatus.PROCESSING else None
+
+
+def _more(known: InvoiceState, snapshot: InvoiceSnapshot) -> bool:
+    """Whether more came in than the last check saw; money of another currency can't be compared."""
+    paid = snapshot.paid
+    return paid is not None and paid.currency == known.price.currency and paid.amount > known.paid
+
+
+def _raises(known: InvoiceState, snapshot: InvoiceSnapshot, reason: ReviewReason) -> bool:
+    return reason not in known.reviewed or (_more(known, snapshot) and known.status is not InvoiceStatus.SETTLED)
 
 
 def _unknown(snapshot: InvoiceSnapshot) -> Outcome:
     return Outcome(Action.KEEP, alarm=f"the provider's status {snapshot.said} is not known to this version")
 
 
-def _settle(known: Known, snapshot: InvoiceSnapshot, rules: Rules) -> Outcome:
+def _settle(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
     """Settle, unless the money is not what we asked for. What a merchant marked by hand is the merchant's word."""
     received = snapshot.charged if snapshot.paid is None else snapshot.paid
-    for told in (snapshot.charged, snapshot.paid):
-        if told is not None and told.currency != known.price.currency:
-            return _review(known, snapshot.exception, ReviewReason.CURRENCY)
+    for amount in (snapshot.charged, snapshot.paid):
+        if amount is not None and amount.currency != known.price.currency:
+            return _review(known, snapshot, ReviewReason.CURRENCY)
     if snapshot.exception is PaymentException.MARKED:
         return Outcome(Action.SETTLE, PaymentException.MARKED)
     if received is None or received.amount < known.price.less_basis_points(rules.tolerance_bps):
-        return _review(known, snapshot.exception, ReviewReason.AMOUNT)
+        return _review(known, snapshot, ReviewReason.AMOUNT)
     if received.amount > known.price.amount:
         return Outcome(Action.SETTLE, PaymentException.OVER)
     late = known.status is InvoiceStatus.EXPIRED or snapshot.exception is PaymentException.LATE
     return Outcome(Action.SETTLE, PaymentException.LATE if late else PaymentException.NONE)
 
 
-def _settle_late(known: Known, snapshot: InvoiceSnapshot, rules: Rules) -> Outcome:
+def _settle_late(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
+    """Settle as late, or hold it for review; a merchant who marked it has decided already."""
     outcome = _settle(known, snapshot, rules)
-    if rules.late_payment == "review" and outcome.action is Action.SETTLE:
-        return _review(known, PaymentException.LATE, ReviewReason.LATE)
+    marked = outcome.exception is PaymentException.MARKED
+    if rules.late_payment == "review" and outcome.action is Action.SETTLE and not marked:
+        return _review(known, snapshot, ReviewReason.LATE, PaymentException.LATE)
     return outcome
 
 
@@ -195,13 +195,29 @@ def _alarm(snapshot: InvoiceSnapshot) -> Outcome:
     return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {snapshot.said} at the provider")
 
 
-def _reverse(known: Known, snapshot: InvoiceSnapshot, rules: Rules, reason: ReviewReason) -> Outcome:
+def _reverse(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules, reason: ReviewReason) -> Outcome:
     if known.reversed:
         return _KEEP
     if known.by_hand:  # a person knew better than the provider before, and isn't overruled by it now
         return _alarm(snapshot)
-    return _review(known, PaymentException.NONE, reason) if rules.reversal == "review" else Outcome(Action.REVERSE)
+    if rules.reversal == "review":
+        return _review(known, snapshot, reason, PaymentException.NONE)
+    return Outcome(Action.REVERSE)
 
 
-def _review(known: Known, exception: PaymentException, reason: ReviewReason) -> Outcome:
-    return _KEEP if reason in known.reviewed else Outcome(Action.REVIEW, exception, reason)
+def _review_of(says: Says, known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
+    """Raise the review of a column of the table; what is called underpaid may have been paid in full by now."""
+    reason = _REVIEWS[says]
+    if says is Says.UNDERPAID:
+        reason = _money_reason(known, snapshot, rules) or reason
+    return _review(known, snapshot, reason)
+
+
+def _review(
+    known: InvoiceState, snapshot: InvoiceSnapshot, reason: ReviewReason, exception: PaymentException | None = None
+) -> Outcome:
+    if not _raises(known, snapshot, reason):
+        return _KEEP
+    if exception is None:
+        exception = PaymentException.PARTIAL if reason is ReviewReason.UNDERPAID else snapshot.exception
+    return Outcome(Action.REVIEW, exception, reason)

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from keysat.errors import NotFound
-from keysat.invoices.schedule import interval
+from keysat.invoices.schedule import FINAL_AFTER, interval
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
 from keysat.providers import breaker
 from keysat.providers.base import InvoiceSnapshot
-from keysat.settlement.decision import Known
+from keysat.settlement.outcome import InvoiceState
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,22 @@ class Look:
     next_check_at: datetime | None
     settled_by_hand: bool
     last_said: str | None
+    payment_seen_at: datetime | None
+    final_check_at: datetime | None
     now: datetime
 
     @property
-    def known(self) -> Known:
+    def known(self) -> InvoiceState:
         """What the decision needs to know."""
-        return Known(
+        return InvoiceState(
             status=InvoiceStatus(self.status),
             price=Money(self.amount, self.currency),
             reviewed=frozenset(self.reviewed),
             reversed=self.reversed_at is not None,
             by_hand=self.settled_by_hand,
             last=self.is_last,
+            paid=self.paid_amount or 0,
+            seen=self.payment_seen_at is not None,
         )
 
     def paid_of(self, snapshot: InvoiceSnapshot) -> int | None:
@@ -72,10 +76,22 @@ class Look:
         return self.now - self.created_at
 
     @property
+    def is_over(self) -> bool:
+        """Whether the invoice is too old to be checked further, by this reading of the clock."""
+        return interval(self.status, self.age) is None and self.next_check_at is not None
+
+    @property
     def is_last(self) -> bool:
-        """Whether the invoice is so old that this look, when it succeeds, is the last."""
-        over = interval(self.status, self.age) is None
-        return over and self.next_check_at is not None
+        """Whether this check, when it succeeds, is the last: a check at least a day ago found the invoice over, too.
+
+        One reading of a clock that is wrong for a moment ends nothing.
+        """
+        return self.is_over and self.final_check_at is not None and self.final_check_at <= self.now - FINAL_AFTER
+
+    @property
+    def final_noted(self) -> bool:
+        """Whether an earlier check found the invoice over; one of the future was made by a clock that was wrong."""
+        return self.final_check_at is not None and self.final_check_at <= self.now
 
     @property
     def unfulfilled(self) -> bool:
@@ -105,7 +121,7 @@ _LOOK = (
         _invoices.currency,
         _invoices.paid_amount,
         _invoices.reviewed,
-        and_(_invoices.review_reason.is_not(None), _invoices.review_resolved_at.is_(None)),
+        Invoice.in_review,
         _invoices.fulfilled_at,
         _invoices.reversed_at,
         _invoices.last_error,
@@ -121,6 +137,8 @@ _LOOK = (
         _invoices.next_check_at,
         _invoices.settled_by_hand,
         _invoices.last_said,
+        _invoices.payment_seen_at,
+        _invoices.final_check_at,
         func.now(),
     )
     .where(_accounts.id == _invoices.provider_account_id)

@@ -26,8 +26,9 @@ from keysat.providers.registry import provider_for
 from keysat.providers.trouble import note_failure
 from keysat.settings import Settings
 from keysat.settlement.apply import Answer, apply, end_gone
-from keysat.settlement.decision import Action, Outcome, Rules, decide
+from keysat.settlement.decision import decide
 from keysat.settlement.look import Look, load
+from keysat.settlement.outcome import Action, Outcome, SettlementRules
 
 _ERROR_BACKOFF_SECONDS = 30
 _MOST_DOUBLINGS = 9
@@ -56,13 +57,19 @@ class Result:
     asked_at: datetime
 
 
-def rules_of(settings: Settings) -> Rules:
+def rules_of(settings: Settings) -> SettlementRules:
     """The operator's choices, as the decision takes them."""
-    return Rules(settings.late_payment, settings.reversal, settings.payment_tolerance_bps)
+    return SettlementRules(settings.late_payment, settings.reversal, settings.payment_tolerance_bps)
 
 
 def reconcile(
-    read: Begin, begin: Begin, invoice_id: UUID, rules: Rules, actor: str = "reconcile", *, insist: bool = False
+    read: Begin,
+    begin: Begin,
+    invoice_id: UUID,
+    rules: SettlementRules,
+    actor: str = "reconcile",
+    *,
+    insist: bool = False,
 ) -> Result:
     """Ask the provider about an invoice and act on the answer: any number of times, in any order, at once.
 
@@ -85,8 +92,7 @@ def reconcile(
         log.warning("no usable answer", invoice_id=str(invoice_id), account=look.name, error=str(error))
         with begin() as session:
             note_failure(session, look.account_id, look.sealed_credentials, error)
-            if isinstance(error, RemoteNotFound) and look.is_last:
-                end_gone(session, look, actor)
+            if isinstance(error, RemoteNotFound) and end_gone(session, look, actor):
                 return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.unfulfilled, look.now)
         raise
     if snapshot is None:
@@ -136,7 +142,7 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
 
 
 def _write(
-    session: Session, look: Look, answer: Answer, outcome: Outcome, rules: Rules, actor: str
+    session: Session, look: Look, answer: Answer, outcome: Outcome, rules: SettlementRules, actor: str
 ) -> tuple[bool, bool]:
     """Write what follows, by compare-and-set: whether it was, and whether bad news came after another's good ones."""
     if look.failure_count:
@@ -168,8 +174,9 @@ def _settled_meanwhile(session: Session, look: Look) -> bool:
 def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     """Whether a look that keeps the status is still worth a line: other words, other money, the end of trouble."""
     paid_more = look.status != InvoiceStatus.SETTLED and (look.paid_of(snapshot) or 0) != (look.paid_amount or 0)
-    heard = snapshot.said != look.last_said
-    return heard or paid_more or look.is_last or look.last_error != outcome.alarm or look.failure_count > 0
+    heard = snapshot.said != look.last_said or (snapshot.payment_seen and look.payment_seen_at is None)
+    ends = look.is_over or (look.final_check_at is not None and look.next_check_at is not None)
+    return heard or paid_more or ends or look.last_error != outcome.alarm or look.failure_count > 0
 
 
 def _ask(begin: Begin, look: Look) -> InvoiceSnapshot | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, update
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, case, func, or_, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
@@ -13,7 +13,7 @@ from keysat.events import EventType, emit_invoice
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
-from keysat.models.invoice import InvoiceStatus, PaymentException
+from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
 
 
 def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
@@ -40,6 +40,7 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
         ),
         review_resolved_at=case((Invoice.review_reason.is_not(None), func.now()), else_=None),
         next_check_at=func.now() + UNFULFILLED,
+        final_check_at=None,
         last_error=None,
         error_count=0,
     )
@@ -61,29 +62,31 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     _update(
         session,
         invoice_id,
-        _in_review(),
+        Invoice.in_review,
         "is not in review",
         review_resolved_at=func.now(),
         reversed_at=case((_held_back(), func.now()), else_=Invoice.reversed_at),
+        # The person's word stands: the provider's next one about this money raises no review of its own.
+        reviewed=case(
+            (_held_back(), func.array_append(Invoice.reviewed, ReviewReason.SETTLED_AGAIN)), else_=Invoice.reviewed
+        ),
     )
     cancel(session, invoice_id, actor)
     audit(session, actor, "invoice.review_dismissed", invoice_id, note=note)
 
 
-def _in_review() -> ColumnElement[bool]:
-    return and_(Invoice.review_reason.is_not(None), Invoice.review_resolved_at.is_(None))
-
-
 def _withheld() -> ColumnElement[bool]:
-    return or_(_in_review(), Invoice.reversed_at.is_not(None))
+    return or_(Invoice.in_review, Invoice.reversed_at.is_not(None))
 
 
 def _held_back() -> ColumnElement[bool]:
     settled = and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.reversed_at.is_(None))
-    return and_(settled, Invoice.fulfilled_at.is_(None), _in_review())
+    return and_(settled, Invoice.fulfilled_at.is_(None), Invoice.in_review)
 
 
-def _update(session: Session, invoice_id: UUID, allowed: ColumnElement[bool], refusal: str, **values: object) -> None:
+def _update(
+    session: Session, invoice_id: UUID, allowed: ColumnExpressionArgument[bool], refusal: str, **values: object
+) -> None:
     changed = session.scalar(
         update(Invoice)
         .where(Invoice.id == invoice_id, allowed)

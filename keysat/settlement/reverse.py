@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
@@ -40,7 +40,7 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
         session.execute(
             update(Invoice)
             .where(Invoice.id == invoice_id)
-            .values(license_was=was)
+            .values(license_was=was, license_became=_TARGETS[how])
             .execution_options(synchronize_session=False)
         )
     audit(session, actor, "invoice.reversed", invoice_id, why=why, license_was=was and str(was))
@@ -50,7 +50,7 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
 def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     """Undo a reversal on a person's word: the license has its status back, and no provider's word takes it again.
 
-    Where no license had been issued yet, it is owed from now on.
+    Where no license had been issued yet, it is due from now on. A license that a person withdrew since stays as it is.
 
     Raises:
         InvalidInput: no note says why.
@@ -59,7 +59,7 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     """
     require_note(note)
     row = session.execute(
-        select(Invoice.reversed_at, Invoice.fulfilled_at, Invoice.license_was)
+        select(Invoice.reversed_at, Invoice.fulfilled_at, Invoice.license_was, Invoice.license_became)
         .where(Invoice.id == invoice_id)
         .with_for_update()
     ).one_or_none()
@@ -73,9 +73,17 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     session.execute(
         update(Invoice)
         .where(Invoice.id == invoice_id)
-        .values(reversed_at=None, license_was=None, settled_by_hand=True)
+        .values(
+            reversed_at=None,
+            license_was=None,
+            license_became=None,
+            settled_by_hand=True,
+            reviewed=[],
+            review_resolved_at=case((Invoice.in_review, func.now()), else_=Invoice.review_resolved_at),
+        )
         .execution_options(synchronize_session=False)
     )
     if row.license_was is not None:
-        restore_of_invoice(session, invoice_id, LicenseStatus(row.license_was), actor, note)
+        became = LicenseStatus(row.license_became or LicenseStatus.SUSPENDED)
+        restore_of_invoice(session, invoice_id, became, LicenseStatus(row.license_was), actor, note)
     audit(session, actor, "invoice.restored", invoice_id, note=note)

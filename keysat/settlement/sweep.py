@@ -29,7 +29,8 @@ from keysat.providers.registry import provider_for
 from keysat.providers.trouble import note_failure
 from keysat.settlement.adopt import adopt_lost
 from keysat.settlement.backlog import LEASE, begin_sweep
-from keysat.settlement.decision import Action, Known, Rules, decide
+from keysat.settlement.decision import decide
+from keysat.settlement.outcome import Action, InvoiceState, SettlementRules
 
 PAGE = 200
 MESSAGE = timedelta(seconds=30)
@@ -52,7 +53,7 @@ def pages(
     read: Begin,
     begin: Begin,
     account_id: UUID,
-    rules: Rules,
+    rules: SettlementRules,
     since: datetime | None = None,
     *,
     restart: bool = False,
@@ -75,7 +76,7 @@ def pages(
             session.execute(update(Sweep).where(Sweep.id == sweep.id).values(leased_until=None))
 
 
-def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: Rules) -> Page:
+def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) -> Page:
     """Ask for the next page and write what it led to.
 
     Raises:
@@ -96,7 +97,9 @@ def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: Rules) -> Page:
         return _write(session, sweep, account, found, rules)
 
 
-def _write(session: Session, sweep: Sweep, account: ProviderAccount, found: list[FoundInvoice], rules: Rules) -> Page:
+def _write(
+    session: Session, sweep: Sweep, account: ProviderAccount, found: list[FoundInvoice], rules: SettlementRules
+) -> Page:
     ours = _ours(session, account.id, found)
     adopted = _adopt_drafts(session, account.id, ours, found)
     known_ids = {str(row.id) for row in ours}
@@ -157,7 +160,9 @@ def _adopt_drafts(
     return adopted
 
 
-def _sort_out(ours: Sequence[Invoice], found: Sequence[FoundInvoice], rules: Rules) -> tuple[list[UUID], list[UUID]]:
+def _sort_out(
+    ours: Sequence[Invoice], found: Sequence[FoundInvoice], rules: SettlementRules
+) -> tuple[list[UUID], list[UUID]]:
     """Which rows the provider's word would change, and which it wouldn't."""
     said = {one.snapshot.provider_invoice_id: one.snapshot for one in found}
     changed: list[UUID] = []
@@ -166,7 +171,7 @@ def _sort_out(ours: Sequence[Invoice], found: Sequence[FoundInvoice], rules: Rul
         snapshot = said.get(row.provider_invoice_id or "")
         if snapshot is None:
             continue
-        known = Known(
+        known = InvoiceState(
             status=InvoiceStatus(row.status),
             price=Money(row.amount, row.currency),
             reviewed=frozenset(row.reviewed),

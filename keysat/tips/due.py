@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import extract, func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.claims import Claim
+from keysat.claims import Claim, pull_back
 from keysat.events import EventType, emit
 from keysat.models import Tip
 from keysat.models.audit import audit
@@ -25,6 +25,7 @@ DAY = timedelta(hours=24)
 # Waits between attempts that failed for certain: 1 min doubling up to 6 h, so that ten take about two days.
 _FIRST_WAIT, _MOST_WAIT = 60, 6 * 3600
 MOST_ATTEMPTS = 10
+_MAX_WAIT = timedelta(seconds=_MOST_WAIT + 60)
 _BUDGET_LOCK = 7_418_063
 
 
@@ -37,6 +38,7 @@ class Budget:
 
 def claim_tips(session: Session, limit: int) -> list[Claim]:
     """Take tips that are due, and push each one's next attempt forward, so that others leave it alone meanwhile."""
+    pull_back(session, Tip.next_attempt_at, _MAX_WAIT)
     due = (
         select(Tip.id)
         .where(Tip.next_attempt_at <= func.now())

@@ -15,16 +15,18 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 from uuid_utils.compat import uuid7
 
-from keysat.claims import Claim
+from keysat.claims import Claim, pull_back
 from keysat.errors import NotFound
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
+from keysat.models.provider_account import resting
 from keysat.providers.base import ProviderEvent as Received
 
 # The message sent with the commit handles an event at once; should that get lost, a scan sends another.
 FIRST_RETRY = timedelta(seconds=30)
 _MOST_DOUBLINGS = 7
+_MAX_WAIT = timedelta(hours=2)
 # After that (about two days) the invoice's own schedule is left to find out what the event was about. A settled
 # invoice has none, so what concerns one is asked about until there is an answer.
 MOST_ATTEMPTS = 50
@@ -92,7 +94,7 @@ def hint_of(session: Session, event_id: UUID) -> Hint:
         .where(
             other.provider_account_id == ProviderEvent.provider_account_id,
             other.provider_invoice_id == ProviderEvent.provider_invoice_id,
-            other.looked_at > func.now() - timedelta(minutes=1),
+            other.looked_at.between(func.now() - timedelta(minutes=1), func.now()),
         )
         .scalar_subquery()
     )
@@ -138,12 +140,12 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
 
     Those of accounts that are paused or left alone wait, and use up no attempt.
     """
-    resting = or_(ProviderAccount.paused_at.is_not(None), ProviderAccount.open_until > func.now())
+    pull_back(session, ProviderEvent.next_attempt_at, _MAX_WAIT)
     owed = (
         select(ProviderEvent.id)
         .where(
             ProviderEvent.next_attempt_at <= func.now(),
-            ProviderEvent.provider_account_id.not_in(select(ProviderAccount.id).where(resting)),
+            ProviderEvent.provider_account_id.not_in(select(ProviderAccount.id).where(resting())),
         )
         .order_by(ProviderEvent.next_attempt_at)
         .limit(limit)

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select, true, update
 from sqlalchemy.orm import Session
 
+from keysat.claims import pull_back
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 from keysat.models.columns import seconds
 from keysat.webhooks.backoff import next_wait
@@ -22,6 +23,7 @@ from keysat.webhooks.endpoints import disable_endpoint
 # An attempt takes 10 s at most; a lease that outlives it belongs to a sender that died.
 LEASE = timedelta(seconds=30)
 FAILING_FOR = timedelta(days=5)
+_MAX_WAIT = timedelta(hours=25)
 _GONE = 410
 
 
@@ -73,6 +75,12 @@ def due_deliveries(session: Session, each: int, limit: int) -> list[UUID]:
     )
     wanted = select(mine.c.id).select_from(WebhookEndpoint).join(mine, true()).where(_open())
     return list(session.scalars(wanted.order_by(mine.c.next_attempt_at).limit(limit)))
+
+
+def pull_back_deliveries(session: Session) -> None:
+    """Let deliveries be due, and leases end, that a clock which was wrong put far ahead."""
+    endpoints = WebhookDelivery.endpoint_id.in_(select(WebhookEndpoint.id))
+    pull_back(session, WebhookDelivery.next_attempt_at, _MAX_WAIT, endpoints)
 
 
 def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
@@ -165,8 +173,22 @@ def _note_health(session: Session, leased: Leased, attempt: Attempt, *, gone: bo
     )
     if gone:
         disable_endpoint(session, leased.endpoint_id, "it answered 410: it wants nothing more", "deliver")
-    elif overdue:
+    elif overdue and _failed_before(session, leased.endpoint_id):
         disable_endpoint(session, leased.endpoint_id, f"it has failed for 5 days: {attempt.failure}", "deliver")
+
+
+def _failed_before(session: Session, endpoint_id: UUID) -> bool:
+    """Whether an attempt of another day found the endpoint failing for days: a clock may be wrong once."""
+    failing = WebhookEndpoint.failing_since + FAILING_FOR / 2
+    earlier = DeliveryAttempt.at.between(failing, func.now() - timedelta(hours=6))
+    found = (
+        select(DeliveryAttempt.id)
+        .join(WebhookDelivery, WebhookDelivery.id == DeliveryAttempt.delivery_id)
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(WebhookEndpoint.id == endpoint_id, earlier)
+        .limit(1)
+    )
+    return session.scalar(found) is not None
 
 
 def _open() -> ColumnElement[bool]:
@@ -174,8 +196,13 @@ def _open() -> ColumnElement[bool]:
 
 
 def _running(session: Session, endpoint_id: UUID) -> int:
-    leased = and_(WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.leased_until > func.now())
+    leased = and_(WebhookDelivery.endpoint_id == endpoint_id, _leased())
     return session.scalar(select(func.count()).select_from(WebhookDelivery).where(leased)) or 0
+
+
+def _leased() -> ColumnElement[bool]:
+    """A lease that ends later than any does was written by a clock that was wrong."""
+    return WebhookDelivery.leased_until.between(func.now(), func.now() + LEASE)
 
 
 def _due_of(endpoint_id: UUID) -> Select[UUID]:

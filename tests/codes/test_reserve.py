@@ -15,7 +15,7 @@ from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderStatus
 from keysat.sales.purchase import Order
-from keysat.settlement.decision import Rules
+from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import dismiss
 from tests.builders import (
     issue_now,
@@ -148,8 +148,9 @@ def test_reversal_before_the_license_frees_it_and_after_it_does_not(shop, signer
 
 def test_last_look_frees_what_nobody_ever_paid(shop):
     invoice = buy()
-    set_columns(invoice.id, created_at=func.now() - timedelta(days=31))
-    look(invoice.id, Rules())
+    yesterday = func.now() - timedelta(days=1, minutes=1)
+    set_columns(invoice.id, created_at=func.now() - timedelta(days=31), final_check_at=yesterday)
+    look(invoice.id, SettlementRules())
     assert redemption(invoice) == ("cancelled", 0)
 
 

@@ -244,7 +244,7 @@ def many_invoices(empty_database, fake):
 
 
 def plan_of(claim):
-    """The plan of the statement that a claim runs, as PostgreSQL explains it."""
+    """The plans of the statements that a claim runs, as PostgreSQL explains them."""
     statements = []
 
     def remember(connection, cursor, statement, parameters, context, executemany):
@@ -257,9 +257,10 @@ def plan_of(claim):
             session.rollback()
     finally:
         event.remove(engine(), "before_cursor_execute", remember)
-    [(statement, parameters)] = statements
+    assert statements
     with engine().connect() as connection:
-        return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
+        plans = [connection.exec_driver_sql(f"EXPLAIN {text}", parameters) for text, parameters in statements]
+        return "\n".join(row[0] for plan in plans for row in plan)
 
 
 @pytest.mark.usefixtures("many_invoices")

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.db import reading
-from keysat.invoices.gauge import abandoned, in_review, read_gauge
+from keysat.invoices.gauge import abandoned, read_gauge
 from keysat.models import Invoice
 from tests.builders import issue_now, make_account, make_due, make_invoice, make_shop, set_account, set_columns
 
@@ -64,10 +64,10 @@ def test_settled_invoice_is_unfulfilled_until_its_license_is_issued(signer):
 def test_review_waits_until_it_is_resolved():
     invoice = make_invoice(review_reason="underpaid", review_opened_at=func.now())
     assert (gauge().review, gauge().trouble) == (1, True)
-    assert matching(in_review()) == [invoice.id]
+    assert matching(Invoice.in_review) == [invoice.id]
     set_columns(invoice.id, review_resolved_at=func.now())
     assert (gauge().review, gauge().trouble) == (0, False)
-    assert matching(in_review()) == []
+    assert matching(Invoice.in_review) == []
 
 
 def test_review_of_an_invoice_that_is_no_longer_watched_still_counts():

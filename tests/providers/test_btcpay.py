@@ -116,7 +116,7 @@ def test_create_sends_order_buyer_and_the_way_back(btcpay, recorder):
             "itemDesc": "A license of Editor",
             "buyerEmail": "ü@example.com",
         },
-        "checkout": {"redirectURL": "https://shop.example/?a=1&b"},
+        "checkout": {"redirectURL": "https://shop.example/?a=1&b", "monitoringMinutes": 30 * 24 * 60},
     }
 
 
@@ -596,3 +596,9 @@ def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
     with pytest.raises(RemoteRefused, match="redacted") as refusal:
         adapter(recorder.url).create_invoice(wanted)
     assert "buyer.one" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+def test_payments_that_btcpay_does_not_tell_leave_it_open_whether_they_are_confirmed(btcpay, recorder, status):
+    recorder.answer = (status, {"code": "no", "message": "no"})
+    assert btcpay._unconfirmed(INVOICE) is None

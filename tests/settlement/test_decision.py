@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
 from keysat.money import DECIMALS, Money
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
-from keysat.settlement.decision import Action, Known, Outcome, Rules, Says, decide, read
+from keysat.settlement.decision import Says, decide, gone, read
+from keysat.settlement.outcome import Action, InvoiceState, Outcome, SettlementRules
 
 PRICE = Money(10_000, "BTC")
 NONE, LATE, PARTIAL, OVER, MARKED = PaymentException
 PENDING, EXPIRED, INVALID, SETTLED = InvoiceStatus
-ISSUE_LATE, REVIEW_LATE = Rules(late_payment="issue"), Rules(late_payment="review")
+RULES = SettlementRules()
+ISSUE_LATE, REVIEW_LATE = SettlementRules(late_payment="issue"), SettlementRules(late_payment="review")
 
 
 def says(status, exception=NONE, paid=0, currency="BTC", charged=PRICE):
@@ -45,9 +47,9 @@ ANSWERS = {
 KEEP = Outcome(Action.KEEP)
 SETTLE = Outcome(Action.SETTLE)
 SETTLE_LATE = Outcome(Action.SETTLE, LATE)
-EXPIRE = Outcome(Action.EXPIRE)
+EXPIRE = Outcome(Action.EXPIRE, unpaid=True)
 EXPIRE_UNDERPAID = Outcome(Action.EXPIRE, PARTIAL, ReviewReason.UNDERPAID)
-INVALIDATE = Outcome(Action.INVALIDATE)
+INVALIDATE = Outcome(Action.INVALIDATE, unpaid=True)
 REVIEW_UNDERPAID = Outcome(Action.REVIEW, PARTIAL, ReviewReason.UNDERPAID)
 REVIEW_PAID_LATE = Outcome(Action.REVIEW, LATE, ReviewReason.LATE)
 REVIEW_REFUNDED = Outcome(Action.REVIEW, NONE, ReviewReason.REFUNDED)
@@ -107,32 +109,34 @@ def test_table_has_every_status_and_every_answer():
 
 @pytest.mark.parametrize(("status", "answer", "outcome"), TABLE)
 def test_table(status, answer, outcome):
-    assert decide(Known(status, PRICE), ANSWERS[answer], Rules()) == outcome
+    assert decide(InvoiceState(status, PRICE), ANSWERS[answer], RULES) == outcome
 
 
 @pytest.mark.parametrize(("status", "answer", "outcome"), TABLE)
 def test_holding_late_payments_for_review_changes_only_the_late_column(status, answer, outcome):
-    late = answer == "paid late" and status in {PENDING, EXPIRED}
-    assert decide(Known(status, PRICE), ANSWERS[answer], REVIEW_LATE) == (REVIEW_PAID_LATE if late else outcome)
+    late = (status, answer) in {(PENDING, "paid late"), (EXPIRED, "paid late"), (EXPIRED, "settled")}
+    assert decide(InvoiceState(status, PRICE), ANSWERS[answer], REVIEW_LATE) == (REVIEW_PAID_LATE if late else outcome)
 
 
 @pytest.mark.parametrize(("status", "answer", "outcome"), TABLE)
 @pytest.mark.parametrize("reversal", ["suspend", "revoke"])
 def test_how_to_withdraw_is_no_part_of_the_decision(status, answer, outcome, reversal):
-    assert decide(Known(status, PRICE), ANSWERS[answer], Rules(reversal=reversal)) == outcome
+    assert decide(InvoiceState(status, PRICE), ANSWERS[answer], SettlementRules(reversal=reversal)) == outcome
 
 
 @pytest.mark.parametrize(
     ("answer", "outcome"), [("invalid", REVIEW_INVALIDATED), ("refunded", REVIEW_REFUNDED), ("settled", KEEP)]
 )
 def test_holding_reversals_for_review_keeps_the_license(answer, outcome):
-    assert decide(Known(SETTLED, PRICE), ANSWERS[answer], Rules(reversal="review")) == outcome
+    assert decide(InvoiceState(SETTLED, PRICE), ANSWERS[answer], SettlementRules(reversal="review")) == outcome
 
 
 @pytest.mark.parametrize("answer", ["invalid", "refunded"])
 @pytest.mark.parametrize("reversal", ["suspend", "revoke", "review"])
 def test_reversed_invoice_is_not_reversed_again(answer, reversal):
-    assert decide(Known(SETTLED, PRICE, reversed=True), ANSWERS[answer], Rules(reversal=reversal)) == KEEP
+    assert (
+        decide(InvoiceState(SETTLED, PRICE, reversed=True), ANSWERS[answer], SettlementRules(reversal=reversal)) == KEEP
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,21 +155,26 @@ def test_reversed_invoice_is_not_reversed_again(answer, reversal):
     ],
 )
 def test_review_is_raised_once(status, answer, reason):
-    rules = Rules(late_payment="review", reversal="review")
-    first = decide(Known(status, PRICE), answer, rules)
+    rules = SettlementRules(late_payment="review", reversal="review")
+    first = decide(InvoiceState(status, PRICE), answer, rules)
     assert (first.action, first.review) == (Action.REVIEW, reason)
-    assert decide(Known(status, PRICE, reviewed=frozenset({reason})), answer, rules) == KEEP
+    paid = answer.paid.amount
+    again = InvoiceState(status, PRICE, reviewed=frozenset({reason}), paid=paid)
+    assert decide(again, answer, rules) == KEEP
+    if status is not SETTLED:
+        more = replace(answer, paid=Money(paid + 1, "BTC"))
+        assert decide(again, more, rules).action is not Action.KEEP
 
 
 def test_another_reason_raises_another_review():
-    known = Known(EXPIRED, PRICE, reviewed=frozenset({ReviewReason.UNDERPAID}))
-    assert decide(known, ANSWERS["refunded"], Rules()) == REVIEW_REFUNDED
+    known = InvoiceState(EXPIRED, PRICE, reviewed=frozenset({ReviewReason.UNDERPAID}))
+    assert decide(known, ANSWERS["refunded"], RULES) == REVIEW_REFUNDED
 
 
 @pytest.mark.parametrize("reviewed", list(ReviewReason))
 @pytest.mark.parametrize("status", [PENDING, EXPIRED, INVALID])
 def test_money_in_full_settles_whatever_was_reviewed_before(status, reviewed):
-    assert decide(Known(status, PRICE, frozenset({reviewed})), ANSWERS["settled"], Rules()).action is Action.SETTLE
+    assert decide(InvoiceState(status, PRICE, frozenset({reviewed})), ANSWERS["settled"], RULES).action is Action.SETTLE
 
 
 @pytest.mark.parametrize(
@@ -183,38 +192,53 @@ def test_odd_pairs_of_status_and_exception_have_their_column(snapshot, column):
     assert read(snapshot) is column
 
 
-LESS_1_PERCENT = Rules(tolerance_bps=100)
+LESS_1_PERCENT = SettlementRules(tolerance_bps=100)
 AMOUNT, CURRENCY = ReviewReason.AMOUNT, ReviewReason.CURRENCY
 MONEY = [
-    ("exact", says("settled", paid=10_000), Rules(), Outcome(Action.SETTLE)),
-    ("one over", says("settled", paid=10_001), Rules(), Outcome(Action.SETTLE, OVER)),
-    ("over as the provider says", says("settled", OVER, paid=20_000), Rules(), Outcome(Action.SETTLE, OVER)),
-    ("one under", says("settled", paid=9_999), Rules(), Outcome(Action.REVIEW, NONE, AMOUNT)),
-    ("nothing", says("settled", paid=0), Rules(), Outcome(Action.REVIEW, NONE, AMOUNT)),
+    ("exact", says("settled", paid=10_000), RULES, Outcome(Action.SETTLE)),
+    ("one over", says("settled", paid=10_001), RULES, Outcome(Action.SETTLE, OVER)),
+    ("over as the provider says", says("settled", OVER, paid=20_000), RULES, Outcome(Action.SETTLE, OVER)),
+    ("one under", says("settled", paid=9_999), RULES, Outcome(Action.REVIEW, NONE, AMOUNT)),
+    ("nothing", says("settled", paid=0), RULES, Outcome(Action.REVIEW, NONE, AMOUNT)),
     ("last within tolerance", says("settled", paid=9_900), LESS_1_PERCENT, Outcome(Action.SETTLE)),
     ("first outside tolerance", says("settled", paid=9_899), LESS_1_PERCENT, Outcome(Action.REVIEW, NONE, AMOUNT)),
     ("over, with tolerance", says("settled", paid=10_001), LESS_1_PERCENT, Outcome(Action.SETTLE, OVER)),
-    ("unreported", says("settled", paid=None), Rules(), Outcome(Action.SETTLE)),
+    ("unreported", says("settled", paid=None), RULES, Outcome(Action.SETTLE)),
     (
         "unreported, and less was charged",
         says("settled", paid=None, charged=Money(9_999, "BTC")),
-        Rules(),
+        RULES,
         Outcome(Action.REVIEW, NONE, AMOUNT),
     ),
-    ("nothing reported", says("settled", paid=None, charged=None), Rules(), Outcome(Action.REVIEW, NONE, AMOUNT)),
-    ("other currency", says("settled", paid=10_000, currency="EUR"), Rules(), Outcome(Action.REVIEW, NONE, CURRENCY)),
+    (
+        "nothing reported",
+        says("settled", paid=None, charged=None),
+        RULES,
+        Outcome(Action.REVIEW, NONE, AMOUNT),
+    ),
+    (
+        "other currency",
+        says("settled", paid=10_000, currency="EUR"),
+        RULES,
+        Outcome(Action.REVIEW, NONE, CURRENCY),
+    ),
     (
         "other currency charged",
         says("settled", paid=None, charged=Money(10_000, "EUR")),
-        Rules(),
+        RULES,
         Outcome(Action.REVIEW, NONE, CURRENCY),
     ),
-    ("marked, nothing paid", says("settled", MARKED, paid=0), Rules(), Outcome(Action.SETTLE, MARKED)),
-    ("marked, nothing told", says("settled", MARKED, paid=None, charged=None), Rules(), Outcome(Action.SETTLE, MARKED)),
+    ("marked, nothing paid", says("settled", MARKED, paid=0), RULES, Outcome(Action.SETTLE, MARKED)),
+    (
+        "marked, nothing told",
+        says("settled", MARKED, paid=None, charged=None),
+        RULES,
+        Outcome(Action.SETTLE, MARKED),
+    ),
     (
         "marked in another currency",
         says("settled", MARKED, paid=0, currency="EUR"),
-        Rules(),
+        RULES,
         Outcome(Action.REVIEW, MARKED, CURRENCY),
     ),
     ("late", says("expired", LATE, paid=10_000), ISSUE_LATE, Outcome(Action.SETTLE, LATE)),
@@ -243,7 +267,7 @@ MONEY = [
     ("snapshot", "rules", "outcome"), [case[1:] for case in MONEY], ids=[case[0] for case in MONEY]
 )
 def test_amounts_of_a_pending_invoice(snapshot, rules, outcome):
-    assert decide(Known(PENDING, PRICE), snapshot, rules) == outcome
+    assert decide(InvoiceState(PENDING, PRICE), snapshot, rules) == outcome
 
 
 @pytest.mark.parametrize(
@@ -256,7 +280,7 @@ def test_amounts_of_a_pending_invoice(snapshot, rules, outcome):
     ],
 )
 def test_amounts_of_an_expired_invoice(snapshot, outcome):
-    assert decide(Known(EXPIRED, PRICE), snapshot, Rules()) == outcome
+    assert decide(InvoiceState(EXPIRED, PRICE), snapshot, RULES) == outcome
 
 
 moneys = st.none() | st.builds(Money, st.integers(0, 12_000), st.sampled_from(["BTC", "EUR"]))
@@ -272,14 +296,14 @@ snapshots = st.builds(
 )
 prices = st.builds(Money, st.integers(1, 12_000), st.sampled_from(sorted(DECIMALS)))
 knowns = st.builds(
-    Known,
+    InvoiceState,
     status=st.sampled_from(InvoiceStatus),
     price=prices,
     reviewed=st.frozensets(st.sampled_from(ReviewReason)),
     reversed=st.booleans(),
 )
 rules = st.builds(
-    Rules,
+    SettlementRules,
     late_payment=st.sampled_from(["issue", "review"]),
     reversal=st.sampled_from(["suspend", "revoke", "review"]),
     tolerance_bps=st.integers(0, 5_000),
@@ -325,7 +349,10 @@ def test_only_money_that_was_confirmed_settles(known, snapshot, rules):
 @given(knowns, snapshots, rules)
 def test_full_payment_in_time_always_settles(known, snapshot, rules):
     paid = replace(snapshot, status=ProviderStatus.SETTLED, charged=known.price, paid=known.price)
+    known = replace(known, reversed=False)
     wanted = Action.KEEP if known.status is SETTLED else Action.SETTLE
+    if known.status is EXPIRED:
+        rules = replace(rules, late_payment="issue")
     assert decide(known, paid, rules).action is wanted
 
 
@@ -345,7 +372,66 @@ def test_every_review_names_its_reason_and_none_is_raised_twice(known, snapshot,
     outcome = decide(known, snapshot, rules)
     if outcome.action is Action.REVIEW:
         assert outcome.review is not None
-        assert outcome.review not in known.reviewed
+        more = snapshot.paid is not None and snapshot.paid.amount > known.paid
+        assert outcome.review not in known.reviewed or more
+
+
+CLOSING = [
+    says("expired", paid=10_000),
+    says("expired", PARTIAL, paid=10_000),
+    says("expired", OVER, paid=9_000),
+    says("invalid", paid=10_000),
+    says("invalid", MARKED, paid=10_000),
+    says("invalid", paid=1),
+    says("invalid", paid=1, currency="EUR"),
+]
+
+
+@pytest.mark.parametrize("answer", CLOSING)
+@pytest.mark.parametrize("status", [PENDING, EXPIRED, INVALID])
+def test_closing_with_money_is_a_review_that_keeps_the_slot(status, answer):
+    outcome = decide(InvoiceState(status, PRICE), answer, RULES)
+    assert outcome.review is not None
+    assert not outcome.unpaid
+
+
+@pytest.mark.parametrize("known", [{"paid": 400}, {"seen": True}])
+@pytest.mark.parametrize("answer", [says("expired"), says("invalid"), says("expired", paid=None)])
+def test_closing_after_money_was_seen_is_a_review(known, answer):
+    outcome = decide(InvoiceState(PENDING, PRICE, **known), answer, RULES)
+    assert outcome.review is (ReviewReason.UNDERPAID if "paid" in known else ReviewReason.UNCONFIRMED)
+    assert not outcome.unpaid
+
+
+@pytest.mark.parametrize("status", [PENDING, EXPIRED, INVALID])
+@pytest.mark.parametrize("answer", [says("pending", paid=10_000), says("processing"), says("invalid", paid=10_000)])
+def test_full_payment_is_never_called_underpaid(status, answer):
+    outcome = decide(InvoiceState(status, PRICE, last=True), answer, RULES)
+    assert outcome.review is ReviewReason.UNCONFIRMED
+
+
+@pytest.mark.parametrize("status", [PENDING, EXPIRED, INVALID])
+def test_last_check_without_money_frees_the_slot(status):
+    assert decide(InvoiceState(status, PRICE, last=True), says("expired"), RULES).unpaid
+
+
+def test_more_money_for_a_closed_invoice_is_reviewed_again():
+    known = InvoiceState(INVALID, PRICE, reviewed=frozenset({ReviewReason.UNDERPAID}), paid=400)
+    assert decide(known, says("invalid", paid=400), RULES) == KEEP
+    assert decide(known, says("invalid", paid=500), RULES).review is ReviewReason.UNDERPAID
+    assert decide(known, says("invalid", paid=10_000), RULES).review is ReviewReason.UNCONFIRMED
+
+
+def test_settled_again_after_a_reversal_is_a_review():
+    known = InvoiceState(SETTLED, PRICE, reversed=True)
+    assert decide(known, ANSWERS["settled"], RULES).review is ReviewReason.SETTLED_AGAIN
+    again = replace(known, reviewed=frozenset({ReviewReason.SETTLED_AGAIN}))
+    assert decide(again, ANSWERS["settled"], RULES) == KEEP
+
+
+@pytest.mark.parametrize("known", [{"paid": 400}, {"seen": True}, {"paid": 10_000}])
+def test_money_of_an_invoice_that_is_gone_is_a_review(known):
+    assert gone(InvoiceState(PENDING, PRICE, **known)).review is not None
 
 
 @often

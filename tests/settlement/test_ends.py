@@ -14,7 +14,7 @@ from keysat.models.invoice import PaymentException
 from keysat.providers.accounts import remove_account
 from keysat.providers.base import ProviderEvent, ProviderStatus
 from keysat.sales.purchase import Order
-from keysat.settlement.decision import Rules
+from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import reconcile
 from keysat.webhooks.inbox import MOST_ATTEMPTS, claim_events, store
 from tests.builders import (
@@ -35,6 +35,8 @@ from tests.builders import (
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
 OLD = func.now() - timedelta(days=31)
+# An invoice too old to be checked further, which a check of yesterday found so, too.
+OVER = {"created_at": OLD, "final_check_at": func.now() - timedelta(days=1, minutes=1)}
 
 
 def test_invoice_that_is_gone_at_the_provider_has_a_last_look_and_frees_its_slot(fake):
@@ -43,7 +45,7 @@ def test_invoice_that_is_gone_at_the_provider_has_a_last_look_and_frees_its_slot
         add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
     invoice = load_invoice(open_invoice(Order("editor", code="once")))
     del fake.snapshots[invoice.provider_invoice_id]
-    set_columns(invoice.id, created_at=OLD)
+    set_columns(invoice.id, **OVER)
     assert look(invoice.id).outcome.action == "keep"
     assert load_invoice(invoice.id).next_check_at is None
     with reading() as session:
@@ -53,7 +55,7 @@ def test_invoice_that_is_gone_at_the_provider_has_a_last_look_and_frees_its_slot
 
 
 def test_money_that_came_in_is_reviewed_at_the_last_look(fake):
-    invoice = make_invoice(created_at=OLD)
+    invoice = make_invoice(**OVER)
     fake.say(invoice.provider_invoice_id, ProviderStatus.PENDING, PaymentException.PARTIAL, paid=1)
     look(invoice.id)
     ended = load_invoice(invoice.id)
@@ -62,8 +64,9 @@ def test_money_that_came_in_is_reviewed_at_the_last_look(fake):
 
 
 def test_last_look_at_an_unpaid_invoice_raises_no_review(fake):
-    invoice = make_invoice(created_at=OLD)
+    invoice = make_invoice(**OVER)
     look(invoice.id)
+    assert load_invoice(invoice.id).next_check_at is None
     assert not load_invoice(invoice.id).in_review
 
 
@@ -84,7 +87,7 @@ def test_bad_news_that_another_look_overtakes_are_heard_once_that_has_settled(fa
         return transaction()
 
     fake.say(invoice.provider_invoice_id, gone)
-    reconcile(reading, begin, invoice.id, Rules())
+    reconcile(reading, begin, invoice.id, SettlementRules())
     assert load_licenses(invoice.id)[0].status == "suspended"
     assert load_invoice(invoice.id).reversed_at is not None
 

@@ -23,7 +23,7 @@ from keysat.models.invoice import PaymentException
 from keysat.providers import accounts
 from keysat.providers.base import ProviderStatus
 from keysat.providers.breaker import COOL_DOWN, FAILURES_TO_OPEN, callable_accounts, record_failure
-from keysat.settlement.decision import Action, Rules
+from keysat.settlement.outcome import Action, SettlementRules
 from keysat.settlement.reconcile import AccountNotCallable, give_up
 from keysat.settlement.resolve import dismiss, settle_by_hand
 from keysat.timeline import timeline
@@ -185,7 +185,7 @@ def test_money_that_needs_a_person_opens_a_review_once(invoice, told, answer, ex
 
 
 def test_late_payment_waits_for_a_person_where_the_operator_says_so(invoice, told):
-    told("expired", LATE, PRICE, Rules(late_payment="review"))
+    told("expired", LATE, PRICE, SettlementRules(late_payment="review"))
     row = load_invoice(invoice.id)
     assert (row.status, row.review_reason, row.exception) == ("pending", "late", "late")
 
@@ -647,7 +647,8 @@ def test_more_money_is_noted_while_the_review_stays_the_same(fake, invoice):
 
 
 def test_last_look_of_an_old_invoice_ends_the_watching(fake, invoice):
-    set_columns(invoice.id, created_at=func.now() - timedelta(days=31))
+    yesterday = func.now() - timedelta(days=1, minutes=1)
+    set_columns(invoice.id, created_at=func.now() - timedelta(days=31), final_check_at=yesterday)
     look(invoice.id)
     assert load_invoice(invoice.id).next_check_at is None
     before = versions(invoice)

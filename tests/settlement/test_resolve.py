@@ -11,7 +11,7 @@ from keysat.invoices.due import claim_unfulfilled
 from keysat.models import AuditLine
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderStatus
-from keysat.settlement.decision import Rules
+from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import dismiss, settle_by_hand
 from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, look, make_invoice
 
@@ -149,7 +149,7 @@ def test_unknown_invoice_is_refused(act):
 def refunded_before_its_license(fake):
     invoice = make_invoice(status="settled", settled_at=func.now())
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(invoice.id, Rules(reversal="review"))
+    look(invoice.id, SettlementRules(reversal="review"))
     return invoice
 
 

@@ -1,6 +1,7 @@
 """Reversing: when money goes back its license is withdrawn, or never issued, whatever happens at the same time."""
 
 import threading
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -8,20 +9,25 @@ from sqlalchemy import func, select
 
 from keysat.db import reading, transaction
 from keysat.errors import Conflict, InvalidInput, NotFound, NotPaid
+from keysat.invoices.due import claim_settled
 from keysat.licenses.withdraw import change_status
 from keysat.models import Invoice, License
 from keysat.models.license import LicenseStatus
 from keysat.providers.base import ProviderStatus
-from keysat.settlement.decision import Action, Rules
+from keysat.settlement.outcome import Action, SettlementRules
+from keysat.settlement.resolve import dismiss, settle_by_hand
 from keysat.settlement.reverse import reverse, undo
 from tests.builders import (
+    PRICE,
     audit_actions,
     issue_now,
+    load_account,
     load_invoice,
     load_licenses,
     look,
     make_due,
     make_invoice,
+    set_columns,
 )
 
 ROUNDS = 50
@@ -49,7 +55,7 @@ def reverse_now(invoice_id, how="suspend"):
 @pytest.mark.parametrize(("how", "status"), [("suspend", "suspended"), ("revoke", "revoked")])
 def test_money_that_went_back_withdraws_the_license_as_the_operator_chose(fake, licensed, answer, how, status):
     fake.say(licensed.provider_invoice_id, ProviderStatus(answer))
-    result = look(licensed.id, Rules(reversal=how))
+    result = look(licensed.id, SettlementRules(reversal=how))
     assert result.outcome.action is Action.REVERSE
     assert not result.license_owed
     [row] = load_licenses(licensed.id)
@@ -63,7 +69,7 @@ def test_money_that_went_back_withdraws_the_license_as_the_operator_chose(fake, 
 
 def test_review_leaves_the_license_to_a_person(fake, licensed):
     fake.say(licensed.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(licensed.id, Rules(reversal="review"))
+    look(licensed.id, SettlementRules(reversal="review"))
     assert load_licenses(licensed.id)[0].status == "active"
     invoice = load_invoice(licensed.id)
     assert (invoice.review_reason, invoice.review_resolved_at, invoice.reversed_at) == ("refunded", None, None)
@@ -108,7 +114,7 @@ def test_license_that_was_not_issued_yet_never_is(fake, signer):
 def test_review_holds_back_a_license_that_was_not_issued_yet(fake):
     invoice = settled_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    result = look(invoice.id, Rules(reversal="review"))
+    result = look(invoice.id, SettlementRules(reversal="review"))
     assert result.outcome.action is Action.REVIEW
     assert not result.license_owed
 
@@ -191,3 +197,95 @@ def test_what_was_not_reversed_can_not_be_undone(licensed):
         undo_now(licensed.id, " ")
     with pytest.raises(NotFound):
         undo_now(uuid4())
+
+
+@pytest.fixture
+def sale(fake, signer):
+    """A settled invoice of the fake provider, licensed."""
+    invoice = make_invoice()
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    look(invoice.id)
+    issue_now(invoice.id, signer.key_id)
+    return invoice
+
+
+def check_for_reversal():
+    """The scan's slow check of settled invoices; returns what it claimed."""
+    with transaction() as session:
+        return [claim.row_id for claim in claim_settled(session, 10, load_account().id)]
+
+
+def test_lost_webhook_of_a_reversal_is_noticed_within_a_day(fake, sale):
+    assert check_for_reversal() == []
+    set_columns(sale.id, reversal_check_at=func.now())
+    fake.say(sale.provider_invoice_id, ProviderStatus.INVALID)
+    assert check_for_reversal() == [sale.id]
+    look(sale.id)
+    assert load_licenses(sale.id)[0].status == "suspended"
+    assert timedelta(hours=21) < load_invoice(sale.id).reversal_check_at - load_invoice(sale.id).reversed_at
+
+
+def test_sale_of_long_ago_is_checked_once_more_and_then_no_more(sale):
+    long_ago = func.now() - timedelta(days=61)
+    set_columns(sale.id, settled_at=long_ago, reversal_check_at=func.now(), last_checked_at=long_ago)
+    assert check_for_reversal() == [sale.id]
+    assert load_invoice(sale.id).reversal_check_at is not None
+    set_columns(sale.id, reversal_check_at=func.now(), last_checked_at=func.now() - timedelta(hours=23))
+    assert check_for_reversal() == [sale.id]
+    assert load_invoice(sale.id).reversal_check_at is None
+
+
+def test_settled_again_after_a_reversal_waits_for_a_person(fake, sale):
+    fake.say(sale.provider_invoice_id, ProviderStatus.INVALID)
+    look(sale.id)
+    fake.say(sale.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    look(sale.id)
+    again = load_invoice(sale.id)
+    assert (again.in_review, again.review_reason) == (True, "settled_again")
+    with transaction() as session:
+        undo(session, sale.id, "a mis-click", "cli")
+    assert not load_invoice(sale.id).in_review
+    assert load_licenses(sale.id)[0].status == "active"
+
+
+def test_reversed_before_its_license_and_settled_again_is_reviewed_and_can_be_settled(fake, signer):
+    invoice = make_invoice()
+    for status in (ProviderStatus.SETTLED, ProviderStatus.INVALID, ProviderStatus.SETTLED):
+        fake.say(invoice.provider_invoice_id, status, paid=PRICE)
+        look(invoice.id)
+    assert load_invoice(invoice.id).review_reason == "settled_again"
+    with transaction() as session:
+        settle_by_hand(session, invoice.id, "it is paid after all", "cli")
+    assert issue_now(invoice.id, signer.key_id) is not None
+
+
+def test_restore_never_undoes_a_revocation_by_a_person(fake, sale):
+    fake.say(sale.provider_invoice_id, ProviderStatus.INVALID)
+    look(sale.id)
+    [license_] = load_licenses(sale.id)
+    with transaction() as session:
+        change_status(session, license_.id, LicenseStatus.REVOKED, "cli", "fraud")
+    with transaction() as session:
+        undo(session, sale.id, "the money is there", "cli")
+    assert load_licenses(sale.id)[0].status == "revoked"
+
+
+def test_restore_undoes_a_revocation_by_the_reversal(fake, sale):
+    fake.say(sale.provider_invoice_id, ProviderStatus.INVALID)
+    look(sale.id, SettlementRules(reversal="revoke"))
+    with transaction() as session:
+        undo(session, sale.id, "the money is there", "cli")
+    assert load_licenses(sale.id)[0].status == "active"
+
+
+def test_dismissed_reversal_review_is_not_raised_again_by_the_same_money(fake):
+    invoice = make_invoice()
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    look(invoice.id)
+    fake.say(invoice.provider_invoice_id, ProviderStatus.INVALID)
+    look(invoice.id, SettlementRules(reversal="review"))
+    with transaction() as session:
+        dismiss(session, invoice.id, "refunded by hand", "cli")
+    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    look(invoice.id)
+    assert not load_invoice(invoice.id).in_review

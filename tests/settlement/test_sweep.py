@@ -16,7 +16,7 @@ from keysat.providers.base import NewInvoice, NotSupported, ProviderStatus
 from keysat.providers.registry import provider_for
 from keysat.settlement import sweep as sweeping
 from keysat.settlement.backlog import backlogged
-from keysat.settlement.decision import Rules
+from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.sweep import pages
 from tests.builders import (
     PRICE,
@@ -54,7 +54,7 @@ def small_pages(monkeypatch):
 
 def swept(**options):
     """Sweeps the account; returns the last page's sweep and the ids of all that must be looked at."""
-    found = list(pages(reading, transaction, load_account().id, Rules(), **options))
+    found = list(pages(reading, transaction, load_account().id, SettlementRules(), **options))
     return found[-1].sweep, [claim.row_id for page in found for claim in page.changed]
 
 
@@ -104,7 +104,7 @@ def test_refund_of_a_settled_invoice_is_found_and_its_license_is_owed_no_second_
 def test_interrupted_sweep_goes_on_where_it_stopped(shop, small_pages):
     for _ in range(10):
         make_invoice()
-    found = pages(reading, transaction, load_account().id, Rules())
+    found = pages(reading, transaction, load_account().id, SettlementRules())
     first = next(found)
     found.close()
     sweep, _ = swept()
@@ -117,7 +117,7 @@ def test_interrupted_sweep_goes_on_where_it_stopped(shop, small_pages):
 def test_one_sweep_at_a_time_and_a_dead_one_is_taken_over(shop, small_pages):
     for _ in range(6):
         make_invoice()
-    found = pages(reading, transaction, load_account().id, Rules())
+    found = pages(reading, transaction, load_account().id, SettlementRules())
     first = next(found)
     with pytest.raises(Conflict, match="is being swept"):
         swept()
@@ -130,7 +130,7 @@ def test_one_sweep_at_a_time_and_a_dead_one_is_taken_over(shop, small_pages):
 def test_restart_begins_anew(shop, small_pages):
     for _ in range(6):
         make_invoice()
-    found = pages(reading, transaction, load_account().id, Rules())
+    found = pages(reading, transaction, load_account().id, SettlementRules())
     first = next(found)
     found.close()
     assert swept(restart=True)[0].id != first.sweep.id
@@ -201,7 +201,7 @@ def test_provider_that_fails_is_noted_and_the_sweep_waits(shop, small_pages):
 def test_provider_without_a_list_says_so(shop):
     make_account("other", kind="zaprite", base_url=shop.url, store_id="")
     with pytest.raises(NotSupported, match="the scan looks at each by itself"):
-        list(pages(reading, transaction, load_account("other").id, Rules()))
+        list(pages(reading, transaction, load_account("other").id, SettlementRules()))
 
 
 def test_accounts_with_a_backlog_are_swept(fake):

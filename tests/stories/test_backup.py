@@ -14,7 +14,7 @@ from keysat.models import Invoice, WebhookDelivery
 from keysat.models.api_key import Scope
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
-from keysat.settlement.decision import Rules
+from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.sweep import pages
 from keysat.tasks import scan_deliveries, scan_pending
 from keysat.webhooks.endpoints import add_endpoint, pause_endpoint, resume_endpoint
@@ -78,7 +78,7 @@ def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, s
     with reading() as session:
         assert session.get(Invoice, after.id) is None
 
-    for page in pages(reading, transaction, load_account().id, Rules(), since=pending.created_at):
+    for page in pages(reading, transaction, load_account().id, SettlementRules(), since=pending.created_at):
         for claim in page.changed:
             make_due(claim.row_id)
     make_due(pending.id)
