@@ -119,8 +119,19 @@ class RemoteUnavailable(RemoteError):
         super().__init__(message)
 
 
+class NotTheProvider(RemoteUnavailable):
+    """An answer that isn't the server's own: a firewall, a portal or a maintenance page stands before it.
+
+    It says nothing of what was asked for. `status` is its HTTP status.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
 class RemoteAnswerInvalid(RemoteError):
-    """An answer of the wrong shape, too large, a redirect, or about something else than was asked."""
+    """An answer of the wrong shape, too large, or about something else than was asked."""
 
 
 class RemoteNotFound(RemoteError):

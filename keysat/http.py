@@ -11,7 +11,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -23,6 +23,7 @@ import requests
 from keysat.deadlines import Adapter, Deadline
 from keysat.errors import (
     CredentialsRejected,
+    NotTheProvider,
     PermissionMissing,
     RemoteAnswerInvalid,
     RemoteError,
@@ -42,6 +43,11 @@ class Answer:
     json: Any
 
 
+def has_message(problem: Any) -> bool:
+    """Whether the JSON of a refusal is an object with a `message` or `error` text."""
+    return isinstance(problem, dict) and any(isinstance(problem.get(name), str) for name in ("message", "error"))
+
+
 class StaysHere(requests.Session):
     """A session that never looks at where a redirect leads; requests reads its body and parses its address for that."""
 
@@ -53,9 +59,20 @@ class HttpClient:
     """JSON over HTTP to one server, over kept-alive connections. Not for URLs that strangers chose."""
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], *, deadline: float, max_bytes: int, name: str
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        *,
+        deadline: float,
+        max_bytes: int,
+        name: str,
+        own_error: Callable[[Any], bool] = has_message,
     ) -> None:
-        """`deadline` in seconds and `max_bytes` hold for each call; `name` is how errors call the server."""
+        """`deadline` in seconds and `max_bytes` hold for each call; `name` is how errors call the server.
+
+        `own_error` tells by its JSON whether a refusal is the server's own.
+        """
+        self._own_error = own_error
         self._base_url, self._name = base_url.rstrip("/"), name
         self._seconds, self._max_bytes = deadline, max_bytes
         self._secrets = [secret for value in headers.values() for secret in (value, value.rpartition(" ")[2])]
@@ -84,10 +101,11 @@ class HttpClient:
 
         Raises:
             RemoteUnavailable: no full answer in time, a cut connection, 408, 429 or 5xx; try later.
+            NotTheProvider: a redirect, or a refusal that isn't the server's own.
             CredentialsRejected: 401, or as PermissionMissing 403.
             RemoteNotFound: 404.
             RemoteRefused: any other 4xx.
-            RemoteAnswerInvalid: a redirect, too many bytes, or a body that isn't JSON.
+            RemoteAnswerInvalid: too many bytes, or a body that isn't JSON.
         """
         with Deadline(self._seconds) as deadline:
             try:
@@ -133,17 +151,30 @@ class HttpClient:
         if status in _RETRIABLE or status >= 500:
             wish = retry_after(response.headers.get("Retry-After"))
             raise RemoteUnavailable(f"{self._name} answered {status}.", retry_after=wish)
+        if 300 <= status < 400:
+            raise NotTheProvider(
+                f"{self._name} at {self._base_url} answered with a redirect ({status}), which is not followed; check "
+                "the address.",
+                status,
+            )
+        if not self._own_error(_json_or_none(body)):
+            raise self._not_the_provider(status)
         if status in {401, 403}:
             refusal = PermissionMissing if status == 403 else CredentialsRejected
             raise refusal(f"{self._name} rejected our credentials ({status}).")
         if status == 404:
             raise RemoteNotFound(f"{self._name} knows nothing at {urlsplit(response.url).path} (404).")
-        if 300 <= status < 400:
-            raise RemoteAnswerInvalid(f"{self._name} answered with a redirect ({status}), which is not followed.")
         excerpt = printable(body.decode("utf-8", "replace"))
         for secret in filter(None, [*self._secrets, *private]):
             excerpt = re.sub(_however_escaped(secret), "[redacted]", excerpt, flags=re.IGNORECASE)
         raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt[:200]}", _refusal_code(body))
+
+    def _not_the_provider(self, status: int) -> NotTheProvider:
+        return NotTheProvider(
+            f"what answered {status} at {self._base_url} isn't {self._name} itself; check the address, and what stands "
+            "before it.",
+            status,
+        )
 
     def _decode(self, body: bytes) -> Any:
         try:
@@ -173,11 +204,15 @@ def _however_escaped(secret: str) -> str:
     return "".join(rf"(?:\\?{re.escape(one)}|\\u{ord(one):04x}|{re.escape(quote(one, safe=''))})" for one in secret)
 
 
-def _refusal_code(body: bytes) -> str | None:
+def _json_or_none(body: bytes) -> Any:
     try:
-        problem = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError, ArithmeticError):
         return None
+
+
+def _refusal_code(body: bytes) -> str | None:
+    problem = _json_or_none(body)
     code = problem.get("code") if isinstance(problem, dict) else None
     return code if isinstance(code, str) else None
 

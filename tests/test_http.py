@@ -22,6 +22,7 @@ from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
 from keysat.errors import (
     CredentialsRejected,
+    NotTheProvider,
     PermissionMissing,
     RemoteAnswerInvalid,
     RemoteError,
@@ -438,7 +439,7 @@ def test_the_cap_itself_is_allowed(size, fits):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_redirect_is_not_followed(status, method):
     with recording() as target, raw_server(answering(whole_answer(b"{}", status, Location=target.url))) as server:
-        with pytest.raises(RemoteAnswerInvalid, match=rf"redirect \({status}\), which is not followed"):
+        with pytest.raises(NotTheProvider, match=rf"redirect \({status}\), which is not followed"):
             client(server.url).request(method, "/", json_body={"a": 1})
         assert target.requests == []
 
@@ -446,22 +447,22 @@ def test_a_redirect_is_not_followed(status, method):
 def test_a_redirect_of_the_provider_is_not_followed(sandbox, faults):
     with recording() as target:
         faults({"kind": "redirect", "location": f"{target.url}/elsewhere"})
-        with pytest.raises(RemoteAnswerInvalid, match="not followed"):
+        with pytest.raises(NotTheProvider, match="not followed"):
             client(sandbox.url).get(LIST)
         assert target.requests == []
 
 
 @pytest.mark.parametrize("location", ["/same", "http://127.0.0.1:1/x", "//x", "", "mailto:a@b"])
-def test_a_redirect_to_anywhere_is_an_invalid_answer(location):
+def test_a_redirect_to_anywhere_is_not_the_servers_word(location):
     answer = whole_answer(b"{}", 302, Location=location)
-    with raw_server(answering(answer)) as server, pytest.raises(RemoteAnswerInvalid, match="not followed"):
+    with raw_server(answering(answer)) as server, pytest.raises(NotTheProvider, match="not followed"):
         client(server.url).get("/")
 
 
 @pytest.mark.parametrize("location", ["http://[", "\xe4\xf6"])
-def test_a_redirect_to_no_address_is_an_invalid_answer(location):
+def test_a_redirect_to_no_address_is_not_the_servers_word(location):
     answer = whole_answer(b"{}", 302, Location=location)
-    with raw_server(answering(answer)) as server, pytest.raises(RemoteAnswerInvalid, match="not followed"):
+    with raw_server(answering(answer)) as server, pytest.raises(NotTheProvider, match="not followed"):
         client(server.url).get("/")
 
 
@@ -484,7 +485,7 @@ def test_a_redirect_to_no_address_is_an_invalid_answer(location):
         (504, RemoteUnavailable),
         (599, RemoteUnavailable),
         (204, RemoteAnswerInvalid),
-        (304, RemoteAnswerInvalid),
+        (304, NotTheProvider),
     ],
 )
 def test_each_status_has_its_error(sandbox, faults, status, error):
@@ -503,8 +504,8 @@ def test_other_successes_are_answers_with_their_status(sandbox, faults):
 
 
 def test_a_refusal_tells_what_the_server_said_and_not_too_much_of_it():
-    with raw_server(answering(whole_answer(b"the amount is wrong" + b"x" * 5_000, 422))) as server:
-        with pytest.raises(RemoteRefused, match=r"\(422\): the amount is wrongx+$") as caught:
+    with raw_server(answering(whole_answer(b'{"message": "the amount is wrong' + b"x" * 5_000 + b'"}', 422))) as server:
+        with pytest.raises(RemoteRefused, match=r"\(422\): .*the amount is wrongx+$") as caught:
             client(server.url).get("/")
         assert len(str(caught.value)) < 300
 
@@ -736,7 +737,7 @@ def test_all_deadlines_of_a_process_share_one_thread():
 
 
 def test_refusal_that_echoes_our_credentials_does_not_repeat_them():
-    answer = whole_answer(b"Authorization: token top-secret-key", 400)
+    answer = whole_answer(b'{"error": "Authorization: token top-secret-key"}', 400)
     with raw_server(answering(answer)) as server, pytest.raises(RemoteRefused) as refusal:
         HttpClient(
             server.url, {"Authorization": "token top-secret-key"}, deadline=5, max_bytes=1_000, name="The server"
@@ -760,3 +761,24 @@ def test_refusal_that_echoes_what_is_private_in_our_request_does_not_repeat_it(e
     with raw_server(answering(refused)) as server, pytest.raises(RemoteRefused) as refusal:
         client(server.url).request("POST", "/", json_body={"buyerEmail": private[0]}, private=private)
     assert "buyerEmail is [redacted], no" in str(refusal.value)
+
+
+NOT_ITS_OWN = [
+    b"<html><body>Access denied</body></html>",
+    b"",
+    b"blocked",
+    b"[]",
+    b"null",
+    b'"no"',
+    b'{"reason": "blocked by policy"}',
+    b'{"message": 7}',
+]
+
+
+@pytest.mark.parametrize("body", NOT_ITS_OWN)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422, 451])
+def test_refusal_of_what_stands_before_the_server_is_not_its_word(status, body):
+    with raw_server(answering(whole_answer(body, status))) as server, pytest.raises(NotTheProvider) as refusal:
+        client(server.url).get("/")
+    assert refusal.value.status == status
+    assert "isn't The server itself" in str(refusal.value)

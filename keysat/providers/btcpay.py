@@ -14,6 +14,7 @@ from urllib.parse import quote
 from keysat.errors import (
     CredentialsRejected,
     InvalidInput,
+    NotTheProvider,
     RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
@@ -49,6 +50,7 @@ from keysat.providers.btcpay_answers import (
     mapping,
     money,
     order_id_of,
+    own_error,
     policy_of,
     received_payments,
     text,
@@ -81,6 +83,7 @@ class BTCPay(Provider):
             deadline=deadline,
             max_bytes=max_bytes,
             name="BTCPay",
+            own_error=own_error,
         )
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
@@ -134,7 +137,7 @@ class BTCPay(Provider):
         """
         try:
             payments = self._payments(provider_invoice_id)
-        except (RemoteNotFound, RemoteRefused, CredentialsRejected):
+        except (RemoteNotFound, RemoteRefused, CredentialsRejected, NotTheProvider):
             return None
         return not payments or any(payment.status != "Settled" for payment in payments)
 
@@ -142,7 +145,7 @@ class BTCPay(Provider):
         path = f"/invoices/{quote(provider_invoice_id, safe='')}/payment-methods"
         try:
             return received_payments(self._http.get(f"/api/v1{path}"))
-        except RemoteNotFound:  # older servers know it under the store alone
+        except (RemoteNotFound, NotTheProvider):  # older servers know it under the store alone
             return received_payments(self._http.get(self._store_path + path))
 
     def connect_webhook(self, url: str, secret: str) -> None:

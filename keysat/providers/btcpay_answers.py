@@ -34,6 +34,15 @@ CERTAIN_REFUSALS = {"could-not-find-route"}
 _PAYMENTS = {"Complete": PaymentState.PAID, "Failed": PaymentState.FAILED}
 
 
+def own_error(problem: Any) -> bool:
+    """Whether a refusal's JSON is BTCPay's: `{"code", "message"}`, or a list of `{"path", "message"}`."""
+    if isinstance(problem, list):
+        return bool(problem) and all(
+            isinstance(item, dict) and "path" in item and "message" in item for item in problem
+        )
+    return isinstance(problem, dict) and isinstance(problem.get("code"), str) and "message" in problem
+
+
 @dataclass(frozen=True)
 class Received:
     """A payment that came in; `received_at` in Unix seconds."""

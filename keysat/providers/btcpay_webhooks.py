@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from keysat.errors import PermissionMissing, RemoteAnswerInvalid, RemoteNotFound
+from keysat.errors import NotTheProvider, PermissionMissing, RemoteAnswerInvalid, RemoteNotFound
 from keysat.http import HttpClient
 
 PERMISSION = "btcpay.store.webhooks.canmodifywebhooks"
@@ -61,5 +61,5 @@ def _update(http: HttpClient, store_path: str, webhook_id: str, webhook: dict[st
     private = [webhook["secret"]]
     try:
         http.request("PUT", f"/api/v1/webhooks/{webhook_id}", json_body=webhook, private=private)
-    except RemoteNotFound:  # an older BTCPay knows it under its store only
+    except (RemoteNotFound, NotTheProvider):  # an older BTCPay knows it under its store only
         http.request("PUT", f"{store_path}/webhooks/{webhook_id}", json_body=webhook, private=private)

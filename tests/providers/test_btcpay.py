@@ -11,6 +11,7 @@ import pytest
 from keysat.errors import (
     CredentialsRejected,
     InvalidInput,
+    NotTheProvider,
     RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
@@ -591,7 +592,7 @@ def test_payment_is_confirmed_only_when_btcpay_calls_it_settled(btcpay, recorder
 
 def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
     """The error goes to the log and is kept with the account."""
-    recorder.answer = (422, {"message": "buyer.one@example.com is no address"})
+    recorder.answer = (422, [{"path": "metadata.buyerEmail", "message": "buyer.one@example.com is no address"}])
     wanted = NewInvoice("order-1", Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com")
     with pytest.raises(RemoteRefused, match="redacted") as refusal:
         adapter(recorder.url).create_invoice(wanted)
@@ -602,3 +603,13 @@ def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
 def test_payments_that_btcpay_does_not_tell_leave_it_open_whether_they_are_confirmed(btcpay, recorder, status):
     recorder.answer = (status, {"code": "no", "message": "no"})
     assert btcpay._unconfirmed(INVOICE) is None
+
+
+@pytest.mark.parametrize(
+    "problem", [{"message": "Forbidden"}, {"code": 1020, "message": "no"}, [], [1], [{"path": "x"}]]
+)
+@pytest.mark.parametrize("status", [401, 403, 404, 422])
+def test_refusal_in_another_shape_than_btcpays_is_not_its_word(btcpay, recorder, status, problem):
+    recorder.answer = (status, problem)
+    with pytest.raises(NotTheProvider):
+        btcpay.get_invoice(INVOICE)

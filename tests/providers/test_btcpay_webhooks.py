@@ -89,14 +89,14 @@ def test_key_that_may_not_do_it_leads_to_a_sentence_with_the_permission_it_needs
 
 
 def test_key_that_is_wrong_is_told_as_such(recorder):
-    recorder.answer = (401, {})
+    recorder.answer = (401, {"code": "unauthenticated", "message": "no"})
     with pytest.raises(CredentialsRejected, match="rejected our credentials") as rejected:
         adapter(recorder.url).connect_webhook(URL, SECRET)
     assert not isinstance(rejected.value, PermissionMissing)
 
 
 def test_store_that_is_unknown_is_told_as_such(recorder):
-    recorder.answer = (404, {})
+    recorder.answer = (404, {"code": "store-not-found", "message": "no"})
     with pytest.raises(RemoteNotFound):
         adapter(recorder.url).connect_webhook(URL, SECRET)
 
@@ -126,7 +126,11 @@ def test_secret_is_in_no_error_though_the_provider_repeats_our_request(known):
     def talk(connection, server):
         while (request := read_request(connection)) is not None:
             reading = request.method == "GET"
-            echo = json.dumps(known).encode() if reading else b"invalid: " + request.body
+            echo = (
+                json.dumps(known).encode()
+                if reading
+                else json.dumps({"code": "invalid", "message": request.body.decode()}).encode()
+            )
             server.send(connection, whole_answer(echo, 200 if reading else 422))
 
     with raw_server(talk) as server, pytest.raises(RemoteRefused, match="redacted") as refusal:
