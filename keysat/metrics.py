@@ -1,34 +1,28 @@
 """Counters and durations for Prometheus, gathered from all of Keysat's processes.
 
-Workers and web servers write to files in one directory, a file for each worker slot, so that their number stays bounded
-however often a slot gets a new process; the web server adds them up when it is asked. Where `record` was not called, as
-on the command line, they stay in memory and are lost.
+Workers and web servers write to files in one directory, each process to one of its own, which the next process takes
+over when it is gone, so that their number stays bounded; the web server adds them up when it is asked. Where `record`
+was not called, as on the command line, they stay in memory and are lost. Whatever goes wrong with the files, a request
+or a task never notices: figures are counted in memory and written again once that works.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-from billiard.process import current_process
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from keysat.errors import KeysatError
-from keysat.logs import get_logger
-
-log = get_logger(__name__)
+from keysat.metric_values import Store, Totals
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WAITS = (0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 900, 3_600, 21_600)
 _registry = CollectorRegistry()
-_directory: Path | None = None
+_store: Store | None = None
 
 # All have labels: a metric without any would take its place in memory before `record` can be called.
 reconciles = Counter(
@@ -64,35 +58,23 @@ payment_to_license = Histogram(
 http_requests = Counter("keysat_http_requests", "HTTP requests.", ["route", "method", "status"], registry=_registry)
 
 
-def record(directory: Path, role: str) -> None:
-    """From now on write what is counted to files in the directory; `role` tells this program's files from others'.
+def record(directory: Path, program: str) -> None:
+    """From now on write what is counted to files in the directory; `program` tells this program's files from others'.
 
-    A directory that can't be written costs the metrics, and nothing else.
+    What can't be written is counted in memory, and nothing else comes of it.
     """
-    global _directory  # noqa: PLW0603 - it is the process's state, as the client library's own is
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe = directory / f".{role}-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        log.warning("metrics are not kept", directory=str(directory), reason=error.strerror)
-        return
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    values.ValueClass = values.MultiProcessValue(partial(_slot, f"{socket.gethostname()}-{role}"))  # type: ignore[no-untyped-call]
-    _directory = directory
-
-
-def _slot(program: str) -> str:
-    return f"{program}-{getattr(current_process(), 'index', 'main')}"
+    global _store  # noqa: PLW0603 - it is the process's state, as the client library's own is
+    _store = Store(directory, program)
+    values.ValueClass = _store.value
+    _store.open()
 
 
 def exposition(*more: Collector) -> bytes:
     """All that was counted, and what the given collectors tell, in Prometheus's text format."""
-    registry = CollectorRegistry()
-    if _directory is not None:
-        MultiProcessCollector(registry, str(_directory))  # type: ignore[no-untyped-call]
-    text = generate_latest(registry if _directory is not None else _registry)
+    counted = _registry if _store is None else CollectorRegistry()
+    if _store is not None:
+        counted.register(Totals(_store, list(_registry.collect())))
+    text = generate_latest(counted)
     for collector in more:
         own = CollectorRegistry()
         own.register(collector)

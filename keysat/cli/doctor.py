@@ -15,7 +15,9 @@ from keysat import migrations
 from keysat.db import database_name, reading
 from keysat.errors import BrokerUnavailable, KeysatError
 from keysat.licenses.signer import check_signer
+from keysat.metric_files import trouble_in
 from keysat.models import ProviderAccount
+from keysat.notices import METRICS, PROXY, notices
 from keysat.providers.registry import provider_for
 from keysat.providers.silence import silent_accounts, webhook_state
 from keysat.secrets import secret_box
@@ -51,7 +53,19 @@ def examine(settings: Settings) -> list[Finding]:
     findings.append(_check("broker", lambda: _broker(settings)))
     if findings[-1].ok:
         findings.append(_check("workers", _workers))
-    return findings
+    return [*findings, *noticed(settings)]
+
+
+def noticed(settings: Settings) -> list[Finding]:
+    """What processes noticed in passing, and whether their figures are kept."""
+    kept = {kind: [found.sentence for found in notices(settings) if found.kind == kind] for kind in (METRICS, PROXY)}
+    metrics = list(dict.fromkeys([*trouble_in(settings.metrics_dir), *kept[METRICS]]))
+    proxies = list(dict.fromkeys(kept[PROXY]))
+    trusted = settings.trusted_proxies or "none is named, and none was noticed"
+    return [
+        Finding("metrics", not metrics, " ".join(metrics) or str(settings.metrics_dir)),
+        Finding("trusted proxies", not proxies, " ".join(proxies) or trusted),
+    ]
 
 
 class _Broken(KeysatError):

@@ -89,9 +89,10 @@ def status(as_json: AsJson = False) -> None:
             {"processes": ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"}, False
         )
         show_rows(accounts, as_json)
-    for sentence in [*map(str, breaches), *_remedies(gauge), *map(str, silent), *_hints(told)]:
+    alarms = [f"{found.what}: {found.detail}" for found in checks.noticed(settings) if not found.ok]
+    for sentence in [*map(str, breaches), *_remedies(gauge), *map(str, silent), *alarms, *_hints(told)]:
         say(sentence)
-    if breaches or gauge.trouble or silent:
+    if breaches or gauge.trouble or silent or alarms:
         raise typer.Exit(3)
 
 

