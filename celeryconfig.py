@@ -50,6 +50,7 @@ task_routes = {
     "keysat.reconcile_invoice": {"queue": "reconcile"},
     "keysat.issue_license": {"queue": "issue"},
     "keysat.handle_provider_event": {"queue": "issue"},
+    "keysat.recheck_account": {"queue": "reconcile"},
     "keysat.sweep_accounts": {"queue": "scan"},
     "keysat.sweep_account": {"queue": "reconcile"},
     "keysat.scan_deliveries": {"queue": "deliver"},

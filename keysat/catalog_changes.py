@@ -11,11 +11,19 @@ from sqlalchemy.orm import Session
 
 from keysat.catalog import Terms, check_terms, require_product
 from keysat.errors import InvalidInput, NotFound
-from keysat.models import Policy, Product
+from keysat.models import Policy, Product, ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.product import SLUG
 
-PRODUCT_FIELDS = {"name", "description", "price_amount", "price_currency", "entitlements_catalog", "archived"}
+PRODUCT_FIELDS = {
+    "name",
+    "description",
+    "price_amount",
+    "price_currency",
+    "entitlements_catalog",
+    "account",
+    "archived",
+}
 POLICY_FIELDS = {
     "name",
     "description",
@@ -43,6 +51,7 @@ def change_product(session: Session, slug: str, changes: Mapping[str, Any], acto
     """
     product = require_product(session, slug)
     _check(changes, PRODUCT_FIELDS)
+    changes = _with_account(session, changes)
     currency = changes.get("price_currency", product.price_currency)
     overrides = select(Policy.id).where(Policy.product_id == product.id, Policy.price_amount.is_not(None)).limit(1)
     if currency != product.price_currency and session.scalar(overrides) is not None:
@@ -85,6 +94,17 @@ def require_policy(session: Session, product: str, slug: str) -> Policy:
     if policy is None:
         raise NotFound("policy", slug, f"`keysat policy list {product}` shows them.")
     return policy
+
+
+def _with_account(session: Session, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The changes with the id of the account that they name in place of its name."""
+    if "account" not in changes:
+        return changes
+    name, rest = changes["account"], {field: value for field, value in changes.items() if field != "account"}
+    account_id = session.scalar(select(ProviderAccount.id).where(ProviderAccount.name == name))
+    if name is not None and account_id is None:
+        raise NotFound("provider account", name, "`keysat provider list` shows them.")
+    return {**rest, "provider_account_id": account_id}
 
 
 def _write(row: Product | Policy, changes: Mapping[str, Any]) -> None:

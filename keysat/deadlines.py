@@ -11,6 +11,7 @@ import heapq
 import itertools
 import os
 import socket
+import ssl
 import threading
 import time
 from concurrent.futures import Future
@@ -223,15 +224,15 @@ class Adapter(HTTPAdapter):
     `refuse` is asked about each address before it is connected to.
     """
 
-    def __init__(self, *, pool_maxsize: int, refuse: Refuse | None = None) -> None:
-        self._pools = _pools(refuse)
+    def __init__(self, *, pool_maxsize: int, tls: ssl.SSLContext, refuse: Refuse | None = None) -> None:
+        self._pools, self._tls = _pools(refuse), tls
         super().__init__(pool_maxsize=pool_maxsize)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._tls)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager = super().proxy_manager_for(proxy, **kwargs, ssl_context=self._tls)
         manager.pool_classes_by_scheme = self._pools
         return manager

@@ -104,6 +104,14 @@ class RateLimited(KeysatError):
         super().__init__(f"too many requests; try again in {retry_after} s.")
 
 
+class SalesUnavailable(KeysatError):
+    """No account that sells can take a payment now; nothing was charged. `retry_after` is in whole seconds."""
+
+    def __init__(self, why: str, retry_after: int = 30) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"no payment can be taken right now, and nothing was charged: {why}")
+
+
 class RemoteError(KeysatError):
     """Another server's answer, or its lack, kept a call from succeeding."""
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
 from keysat.addresses import Networks, refusal
+from keysat.certificates import tls_context
 from keysat.deadlines import Adapter, Deadline, Refused
 from keysat.errors import InvalidInput, KeysatError, RemoteUnavailable
 from keysat.http import StaysHere, why
@@ -41,7 +43,15 @@ class ForeignAnswer:
 class ForeignClient:
     """Calls URLs that strangers chose. May be shared by threads."""
 
-    def __init__(self, allowed: Networks, *, deadline: float, max_bytes: int, allow_http: bool = False) -> None:
+    def __init__(
+        self,
+        allowed: Networks,
+        *,
+        deadline: float,
+        max_bytes: int,
+        allow_http: bool = False,
+        ca_file: Path | None = None,
+    ) -> None:
         """`deadline` in seconds and `max_bytes` of the answer's body hold for each call.
 
         `allowed` are networks that may be reached although they aren't public, and over http, too.
@@ -53,7 +63,7 @@ class ForeignClient:
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, Adapter(pool_maxsize=32, refuse=self._refuse))
+            self._session.mount(scheme, Adapter(pool_maxsize=32, tls=tls_context(ca_file), refuse=self._refuse))
 
     def request(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
+from keysat.certificates import problem_of, tls_context
 from keysat.deadlines import Adapter, Deadline
 from keysat.errors import (
     CredentialsRejected,
@@ -67,10 +69,11 @@ class HttpClient:
         max_bytes: int,
         name: str,
         own_error: Callable[[Any], bool] = has_message,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`deadline` in seconds and `max_bytes` hold for each call; `name` is how errors call the server.
 
-        `own_error` tells by its JSON whether a refusal is the server's own.
+        `own_error` tells by its JSON whether a refusal is the server's own. `tls`: None trusts the system.
         """
         self._own_error = own_error
         self._base_url, self._name = base_url.rstrip("/"), name
@@ -81,8 +84,8 @@ class HttpClient:
         self._session.proxies = dict(requests.utils.get_environ_proxies(self._base_url))
         self._session.trust_env = False
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity", **headers})
-        self._session.mount("http://", Adapter(pool_maxsize=32))
-        self._session.mount("https://", Adapter(pool_maxsize=32))
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, Adapter(pool_maxsize=32, tls=tls or tls_context()))
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
         """Read `path`, relative to the base URL. Raises as `request` does."""
@@ -185,6 +188,11 @@ class HttpClient:
 
 def why(error: Exception) -> str:
     """Why a call got no answer, as a predicate of the server, with the remedy where there is one."""
+    if (certificate := problem_of(error)) is not None:
+        return (
+            f"shows a certificate that isn't trusted ({certificate}); mend it there, or name its authority "
+            "(KEYSAT_CA_FILE, or the account's own)"
+        )
     causes, inner = [type(error).__name__], error.args[0] if error.args else None
     causes.append(type(getattr(inner, "reason", None)).__name__)
     if "gaierror" in causes or "NameResolutionError" in causes or isinstance(error, socket.gaierror):

@@ -25,7 +25,7 @@ from keysat.models import (
 )
 from keysat.models.discount_code import RedemptionStatus
 from keysat.models.invoice import InvoiceStatus
-from keysat.models.provider_account import resting
+from keysat.models.provider_account import FAILURES_TO_OPEN, create_breaker_open, resting
 
 SOON = timedelta(minutes=2)
 STUCK = timedelta(minutes=5)
@@ -141,7 +141,29 @@ def _unscanned(scan: timedelta) -> Cases:
     return select(literal("scan_pending").label("id"), since.label("at")).where(overdue)
 
 
+def _resting(_: timedelta) -> Cases:
+    since = func.coalesce(ProviderAccount.paused_at, func.now())
+    return select(ProviderAccount.name, since).where(resting())
+
+
+def _creates_failing(_: timedelta) -> Cases:
+    failing = or_(create_breaker_open(), ProviderAccount.create_failure_count >= FAILURES_TO_OPEN)
+    return select(ProviderAccount.name, func.now()).where(failing)
+
+
 INVARIANTS = (
+    _Invariant(
+        "account_resting",
+        _resting,
+        "{count} provider accounts aren't asked about their invoices, one of them {id}: `keysat provider test {id}` "
+        "says why.",
+    ),
+    _Invariant(
+        "creates_failing",
+        _creates_failing,
+        "{count} provider accounts make no invoices, so nobody can buy, one of them {id}: `keysat provider list` shows "
+        "the error.",
+    ),
     _Invariant(
         "settled_without_license",
         _unlicensed,

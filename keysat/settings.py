@@ -116,6 +116,11 @@ class Settings(BaseSettings):
         le=67_108_864,
         description="Bytes of one provider answer that are read at most.",
     )
+    ca_file: Absolute | None = Field(
+        default=None,
+        description="Certificate authorities in PEM that are trusted beside the system's, by providers' accounts and "
+        "receivers alike; unset: none.",
+    )
     public_url: PublicUrl = Field(
         default="",
         description="Where buyers' programs and providers reach Keysat, as https://license.example.com; "

@@ -34,8 +34,11 @@ from keysat.invariants import broken
 from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled
 from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
+from keysat.models import ProviderAccount
 from keysat.models.task_run import note_run, ran_within
 from keysat.providers.breaker import callable_accounts
+from keysat.providers.recheck import claim_rechecks, release_rechecks, resume_accepted
+from keysat.providers.registry import provider_for
 from keysat.providers.silence import silent_accounts
 from keysat.retention import prune
 from keysat.settings import load_settings
@@ -52,6 +55,7 @@ from keysat.worker import app
 
 # Settled invoices of one account that a scan checks for money that went back; they are in no hurry.
 SETTLED_CHECKS = 20
+RECHECKS = 100
 
 STEADY = timedelta(days=2)
 
@@ -74,6 +78,7 @@ def scan_pending() -> None:
         looks += fan_out(reconcile_invoice, partial(claim_due, account_id=account.account_id), share)
         if not account.probe:
             looks += fan_out(reconcile_invoice, partial(claim_settled, account_id=account.account_id), SETTLED_CHECKS)
+    fan_out(recheck_account, claim_rechecks, RECHECKS, release_rechecks)
     log.info("scanned", licenses_owed=owed, looks=looks, events=events)
 
 
@@ -117,6 +122,17 @@ def issue_license(invoice_id: str) -> None:
         license_id = issue(session, as_id(invoice_id), signer_id)
     if license_id is not None:
         log.info("license issued", license_id=str(license_id))
+
+
+@app.task(name="keysat.recheck_account", throws=(KeysatError,))
+def recheck_account(account_id: str) -> None:
+    """Check credentials that were rejected; an account whose credentials pass again is resumed."""
+    with reading() as session:
+        account = session.get_one(ProviderAccount, as_id(account_id))
+    provider_for(account).check_credentials()
+    with transaction() as session:
+        resumed = resume_accepted(session, account.id, account.sealed_credentials)
+    log.info("credentials accepted", account=account.name, resumed=resumed)
 
 
 @app.task(name="keysat.sweep_accounts", throws=(KeysatError,))

@@ -103,6 +103,7 @@ def _begin_afresh(**_: object) -> None:
 
 _SUBJECTS = {
     "keysat.handle_provider_event": "event_id",
+    "keysat.recheck_account": "account_id",
     "keysat.sweep_account": "account_id",
     "keysat.deliver_webhook": "delivery_id",
     "keysat.pay_tip": "tip_id",

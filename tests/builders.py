@@ -12,7 +12,7 @@ from keysat.licenses.machines import list_machines
 from keysat.licenses.signer import load_signer
 from keysat.models import AuditLine, Invoice, License, Machine, ProviderAccount
 from keysat.money import Money
-from keysat.providers.accounts import add_account, find_account
+from keysat.providers.accounts import NewAccount, add_account, find_account
 from keysat.sales.purchase import Order, purchase
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
@@ -32,12 +32,14 @@ def make_account(name="main", kind="fake", base_url=FAKE_URL, store_id=STORE, ap
         return add_account(
             session,
             secret_box(load_settings()),
-            name=name,
-            kind=kind,
-            base_url=base_url,
-            store_id=store_id,
-            api_key=api_key,
-            webhook_secret=SECRET,
+            NewAccount(
+                name=name,
+                kind=kind,
+                base_url=base_url,
+                store_id=store_id,
+                api_key=api_key,
+                webhook_secret=SECRET,
+            ),
         )
 
 

@@ -68,6 +68,7 @@ def fake():
     server = fake_server(FAKE_URL)
     server.snapshots.clear()
     server.requests, server.trouble = 0, None
+    server.rejected_invoices = set()
     server.api_keys = {STORE: "key-of-test-store"}
     return server
 

@@ -65,7 +65,7 @@ def unlicensed(_):
 def unpaid_license(signer):
     invoice = make_invoice(status="settled", settled_at=func.now())
     license_id = issue_now(invoice.id, signer.key_id)
-    set_columns(invoice.id, status="pending", settled_at=None, fulfilled_at=None)
+    set_columns(invoice.id, status="pending", settled_at=None, fulfilled_at=None, reversal_check_at=None)
     return license_id
 
 
@@ -114,7 +114,21 @@ def scan_not_run(_):
     return "scan_pending"
 
 
+def account_resting(_):
+    make_account()
+    set_account(open_until=func.now() + timedelta(seconds=30))
+    return "main"
+
+
+def creates_failing(_):
+    make_account()
+    set_account(create_failure_count=5)
+    return "main"
+
+
 BREAKERS = {
+    "account_resting": account_resting,
+    "creates_failing": creates_failing,
     "settled_without_license": unlicensed,
     "license_without_payment": unpaid_license,
     "code_counter": code_counter,
@@ -162,7 +176,7 @@ def test_what_has_its_reason_is_no_breach(signer):
     set_account(paused_at=func.now(), pause_reason="asked for")
     with transaction() as session:
         pause_endpoint(session, "shop")
-    assert broken() == []
+    assert {breach.invariant for breach in broken()} == {"account_resting"}
 
 
 def test_oldest_of_several_cases_is_told():

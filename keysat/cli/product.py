@@ -62,13 +62,15 @@ def edit(
     name: Annotated[str | None, typer.Option(help="The name that buyers see.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is.")] = None,
     price: Annotated[str | None, typer.Option(help="In sats, as 21000, or in a currency, as '19.99 EUR'.")] = None,
+    account: Annotated[str | None, typer.Option(help="The account that sells it; '' leaves that to the ranks.")] = None,
 ) -> None:
     """Change what buyers see and pay from now on."""
     changes: dict[str, object] = {"name": name, "description": description}
     if price is not None:
         money = parse_price(price)
         changes |= {"price_amount": money.amount, "price_currency": money.currency}
-    _change(slug, {field: value for field, value in changes.items() if value is not None})
+    chosen = {} if account is None else {"account": account or None}
+    _change(slug, {field: value for field, value in changes.items() if value is not None} | chosen)
 
 
 @app.command()

@@ -10,11 +10,13 @@ from sqlalchemy import select
 
 from keysat.cli.connect import connect
 from keysat.cli.output import AsJson, Note, say, show_record, show_rows
-from keysat.cli.secret_input import read_secret
+from keysat.cli.secret_input import read_secret, read_text
 from keysat.db import reading, transaction
+from keysat.errors import InvalidInput, RemoteError
 from keysat.models import ProviderAccount
-from keysat.providers import accounts
+from keysat.providers import account_changes, accounts
 from keysat.providers.registry import kinds, provider_for
+from keysat.providers.selling import sell_with
 from keysat.providers.silence import webhook_state
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
@@ -28,6 +30,14 @@ KeyFile = Annotated[
 SecretFile = Annotated[Path | None, typer.Option(help="A file with the webhook secret, of 24 bytes or more.")]
 
 
+Sandbox = Annotated[
+    bool | None,
+    typer.Option("--sandbox/--real", help="Whether its coins are pretended; default: on this machine."),
+]
+CaFile = Annotated[Path | None, typer.Option(help="PEM certificates of an authority to trust for its server.")]
+Unchecked = Annotated[bool, typer.Option("--unchecked", help="Don't ask the provider whether it accepts the key.")]
+
+
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="Your name for it, as 'main'.")],
@@ -36,23 +46,70 @@ def add(
     kind: Annotated[str, typer.Option(help=f"One of: {', '.join(kinds())}.")] = "btcpay",
     api_key_file: KeyFile = None,
     webhook_secret_file: SecretFile = None,
+    sandbox: Sandbox = None,
+    ca_file: CaFile = None,
+    unchecked: Unchecked = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add an account; its credentials are stored encrypted. Check it with `keysat provider test NAME`."""
+    """Add an account whose key the provider accepts; its credentials are stored encrypted."""
     api_key = read_secret("API key", "KEYSAT_PROVIDER_API_KEY", api_key_file)
     secret = read_secret("webhook secret", "", webhook_secret_file) if webhook_secret_file else ""
+    box, pem = secret_box(load_settings()), read_text("certificates", ca_file) if ca_file else None
+    new = accounts.NewAccount(name, kind, api_key, url, store, secret, sandbox, pem)
+    account = accounts.build_account(box, new)
+    _check(account, unchecked=unchecked)
     with transaction() as session:
-        account = accounts.add_account(
-            session,
-            secret_box(load_settings()),
-            name=name,
-            kind=kind,
-            base_url=url,
-            store_id=store,
-            api_key=api_key,
-            webhook_secret=secret,
-        )
+        account = accounts.add_account(session, box, new)
+    if account.selling_rank is None:
+        say(f"{name} sells nothing yet: `keysat provider sell {name}`, or `product edit PRODUCT --account {name}`")
     show_record({"id": str(account.id), "name": account.name}, as_json)
+
+
+@app.command()
+def edit(
+    name: Annotated[str, typer.Argument(help="The account's name.")],
+    new_name: Annotated[str | None, typer.Option("--name", help="Your new name for it.")] = None,
+    url: Annotated[str | None, typer.Option(help="Where the provider is now.")] = None,
+    store: Annotated[str | None, typer.Option(help="The store's id there.")] = None,
+    sandbox: Sandbox = None,
+    ca_file: CaFile = None,
+    no_ca: Annotated[bool, typer.Option("--no-ca", help="Trust the system's authorities alone.")] = False,
+    unchecked: Unchecked = False,
+) -> None:
+    """Change an account, once its key is accepted at the new address. Its invoices stay bound to it."""
+    pem = "" if no_ca else read_text("certificates", ca_file) if ca_file else None
+    given = {"name": new_name, "base_url": url, "store_id": store, "is_sandbox": sandbox, "ca_pem": pem}
+    changes = {field: value for field, value in given.items() if value is not None}
+    if not changes:
+        raise InvalidInput("say what to change: --name, --url, --store, --sandbox, --ca-file.")
+    with reading() as session:
+        wanted = account_changes.changed_account(accounts.require_account(session, name), changes)
+    _check(wanted, unchecked=unchecked)
+    with transaction() as session:
+        account_changes.edit_account(session, name, changes, "cli")
+    say(f"{wanted.name} is changed: {', '.join(sorted(changes))}")
+    if url is not None:
+        say(f"if its webhooks come from another server now: `keysat provider connect {wanted.name}`")
+
+
+@app.command()
+def sell(
+    names: Annotated[list[str], typer.Argument(help="The accounts that sell; each one after the first is a fallback.")],
+) -> None:
+    """Name the account that sells, and others for when it can't. No other sells, but where a product names it."""
+    with transaction() as session:
+        sell_with(session, names, "cli")
+    say(f"{names[0]} sells" + (f"; where it can't, {', '.join(names[1:])}" if names[1:] else ""))
+
+
+def _check(account: ProviderAccount, *, unchecked: bool) -> None:
+    if unchecked:
+        return
+    try:
+        provider_for(account).check_credentials()
+    except RemoteError as error:
+        say("nothing was stored; --unchecked stores it all the same")
+        raise error from None
 
 
 @app.command("list")
@@ -67,9 +124,11 @@ def list_(as_json: AsJson = False) -> None:
                 "kind": row.kind,
                 "url": row.base_url,
                 "store": row.store_id,
+                "sells": row.selling_rank,
+                "sandbox": row.is_sandbox,
                 "paused": row.pause_reason,
                 "failures": row.failure_count,
-                "last_error": row.last_error,
+                "last_error": row.last_error or row.create_last_error,
             }
             for row in rows
         ],
@@ -108,12 +167,17 @@ def renew(
     name: Annotated[str, typer.Argument(help="The account's name.")],
     api_key_file: KeyFile = None,
     webhook_secret_file: SecretFile = None,
+    unchecked: Unchecked = False,
 ) -> None:
-    """Replace the credentials and resume the account."""
+    """Replace the credentials, once the provider accepts them, and resume the account."""
     api_key = read_secret("API key", "KEYSAT_PROVIDER_API_KEY", api_key_file)
     secret = read_secret("webhook secret", "", webhook_secret_file) if webhook_secret_file else ""
+    with reading() as session:
+        account = accounts.require_account(session, name)
+    sealed = account_changes.sealed_anew(secret_box(load_settings()), account, api_key, secret)
+    _check(account_changes.with_credentials(account, sealed), unchecked=unchecked)
     with transaction() as session:
-        accounts.renew_credentials(session, secret_box(load_settings()), name, api_key=api_key, webhook_secret=secret)
+        account_changes.renew_credentials(session, name, sealed)
     say(f"{name} has new credentials and is asked again from the next scan on")
 
 

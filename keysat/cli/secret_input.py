@@ -9,6 +9,24 @@ from pathlib import Path
 
 from keysat.errors import InvalidInput
 
+_MAX_BYTES = 1_000_000
+
+
+def read_text(what: str, file: Path) -> str:
+    """Read a small text file.
+
+    Raises:
+        InvalidInput: it can't be read, is no text, or is too large.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise InvalidInput(f"the {what} can't be read from {file}: it has more than {_MAX_BYTES:,} bytes.")
+        return content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the {what} can't be read from {file} ({error}).") from None
+
 
 def read_secret(what: str, variable: str, file: Path | None) -> str:
     """Read a secret from the named file, else the environment variable, else the terminal or stdin's first line.
@@ -17,10 +35,7 @@ def read_secret(what: str, variable: str, file: Path | None) -> str:
         InvalidInput: the file can't be read, or nothing was given.
     """
     if file is not None:
-        try:
-            return file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"the {what} can't be read from {file} ({error}).") from None
+        return read_text(what, file).strip()
     if value := os.environ.get(variable):
         return value.strip()
     value = getpass.getpass(f"{what}: ") if sys.stdin.isatty() else sys.stdin.readline()

@@ -35,7 +35,7 @@ from keysat.errors import KeysatError
 from keysat.licenses.signer import load_signer
 from keysat.models import Invoice, License
 from keysat.money import Money
-from keysat.providers.accounts import add_account
+from keysat.providers.accounts import NewAccount, add_account
 from keysat.sales.purchase import Order, purchase
 from keysat.secrets import secret_box
 from keysat.settings import Settings, load_settings
@@ -116,12 +116,14 @@ def _set_up_shop(settings: Settings, client: SandboxClient, url: str) -> None:
             add_account(
                 session,
                 secret_box(settings),
-                name=name,
-                kind="btcpay",
-                base_url=url,
-                store_id=store,
-                api_key=api_key,
-                webhook_secret=_WEBHOOK_SECRET,
+                NewAccount(
+                    name=name,
+                    kind="btcpay",
+                    base_url=url,
+                    store_id=store,
+                    api_key=api_key,
+                    webhook_secret=_WEBHOOK_SECRET,
+                ),
             )
 
 

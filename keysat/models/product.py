@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,7 +19,8 @@ class Product(Base):
     """`price_amount` is in the smallest unit of `price_currency` (sat for BTC, cent for the others).
 
     `entitlements_catalog` explains entitlements to buyers: a list of {"slug", "name", "description"}. An archived
-    product is no longer shown or sold; its licenses stay as they are.
+    product is no longer shown or sold; its licenses stay as they are. `provider_account_id` names the account that
+    sells it; NULL leaves that to the accounts' ranks.
     """
 
     __tablename__ = "products"
@@ -34,5 +36,6 @@ class Product(Base):
     price_amount: Mapped[int] = mapped_column(BigInteger)
     price_currency: Mapped[str] = mapped_column(server_default="BTC")
     entitlements_catalog: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
+    provider_account_id: Mapped[UUID | None] = mapped_column(ForeignKey("provider_accounts.id"))
     created_at: Mapped[CreatedAt]
     archived_at: Mapped[Time | None]

@@ -3,108 +3,85 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import delete, func, select, sql, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, InvalidInput, KeysatError, NotFound, SettingsError
+from keysat.certificates import check_pem
+from keysat.errors import Conflict, InvalidInput, NotFound
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.audit import audit
 from keysat.providers import registry
 from keysat.providers.base import MIN_SECRET_BYTES, Provider
-from keysat.secrets import seal, unseal
+from keysat.providers.selling import sell_with_first
+from keysat.secrets import seal
 
-
-class AccountPaused(KeysatError):
-    """Nothing can be charged with a paused account."""
-
-    def __init__(self, name: str, reason: str | None) -> None:
-        super().__init__(f"provider account {name} is paused ({reason}); `keysat provider resume {name}`.")
-
-
-class NoAccount(KeysatError):
-    """There is nobody to charge with."""
-
-    def __init__(self) -> None:
-        super().__init__("there is no provider account to charge with; `keysat provider add` adds one.")
-
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _URL_PART = re.compile(r"[A-Za-z0-9_-]*")
 _NO_STORE = "-"
 
 
-def add_account(
-    session: Session,
-    box: MultiFernet,
-    *,
-    name: str,
-    kind: str,
-    base_url: str = "",
-    store_id: str = "",
-    api_key: str,
-    webhook_secret: str = "",
-    actor: str = "cli",
-) -> ProviderAccount:
-    """Store a new account, its credentials encrypted.
+@dataclass(frozen=True)
+class NewAccount:
+    """What an account is made of.
 
-    Without a base URL it has its kind's own; a kind without stores takes no store id.
+    Without a base URL it has its kind's own; a kind without stores takes no store id. `is_sandbox`: None takes a server
+    on this machine for a sandbox. `ca_pem` are certificates of authorities to trust for its server.
+    """
+
+    name: str
+    kind: str
+    api_key: str
+    base_url: str = ""
+    store_id: str = ""
+    webhook_secret: str = ""
+    is_sandbox: bool | None = None
+    ca_pem: str | None = None
+
+
+def build_account(box: MultiFernet, new: NewAccount) -> ProviderAccount:
+    """The row of a new account, not stored yet, its credentials encrypted.
+
+    Raises:
+        InvalidInput: a value has the wrong form.
+    """
+    if not NAME.fullmatch(new.name):
+        raise InvalidInput(
+            f"account name {new.name[:80]!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most."
+        )
+    adapter = registry.adapter_of(new.kind)
+    url = base_url(adapter, new.base_url)
+    return ProviderAccount(
+        name=new.name,
+        kind=new.kind,
+        base_url=url,
+        store_id=store_id(adapter, new.store_id),
+        sealed_credentials=seal(box, credentials_of(adapter, new.api_key, new.webhook_secret)),
+        is_sandbox=_on_this_machine(url) if new.is_sandbox is None else new.is_sandbox,
+        ca_pem=None if new.ca_pem is None else check_pem(new.ca_pem),
+    )
+
+
+def add_account(session: Session, box: MultiFernet, new: NewAccount, actor: str = "cli") -> ProviderAccount:
+    """Store a new account. The first one sells, and the first real one instead of a sandbox.
 
     Raises:
         InvalidInput: a value has the wrong form.
         Conflict: the name is taken.
     """
-    if not _NAME.fullmatch(name):
-        raise InvalidInput(f"account name {name!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
-    adapter = registry.adapter_of(kind)
-    if find_account(session, name) is not None:
-        raise Conflict(f"there is a provider account {name} already; choose another name.")
-    account = ProviderAccount(
-        name=name,
-        kind=kind,
-        base_url=_base_url(adapter, base_url),
-        store_id=_store_id(adapter, store_id),
-        sealed_credentials=seal(box, _credentials(adapter, api_key, webhook_secret)),
-    )
+    if find_account(session, new.name) is not None:
+        raise Conflict(f"there is a provider account {new.name} already; choose another name.")
+    account = build_account(box, new)
     session.add(account)
     session.flush()
-    audit(
-        session,
-        actor,
-        "provider.added",
-        account.id,
-        name=name,
-        kind=kind,
-        base_url=account.base_url,
-        store_id=account.store_id,
-    )
+    facts = {name: getattr(account, name) for name in ("name", "kind", "base_url", "store_id", "is_sandbox")}
+    audit(session, actor, "provider.added", account.id, **facts)
+    sell_with_first(session, account, actor)
     return account
-
-
-def renew_credentials(
-    session: Session,
-    box: MultiFernet,
-    name: str,
-    *,
-    api_key: str,
-    webhook_secret: str = "",
-    actor: str = "cli",
-) -> None:
-    """Replace an account's API key and let it be asked again.
-
-    Without a new webhook secret the old one stays, unless the key that encrypted it is lost.
-    """
-    account = require_account(session, name)
-    try:
-        kept = webhook_secret or unseal(box, account.sealed_credentials, name).get("webhook_secret", "")
-    except SettingsError:
-        kept = ""
-    account.sealed_credentials = seal(box, _credentials(registry.adapter_of(account.kind), api_key, kept))
-    audit(session, actor, "provider.credentials_renewed", account.id)
-    resume(session, name, actor)
 
 
 def remove_account(session: Session, name: str, actor: str = "cli") -> None:
@@ -139,37 +116,12 @@ def require_account(session: Session, name: str) -> ProviderAccount:
     return account
 
 
-def choose_account(session: Session, name: str | None = None) -> ProviderAccount:
-    """The account to charge with: the one of that name, else the oldest that can be asked now, else the oldest.
-
-    Raises:
-        NotFound: there is none of that name.
-        NoAccount: there is none at all.
-        AccountPaused: it is paused, and so are the others where no name was given.
-    """
-    if name is not None:
-        account = require_account(session, name)
-    else:
-        resting = func.coalesce(ProviderAccount.open_until > func.now(), sql.false())
-        paused = ProviderAccount.paused_at.is_not(None)
-        first = (
-            select(ProviderAccount).order_by(paused, resting, ProviderAccount.created_at, ProviderAccount.id).limit(1)
-        )
-        found = session.scalar(first)
-        if found is None:
-            raise NoAccount
-        account = found
-    if account.paused_at is not None:
-        raise AccountPaused(account.name, account.pause_reason)
-    return account
-
-
 def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:
-    """Stop asking for this account's invoices until it is resumed; False when it was paused already."""
+    """Stop asking for this account's invoices until a person resumes it; False when it was paused already."""
     changed = session.scalar(
         update(ProviderAccount)
         .where(ProviderAccount.id == account_id, ProviderAccount.paused_at.is_(None))
-        .values(paused_at=func.now(), pause_reason=reason)
+        .values(paused_at=func.now(), pause_reason=reason, recheck_at=None)
         .returning(ProviderAccount.id)
     )
     if changed is not None:
@@ -177,24 +129,18 @@ def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:
     return changed is not None
 
 
-def pause_rejected(session: Session, account_id: UUID, sealed_credentials: bytes, reason: str) -> None:
-    """Pause an account whose credentials were rejected, unless they were renewed since the provider was asked."""
-    same = select(ProviderAccount.id).where(
-        ProviderAccount.id == account_id, ProviderAccount.sealed_credentials == sealed_credentials
-    )
-    if session.scalar(same.with_for_update()) is not None:
-        pause(session, account_id, reason, "reconcile")
-
-
 def resume(session: Session, name: str, actor: str = "cli") -> None:
     """Ask again, with the circuit breaker closed; what is due is claimed by the next scan."""
     account = require_account(session, name)
-    account.paused_at = account.pause_reason = account.open_until = account.last_error = None
-    account.failure_count = 0
+    account.paused_at = account.pause_reason = account.recheck_at = None
+    account.open_until = account.last_error = account.failed_invoice_id = None
+    account.create_open_until = account.create_last_error = None
+    account.failure_count = account.create_failure_count = account.recheck_count = 0
     audit(session, actor, "provider.resumed", account.id)
 
 
-def _credentials(adapter: type[Provider], api_key: str, webhook_secret: str) -> dict[str, str]:
+def credentials_of(adapter: type[Provider], api_key: str, webhook_secret: str) -> dict[str, str]:
+    """The credentials as they are encrypted. Raises InvalidInput."""
     api_key, webhook_secret = _checked("API key", api_key), webhook_secret.strip()
     if webhook_secret and len(webhook_secret.encode()) < MIN_SECRET_BYTES:
         raise InvalidInput(f"the webhook secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
@@ -203,17 +149,19 @@ def _credentials(adapter: type[Provider], api_key: str, webhook_secret: str) -> 
     return {"api_key": api_key, "webhook_secret": webhook_secret}
 
 
-def _base_url(adapter: type[Provider], url: str) -> str:
+def base_url(adapter: type[Provider], url: str) -> str:
+    """The URL in its normal form, or the kind's own. Raises InvalidInput."""
     url = url or adapter.default_url or ""
     if not url:
         raise InvalidInput(f"a {adapter.kind} account needs a base URL; say where the server is.")
     return _checked_url(url)
 
 
-def _store_id(adapter: type[Provider], store_id: str) -> str:
+def store_id(adapter: type[Provider], given: str) -> str:
+    """The store id, or the mark of a kind without stores. Raises InvalidInput."""
     if adapter.has_stores:
-        return _checked("store id", store_id)
-    if store_id not in {"", _NO_STORE}:
+        return _checked("store id", given)
+    if given not in {"", _NO_STORE}:
         raise InvalidInput(f"a {adapter.kind} account has no store; leave the store id out.")
     return _NO_STORE
 
@@ -237,3 +185,8 @@ def _checked_url(url: str) -> str:
             f"the base URL {url!r} must look like https://btcpay.example.com, without password or query."
         )
     return url
+
+
+def _on_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")

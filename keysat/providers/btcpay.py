@@ -5,6 +5,7 @@ Shapes and statuses follow BTCPay's own OpenAPI description of July 2026. Amount
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -72,7 +73,14 @@ class BTCPay(Provider):
     lists_invoices: ClassVar[bool] = True
 
     def __init__(
-        self, base_url: str, store_id: str, credentials: Mapping[str, str], *, deadline: float, max_bytes: int
+        self,
+        base_url: str,
+        store_id: str,
+        credentials: Mapping[str, str],
+        *,
+        deadline: float,
+        max_bytes: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._store_id = store_id
         self._webhook_secret = credentials.get("webhook_secret", "")
@@ -83,6 +91,7 @@ class BTCPay(Provider):
             deadline=deadline,
             max_bytes=max_bytes,
             name="BTCPay",
+            tls=tls,
             own_error=own_error,
         )
 

@@ -6,6 +6,7 @@ process. Register it with `registry.register(Fake)` where it is wanted; a runnin
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -36,6 +37,7 @@ class FakeServer:
     snapshots: dict[str, InvoiceSnapshot] = field(default_factory=dict)
     requests: int = 0
     trouble: Exception | None = None
+    rejected_invoices: set[str] = field(default_factory=set)
 
     def say(
         self,
@@ -68,9 +70,16 @@ class Fake(Provider):
     lists_invoices: ClassVar[bool] = True
 
     def __init__(
-        self, base_url: str, store_id: str, credentials: Mapping[str, str], *, deadline: float, max_bytes: int
+        self,
+        base_url: str,
+        store_id: str,
+        credentials: Mapping[str, str],
+        *,
+        deadline: float,
+        max_bytes: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        del deadline, max_bytes  # nothing here takes time or space
+        del deadline, max_bytes, tls  # nothing here takes time or space
         self._server, self._store_id, self._credentials = fake_server(base_url), store_id, credentials
 
     def _ask(self) -> FakeServer:
@@ -107,6 +116,8 @@ class Fake(Provider):
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         server = self._ask()
+        if provider_invoice_id in server.rejected_invoices:
+            raise CredentialsRejected("the fake provider rejected our credentials for this invoice (403).")
         if not self._owns(provider_invoice_id) or provider_invoice_id not in server.snapshots:
             raise RemoteNotFound(f"the fake provider knows no invoice {provider_invoice_id} (404).")
         return server.snapshots[provider_invoice_id]

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cryptography.fernet import MultiFernet
 
+from keysat.certificates import tls_context
 from keysat.errors import InvalidInput
 from keysat.models import ProviderAccount
 from keysat.providers.base import Provider
@@ -35,6 +36,8 @@ class Account(Protocol):
     def store_id(self) -> str: ...
     @property
     def sealed_credentials(self) -> bytes: ...
+    @property
+    def ca_pem(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class _Key:
     base_url: str
     store_id: str
     sealed: bytes
+    ca_pem: str | None
 
 
 _adapters: dict[_Key, Provider] = {}
@@ -80,7 +84,7 @@ def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = N
         InvalidInput: no adapter of that kind.
         SettingsError: the stored credentials can't be decrypted.
     """
-    key = _Key(account.kind, account.base_url, account.store_id, account.sealed_credentials)
+    key = _Key(account.kind, account.base_url, account.store_id, account.sealed_credentials, account.ca_pem)
     if key not in _adapters:
         adapter = _KINDS.get(account.kind)
         if adapter is None:
@@ -97,5 +101,6 @@ def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = N
             credentials,
             deadline=settings.provider_timeout,
             max_bytes=settings.provider_max_bytes,
+            tls=tls_context(settings.ca_file, account.ca_pem),
         )
     return _adapters[key]

@@ -1,24 +1,43 @@
-"""What a failed call means for the account: its breaker counts it; a rejected key pauses it."""
+"""What a failed read means for the account: its breaker counts what keeps all of its invoices from being read."""
 
 from __future__ import annotations
 
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from keysat.errors import CredentialsRejected, KeysatError, RemoteNotFound, RemoteUnavailable
-from keysat.providers import accounts, breaker
+from keysat.errors import CredentialsRejected, KeysatError, RemoteError, RemoteUnavailable
+from keysat.providers import breaker, recheck
 
 
-def note_failure(session: Session, account_id: UUID, sealed_credentials: bytes, error: KeysatError) -> None:
-    """Tell the account of a failed call; the credentials are those that the call was made with.
+class Called(Protocol):
+    """Which account was called, and with which credentials."""
 
-    A provider that doesn't know one invoice is alive, so that counts as a success.
+    @property
+    def account_id(self) -> UUID: ...
+    @property
+    def sealed_credentials(self) -> bytes: ...
+
+
+def note_failure(
+    session: Session,
+    called: Called,
+    error: KeysatError,
+    actor: str,
+    *,
+    rejected: CredentialsRejected | None,
+    invoice_id: UUID | None = None,
+) -> None:
+    """Count a failed read; `rejected` is what the check of the credentials themselves came to.
+
+    An answer that is unusable, or about one invoice alone, counts against that invoice: the provider is alive.
     """
-    if isinstance(error, CredentialsRejected):
-        accounts.pause_rejected(session, account_id, sealed_credentials, str(error).rstrip("."))
-    elif isinstance(error, RemoteNotFound):
-        breaker.record_success(session, account_id)
+    if rejected is not None:
+        recheck.pause_rejected(session, called.account_id, called.sealed_credentials, str(rejected).rstrip("."), actor)
+    elif isinstance(error, RemoteUnavailable):
+        breaker.record_failure(session, called.account_id, str(error), error.retry_after, invoice_id)
+    elif not isinstance(error, RemoteError):  # nobody could be asked, as without the key to the credentials
+        breaker.record_failure(session, called.account_id, str(error), None, invoice_id)
     else:
-        retry_after = error.retry_after if isinstance(error, RemoteUnavailable) else None
-        breaker.record_failure(session, account_id, str(error), retry_after)
+        breaker.record_success(session, called.account_id)

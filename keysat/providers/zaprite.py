@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote
@@ -60,7 +61,14 @@ class Zaprite(Provider):
     default_url: ClassVar[str | None] = "https://api.zaprite.com"
 
     def __init__(
-        self, base_url: str, store_id: str, credentials: Mapping[str, str], *, deadline: float, max_bytes: int
+        self,
+        base_url: str,
+        store_id: str,
+        credentials: Mapping[str, str],
+        *,
+        deadline: float,
+        max_bytes: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         del store_id  # the API key alone says whose orders these are
         self._webhook_secret = credentials.get("webhook_secret", "")
@@ -70,6 +78,7 @@ class Zaprite(Provider):
             deadline=deadline,
             max_bytes=max_bytes,
             name="Zaprite",
+            tls=tls,
         )
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:

@@ -24,10 +24,10 @@ from keysat.errors import (
     CredentialsRejected,
     InvalidInput,
     KeysatError,
-    PermissionMissing,
     RemoteError,
     RemoteNotFound,
     RemoteRefused,
+    RemoteUnavailable,
     SettingsError,
 )
 from keysat.events import EventType, emit_invoice
@@ -38,10 +38,11 @@ from keysat.models.audit import audit
 from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
-from keysat.providers.accounts import choose_account
-from keysat.providers.base import CreatedInvoice, NewInvoice
+from keysat.providers.base import CreatedInvoice, NewInvoice, Provider
+from keysat.providers.breaker import record_create_failure, record_create_success
+from keysat.providers.recheck import pause_rejected, rejection
 from keysat.providers.registry import provider_for
-from keysat.providers.trouble import note_failure
+from keysat.providers.selling import choose_account
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
 
@@ -49,13 +50,15 @@ log = get_logger(__name__)
 
 # After these the provider made no invoice for certain; after any other error it may have.
 _REFUSALS = (RemoteRefused, CredentialsRejected, RemoteNotFound, SettingsError, InvalidInput)
+# Buyers choose what is in a purchase: these say nothing of others'.
+_OF_THIS_PURCHASE = (RemoteRefused, CredentialsRejected)
 
 
 @dataclass(frozen=True)
 class Order:
     """What a buyer asks for; slugs, and a code in any case.
 
-    `account` names the provider account, None takes the first that can be asked. `only_free`: refuse unless the code
+    `account` names the provider account, None takes one that sells. `only_free`: refuse unless the code
     gives the license for nothing. The same `idempotency_key` with the same order leads to the same invoice.
     """
 
@@ -91,8 +94,9 @@ def purchase(begin: Begin, order: Order, signer_id: Callable[[], str], actor: st
 
     Raises:
         NotFound: no such product, policy, code or account.
-        Conflict: the code can't be used or is used up; the account is paused; the idempotency key came with another
-            order, or with this one and its purchase is still in progress.
+        Conflict: the code can't be used or is used up; the idempotency key came with another order, or with this one
+            and its purchase is still in progress.
+        SalesUnavailable: no account that sells can take a payment now.
         InvalidInput: only a free license was wanted, and the code gives none.
         RemoteError: the provider made no invoice, or it isn't known whether it did.
     """
@@ -135,7 +139,7 @@ def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: s
     if order.only_free and (offer.code is None or offer.code.kind != CodeKind.FREE_LICENSE):
         raise InvalidInput(f"code {order.code} doesn't give a license for free; use it with a purchase.")
     free = offer.price.amount == 0
-    account = None if free else choose_account(session, order.account)
+    account = None if free else choose_account(session, order.account, offer.product.provider_account_id)
     invoice = draft.write(
         session,
         draft.Draft(
@@ -170,7 +174,7 @@ def _wanted(session: Session, invoice: Invoice, order: Order) -> NewInvoice:
 
 def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str, *, resumed: bool) -> CreatedInvoice:
     """Ask the provider for the invoice, or for the one it made before we died. No transaction is open meanwhile."""
-    may_exist = resumed
+    may_exist, provider = resumed, None
     try:
         provider = provider_for(account)
         if resumed:
@@ -180,29 +184,36 @@ def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str,
                 return made_before.created
             may_exist = False
         with metrics.provider_call(account.name, "create_invoice"):
-            return provider.create_invoice(wanted)
+            created = provider.create_invoice(wanted)
     except (RemoteError, SettingsError, InvalidInput) as error:
-        about_account = not _of_this_purchase(account, error)
-        with begin() as session:
-            if about_account:
-                note_failure(session, account.id, account.sealed_credentials, error)
-            refused = isinstance(error, _REFUSALS) and not may_exist
-            # A scan may have found and adopted an invoice meanwhile; that one stands, and so does its slot.
-            if refused and draft.close(session, UUID(wanted.order_id), f"the provider refused it: {error}", actor):
-                cancel(session, UUID(wanted.order_id), actor)
+        _note_failure(begin, account, provider, error, wanted, actor, may_exist=may_exist)
         raise
+    if account.create_failure_count:
+        with begin() as session:
+            record_create_success(session, account.id)
+    return created
 
 
-def _of_this_purchase(account: ProviderAccount, error: KeysatError) -> bool:
-    """Whether a refusal says nothing of the account: buyers choose what is in a purchase, and others need the account.
-
-    A 403 may come from the provider, or from whatever stands before it and dislikes this one request.
-    """
-    if not isinstance(error, PermissionMissing):
-        return isinstance(error, RemoteRefused)
-    try:
-        provider_for(account).check_credentials()
-    except RemoteError as worse:
-        log.info("the credentials don't pass either", account=account.name, reason=str(worse))
-        return False
-    return True
+def _note_failure(
+    begin: Begin,
+    account: ProviderAccount,
+    provider: Provider | None,
+    error: KeysatError,
+    wanted: NewInvoice,
+    actor: str,
+    *,
+    may_exist: bool,
+) -> None:
+    """Count a failed create against creating alone, and close the draft where the provider refused it for certain."""
+    rejected = None if provider is None else rejection(provider, error)
+    invoice_id = UUID(wanted.order_id)
+    with begin() as session:
+        if rejected is not None:
+            pause_rejected(session, account.id, account.sealed_credentials, str(rejected).rstrip("."), actor)
+        elif not isinstance(error, _OF_THIS_PURCHASE):
+            retry_after = error.retry_after if isinstance(error, RemoteUnavailable) else None
+            record_create_failure(session, account.id, str(error), retry_after)
+        refused = isinstance(error, _REFUSALS) and not may_exist
+        # A scan may have found and adopted an invoice meanwhile; that one stands, and so does its slot.
+        if refused and draft.close(session, invoice_id, f"the provider refused it: {error}", actor):
+            cancel(session, invoice_id, actor)

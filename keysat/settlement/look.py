@@ -40,6 +40,7 @@ class Look:
     base_url: str
     store_id: str
     sealed_credentials: bytes
+    ca_pem: str | None
     pause_reason: str | None
     failure_count: int
     open_until: datetime | None
@@ -130,6 +131,7 @@ _LOOK = (
         _accounts.base_url,
         _accounts.store_id,
         _accounts.sealed_credentials,
+        _accounts.ca_pem,
         _accounts.pause_reason,
         _accounts.failure_count,
         _accounts.open_until,

@@ -12,7 +12,15 @@ from sqlalchemy.orm import Session
 from keysat import metrics
 from keysat.codes.reserve import cancel
 from keysat.db import Begin
-from keysat.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteError, RemoteNotFound, SettingsError
+from keysat.errors import (
+    CredentialsRejected,
+    InvalidInput,
+    KeysatError,
+    RemoteAnswerInvalid,
+    RemoteError,
+    RemoteNotFound,
+    SettingsError,
+)
 from keysat.http import printable
 from keysat.invoices import draft
 from keysat.invoices.heard import note
@@ -22,6 +30,7 @@ from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers import breaker
 from keysat.providers.base import InvoiceSnapshot
+from keysat.providers.recheck import rejection
 from keysat.providers.registry import provider_for
 from keysat.providers.trouble import note_failure
 from keysat.settings import Settings
@@ -90,8 +99,9 @@ def reconcile(
         snapshot = _ask(begin, look)
     except (RemoteError, SettingsError, InvalidInput) as error:
         log.warning("no usable answer", invoice_id=str(invoice_id), account=look.name, error=str(error))
+        rejected = rejection(provider_for(look), error) if isinstance(error, CredentialsRejected) else None
         with begin() as session:
-            note_failure(session, look.account_id, look.sealed_credentials, error)
+            note_failure(session, look, error, actor, rejected=rejected, invoice_id=invoice_id)
             if isinstance(error, RemoteNotFound) and end_gone(session, look, actor):
                 return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.unfulfilled, look.now)
         raise

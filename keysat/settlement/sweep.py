@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from keysat import metrics
 from keysat.claims import Claim
 from keysat.db import Begin
-from keysat.errors import KeysatError
+from keysat.errors import CredentialsRejected, KeysatError
 from keysat.invoices import draft
 from keysat.invoices.schedule import next_check
 from keysat.models import Invoice, ProviderAccount, Sweep
@@ -25,6 +25,7 @@ from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
 from keysat.providers.base import FoundInvoice
+from keysat.providers.recheck import rejection
 from keysat.providers.registry import provider_for
 from keysat.providers.trouble import note_failure
 from keysat.settlement.adopt import adopt_lost
@@ -34,6 +35,12 @@ from keysat.settlement.outcome import Action, InvoiceState, SettlementRules
 
 PAGE = 200
 MESSAGE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class _Called:
+    account_id: UUID
+    sealed_credentials: bytes
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,9 @@ def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) 
         with metrics.provider_call(account.name, "list_invoices"):
             found = provider.list_invoices(sweep.since, sweep.next_until, sweep.skip, PAGE)
     except KeysatError as error:
+        rejected = rejection(provider_for(account), error) if isinstance(error, CredentialsRejected) else None
         with begin() as session:
-            note_failure(session, account.id, account.sealed_credentials, error)
+            note_failure(session, _Called(account.id, account.sealed_credentials), error, "sweep", rejected=rejected)
         raise
     with begin() as session:
         return _write(session, sweep, account, found, rules)

@@ -51,7 +51,7 @@ class Payer:
         """The payer of these settings."""
         allowed = Networks.parse(settings.tip_allowed_networks)
         return cls(
-            ForeignClient(allowed, deadline=_DEADLINE_SECONDS, max_bytes=_MAX_BYTES),
+            ForeignClient(allowed, deadline=_DEADLINE_SECONDS, max_bytes=_MAX_BYTES, ca_file=settings.ca_file),
             settings.lightning_network,
             settings.tip_max_sats * MSAT,
             due.Budget(settings.tip_daily_sats * MSAT),

@@ -26,6 +26,7 @@ from keysat.errors import (
     RateLimited,
     RemoteError,
     RemoteRefused,
+    SalesUnavailable,
     Unauthorized,
 )
 from keysat.logs import get_logger
@@ -54,6 +55,7 @@ _CODES = {
     503: "service_unavailable",
 }
 _UNAVAILABLE = "the service can't do that at the moment; try again later."
+_NO_SALES = "payments can't be taken right now; nothing was charged. Try again later."
 _UPSTREAM = "the payment provider gave no usable answer; try again later."
 _UPSTREAM_REFUSED = "the payment provider refused the request."
 
@@ -93,6 +95,8 @@ def status_of(error: KeysatError) -> int:
 def _message(error: KeysatError, status: int) -> str:
     if isinstance(error, NotFound):
         return f"no {error.noun} {error.wanted}."  # without the hint, which names a command
+    if isinstance(error, SalesUnavailable):
+        return _NO_SALES
     if status == 502:
         return _UPSTREAM_REFUSED if isinstance(error, RemoteRefused) else _UPSTREAM
     return _UNAVAILABLE if status >= 500 else str(error)
@@ -109,7 +113,7 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     if status >= 500:
         log.warning("request failed", route=_route(request), reason=str(error))
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | SalesUnavailable):
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, DatabaseUnavailable | DatabaseBusy):
         headers["Retry-After"] = "5"

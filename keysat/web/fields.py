@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from keysat.money import DECIMALS
 
@@ -32,6 +34,25 @@ class Input(BaseModel):
     """A request's body: JSON of exactly these fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+# The default of a field that, left out, changes nothing. It is never read and never described.
+UNCHANGED: Any = None
+
+
+class Changes(Input):
+    """A request's body that changes a row: what is left out stays, and no default is described."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler.resolve_ref_schema(handler(schema))
+        for field in described.get("properties", {}).values():
+            field.pop("default", None)
+        return described
+
+    def changes(self, *settings: str) -> dict[str, Any]:
+        """The fields that were given, but for those that are no part of the row."""
+        return self.model_dump(exclude_unset=True, exclude=set(settings))
 
 
 # A line that shows something.

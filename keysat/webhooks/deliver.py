@@ -45,6 +45,7 @@ class Sender:
             Networks.parse(settings.webhook_allowed_networks),
             deadline=DEADLINE_SECONDS,
             max_bytes=_EXCERPT_BYTES,
+            ca_file=settings.ca_file,
             allow_http=settings.webhook_allow_http,
         )
         return cls(client, secret_box(settings), settings.webhook_concurrency)

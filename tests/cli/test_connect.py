@@ -91,7 +91,7 @@ def test_webhook_is_registered_and_its_arrival_is_told(keysat, sandbox, account,
     assert (webhook.url, webhook.secret) == (finished.out.strip(), stored_secret(settings))
     now, later = datetime.now(UTC), load_account()
     assert later.webhook_connected_at <= later.last_event_at <= now
-    assert audit_actions(account.id) == ["provider.added", "provider.webhook_connected"]
+    assert audit_actions(account.id) == ["provider.added", "provider.sells", "provider.webhook_connected"]
 
 
 def test_test_invoice_is_tiny_says_what_it_is_and_is_no_invoice_of_ours(keysat, sandbox, client, account, web_url):

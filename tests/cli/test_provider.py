@@ -8,7 +8,7 @@ from tests.builders import FAKE_URL, STORE, audit_actions, load_account, make_ac
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 
-ADD = ["provider", "add", "main", "--url", FAKE_URL, "--store", STORE, "--kind", "fake"]
+ADD = ["provider", "add", "main", "--url", FAKE_URL, "--store", STORE, "--kind", "fake", "--unchecked"]
 WEBHOOK_SECRET = "a-webhook-secret-of-enough-bytes"
 
 
@@ -80,7 +80,7 @@ def test_file_that_can_not_be_read_is_refused(keysat, tmp_path):
 def test_value_of_another_form_is_refused(keysat, change, complaint):
     options = {"--url": FAKE_URL, "--store": STORE, "--kind": "fake", **change}
     arguments = [part for option in options.items() for part in option]
-    assert complaint in keysat("provider", "add", "main", *arguments, stdin="key").refusal
+    assert complaint in keysat("provider", "add", "main", "--unchecked", *arguments, stdin="key").refusal
 
 
 def test_short_webhook_secret_is_refused(keysat, tmp_path):
@@ -121,7 +121,12 @@ def test_account_is_paused_and_resumed(keysat, fake):
     assert keysat("provider", "resume", "main").code == 0
     [row] = keysat("provider", "list", "--json").json
     assert (row["paused"], row["failures"], row["last_error"]) == (None, 0, None)
-    assert audit_actions(load_account().id) == ["provider.added", "provider.paused", "provider.resumed"]
+    assert audit_actions(load_account().id) == [
+        "provider.added",
+        "provider.sells",
+        "provider.paused",
+        "provider.resumed",
+    ]
 
 
 def test_renewed_key_keeps_the_webhook_secret_and_resumes_the_account(keysat, fake, settings):
@@ -160,14 +165,16 @@ def test_credentials_whose_key_is_lost_can_be_renewed(keysat, fake):
 
 
 def test_account_at_a_kind_with_its_own_address_and_no_stores_needs_neither(keysat, settings):
-    assert keysat("provider", "add", "main", "--kind", "zaprite", stdin="the-key\n").code == 0
+    assert keysat("provider", "add", "main", "--unchecked", "--kind", "zaprite", stdin="the-key\n").code == 0
     account = load_account()
     assert (account.kind, account.base_url, account.store_id) == ("zaprite", "https://api.zaprite.com", "-")
     assert credentials(settings) == {"api_key": "the-key", "webhook_secret": ""}
 
 
 def test_account_at_a_kind_with_its_own_address_can_have_another(keysat):
-    assert keysat("provider", "add", "main", "--kind", "zaprite", "--url", FAKE_URL, stdin="key").code == 0
+    assert (
+        keysat("provider", "add", "main", "--unchecked", "--kind", "zaprite", "--url", FAKE_URL, stdin="key").code == 0
+    )
     assert load_account().base_url == FAKE_URL
 
 
@@ -180,7 +187,7 @@ def test_account_at_a_kind_with_its_own_address_can_have_another(keysat):
     ],
 )
 def test_what_a_kind_needs_or_has_not_is_told(keysat, options, complaint):
-    assert complaint in keysat("provider", "add", "main", *options, stdin="key").refusal
+    assert complaint in keysat("provider", "add", "main", "--unchecked", *options, stdin="key").refusal
     assert keysat("provider", "list", "--json").json == []
 
 
@@ -190,7 +197,7 @@ def test_what_a_kind_needs_or_has_not_is_told(keysat, options, complaint):
 def test_webhook_secret_that_can_not_be_part_of_a_url_is_refused_where_it_becomes_one(keysat, tmp_path, secret):
     (tmp_path / "secret").write_text(secret)
     options = ["--webhook-secret-file", tmp_path / "secret"]
-    zaprite = keysat("provider", "add", "main", "--kind", "zaprite", *options, stdin="key")
+    zaprite = keysat("provider", "add", "main", "--unchecked", "--kind", "zaprite", *options, stdin="key")
     assert "becomes part of a URL" in zaprite.refusal
     assert keysat(*ADD, *options, stdin="key").code == 0
     set_account(kind="zaprite")

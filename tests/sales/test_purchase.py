@@ -6,11 +6,15 @@ import pytest
 from sqlalchemy import func, select, text
 
 from keysat.catalog import Terms, add_policy
+from keysat.catalog_changes import change_product
 from keysat.db import reading, transaction
-from keysat.errors import NotFound, RemoteRefused, RemoteUnavailable
+from keysat.errors import NotFound, RemoteRefused, RemoteUnavailable, SalesUnavailable
 from keysat.models import AuditLine, Invoice, Policy
+from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.money import Money
-from keysat.providers.accounts import AccountPaused
+from keysat.providers.base import ProviderStatus
+from keysat.providers.breaker import may_create
+from keysat.providers.selling import sell_with
 from keysat.sales.purchase import Order
 from tests.builders import (
     PRICE,
@@ -18,6 +22,7 @@ from tests.builders import (
     load_account,
     load_invoice,
     load_licenses,
+    look,
     make_account,
     make_catalog,
     set_account,
@@ -107,10 +112,77 @@ def test_without_a_name_the_oldest_policy_and_the_first_account_that_works_are_t
     shop.api_keys["other-store"] = "key-of-test-store"
     assert open_invoice().provider_account_id == load_account("main").id
     assert open_invoice(policy="pro").provider_account_id == load_account("main").id
-    set_account(open_until=func.now() + timedelta(minutes=1))
+
+
+def test_no_account_sells_that_the_operator_did_not_name(shop):
+    make_account("other", store_id="other-store")
+    set_account(paused_at=func.now(), pause_reason="key rejected")
+    with pytest.raises(
+        SalesUnavailable, match=r"nothing was charged: provider account main is paused \(key rejected\)"
+    ):
+        open_invoice()
+    assert count(Invoice) == 0
+
+
+def test_fallback_sells_only_where_the_first_can_not(shop):
+    make_account("other", store_id="other-store")
+    shop.api_keys["other-store"] = "key-of-test-store"
+    with transaction() as session:
+        sell_with(session, ["main", "other"], "cli")
+    assert open_invoice().provider_account_id == load_account("main").id
+    set_account(create_failure_count=FAILURES_TO_OPEN, create_open_until=func.now() + timedelta(seconds=20))
     assert open_invoice().provider_account_id == load_account("other").id
-    set_account(paused_at=func.now(), open_until=None)
+    set_account(create_failure_count=0, create_open_until=None, paused_at=func.now())
     assert open_invoice().provider_account_id == load_account("other").id
+
+
+def test_product_is_sold_by_the_account_it_names_alone(shop):
+    make_account("other", store_id="other-store")
+    shop.api_keys["other-store"] = "key-of-test-store"
+    with transaction() as session:
+        change_product(session, "editor", {"account": "other"}, "cli")
+    assert open_invoice().provider_account_id == load_account("other").id
+    set_account("other", paused_at=func.now())
+    with pytest.raises(SalesUnavailable):
+        open_invoice()
+
+
+def test_real_account_takes_the_place_of_a_sandbox_and_no_sandbox_that_of_a_real_one():
+    make_account("play", base_url="http://127.0.0.1:8900", kind="btcpay")
+    assert (load_account("play").is_sandbox, load_account("play").selling_rank) == (True, 1)
+    make_account("real", base_url="https://pay.example.com", kind="btcpay")
+    make_account("again", base_url="http://localhost:8900", kind="btcpay")
+    ranks = {name: load_account(name).selling_rank for name in ("play", "real", "again")}
+    assert ranks == {"play": None, "real": 1, "again": None}
+
+
+def test_failing_creates_touch_no_reads_and_purchases_fail_fast(shop):
+    paid = open_invoice()
+    shop.trouble = RemoteUnavailable("503", retry_after=3_600)
+    with pytest.raises(RemoteUnavailable):
+        open_invoice()
+    asked = shop.requests
+    with pytest.raises(SalesUnavailable):
+        open_invoice()
+    assert shop.requests == asked
+    account = load_account()
+    assert (account.failure_count, account.open_until) == (0, None)
+    with reading() as session:
+        assert account.create_open_until - session.scalar(select(func.now())) <= timedelta(seconds=60)
+    shop.trouble = None
+    shop.say(paid.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    assert look(paid.id).license_owed
+
+
+def test_half_open_creates_let_one_purchase_probe_and_its_success_lets_all(shop):
+    set_account(create_failure_count=FAILURES_TO_OPEN, create_open_until=func.now() - timedelta(seconds=1))
+    with transaction() as session:
+        assert may_create(session, load_account().id)
+    with pytest.raises(SalesUnavailable):
+        open_invoice()
+    set_account(create_open_until=func.now() - timedelta(seconds=1))
+    open_invoice()
+    assert load_account().create_failure_count == 0
 
 
 @pytest.mark.parametrize(
@@ -145,7 +217,7 @@ def test_what_costs_nothing_is_licensed_at_once(shop):
 
 def test_paused_account_opens_no_invoices(shop):
     set_account(paused_at=func.now(), pause_reason="key rejected")
-    with pytest.raises(AccountPaused, match=r"main is paused \(key rejected\); `keysat provider resume main`"):
+    with pytest.raises(SalesUnavailable, match=r"main is paused \(key rejected\)"):
         open_invoice()
     assert shop.requests == count(Invoice) == 0
 
@@ -165,7 +237,7 @@ def test_unclear_answer_leaves_the_draft_to_the_scan(shop):
         open_invoice()
     (invoice,) = all_invoices()
     assert invoice.is_draft
-    assert (invoice.status, load_account().failure_count) == ("pending", 1)
+    assert (invoice.status, load_account().create_failure_count) == ("pending", 1)
     assert invoice.next_check_at - invoice.created_at == timedelta(seconds=30)
 
 

@@ -7,7 +7,7 @@ from keysat.embedded.sandbox.server import Sandbox
 from keysat.errors import CredentialsRejected, RemoteError, RemoteRefused, RemoteUnavailable
 from keysat.invoices.draft import IN_PROGRESS
 from keysat.models import Invoice
-from keysat.providers.breaker import FAILURES_TO_OPEN
+from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.sales.purchase import Order
 from tests.builders import (
     STORE,
@@ -48,7 +48,7 @@ def test_one_purchase_that_is_forbidden_does_not_pause_the_account(shop):
 
 
 def test_credentials_that_are_rejected_for_reading_too_pause_it(shop):
-    refuse(shop, 403, method=None)
+    shop.set_faults([{"kind": "status", "status": 403}])
     with pytest.raises(CredentialsRejected):
         open_invoice(Order("editor"))
     assert load_account().paused_at is not None
@@ -80,7 +80,7 @@ def test_lookup_that_is_refused_leaves_the_draft_as_it_was(shop, status):
         open_invoice(keyed)
     shop.set_faults([])
     set_columns(draft_id, asked_at=Invoice.asked_at - IN_PROGRESS)
-    set_account(paused_at=None, pause_reason=None)
+    set_account(paused_at=None, pause_reason=None, recheck_at=None)
     assert load_invoice(draft_id).status == "pending"
     assert str(open_invoice(keyed)) == draft_id
     assert len(shop.ledger()["invoices"]) == 1

@@ -20,12 +20,15 @@ from keysat.errors import (
 )
 from keysat.models import AuditLine, Invoice
 from keysat.models.invoice import PaymentException
+from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.providers import accounts
 from keysat.providers.base import ProviderStatus
-from keysat.providers.breaker import COOL_DOWN, FAILURES_TO_OPEN, callable_accounts, record_failure
+from keysat.providers.breaker import COOL_DOWN, callable_accounts, record_failure
+from keysat.providers.recheck import claim_rechecks, pause_rejected
 from keysat.settlement.outcome import Action, SettlementRules
 from keysat.settlement.reconcile import AccountNotCallable, give_up
 from keysat.settlement.resolve import dismiss, settle_by_hand
+from keysat.tasks import recheck_account
 from keysat.timeline import timeline
 from tests.builders import (
     PRICE,
@@ -380,7 +383,7 @@ def test_answer_about_another_order_is_refused(fake, invoice, order_id):
     with pytest.raises(RemoteAnswerInvalid, match="belongs to order"):
         look(invoice.id)
     assert load_invoice(invoice.id).status == "pending"
-    assert load_account().failure_count == 1
+    assert load_account().failure_count == 0
 
 
 def test_answer_without_an_order_is_believed(fake, invoice, told):
@@ -403,8 +406,8 @@ def test_no_usable_answer_leaves_the_invoice_as_it_was(fake, invoice, trouble):
     assert before.pop("_sa_instance_state") is not after.pop("_sa_instance_state")
     assert after == before
     account = load_account()
-    assert account.failure_count == 1
-    assert account.last_error
+    of_all = trouble is None or isinstance(trouble, RemoteUnavailable)
+    assert (account.failure_count, account.last_error is not None) == ((1, True) if of_all else (0, False))
 
 
 def test_invoice_the_provider_does_not_know_leaves_its_account_alone(fake, invoice):
@@ -432,7 +435,7 @@ def test_rejected_credentials_pause_the_account_with_one_audit_line(fake, invoic
     account = load_account()
     assert account.paused_at is not None
     assert account.pause_reason == "the fake provider rejected our credentials (401)"
-    assert audit_actions(account.id) == ["provider.added", "provider.paused"]
+    assert audit_actions(account.id) == ["provider.added", "provider.sells", "provider.paused"]
     assert account_names_callable() == 0
     assert load_invoice(invoice.id).status == "pending"
 
@@ -449,9 +452,75 @@ def test_paused_account_is_not_asked(fake, invoice):
 
 
 def fail(invoice, times=1):
+    """Let reads fail, as if each were of another invoice than the one before."""
     for _ in range(times):
+        set_account(failed_invoice_id=None)
         with pytest.raises(RemoteUnavailable):
             look(invoice.id)
+
+
+def test_failures_of_one_invoice_alone_leave_the_breaker_closed(fake, invoice):
+    fake.trouble = RemoteUnavailable("it is down for this one")
+    for _ in range(FAILURES_TO_OPEN + 1):
+        with pytest.raises(RemoteUnavailable):
+            look(invoice.id)
+    assert account_names_callable() == 1
+
+
+@pytest.mark.parametrize(
+    "trouble", [RemoteAnswerInvalid("garbage"), RemoteRefused("no (422)"), RemoteNotFound("nothing (404)")]
+)
+def test_answers_about_one_invoice_never_open_the_breaker(fake, invoice, trouble):
+    fake.trouble = trouble
+    for _ in range(FAILURES_TO_OPEN + 1):
+        set_account(failed_invoice_id=None)
+        with pytest.raises(type(trouble)):
+            look(invoice.id)
+    assert (account_names_callable(), load_account().failure_count) == (1, 0)
+
+
+def test_one_rejection_of_a_key_that_is_good_pauses_nothing(fake, invoice):
+    fake.rejected_invoices = {invoice.provider_invoice_id}
+    with pytest.raises(CredentialsRejected):
+        look(invoice.id)
+    assert load_account().paused_at is None
+
+
+def test_account_of_rejected_credentials_resumes_once_they_pass(fake, invoice):
+    fake.trouble = CredentialsRejected("rejected (401)")
+    with pytest.raises(CredentialsRejected):
+        look(invoice.id)
+    account = load_account()
+    assert account.recheck_at is not None
+    with pytest.raises(CredentialsRejected):
+        recheck_account(str(account.id))
+    assert load_account().paused_at is not None
+    fake.trouble = None
+    recheck_account(str(account.id))
+    assert load_account().paused_at is None
+    assert audit_actions(account.id)[-2:] == ["provider.credentials_accepted", "provider.resumed"]
+
+
+def test_account_that_a_person_paused_never_resumes_by_itself(fake, invoice):
+    account = load_account()
+    with transaction() as session:
+        accounts.pause(session, account.id, "holidays", "cli")
+    recheck_account(str(account.id))
+    assert load_account().paused_at is not None
+
+
+def test_rechecks_are_claimed_less_and_less_often(fake, invoice):
+    fake.trouble = CredentialsRejected("rejected (401)")
+    with pytest.raises(CredentialsRejected):
+        look(invoice.id)
+    set_account(recheck_at=func.now())
+    with transaction() as session:
+        [claim] = claim_rechecks(session, 10)
+    assert claim.seconds == pytest.approx(60, abs=1)
+    set_account(recheck_at=func.now(), recheck_count=20)
+    with transaction() as session:
+        [claim] = claim_rechecks(session, 10)
+    assert claim.seconds == pytest.approx(3_600, abs=1)
 
 
 def test_failures_in_a_row_open_the_breaker_and_nobody_asks(fake, invoice):
@@ -484,8 +553,8 @@ def test_one_success_closes_the_breaker(fake, invoice, told):
     assert (account.failure_count, account.open_until, account.last_error) == (0, None, None)
 
 
-@pytest.mark.parametrize(("wish", "rest"), [(90.0, 90), (7_200.0, 3_600), (1e300, 3_600)])
-def test_providers_wish_to_be_left_alone_opens_the_breaker_at_once_for_an_hour_at_most(fake, invoice, wish, rest):
+@pytest.mark.parametrize(("wish", "rest"), [(30.0, 30), (90.0, 60), (7_200.0, 60), (1e300, 60)])
+def test_retry_after_opens_the_breaker_at_once_for_a_minute_at_most(fake, invoice, wish, rest):
     fake.trouble = RemoteUnavailable("it is busy", retry_after=wish)
     fail(invoice)
     assert account_names_callable() == 0
@@ -685,5 +754,5 @@ def test_settlement_heard_while_the_invoice_expired_is_heard_again_at_once(fake,
 
 def test_rejection_of_credentials_that_were_renewed_meanwhile_pauses_nothing(fake, invoice):
     with transaction() as session:
-        accounts.pause_rejected(session, invoice.provider_account_id, b"the old ones", "rejected")
+        pause_rejected(session, invoice.provider_account_id, b"the old ones", "rejected", "reconcile")
     assert load_account().paused_at is None

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from keysat.db import reading, transaction
 from keysat.models import AuditLine, ProviderEvent
-from keysat.providers.accounts import add_account
+from keysat.providers.accounts import NewAccount, add_account
 from keysat.providers.base import ProviderStatus
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
@@ -117,11 +117,13 @@ def test_webhook_of_an_account_without_a_secret_is_refused_even_signed_with_noth
         open_one = add_account(
             session,
             secret_box(load_settings()),
-            name="open",
-            kind="btcpay",
-            base_url="http://127.0.0.1:9",
-            store_id=STORE_ID,
-            api_key="made-up",
+            NewAccount(
+                name="open",
+                kind="btcpay",
+                base_url="http://127.0.0.1:9",
+                store_id=STORE_ID,
+                api_key="made-up",
+            ),
         )
     body = event()
     assert deliver(api, open_one, body, signed(body, "")).status_code == 401

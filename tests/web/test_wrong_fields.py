@@ -41,6 +41,7 @@ FITTING = {
         "price_amount": 5,
         "price_currency": "BTC",
         "archived": False,
+        "account": "main",
         "entitlements_catalog": [{"slug": "export", "name": "Export", "description": "To files."}],
     },
     "NewPolicy": {"slug": "pro", **TERMS},
@@ -64,6 +65,23 @@ FITTING = {
         "store_id": "s",
         "api_key": "key-of-second-store",
         "webhook_secret": "webhook-secret-of-second-store",
+        "is_sandbox": False,
+        "ca_pem": None,
+        "unchecked": True,
+    },
+    "AccountChanges": {
+        "name": "main",
+        "base_url": "https://pay.example.com",
+        "store_id": "s",
+        "is_sandbox": False,
+        "ca_pem": None,
+        "unchecked": True,
+    },
+    "Selling": {"accounts": ["main"]},
+    "NewCredentials": {
+        "api_key": "key-of-main-store",
+        "webhook_secret": "webhook-secret-of-the-main-store",
+        "unchecked": True,
     },
     "NewEndpoint": {
         "name": "shop",
@@ -81,7 +99,6 @@ FITTING = {
         "rate": 5,
         "dry_run": False,
     },
-    "Credentials": {"api_key": "key-of-main-store", "webhook_secret": "webhook-secret-of-the-main-store"},
 }
 # Where a rule of the shop refuses a text, its sentence calls the field so.
 NAMES = {"tip_recipient": "lightning address"}

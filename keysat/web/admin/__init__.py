@@ -1,6 +1,6 @@
 """The admin API: what the command line can do, for the operator's own tools. Every route asks for an API key."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from keysat.web.admin import (
     accounts,
@@ -15,9 +15,10 @@ from keysat.web.admin import (
     report,
     tips,
 )
+from keysat.web.admin.auth import known_query
 from keysat.web.errors import documented
 
-router = APIRouter(prefix="/v1/admin", responses=documented(401, 403))
+router = APIRouter(prefix="/v1/admin", responses=documented(401, 403), dependencies=[Depends(known_query)])
 for _noun in (products, policies, codes, invoices, licenses, accounts, endpoints, deliveries, tips, report, audit):
     router.include_router(_noun.router)
 

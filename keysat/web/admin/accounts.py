@@ -7,28 +7,41 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sqlalchemy import select
 
+from keysat.certificates import check_pem
 from keysat.db import reading, transaction
+from keysat.errors import InvalidInput
 from keysat.invariants import broken
 from keysat.invoices.gauge import read_gauge
 from keysat.models import ProviderAccount
-from keysat.providers import accounts
+from keysat.providers import account_changes, accounts
 from keysat.providers.base import MIN_SECRET_BYTES
 from keysat.providers.registry import provider_for
+from keysat.providers.selling import sell_with
 from keysat.providers.silence import silent_accounts
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Done, Note, Row
 from keysat.web.errors import documented
-from keysat.web.fields import Input, Line, Slug
+from keysat.web.fields import UNCHANGED, Changes, Input, Line, Slug
 
 router = APIRouter(tags=["admin: provider accounts"])
 
 AccountName = Annotated[Slug, Path(description="The account's name.")]
 ApiKey = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[\x21-\x7e]+$")]
+
+
+def _pem(text: str) -> str:
+    try:
+        return check_pem(text)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
+Pem = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_pem)]
 WebhookSecret = Annotated[str, StringConstraints(max_length=1_000, pattern=rf"^([\x21-\x7e]{{{MIN_SECRET_BYTES},}})?$")]
 
 
@@ -39,13 +52,43 @@ class Credentials(Input):
     webhook_secret: WebhookSecret = ""
 
 
+class NewCredentials(Credentials):
+    """`unchecked` stores them without asking the provider whether it accepts the key."""
+
+    unchecked: bool = False
+
+
 class NewAccount(Credentials):
-    """An account; URL and store are left out where its kind has its own, or none."""
+    """An account; URL and store are left out where its kind has its own, or none.
+
+    `is_sandbox`: its coins are pretended; left out, a server on this machine is one. `ca_pem`: authorities to trust for
+    its server. `unchecked` stores it without asking the provider whether it accepts the key.
+    """
 
     name: Slug
     kind: Slug
     base_url: Line = ""
     store_id: Line = ""
+    is_sandbox: bool | None = None
+    ca_pem: Pem | None = None
+    unchecked: bool = False
+
+
+class AccountChanges(Changes):
+    """What to change; what is left out stays. `ca_pem` null trusts the system's authorities alone."""
+
+    name: Slug = UNCHANGED
+    base_url: Line = UNCHANGED
+    store_id: Line = UNCHANGED
+    is_sandbox: bool = UNCHANGED
+    ca_pem: Pem | None = UNCHANGED
+    unchecked: bool = False
+
+
+class Selling(Input):
+    """The accounts that sell, by name: the first, and each other only where those before it can't."""
+
+    accounts: Annotated[list[Slug], Field(max_length=50)]
 
 
 class AccountRow(Row):
@@ -64,6 +107,12 @@ class AccountRow(Row):
     last_error: str | None
     webhook_connected_at: datetime | None
     last_event_at: datetime | None
+    create_failure_count: int
+    create_open_until: datetime | None
+    create_last_error: str | None
+    recheck_at: datetime | None
+    selling_rank: int | None
+    is_sandbox: bool
 
 
 class Status(BaseModel):
@@ -104,23 +153,38 @@ def list_accounts(_: Reader) -> list[AccountRow]:
     return [AccountRow.model_validate(row) for row in rows]
 
 
-@router.post("/accounts", status_code=201, responses=documented(409))
+@router.post("/accounts", status_code=201, responses=documented(409, 502))
 def create_account(body: NewAccount, actor: Writer) -> AccountRow:
     """Add an account; its credentials are stored encrypted."""
+    box, new = secret_box(load_settings()), accounts.NewAccount(**body.model_dump(exclude={"unchecked"}))
+    if not body.unchecked:
+        provider_for(accounts.build_account(box, new)).check_credentials()
     with transaction() as session:
-        row = accounts.add_account(
-            session,
-            secret_box(load_settings()),
-            name=body.name,
-            kind=body.kind,
-            base_url=body.base_url,
-            store_id=body.store_id,
-            api_key=body.api_key,
-            webhook_secret=body.webhook_secret,
-            actor=actor,
-        )
+        row = accounts.add_account(session, box, new, actor)
         session.refresh(row)
     return AccountRow.model_validate(row)
+
+
+@router.patch("/accounts/{name}", responses=documented(404, 409, 502))
+def change_account(name: AccountName, body: AccountChanges, actor: Writer) -> AccountRow:
+    """Change an account's name, address, store, sandbox mark or authorities; its key is checked there first."""
+    changes = body.changes("unchecked")
+    if not body.unchecked:
+        with reading() as session:
+            wanted = account_changes.changed_account(accounts.require_account(session, name), changes)
+        provider_for(wanted).check_credentials()
+    with transaction() as session:
+        row = account_changes.edit_account(session, name, changes, actor)
+        session.refresh(row)
+    return AccountRow.model_validate(row)
+
+
+@router.put("/selling", responses=documented(404))
+def choose_selling(body: Selling, actor: Writer) -> list[AccountRow]:
+    """Name the accounts that sell, in their order; no other sells but where a product names it."""
+    with transaction() as session:
+        sell_with(session, body.accounts, actor)
+    return list_accounts(actor)
 
 
 @router.get("/accounts/{name}", responses=documented(404))
@@ -162,18 +226,17 @@ def resume_account(name: AccountName, actor: Writer) -> AccountRow:
     return _account(name)
 
 
-@router.put("/accounts/{name}/credentials", responses=documented(404))
-def renew_credentials(name: AccountName, body: Credentials, actor: Writer) -> AccountRow:
-    """Replace the credentials and resume the account."""
+@router.put("/accounts/{name}/credentials", responses=documented(404, 502))
+def renew_credentials(name: AccountName, body: NewCredentials, actor: Writer) -> AccountRow:
+    """Replace the credentials, once the provider accepts them, and resume the account."""
+    box = secret_box(load_settings())
+    with reading() as session:
+        account = accounts.require_account(session, name)
+    sealed = account_changes.sealed_anew(box, account, body.api_key, body.webhook_secret)
+    if not body.unchecked:
+        provider_for(account_changes.with_credentials(account, sealed)).check_credentials()
     with transaction() as session:
-        accounts.renew_credentials(
-            session,
-            secret_box(load_settings()),
-            name,
-            api_key=body.api_key,
-            webhook_secret=body.webhook_secret,
-            actor=actor,
-        )
+        account_changes.renew_credentials(session, name, sealed, actor)
     return _account(name)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from keysat.api_keys import find_key, note_use
 from keysat.db import reading, transaction
-from keysat.errors import Forbidden, Unauthorized
+from keysat.errors import Forbidden, InvalidInput, Unauthorized
 from keysat.models.api_key import Scope
 from keysat.settings import load_settings
 from keysat.web.limits import admit, client_address
@@ -37,6 +39,24 @@ def _actor(request: Request, given: HTTPAuthorizationCredentials | None, needed:
     with transaction() as session:
         note_use(session, key)
     return f"api:{key.name}"
+
+
+def known_query(request: Request) -> None:
+    """Refuse a query parameter that the route doesn't have: a mistyped filter must not list everybody.
+
+    Raises:
+        InvalidInput: there is one; the sentence names those that there are.
+    """
+    known = set(_query_names(request.scope["route"].dependant))
+    if unknown := sorted(set(request.query_params) - known):
+        there_are = f"there are: {', '.join(sorted(known))}" if known else "there are none"
+        raise InvalidInput(f"query parameter {unknown[0][:60]!a} isn't known here; {there_are}.")
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for needed in dependant.dependencies:
+        yield from _query_names(needed)
 
 
 Reader = Annotated[str, Depends(_read)]

@@ -18,7 +18,7 @@ from keysat.settings import load_settings
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Done, Row
 from keysat.web.errors import documented
-from keysat.web.fields import Input, Line, Slug
+from keysat.web.fields import UNCHANGED, Changes, Input, Line, Slug
 from keysat.webhooks import endpoints
 
 router = APIRouter(prefix="/endpoints", tags=["admin: outbound webhooks"])
@@ -39,11 +39,11 @@ class NewEndpoint(Input):
     secret: GivenSecret = ""
 
 
-class EndpointChanges(Input):
-    """What is to be changed; what is left out stays."""
+class EndpointChanges(Changes):
+    """What to change; what is left out stays."""
 
-    url: Line | None = None
-    event_types: EventTypes | None = None
+    url: Line = UNCHANGED
+    event_types: EventTypes = UNCHANGED
 
 
 class Rotation(Input):

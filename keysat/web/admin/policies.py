@@ -17,7 +17,7 @@ from keysat.models import Policy
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Number, Row
 from keysat.web.errors import documented
-from keysat.web.fields import Input, Line, Lines, Name, Slug
+from keysat.web.fields import UNCHANGED, Changes, Input, Line, Lines, Name, Slug
 from keysat.web.products import ProductSlug
 
 router = APIRouter(prefix="/products/{slug}/policies", tags=["admin: policies"], responses=documented(404))
@@ -28,12 +28,16 @@ Machines = Annotated[int, Field(ge=0, le=10**6, description="0 = unlimited.")]
 Entitlements = Annotated[list[Annotated[Line, Field(min_length=1, max_length=63)]], Field(max_length=255)]
 
 
-class PolicyTerms(Input):
-    """Terms; the price, where there is one, overrides the product's, in its currency.
+class NewPolicy(Input):
+    """A policy to be; without a name it has its slug's.
+
+    The price, where there is one, overrides the product's, in its currency.
 
     `tip_pct_bps` hundredths of a percent of what is paid go to the Lightning Address `tip_recipient`.
     """
 
+    slug: Slug
+    name: Line = ""
     description: Lines = ""
     duration_seconds: Duration = None
     grace_seconds: Number = 0
@@ -46,19 +50,22 @@ class PolicyTerms(Input):
     tip_label: Line = ""
 
 
-class NewPolicy(PolicyTerms):
-    """A policy to be; without a name it has its slug's."""
+class PolicyChanges(Changes):
+    """What to change; what is left out stays, and null takes a limit, a price or a tip away."""
 
-    slug: Slug
-    name: Line = ""
-
-
-class PolicyChanges(PolicyTerms):
-    """What is to be changed; what is left out stays."""
-
-    name: Name = ""
-    highlighted: bool = False
-    archived: bool = False
+    name: Name = UNCHANGED
+    description: Lines = UNCHANGED
+    duration_seconds: Duration = UNCHANGED
+    grace_seconds: Number = UNCHANGED
+    max_machines: Machines = UNCHANGED
+    is_trial: bool = UNCHANGED
+    entitlements: Entitlements = UNCHANGED
+    price_amount: Amount | None = UNCHANGED
+    tip_recipient: Line | None = UNCHANGED
+    tip_pct_bps: Annotated[int | None, Field(ge=1, le=10_000, description="500 = 5 %.")] = UNCHANGED
+    tip_label: Line = UNCHANGED
+    highlighted: bool = UNCHANGED
+    archived: bool = UNCHANGED
 
 
 class PolicyRow(Row):
@@ -114,5 +121,5 @@ def get_policy(slug: ProductSlug, policy: PolicySlug, _: Reader) -> PolicyRow:
 def update_policy(slug: ProductSlug, policy: PolicySlug, body: PolicyChanges, actor: Writer) -> PolicyRow:
     """Change a policy, or take it out of sale."""
     with transaction() as session:
-        row = change_policy(session, slug, policy, body.model_dump(exclude_unset=True), actor)
+        row = change_policy(session, slug, policy, body.changes(), actor)
     return PolicyRow.model_validate(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -17,7 +18,7 @@ from keysat.money import Money
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Row
 from keysat.web.errors import documented
-from keysat.web.fields import Currency, Input, Line, Lines, Name, Slug
+from keysat.web.fields import UNCHANGED, Changes, Currency, Input, Line, Lines, Name, Slug
 from keysat.web.products import ProductSlug
 
 router = APIRouter(prefix="/products", tags=["admin: products"])
@@ -41,15 +42,16 @@ class NewProduct(Input):
     description: Lines = ""
 
 
-class ProductChanges(Input):
-    """What is to be changed; what is left out stays."""
+class ProductChanges(Changes):
+    """What to change; what is left out stays. `account` names the one that sells it; null leaves that to the ranks."""
 
-    name: Name = ""
-    description: Lines = ""
-    price_amount: Amount = 0
-    price_currency: Currency = "BTC"
-    entitlements_catalog: list[Entitlement] = Field(default_factory=list, max_length=255)
-    archived: bool = False
+    name: Name = UNCHANGED
+    description: Lines = UNCHANGED
+    price_amount: Amount = UNCHANGED
+    price_currency: Currency = UNCHANGED
+    entitlements_catalog: Annotated[list[Entitlement], Field(max_length=255)] = UNCHANGED
+    account: Slug | None = UNCHANGED
+    archived: bool = UNCHANGED
 
 
 class ProductRow(Row):
@@ -95,5 +97,5 @@ def get_product(slug: ProductSlug, _: Reader) -> ProductRow:
 def update_product(slug: ProductSlug, body: ProductChanges, actor: Writer) -> ProductRow:
     """Change a product, or take it out of sale."""
     with transaction() as session:
-        row = change_product(session, slug, body.model_dump(exclude_unset=True), actor)
+        row = change_product(session, slug, body.changes(), actor)
     return ProductRow.model_validate(row)
