@@ -69,7 +69,7 @@ worker_cancel_long_running_tasks_on_connection_loss = True
 worker_hijack_root_logger = False
 
 beat_max_loop_interval = min(5, _settings.scan_seconds)
-beat_schedule_filename = str(_settings.data_dir / "celerybeat-schedule")
+beat_scheduler = "keysat.beat:SteadyScheduler"  # in memory: a stored schedule can be broken or from the future
 beat_schedule = {
     "scan-pending": {
         "task": "keysat.scan_pending",

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
 
     data_dir: Absolute = Field(
         default_factory=_default_data_dir,
-        description="Where keys, beat's schedule and the embedded servers' data live.",
+        description="Where keys and the embedded servers' data live.",
     )
     database_url: DatabaseUrl = Field(
         default_factory=lambda known: (

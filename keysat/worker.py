@@ -14,7 +14,6 @@ from typing import Any, Literal
 import structlog
 from celery import Celery, Task
 from celery.signals import (
-    beat_init,
     before_task_publish,
     setup_logging,
     task_failure,
@@ -85,11 +84,6 @@ def _refuse_to_start_unsafely(sender: Any, **_: object) -> None:
         sys.exit(f"keysat: {error}")
     engine().dispose()
     metrics.record(load_settings().metrics_dir, "sender" if str(sender.hostname).startswith("sender@") else "worker")
-
-
-@beat_init.connect
-def _prepare_schedule_folder(**_: object) -> None:
-    load_settings().data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 @worker_process_init.connect

@@ -113,7 +113,7 @@ def beat_command(app="keysat.worker", schedule="beat"):
     return [sys.executable, "-m", "celery", "-A", app, "beat", "-s", str(own_schedule)]
 
 
-def wait_until(condition, timeout=20.0):
+def wait_until(condition, timeout=180.0):
     """Await an event that can only be asked for; returns what the condition returned, or fails."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):
