@@ -97,6 +97,11 @@ def load_invoice(invoice_id: UUID) -> Invoice:
         return session.get_one(Invoice, invoice_id)
 
 
+def invoice_of(token: str) -> UUID:
+    """The invoice's id in what a buyer polls a purchase with."""
+    return UUID(token.partition(".")[0])
+
+
 def load_account(name: str = "main") -> ProviderAccount:
     """The provider account as it is now."""
     with reading() as session:

@@ -16,6 +16,7 @@ GIVEN = {
 SHAPES = {
     "a license key": re.compile(r"LIC1-[A-Z2-7]{20,}-[A-Z2-7]{20,}"),
     "an admin API key": re.compile(r"ksk_[A-Za-z0-9_-]{20,}"),
+    "a purchase's token": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[A-Za-z0-9_-]{43}"),
     "an endpoint's secret": re.compile(r"whsec_[A-Za-z0-9+/=]{20,}"),
 }
 

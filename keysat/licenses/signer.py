@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from uuid import UUID
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -73,6 +77,21 @@ class Signer:
         return self.public_key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         ).decode()
+
+    @cached_property
+    def _poll_key(self) -> bytes:
+        raw = self.private_key.private_bytes(
+            serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+        )
+        return HKDF(hashes.SHA256(), 32, salt=None, info=b"keysat purchase token").derive(raw)
+
+    def purchase_token(self, invoice_id: UUID) -> str:
+        """What its buyer polls a purchase with: the invoice's id and a secret of 256 bits, `<id>.<base64url>`.
+
+        The secret is derived from the signing key, so it is stored nowhere, and the same purchase has the same one.
+        """
+        secret = hmac.digest(self._poll_key, invoice_id.bytes, "sha256")
+        return f"{invoice_id}.{base64.urlsafe_b64encode(secret).decode().rstrip('=')}"
 
     def key_for(self, row: License) -> str:
         """The license key of a row; the same row gives the same key, byte for byte.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Path
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.orm import Session
 
 from keysat.db import reading, transaction
@@ -24,6 +26,9 @@ from keysat.web.products import sats
 from keysat.web.state import signer
 
 router = APIRouter(tags=["purchase"])
+
+# For programs that began to poll with the plain id, before there was a secret.
+PLAIN_ID_SHOWS = timedelta(hours=1)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -58,9 +63,12 @@ class RedeemRequest(Wanted):
 
 
 class Started(BaseModel):
-    """A purchase. `btcpay_invoice_id` is the provider's id; empty, with the license, where nothing is to be paid."""
+    """A purchase. `invoice_id` is the invoice's id and a secret, which polls the purchase and opens its license.
 
-    invoice_id: UUID
+    `btcpay_invoice_id` is the provider's id; empty, with the license, where nothing is to be paid.
+    """
+
+    invoice_id: str
     btcpay_invoice_id: str
     checkout_url: str
     amount_sats: int
@@ -74,9 +82,12 @@ class Started(BaseModel):
 
 
 class Polled(BaseModel):
-    """How a purchase stands: pending, settled, expired or invalid; the license follows a moment after settled."""
+    """The state of a purchase: pending, settled, expired or invalid; the license follows a moment after settled.
 
-    invoice_id: UUID
+    `invoice_id` is what was asked about.
+    """
+
+    invoice_id: str
     status: str
     product_id: UUID
     amount_sats: int
@@ -91,7 +102,7 @@ class Redeemed(BaseModel):
 
     license_id: UUID
     license_key: str
-    invoice_id: UUID
+    invoice_id: str
     redemption_id: UUID
 
 
@@ -117,9 +128,10 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
         invoice = session.get_one(Invoice, invoice_id)
         owned = None if invoice.amount else _license(session, invoice_id)
     price, base = Money(invoice.amount, invoice.currency), Money(invoice.base_amount, invoice.currency)
-    poll_url = f"{load_settings().url}/v1/purchase/{invoice_id}"
+    token = signer().purchase_token(invoice_id)
+    poll_url = f"{load_settings().url}/v1/purchase/{token}"
     return Started(
-        invoice_id=invoice_id,
+        invoice_id=token,
         btcpay_invoice_id=invoice.provider_invoice_id or "",
         checkout_url=invoice.checkout_url or "",
         amount_sats=sats(price),
@@ -134,13 +146,18 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
 
 
 @router.get("/v1/purchase/{invoice_id}", responses=documented(404), dependencies=[Depends(limit_validations)])
-def poll(invoice_id: UUID) -> Polled:
-    """Tell how a purchase stands, with the license once it is issued."""
+def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
+    """Tell the state of a purchase, with the license once it is issued.
+
+    The plain id of the invoice, which stands in logs and at the provider, shows the license for its first hour only.
+    """
+    row_id, proven = _purchase_of(invoice_id)
     with reading() as session:
-        invoice = session.get(Invoice, invoice_id)
-        owned = _license(session, invoice_id)
+        invoice, owned = session.get(Invoice, row_id), _license(session, row_id)
+        if owned is not None and not proven and not session.scalar(select(_is_new(owned))):
+            owned = None
     if invoice is None:
-        raise NotFound("purchase", invoice_id)
+        raise NotFound("purchase", row_id)
     price = Money(invoice.amount, invoice.currency)
     return Polled(
         invoice_id=invoice_id,
@@ -171,8 +188,34 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
         owned = session.scalars(select(License).where(License.invoice_id == invoice_id)).one()
         redemption_id = session.scalars(select(Redemption.id).where(Redemption.invoice_id == invoice_id)).one()
     return Redeemed(
-        license_id=owned.id, license_key=signer().key_for(owned), invoice_id=invoice_id, redemption_id=redemption_id
+        license_id=owned.id,
+        license_key=signer().key_for(owned),
+        invoice_id=signer().purchase_token(invoice_id),
+        redemption_id=redemption_id,
     )
+
+
+def _purchase_of(given: str) -> tuple[UUID, bool]:
+    """The invoice's id, and whether its secret came with it.
+
+    Raises:
+        NotFound: it is no id, or the secret is another purchase's.
+    """
+    plain, dot, secret = given.partition(".")
+    try:
+        invoice_id = UUID(plain)
+    except ValueError:
+        raise NotFound("purchase", ascii(plain[:40])) from None
+    if not dot:
+        return invoice_id, False
+    right = signer().purchase_token(invoice_id).partition(".")[2]
+    if not hmac.compare_digest(secret.encode(errors="replace"), right.encode()):
+        raise NotFound("purchase", invoice_id)
+    return invoice_id, True
+
+
+def _is_new(owned: License) -> ColumnElement[bool]:
+    return literal(owned.issued_at) > func.now() - PLAIN_ID_SHOWS
 
 
 def _license(session: Session, invoice_id: UUID) -> License | None:

@@ -34,6 +34,7 @@ CHECKS = [
 ]
 # What fits the description may be refused there still, since fields depend on each other or on the provider's kind.
 RULES_BEYOND_THE_DESCRIPTION = {
+    "PATCH /v1/admin/accounts/{name}",
     "POST /v1/admin/codes",
     "POST /v1/admin/accounts",
     "POST /v1/admin/endpoints",

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import func, select
@@ -17,6 +18,7 @@ from keysat.models.discount_code import CodeKind
 from keysat.money import Money
 from keysat.providers.base import ProviderStatus
 from tests.builders import (
+    invoice_of,
     issue_now,
     load_account,
     load_invoice,
@@ -26,6 +28,7 @@ from tests.builders import (
     make_shop,
     set_account,
     set_columns,
+    set_license,
 )
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -52,18 +55,18 @@ def give_code():
 
 def test_purchase_has_the_contracts_fields(api, shop):
     started = api.post("/v1/purchase", WANTED).json()
-    invoice = load_invoice(started["invoice_id"])
+    invoice = load_invoice(invoice_of(started["invoice_id"]))
     assert started["btcpay_invoice_id"] == invoice.provider_invoice_id
     assert started["checkout_url"] == invoice.checkout_url
     assert (started["amount_sats"], started["base_price_sats"], started["discount_applied_sats"]) == (21000, 21000, 0)
-    assert started["poll_url"].endswith(f"/v1/purchase/{invoice.id}")
+    assert started["poll_url"].endswith(f"/v1/purchase/{started['invoice_id']}")
     assert not {"license_key", "license_id"} & set(started)
     assert (invoice.buyer_email, invoice.buyer_note) == ("buyer@example.com", "two lines\nof text")
 
 
 def test_poll_tells_each_step_and_gives_the_license_in_the_end(api, shop, signer):
     started = api.post("/v1/purchase", WANTED).json()
-    invoice = load_invoice(started["invoice_id"])
+    invoice = load_invoice(invoice_of(started["invoice_id"]))
 
     def poll():
         return api.get(f"/v1/purchase/{invoice.id}").json()
@@ -91,13 +94,13 @@ def test_poll_tells_each_step_and_gives_the_license_in_the_end(api, shop, signer
 def test_poll_tells_an_end_without_payment(api, shop, status):
     started = api.post("/v1/purchase", WANTED).json()
     shop.say(started["btcpay_invoice_id"], status)
-    look(load_invoice(started["invoice_id"]).id)
+    look(load_invoice(invoice_of(started["invoice_id"])).id)
     assert api.get(f"/v1/purchase/{started['invoice_id']}").json()["status"] == status
 
 
 def test_unknown_purchase_is_not_found(api, shop):
     assert api.get("/v1/purchase/01a21076-4515-7464-8cda-93e2d050f870").status_code == 404
-    assert api.get("/v1/purchase/nonsense").status_code == 400
+    assert api.get("/v1/purchase/nonsense").status_code == 404
 
 
 def test_product_priced_in_euro_is_charged_in_euro_and_its_sats_are_zero(api, shop):
@@ -165,7 +168,7 @@ def test_same_key_and_body_give_the_same_answer_and_one_purchase(api, shop):
 def test_answer_is_the_same_after_the_invoice_moved_on(api, shop, signer):
     first = api.post("/v1/purchase", WANTED, headers=KEY).json()
     shop.say(first["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
-    invoice_id = load_invoice(first["invoice_id"]).id
+    invoice_id = load_invoice(invoice_of(first["invoice_id"])).id
     look(invoice_id)
     issue_now(invoice_id, signer.key_id)
     assert api.post("/v1/purchase", WANTED, headers=KEY).json() == first
@@ -217,7 +220,7 @@ def test_retry_after_a_lost_answer_finds_the_invoice(api, shop):
         draft = session.scalars(select(Invoice)).one()
     set_columns(draft.id, asked_at=draft.asked_at - IN_PROGRESS - timedelta(seconds=1))
     answer = api.post("/v1/purchase", WANTED, headers=KEY)
-    assert answer.json()["invoice_id"] == str(draft.id)
+    assert invoice_of(answer.json()["invoice_id"]) == draft.id
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 201, "ü"])
@@ -225,3 +228,42 @@ def test_key_of_another_form_is_refused(api, shop, key):
     answer = api.post("/v1/purchase", WANTED, headers={"Idempotency-Key": key.encode()})
     assert answer.status_code == 400
     assert count(Invoice) == 0
+
+
+def buy(api):
+    return api.post("/v1/purchase", {"product": "editor"}).json()
+
+
+def age_license(invoice_id, **ago):
+    [owned] = load_licenses(invoice_id)
+    set_license(owned.id, issued_at=func.now() - timedelta(**ago))
+
+
+def test_key_is_shown_to_who_has_the_secret_for_ever_and_by_the_plain_id_for_an_hour(api, shop, signer):
+    started = buy(api)
+    invoice_id = invoice_of(started["invoice_id"])
+    shop.say(started["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
+    look(invoice_id)
+    issue_now(invoice_id, signer.key_id)
+    plain = f"/v1/purchase/{invoice_id}"
+    assert api.get(plain).json()["license_key"].startswith("LIC1-")
+    age_license(invoice_id, hours=1, minutes=1)
+    hidden = api.get(plain).json()
+    assert (hidden["status"], hidden["license_key"], hidden["license_id"]) == ("settled", None, None)
+    shown = api.get(f"/v1/purchase/{started['invoice_id']}").json()
+    assert shown["license_key"].startswith("LIC1-")
+    assert shown["invoice_id"] == started["invoice_id"]
+
+
+@pytest.mark.parametrize("secret", ["", "x", "A" * 43, "\udcff", "another"])
+def test_wrong_secret_is_answered_as_no_purchase(api, shop, secret):
+    first, second = buy(api)["invoice_id"], buy(api)["invoice_id"]
+    secret = second.partition(".")[2] if secret == "another" else quote(secret, errors="surrogatepass")
+    answer = api.get(f"/v1/purchase/{invoice_of(first)}.{secret}")
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+def test_retry_under_the_same_idempotency_key_gets_the_same_secret(api, shop):
+    headers = {"Idempotency-Key": "retry-me"}
+    bodies = [api.post("/v1/purchase", {"product": "editor"}, headers=headers).json() for _ in range(2)]
+    assert bodies[0]["invoice_id"] == bodies[1]["invoice_id"]
