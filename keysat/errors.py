@@ -44,6 +44,16 @@ class SchemaOutdated(KeysatError):
         )
 
 
+class SchemaBroken(KeysatError):
+    """The tables aren't those of the revision that the database claims to be at, as after a restore over others."""
+
+    def __init__(self, database: str, cause: str) -> None:
+        super().__init__(
+            f"the schema of {database} can't be upgraded: {cause}; if you restored a dump, restore it into an empty "
+            "database, as README's Backups tells."
+        )
+
+
 class SchemaMissing(KeysatError):
     """A statement met a table or column that isn't there."""
 

@@ -26,6 +26,7 @@ from keysat.models import (
 from keysat.models.discount_code import RedemptionStatus
 from keysat.models.invoice import InvoiceStatus
 from keysat.models.provider_account import FAILURES_TO_OPEN, create_breaker_open, resting
+from keysat.models.tip import TipStatus
 
 SOON = timedelta(minutes=2)
 STUCK = timedelta(minutes=5)
@@ -133,6 +134,11 @@ def _unpaid_tips(_: timedelta) -> Cases:
     )
 
 
+def _unknown_tips(_: timedelta) -> Cases:
+    over = Tip.payable_until < func.now() - timedelta(hours=1)
+    return select(Tip.id, Tip.paying_since).where(Tip.status == TipStatus.PAYING, over)
+
+
 def _unscanned(scan: timedelta) -> Cases:
     ran = select(TaskRun.last_run_at).where(TaskRun.name == "scan_pending").scalar_subquery()
     since = func.coalesce(ran, select(func.min(Invoice.created_at)).scalar_subquery())
@@ -203,6 +209,13 @@ INVARIANTS = (
         _unpaid_tips,
         "{count} tips are due and nobody sees to them, the oldest {id} since {at}: does the worker of queue tips run? "
         "`keysat doctor` looks.",
+    ),
+    _Invariant(
+        "tip_unknown",
+        _unknown_tips,
+        "{count} tips may have been paid, and the provider doesn't say so, the oldest {id} since {at}: find its "
+        "payment hash (`keysat tip show {id}`) at the node, then `keysat tip sent {id} --note ...` or, if it failed, "
+        "`keysat tip retry {id} --note ...`.",
     ),
     _Invariant(
         "scan_not_run",

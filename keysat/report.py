@@ -107,7 +107,7 @@ def totals(lines: Iterable[Line]) -> list[Line]:
 
 
 def _settled(first: date, last: date) -> Select[*tuple[Any, ...]]:
-    paid = func.coalesce(Invoice.paid_amount, Invoice.amount)
+    paid = Invoice.came_in
     charged = func.least(paid, Invoice.amount)
     is_late = Invoice.exception == PaymentException.LATE
     return _grouped(
@@ -128,7 +128,7 @@ def _reviews(first: date, last: date) -> Select[*tuple[Any, ...]]:
 
 
 def _reversed(first: date, last: date) -> Select[*tuple[Any, ...]]:
-    back = _sum(func.coalesce(Invoice.paid_amount, Invoice.amount)).label("reversed")
+    back = _sum(Invoice.came_in).label("reversed")
     return _grouped(Invoice.reversed_at, first, last, back).where(Invoice.amount > 0)
 
 

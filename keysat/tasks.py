@@ -35,6 +35,7 @@ from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled
 from keysat.licenses.signer import check_signer
 from keysat.logs import get_logger
 from keysat.models import ProviderAccount
+from keysat.models.epoch import notice_restore
 from keysat.models.task_run import note_run, ran_within
 from keysat.providers.breaker import callable_accounts
 from keysat.providers.recheck import claim_rechecks, release_rechecks, resume_accepted
@@ -180,7 +181,10 @@ def deliver_webhook(delivery_id: str) -> None:
 
 @app.task(name="keysat.scan_tips", throws=(KeysatError,))
 def scan_tips() -> None:
-    """Send `pay_tip` for tips that are due."""
+    """Send `pay_tip` for tips that are due; notice first where the database was restored."""
+    with transaction() as session:
+        if notice_restore(session):
+            log.warning("the database was restored from a backup: tips of earlier sales wait for a person")
     fan_out(pay_tip, claim_tips, load_settings().scan_queue_limit - queued("tips"), release_tips)
 
 

@@ -109,6 +109,13 @@ def tip_stuck(signer):
         return session.scalar(select(Tip.id))
 
 
+def tip_unknown(signer):
+    tip_id, ago = tip_stuck(signer), func.now() - timedelta(days=1)
+    paying = {"status": "paying", "payment_hash": "00", "paying_since": ago, "payable_until": ago}
+    write(update(Tip).values(**paying, next_attempt_at=func.now()))
+    return tip_id
+
+
 def scan_not_run(_):
     write(update(TaskRun).values(last_run_at=AGO))
     return "scan_pending"
@@ -136,6 +143,7 @@ BREAKERS = {
     "event_stuck": event_stuck,
     "delivery_stuck": delivery_stuck,
     "tip_stuck": tip_stuck,
+    "tip_unknown": tip_unknown,
     "scan_not_run": scan_not_run,
 }
 

@@ -6,7 +6,10 @@ import typer
 
 from keysat import migrations
 from keysat.cli.output import AsJson, say, show_record
-from keysat.db import database_name
+from keysat.db import database_name, transaction
+from keysat.models.epoch import declare_restore, notice_restore
+
+_SET_APART = "the database was restored: tips of earlier sales wait for a person (`keysat tip list --status held`)"
 
 app = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
@@ -15,7 +18,20 @@ app = typer.Typer(help="The database's schema.", no_args_is_help=True)
 def upgrade() -> None:
     """Bring the schema to the one this version needs; safe to run at any time, from several places."""
     before, after = migrations.upgrade()
+    with transaction() as session:
+        restored = notice_restore(session)
     say(f"{database_name()}: {before or 'empty'} -> {after}" if before != after else f"{database_name()} is at {after}")
+    if restored:
+        say(_SET_APART)
+
+
+@app.command()
+def restored() -> None:
+    """Say that the database was restored from a backup: tips of sales before it wait for a person. Safe to repeat."""
+    migrations.require_head()
+    with transaction() as session:
+        found = notice_restore(session) or declare_restore(session)
+    say(_SET_APART if found else "nothing here is older than a restore that isn't known already")
 
 
 @app.command()

@@ -20,7 +20,7 @@ from keysat.invariants import broken
 from keysat.invoices.gauge import Gauge, read_gauge
 from keysat.providers.silence import silent_accounts
 from keysat.settings import load_settings
-from keysat.tips.manage import count_failed
+from keysat.tips.manage import count_failed, count_held
 from keysat.webhooks.deliveries import count_dead
 
 _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -66,6 +66,7 @@ def status(as_json: AsJson = False) -> None:
         gauge, silent = read_gauge(session), silent_accounts(session)
         breaches = broken(session, settings.scan_seconds)
         told = {"dead_letters": count_dead(session), "failed_tips": count_failed(session)}
+        told["held_tips"] = count_held(session)
     processes = stack.running(settings)
     numbers: dict[str, Any] = {
         "pending": gauge.pending,
@@ -121,6 +122,7 @@ def _hints(told: dict[str, int]) -> list[str]:
     hints = {
         "dead_letters": "outbound webhooks are dead letters: `keysat webhook delivery list --status failed`",
         "failed_tips": "tips failed: `keysat tip list --status failed`",
+        "held_tips": "tips wait for your decision: `keysat tip list --status held`, then `keysat tip retry TIP --note`",
     }
     return [f"{told[name]} {hint}." for name, hint in hints.items() if told[name]]
 

@@ -12,7 +12,7 @@ from keysat.db import reading, transaction
 from keysat.models import Tip
 from keysat.models.tip import TipStatus
 from keysat.tips.amount import MSAT
-from keysat.tips.manage import list_tips, require_tip
+from keysat.tips.manage import list_tips, mark_sent, require_tip
 from keysat.tips.manage import retry as try_again
 
 app = typer.Typer(help="Tips to Lightning Addresses.", no_args_is_help=True)
@@ -53,11 +53,22 @@ def show(tip: WhichTip, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def retry(tip: WhichTip) -> None:
-    """Try a tip again that failed or was skipped. One whose payment may be on its way is looked up by itself."""
+def retry(
+    tip: WhichTip,
+    note: Annotated[str, typer.Option(help="How you know that it wasn't paid; needed for one that is held.")] = "",
+) -> None:
+    """Try a tip again that failed, was skipped or is held; one under way is looked up by itself."""
     with transaction() as session:
-        try_again(session, tip)
+        try_again(session, tip, note)
     say(f"tip {tip} is due; the worker tries it within a minute")
+
+
+@app.command()
+def sent(tip: WhichTip, note: Annotated[str, typer.Option(help="How you know that it was paid.")] = "") -> None:
+    """Mark a tip as paid, whose payment you found at the node; nothing is paid."""
+    with transaction() as session:
+        mark_sent(session, tip, note)
+    say(f"tip {tip} is marked as sent")
 
 
 def _summary(row: Tip) -> dict[str, object]:

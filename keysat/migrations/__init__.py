@@ -8,10 +8,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError, InternalError, ProgrammingError
 
-from keysat.db import engine, reading
-from keysat.errors import SchemaOutdated
+from keysat.db import database_name, engine, reading
+from keysat.errors import SchemaBroken, SchemaOutdated
 from keysat.migrations.differences import differences
 
 # Any number will do, as long as no other program locks it: "keysat" in ASCII.
@@ -42,7 +44,19 @@ def upgrade() -> tuple[str | None, str]:
     """Bring the database to the head, all or nothing; returns the revisions before and after.
 
     Any number of processes may call it at once: an advisory lock lets one in after the other.
+
+    Raises:
+        SchemaBroken: the tables aren't those of the revision that the database claims to be at.
     """
+    try:
+        return _upgrade()
+    except CommandError as error:
+        raise SchemaBroken(database_name(), f"it is of a revision that this version doesn't know ({error})") from None
+    except (ProgrammingError, IntegrityError, InternalError) as error:
+        raise SchemaBroken(database_name(), str(error.orig).partition("\n")[0]) from None
+
+
+def _upgrade() -> tuple[str | None, str]:
     with engine().begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

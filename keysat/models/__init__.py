@@ -3,6 +3,7 @@
 from keysat.models.api_key import ApiKey
 from keysat.models.audit import AuditLine
 from keysat.models.discount_code import DiscountCode, Redemption
+from keysat.models.epoch import Epoch
 from keysat.models.invoice import Invoice
 from keysat.models.invoice_look import InvoiceLook
 from keysat.models.license import License
@@ -21,6 +22,7 @@ __all__ = [
     "AuditLine",
     "DeliveryAttempt",
     "DiscountCode",
+    "Epoch",
     "Invoice",
     "InvoiceLook",
     "License",

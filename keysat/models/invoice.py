@@ -5,13 +5,26 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ColumnElement, ForeignKey, Index, Text, UniqueConstraint, and_, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Text,
+    UniqueConstraint,
+    and_,
+    case,
+    or_,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.db import Base
 from keysat.models.columns import CreatedAt, Id, Time, one_of
+from keysat.models.epoch import current_epoch
 from keysat.models.license import LicenseStatus
 
 
@@ -61,6 +74,8 @@ class Invoice(Base):
     where the reversal changed it, and `license_became` the one that the reversal gave it. An invoice is in review while
     it has a `review_reason` and no `review_resolved_at`. `reviewed` holds every reason it ever was in review for, each
     of which is raised once, and again when more money came in.
+
+    `epoch` is the one that it was made in; of one that an earlier dump held or a sweep adopted, nothing more is sure.
 
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
     found the invoice too old to be checked further; a second such check, a day later, ends the checks.
@@ -155,6 +170,7 @@ class Invoice(Base):
     review_opened_at: Mapped[Time | None]
     review_resolved_at: Mapped[Time | None]
     payment_seen_at: Mapped[Time | None]
+    epoch: Mapped[int] = mapped_column(server_default="0", default=current_epoch().scalar_subquery())
     next_check_at: Mapped[Time | None]
     final_check_at: Mapped[Time | None]
     reversal_check_at: Mapped[Time | None]
@@ -168,6 +184,19 @@ class Invoice(Base):
     def is_draft(self) -> bool:
         """Whether the provider was or is being asked for it, and its invoice isn't known yet."""
         return self.provider_account_id is not None and self.provider_invoice_id is None
+
+    @hybrid_property
+    def came_in(self) -> int:
+        """The money that came in: what was charged, where nobody told the amount, but nothing on a person's word."""
+        if self.paid_amount is not None:
+            return self.paid_amount
+        return 0 if self.settled_by_hand or self.exception == PaymentException.MARKED else self.amount
+
+    @came_in.inplace.expression
+    @classmethod
+    def _came_in(cls) -> ColumnElement[int]:
+        by_hand = or_(cls.settled_by_hand, cls.exception == PaymentException.MARKED)
+        return case((cls.paid_amount.is_not(None), cls.paid_amount), (by_hand, 0), else_=cls.amount)
 
     @hybrid_property
     def in_review(self) -> bool:

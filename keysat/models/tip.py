@@ -13,19 +13,21 @@ from keysat.models.columns import CreatedAt, Id, Time, one_of
 
 
 class TipStatus(StrEnum):
-    """How a tip stands. While it is `paying`, its payment may have gone out, and it is only ever looked up."""
+    """How a tip stands. While it is `paying`, its payment may have gone out; while `held`, it waits for a person."""
 
     OWED = "owed"
     PAYING = "paying"
     SENT = "sent"
     FAILED = "failed"
     SKIPPED = "skipped"
+    HELD = "held"
 
 
 class Tip(Base):
     """`bolt11` and its `payment_hash` are those of the last payment that was asked for, at `paying_since`.
 
-    Another invoice is asked for only once that payment has failed for certain. Amounts are in millisatoshi.
+    Another invoice is asked for only once that payment has failed for certain. Amounts are in millisatoshi. `epoch` is
+    its invoice's, or the one in which a person let it be paid: in a later one, nobody knows whether it was paid before.
     """
 
     __tablename__ = "tips"
@@ -54,6 +56,7 @@ class Tip(Base):
     paying_since: Mapped[Time | None]
     next_attempt_at: Mapped[Time | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
+    epoch: Mapped[int] = mapped_column(server_default="0")
     fee_msat: Mapped[int | None] = mapped_column(BigInteger)
     last_error: Mapped[str | None]
     created_at: Mapped[CreatedAt]

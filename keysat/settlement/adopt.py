@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from keysat.catalog import price_of
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
+from keysat.models.epoch import current_epoch
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import FoundInvoice
 
@@ -63,6 +64,7 @@ def _write(session: Session, account: ProviderAccount, one: FoundInvoice, ids: t
         "currency": charged.currency,
         "created_at": one.created_at or func.now(),
         "next_check_at": func.now(),
+        "epoch": current_epoch().scalar_subquery() - 1,  # it may have been sold, and its tip paid, before
     }
     written = session.scalar(insert(Invoice).values(row).on_conflict_do_nothing().returning(Invoice.id))
     if written is not None:

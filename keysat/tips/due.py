@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import extract, func, select, update
+from sqlalchemy import ColumnElement, case, extract, func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.claims import Claim, pull_back
@@ -15,11 +15,17 @@ from keysat.models import Tip
 from keysat.models.audit import audit
 from keysat.models.columns import seconds
 from keysat.models.tip import TipStatus
+from keysat.tips.authorize import OLDER_THAN_RESTORE, is_older_than_restore, objection
 from keysat.tips.bolt11 import Bolt11
 
 # How long whoever claims a tip has, before it is due again: several calls of 10 s.
 CLAIM = timedelta(minutes=2)
 LOOK_UP_AGAIN = timedelta(seconds=30)
+LOOK_UP_SLOWLY = timedelta(hours=1)
+LONG_OVER = timedelta(hours=1)
+# An invoice is sent again only while it can be paid for so long, and so often in all.
+TO_SPARE = timedelta(seconds=30)
+MAX_SENDS = 10
 OVER_BUDGET = timedelta(hours=1)
 DAY = timedelta(hours=24)
 # Waits between attempts that failed for certain: 1 min doubling up to 6 h, so that ten take about two days.
@@ -68,10 +74,14 @@ def release_tips(session: Session, tip_ids: list[UUID]) -> None:
 
 
 def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) -> bool:
-    """Commit to one invoice before it is paid; False when somebody else did, or the day's budget doesn't hold it.
+    """Commit to one invoice before it is paid, and authorize the payment in the same transaction.
 
-    Under one lock for all, so that tips paid at the same time can't exceed the budget together.
+    False when somebody else did, the day's budget doesn't hold it, or it must wait for a person. Under one lock for
+    all, so that tips paid at the same time can't exceed the budget together.
     """
+    if (why := objection(session, tip)) is not None:
+        hold(session, tip, why)
+        return False
     session.execute(select(func.pg_advisory_xact_lock(_BUDGET_LOCK)))
     spent = select(func.coalesce(func.sum(Tip.amount_msat), 0)).where(
         Tip.status.in_([TipStatus.PAYING, TipStatus.SENT]), Tip.paying_since > func.now() - DAY
@@ -98,6 +108,18 @@ def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) ->
     )
 
 
+def begin_again(session: Session, tip: Tip) -> bool:
+    """Commit to sending the same invoice to the provider once more, of whose payment it knows nothing.
+
+    A Lightning node pays an invoice once, and its recipient takes it once, so this can't pay twice as another invoice
+    could. Only while that invoice can be paid by the database's clock, and the sale stands; never after a restore.
+    """
+    if tip.attempts >= MAX_SENDS or objection(session, tip) is not None:
+        return False
+    in_time = Tip.payable_until > func.clock_timestamp() + TO_SPARE
+    return _set(session, tip, in_time, attempts=Tip.attempts + 1, next_attempt_at=func.now() + CLAIM)
+
+
 def end_sent(session: Session, tip: Tip, fee_msat: int | None, actor: str) -> None:
     """The payment arrived."""
     sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
@@ -106,13 +128,24 @@ def end_sent(session: Session, tip: Tip, fee_msat: int | None, actor: str) -> No
         audit(session, actor, "tip.sent", tip.id, recipient=tip.recipient, amount_msat=tip.amount_msat, fee=fee_msat)
 
 
-def look_up_later(session: Session, tip: Tip, after: timedelta = LOOK_UP_AGAIN) -> None:
-    """Nobody knows yet what became of the payment: it is looked up again, and never made again."""
-    _set(session, tip, next_attempt_at=func.now() + after, last_error="the outcome of the payment isn't known yet")
+def look_up_later(session: Session, tip: Tip) -> None:
+    """Nobody knows what became of the payment: it is looked up again, slowly once its invoice is long over.
+
+    Not even then is another invoice paid, since the absence of an answer proves nothing: a person decides.
+    """
+    long_over = Tip.payable_until < func.now() - LONG_OVER
+    wait = case((long_over, LOOK_UP_SLOWLY), else_=LOOK_UP_AGAIN)
+    _set(session, tip, next_attempt_at=func.now() + wait, last_error="the outcome of the payment isn't known yet")
 
 
 def try_again(session: Session, tip: Tip, why: str, actor: str) -> None:
-    """Nothing was paid, for certain: another attempt later, with another invoice; the tenth was the last."""
+    """Nothing was paid, for certain: another attempt later, with another invoice; the tenth was the last.
+
+    Not for one that is older than a restore: another payment of it may be unknown here.
+    """
+    if is_older_than_restore(session, tip):
+        hold(session, tip, OLDER_THAN_RESTORE)
+        return
     attempts = Tip.attempts + (1 if tip.status == TipStatus.OWED else 0)
     if tip.attempts + (1 if tip.status == TipStatus.OWED else 0) >= MOST_ATTEMPTS:
         fail(session, tip, why, actor)
@@ -137,6 +170,13 @@ def fail(session: Session, tip: Tip, why: str, actor: str) -> None:
         audit(session, actor, "tip.failed", tip.id, recipient=tip.recipient, reason=why)
 
 
+def hold(session: Session, tip: Tip, why: str) -> None:
+    """It isn't paid until a person lets it be: `keysat tip retry`."""
+    held = {"status": TipStatus.HELD, "next_attempt_at": None, "last_error": why, "paying_since": None}
+    if _set(session, tip, **held):
+        audit(session, "tips", "tip.held", tip.id, recipient=tip.recipient, reason=why)
+
+
 def skip(session: Session, tip: Tip, why: str, actor: str) -> None:
     """It can't be paid here at all."""
     skipped = {"status": TipStatus.SKIPPED, "next_attempt_at": None, "ended_at": func.now(), "last_error": why}
@@ -144,12 +184,12 @@ def skip(session: Session, tip: Tip, why: str, actor: str) -> None:
         audit(session, actor, "tip.skipped", tip.id, recipient=tip.recipient, reason=why)
 
 
-def _set(session: Session, tip: Tip, **values: object) -> bool:
+def _set(session: Session, tip: Tip, *also: ColumnElement[bool], **values: object) -> bool:
     """Write, unless the tip has moved on since it was read: another status, or another payment."""
     same_payment = Tip.payment_hash.is_not_distinct_from(tip.payment_hash)
     changed = session.scalar(
         update(Tip)
-        .where(Tip.id == tip.id, Tip.status == tip.status, same_payment, Tip.attempts == tip.attempts)
+        .where(Tip.id == tip.id, Tip.status == tip.status, same_payment, Tip.attempts == tip.attempts, *also)
         .values(values)
         .returning(Tip.id)
         .execution_options(synchronize_session=False)

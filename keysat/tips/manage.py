@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, NotFound
+from keysat.errors import Conflict, InvalidInput, NotFound
 from keysat.models import Tip
 from keysat.models.audit import audit
+from keysat.models.epoch import current_epoch
 from keysat.models.tip import TipStatus
+from keysat.tips.due import LONG_OVER
+
+_RETRIABLE = (TipStatus.FAILED, TipStatus.SKIPPED, TipStatus.HELD)
 
 
 def list_tips(session: Session, status: TipStatus | None, limit: int, before: UUID | None = None) -> list[Tip]:
@@ -41,28 +46,66 @@ def require_tip(session: Session, tip_id: UUID) -> Tip:
     return tip
 
 
-def retry(session: Session, tip_id: UUID, actor: str = "cli") -> None:
-    """Let a tip that failed or was skipped be tried again; nothing of it was paid, for certain.
+def count_held(session: Session) -> int:
+    """How many tips wait for a person."""
+    held = select(func.count()).select_from(Tip).where(Tip.status == TipStatus.HELD)
+    return session.scalar(held) or 0
+
+
+def retry(session: Session, tip_id: UUID, note: str = "", actor: str = "cli") -> None:
+    """Let a tip be tried again: one that failed or was skipped; with a note that nothing was paid, one that is held.
+
+    With a note, too, one whose payment's outcome stayed unknown until long after its invoice had ended.
 
     Raises:
         NotFound: no such tip.
+        InvalidInput: it needs a note.
         Conflict: it was sent, or its payment may be on its way, or it is tried anyway.
     """
-    ended = Tip.status.in_([TipStatus.FAILED, TipStatus.SKIPPED])
+    tip = require_tip(session, tip_id)
+    if tip.status in {TipStatus.HELD, TipStatus.PAYING} and not note.strip():
+        raise InvalidInput(
+            f"tip {tip_id} may have been paid; look at the node, then say what you found, for the audit log: --note."
+        )
     owed = {"status": TipStatus.OWED, "next_attempt_at": func.now(), "attempts": 0, "ended_at": None}
-    changed = session.scalar(
-        update(Tip)
-        .where(Tip.id == tip_id, ended)
-        .values(owed)
-        .returning(Tip.id)
-        .execution_options(synchronize_session=False)
-    )
-    if changed is None:
-        status = require_tip(session, tip_id).status
-        why = {
-            TipStatus.SENT: "was sent",
-            TipStatus.OWED: "is tried anyway",
-            TipStatus.PAYING: "has a payment whose outcome isn't known yet, and paying again could pay it twice",
-        }[TipStatus(status)]
-        raise Conflict(f"tip {tip_id} {why}.")
-    audit(session, actor, "tip.retried", tip_id)
+    owed |= {"epoch": current_epoch().scalar_subquery(), "paying_since": None}
+    changed = _end(session, tip_id, or_(Tip.status.in_(_RETRIABLE), _over()), owed)
+    if not changed:
+        raise _refusal(tip)
+    audit(session, actor, "tip.retried", tip_id, **({"note": note} if note.strip() else {}))
+
+
+def mark_sent(session: Session, tip_id: UUID, note: str, actor: str = "cli") -> None:
+    """Close a tip that a person saw to be paid.
+
+    Raises:
+        NotFound: no such tip.
+        InvalidInput: no note says how that is known.
+        Conflict: it was sent already.
+    """
+    tip = require_tip(session, tip_id)
+    if not note.strip():
+        raise InvalidInput('say how you know, for the audit log: --note "..."')
+    sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
+    if not _end(session, tip_id, Tip.status != TipStatus.SENT, sent):
+        raise _refusal(tip)
+    audit(session, actor, "tip.sent", tip_id, note=note, by_hand=True)
+
+
+def _over() -> ColumnElement[bool]:
+    """Whether a payment's invoice ended so long ago that a person may say what became of it."""
+    return and_(Tip.status == TipStatus.PAYING, Tip.payable_until < func.now() - LONG_OVER)
+
+
+def _end(session: Session, tip_id: UUID, allowed: ColumnElement[bool], values: dict[str, Any]) -> bool:
+    changed = update(Tip).where(Tip.id == tip_id, allowed).values(values).returning(Tip.id)
+    return session.scalar(changed.execution_options(synchronize_session=False)) is not None
+
+
+def _refusal(tip: Tip) -> Conflict:
+    why = {
+        TipStatus.SENT: "was sent",
+        TipStatus.OWED: "is tried anyway",
+        TipStatus.PAYING: "has a payment whose outcome isn't known yet, and paying again could pay it twice",
+    }.get(TipStatus(tip.status), "changed meanwhile")
+    return Conflict(f"tip {tip.id} {why}.")

@@ -18,14 +18,15 @@ from keysat.tips.amount import MSAT, tip_sats
 def owe(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, actor: str) -> None:
     """Write the tip that a policy promises for a license that was paid for; none where nothing is left of it.
 
-    A price in another currency than BTC says nothing of sats, so such a tip isn't owed; the audit log tells it.
+    It is a share of the smaller of price and payment: an overpayment doesn't raise it, and a gift leaves none. A price
+    in another currency than BTC says nothing of sats, so such a tip isn't owed; the audit log tells it.
     """
     if policy.tip_recipient is None or policy.tip_pct_bps is None or invoice.provider_account_id is None:
         return
     if invoice.currency != "BTC":
         audit(session, actor, "tip.skipped", license_id, reason=f"the price is in {invoice.currency}, not in sats")
         return
-    paid = Money(invoice.paid_amount or invoice.amount, invoice.currency)
+    paid = Money(min(invoice.amount, invoice.came_in), invoice.currency)
     sats = tip_sats(paid, policy.tip_pct_bps)
     if sats == 0:
         return
@@ -37,6 +38,7 @@ def owe(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, ac
         "recipient": policy.tip_recipient,
         "label": policy.tip_label,
         "amount_msat": sats * MSAT,
+        "epoch": invoice.epoch,
         "next_attempt_at": func.now(),
     }
     session.execute(insert(Tip).values(tip).on_conflict_do_nothing())

@@ -1,16 +1,16 @@
 """Paying a tip: read, ask the recipient, commit to its invoice, pay it, write what came of it.
 
-No transaction is open while anybody is called. Between the commit and the outcome the tip is `paying`: from then on its
-payment is looked up, however often we die, and made by nobody.
+No transaction is open while anybody is called. Between the commit and the outcome the tip is `paying`: from then on
+its payment is looked up, however often we die. The same invoice may be sent again while it can be paid, since a node
+pays it once; another one is asked for only when the node itself says that this one failed, or a person does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from keysat import metrics
+from keysat import clock, metrics
 from keysat.addresses import Networks
 from keysat.db import Begin
 from keysat.errors import Conflict, InvalidInput, KeysatError, NotFound, RemoteError, SettingsError
@@ -29,8 +29,6 @@ from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
 _DEADLINE_SECONDS = 5.0  # for each of the two calls to the recipient
 _MAX_BYTES = 65_536
 _LEAST_FEE_MSAT = 10 * MSAT
-# A payment that the provider doesn't know, of an invoice that ended so long ago, can't be on its way any more.
-_SURELY_OVER = timedelta(minutes=10)
 
 log = get_logger(__name__)
 
@@ -76,7 +74,7 @@ def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str = "tip
     if tip is None or account is None:
         raise NotFound("tip", tip_id, "`keysat tip list` shows them.")
     if tip.status == TipStatus.PAYING:
-        _look_up(begin, tip, account, actor)
+        _look_up(read, begin, payer, tip, account, actor)
     elif tip.status == TipStatus.OWED:
         _pay(read, begin, payer, tip, account, actor)
     with read() as session:
@@ -105,7 +103,7 @@ def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAcc
             amount_msat=tip.amount_msat,
             network=payer.network,
             description_hash=offered.description_hash,
-            now=datetime.now(UTC),
+            now=clock.now(),
         )
     except KeysatError as error:
         _try_again(begin, tip, error, actor)
@@ -120,27 +118,37 @@ def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAcc
         return
     with read() as session:
         tip = session.get_one(Tip, tip.id)
+    _write(begin, tip, _send(provider, payer, tip, account), actor)
+
+
+def _send(provider: Provider, payer: Payer, tip: Tip, account: ProviderAccount) -> LightningPayment:
     with metrics.provider_call(account.name, "pay_lightning_invoice"):
         try:
-            payment = provider.pay_lightning_invoice(invoice.text, payer.most_fee(tip.amount_msat))
+            return provider.pay_lightning_invoice(tip.bolt11 or "", payer.most_fee(tip.amount_msat))
         except RemoteError as error:  # a refusal of the request itself, as of the credentials: it may be mended
             log.warning("a tip's payment got no answer", tip_id=str(tip.id), reason=str(error))
-            payment = LightningPayment(None, PaymentState.UNKNOWN)
-    _write(begin, tip, payment, actor)
+            return LightningPayment(None, PaymentState.UNKNOWN)
 
 
-def _look_up(begin: Begin, tip: Tip, account: ProviderAccount, actor: str) -> None:
+def _look_up(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:
     try:
+        provider = provider_for(account)
         with metrics.provider_call(account.name, "find_lightning_payment"):
-            payment = provider_for(account).find_lightning_payment(tip.payment_hash or "")
+            payment = provider.find_lightning_payment(tip.payment_hash or "")
     except KeysatError as error:
         log.warning("a tip's payment can't be looked up", tip_id=str(tip.id), reason=str(error))
         with begin() as session:
             due.look_up_later(session, tip)
         return
-    never_made = payment.state is PaymentState.UNKNOWN and payment.unheard_of
-    if never_made and tip.payable_until is not None and datetime.now(UTC) > tip.payable_until + _SURELY_OVER:
-        payment = LightningPayment(tip.payment_hash, PaymentState.FAILED)
+    if payment.state is PaymentState.UNKNOWN and payment.unheard_of:
+        with begin() as session:
+            again = due.begin_again(session, tip)
+        if again:
+            with read() as session:
+                tip = session.get_one(Tip, tip.id)
+            sent = _send(provider, payer, tip, account)
+            # That it can't be sent now doesn't say that it wasn't sent before.
+            payment = sent if sent.state is PaymentState.PAID else LightningPayment(None, PaymentState.UNKNOWN)
     _write(begin, tip, payment, actor)
 
 

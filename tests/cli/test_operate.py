@@ -22,6 +22,7 @@ NOTHING_OWED = {
     "silent_webhooks": [],
     "dead_letters": 0,
     "failed_tips": 0,
+    "held_tips": 0,
     "breaches": [],
     "accounts": [],
     "processes": {},

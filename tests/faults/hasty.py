@@ -23,7 +23,6 @@ from keysat.invoices import draft
 from keysat.providers import breaker
 from keysat.settlement import backlog, reconcile, sweep
 from keysat.tips import bolt11, due
-from keysat.tips import pay as paying
 from keysat.webhooks import backoff, inbox, outbox
 
 backlog.LEASE /= SPEED
@@ -35,7 +34,7 @@ inbox.FIRST_RETRY /= SPEED
 outbox.LEASE /= SPEED
 backoff.DELAYS = tuple(delay / SPEED for delay in backoff.DELAYS)
 due.CLAIM, due.LOOK_UP_AGAIN, due._FIRST_WAIT = timedelta(seconds=LAPSE), timedelta(seconds=1), LAPSE
-paying._SURELY_OVER, bolt11._MIN_LIFE = timedelta(seconds=1), timedelta(seconds=1)
+bolt11._MIN_LIFE = due.TO_SPARE = timedelta(seconds=1)
 
 from keysat.worker import app
 

@@ -10,14 +10,14 @@ from keysat.catalog import Terms
 from keysat.db import reading, transaction
 from keysat.errors import Conflict, InvalidInput, NotFound
 from keysat.events import EventType
+from keysat.invariants import broken
 from keysat.models import AuditLine, OutboundEvent, Tip
 from keysat.money import Money
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
 from keysat.settlement.issue import issue
-from keysat.tips import pay as paying
 from keysat.tips.due import MOST_ATTEMPTS, claim_tips
-from keysat.tips.manage import retry
+from keysat.tips.manage import mark_sent, retry
 from keysat.tips.pay import Payer, pay
 from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import PRICE, STORE, load_licenses, make_account, make_catalog, make_invoice
@@ -78,20 +78,45 @@ def test_certain_failure_is_tried_again_with_another_invoice(sandbox, payer, tip
     assert [one["paid"] for one in sandbox.lightning_payments()] == [0, 1]
 
 
-def test_payment_that_nobody_heard_of_is_made_anew_only_once_its_invoice_is_long_over(sandbox, payer, tipped):
+def test_payment_that_nobody_heard_of_is_sent_again_by_the_same_invoice(sandbox, payer, tipped):
     sandbox.set_lightning(["500-unheard"])
     tip_id = tipped()
     for _ in range(3):
         assert step(payer, tip_id) == "paying"
     first = load_tip(tip_id).payment_hash
-    over = func.now() - paying._SURELY_OVER
-    for until, status in ((over + timedelta(minutes=1), "paying"), (over - timedelta(seconds=1), "owed")):
-        with transaction() as session:
-            session.execute(update(Tip).values(payable_until=until))
-        assert step(payer, tip_id) == status
     sandbox.set_lightning(["paid"])
     assert step(payer, tip_id) == "sent"
-    assert load_tip(tip_id).payment_hash != first
+    assert load_tip(tip_id).payment_hash == first
+    assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+
+
+def test_unknown_payment_of_an_invoice_that_is_over_waits_for_a_person(sandbox, payer, tipped):
+    sandbox.set_lightning(["500-unheard"])
+    tip_id = tipped()
+    step(payer, tip_id)
+    with transaction() as session:
+        session.execute(update(Tip).values(payable_until=func.now() - timedelta(days=30)))
+    sandbox.set_lightning(["paid"])
+    assert [step(payer, tip_id) for _ in range(3)] == ["paying"] * 3
+    assert sandbox.lightning_payments() == []
+    with reading() as session:
+        (breach,) = broken(session, 15)
+    assert breach.invariant == "tip_unknown"
+    with pytest.raises(InvalidInput, match="--note"), transaction() as session:
+        retry(session, tip_id)
+    with transaction() as session:
+        retry(session, tip_id, "the node has no payment of this hash")
+    assert step(payer, tip_id) == "sent"
+
+
+def test_a_person_may_say_that_a_tip_was_paid(sandbox, payer, tipped):
+    sandbox.set_lightning(["500-unheard"])
+    tip_id = tipped()
+    step(payer, tip_id)
+    with transaction() as session:
+        mark_sent(session, tip_id, "seen at the node")
+    assert step(payer, tip_id) == "sent"
+    assert sandbox.lightning_payments() == []
 
 
 @pytest.mark.parametrize(
@@ -136,7 +161,7 @@ def test_payment_that_may_be_on_its_way_is_not_retried_by_hand(sandbox, payer, t
     tip_id = tipped()
     step(payer, tip_id)
     with pytest.raises(Conflict, match="could pay it twice"), transaction() as session:
-        retry(session, tip_id)
+        retry(session, tip_id, "it surely wasn't")
 
 
 def test_invoice_that_another_tip_was_paid_by_is_refused(sandbox, payer, tipped):
@@ -207,9 +232,7 @@ def test_account_whose_key_is_refused_pays_nothing_and_loses_nothing(sandbox, pa
     assert step(payer, tip_id) == "paying"
     assert step(payer, tip_id) == "paying"
     sandbox.register_store(STORE, "key-of-test-store")
-    with transaction() as session:
-        session.execute(update(Tip).values(payable_until=func.now() - timedelta(hours=1)))
-    assert [step(payer, tip_id) for _ in range(2)] == ["owed", "sent"]
+    assert step(payer, tip_id) == "sent"
 
 
 def test_due_tips_are_claimed_once(sandbox, tipped):

@@ -117,7 +117,9 @@ class Lightning:
             new = Payment(decoded.payment_hash, int(decoded.amount_msat or 0))
             payment = self._payments.setdefault(decoded.payment_hash, new)
             payment.asked, payment.max_fee_sats = payment.asked + 1, str(body.get("maxFeeFlat"))
-            payment.asked_after_paid += payment.paid > 0
+            if payment.paid:  # as nodes do: a payment hash is paid once
+                payment.asked_after_paid += 1
+                return Answer(400, {"code": "generic-error", "message": "The invoice is already paid"})
             if does.endswith("paid"):
                 payment.paid, payment.state = payment.paid + 1, "Complete"
             else:

@@ -12,7 +12,7 @@ from keysat.db import reading, transaction
 from keysat.models.tip import TipStatus
 from keysat.tips import manage
 from keysat.web.admin.auth import Reader, Writer
-from keysat.web.admin.shapes import Before, Done, Limit, Row
+from keysat.web.admin.shapes import Before, Done, Limit, Note, Row
 from keysat.web.errors import documented
 
 router = APIRouter(prefix="/tips", tags=["admin: tips"])
@@ -55,8 +55,8 @@ def get_tip(tip_id: TipId, _: Reader) -> TipRow:
 
 
 @router.post("/{tip_id}/retry", responses=documented(404, 409))
-def retry_tip(tip_id: TipId, actor: Writer) -> Done:
-    """Try a tip again that failed or was skipped."""
+def retry_tip(tip_id: TipId, actor: Writer, decision: Note | None = None) -> Done:
+    """Try a tip again that failed, was skipped or is held."""
     with transaction() as session:
-        manage.retry(session, tip_id, actor)
+        manage.retry(session, tip_id, decision.note if decision else "", actor)
     return Done()

@@ -1,0 +1,45 @@
+"""Whether a tip may be paid at this very moment. Asked in the transaction that commits to the payment."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from keysat.models import Invoice, License, Tip
+from keysat.models.epoch import current_epoch, notice_restore
+from keysat.models.invoice import InvoiceStatus
+from keysat.models.license import LicenseStatus
+from keysat.tips.amount import MSAT
+
+OLDER_THAN_RESTORE = "its sale is older than a restore of the database, so it may have been paid before"
+
+
+def objection(session: Session, tip: Tip) -> str | None:
+    """Why it may not be paid now, as a predicate; None where nothing speaks against it.
+
+    The invoice and the license stay locked until the transaction ends: a reversal happens wholly before or after it.
+    """
+    invoice, status = session.execute(
+        select(Invoice, License.status)
+        .join(License, License.id == tip.license_id)
+        .where(Invoice.id == tip.invoice_id)
+        .with_for_update(read=True, of=[Invoice, License])
+        .execution_options(populate_existing=True)
+    ).one()
+    if invoice.status != InvoiceStatus.SETTLED:
+        return f"its invoice is {invoice.status}"
+    if invoice.reversed_at is not None:
+        return "its sale was reversed"
+    if invoice.in_review:
+        return f"its invoice is in review ({invoice.review_reason})"
+    if status != LicenseStatus.ACTIVE:
+        return f"its license is {status}"
+    if tip.amount_msat > min(invoice.amount, invoice.came_in) * MSAT:
+        return f"it is more than the {min(invoice.amount, invoice.came_in):,} sats that its sale brought in"
+    return OLDER_THAN_RESTORE if is_older_than_restore(session, tip) else None
+
+
+def is_older_than_restore(session: Session, tip: Tip) -> bool:
+    """Whether the database was restored since the tip's sale, or since a person let it be paid."""
+    notice_restore(session)
+    return bool(tip.epoch < session.execute(current_epoch()).scalar_one())

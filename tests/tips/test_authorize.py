@@ -1,0 +1,120 @@
+"""A tip is authorized right before it is paid: the sale stands, the money came, and nothing was restored since."""
+
+import pytest
+from sqlalchemy import func, update
+
+from keysat.db import reading, transaction
+from keysat.errors import InvalidInput
+from keysat.licenses.withdraw import change_status
+from keysat.models import Epoch, Tip
+from keysat.models.epoch import declare_restore, notice_restore
+from keysat.models.license import LicenseStatus
+from keysat.settlement.resolve import settle_by_hand
+from keysat.settlement.reverse import reverse
+from keysat.tips.manage import retry
+from keysat.tips.pay import pay
+from tests.builders import PRICE, issue_now, load_invoice, make_invoice, set_columns
+from tests.tips.conftest import load_tip
+
+TIP_MSAT = PRICE * 500 // 10_000 * 1_000
+
+
+def step(payer, tip_id):
+    return pay(reading, transaction, payer, tip_id)
+
+
+def reversed_(tip):
+    with transaction() as session:
+        reverse(session, tip.invoice_id, "suspend", "refunded", "test")
+
+
+def in_review(tip):
+    set_columns(tip.invoice_id, review_reason="refunded", review_opened_at=func.now())
+
+
+def suspended(tip):
+    with transaction() as session:
+        change_status(session, tip.license_id, LicenseStatus.SUSPENDED, "test", "why not")
+
+
+def worth_less(tip):
+    set_columns(tip.invoice_id, paid_amount=1)
+
+
+def restored(_):
+    with transaction() as session:
+        assert declare_restore(session)
+
+
+@pytest.mark.parametrize("happens", [reversed_, in_review, suspended, worth_less, restored])
+def test_tip_is_held_where_its_sale_stands_no_more(sandbox, payer, tipped, happens):
+    tip_id = tipped()
+    happens(load_tip(tip_id))
+    assert step(payer, tip_id) == "held"
+    assert step(payer, tip_id) == "held"
+    assert sandbox.lightning_payments() == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "msat"),
+    [
+        ({"paid_amount": PRICE * 10, "exception": "over"}, TIP_MSAT),
+        ({"paid_amount": PRICE // 2}, TIP_MSAT // 2),
+        ({"paid_amount": 0, "exception": "marked"}, None),
+        ({"exception": "marked"}, None),
+        ({"settled_by_hand": True}, None),
+        ({"settled_by_hand": True, "paid_amount": PRICE}, TIP_MSAT),
+        ({}, TIP_MSAT),
+    ],
+)
+def test_tip_is_a_share_of_the_smaller_of_price_and_payment(tipped, facts, msat):
+    tip_id = tipped(**facts)
+    assert (None if tip_id is None else load_tip(tip_id).amount_msat) == msat
+
+
+def test_gift_owes_no_tip(tipped, signer):
+    tipped()
+    gift = make_invoice()
+    with transaction() as session:
+        settle_by_hand(session, gift.id, "a gift", "test")
+    issue_now(gift.id, signer.key_id)
+    assert load_invoice(gift.id).came_in == 0
+    with reading() as session:
+        assert session.query(Tip).where(Tip.invoice_id == gift.id).count() == 0
+
+
+def test_restore_holds_tips_of_earlier_sales_and_only_those(sandbox, payer, tipped):
+    owed, paying = tipped(), tipped()
+    sandbox.set_lightning(["500-unheard"])
+    assert step(payer, paying) == "paying"
+    restored(None)
+    sandbox.set_lightning(["paid"])
+    assert (step(payer, owed), step(payer, paying)) == ("held", "paying")
+    assert sandbox.lightning_payments() == []
+    assert step(payer, tipped()) == "sent"
+    with pytest.raises(InvalidInput, match="--note"), transaction() as session:
+        retry(session, owed)
+    with transaction() as session:
+        retry(session, owed, "the node has no payment of it")
+    assert step(payer, owed) == "sent"
+
+
+def test_payment_that_failed_after_a_restore_is_not_made_anew(sandbox, payer, tipped):
+    sandbox.set_lightning(["unclear-failed"])
+    tip_id = tipped()
+    assert step(payer, tip_id) == "paying"
+    restored(None)
+    assert step(payer, tip_id) == "held"
+
+
+def test_restore_is_noticed_by_itself_once(payer, tipped):
+    tip_id = tipped()
+    with transaction() as session:
+        assert not notice_restore(session)
+        session.execute(update(Epoch).values(identity="of another database"))
+    with transaction() as session:
+        assert notice_restore(session)
+    with transaction() as session:
+        assert not notice_restore(session)
+        assert not declare_restore(session)
+    assert step(payer, tip_id) == "held"
