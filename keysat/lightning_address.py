@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keysat.errors import InvalidInput
 
-_USER = re.compile(r"[a-z0-9._-]{1,64}")
+_USER = re.compile(r"(?=.{1,64}\Z)[a-z0-9._-]+(?:\+[a-z0-9._-]+)*")  # a +tag says what it is for
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)+(?!\d+$){_LABEL}")
 _LOCAL = re.compile(r"(?:localhost|127\.0\.0\.1):\d{1,5}")

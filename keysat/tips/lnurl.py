@@ -13,6 +13,8 @@ from keysat.foreign import ForeignClient
 from keysat.http import printable
 from keysat.lightning_address import LightningAddress
 
+_OK = 200
+
 
 class RecipientRefused(KeysatError):
     """The recipient doesn't take this payment."""
@@ -20,7 +22,7 @@ class RecipientRefused(KeysatError):
 
 @dataclass(frozen=True)
 class Offered:
-    """The recipient's invoice, and the hash that its description must have."""
+    """The recipient's invoice, and the hash that its description has where it is hashed."""
 
     bolt11: str
     description_hash: str
@@ -42,11 +44,16 @@ def ask_for_invoice(client: ForeignClient, address: LightningAddress, amount_msa
     least, most = bounds
     if not least <= amount_msat <= most:
         raise RecipientRefused(f"{address} takes {least:,} to {most:,} msat, and the tip is {amount_msat:,} msat.")
-    separator = "&" if "?" in str(callback) else "?"
-    invoice = _get(client, f"{callback}{separator}{urlencode({'amount': amount_msat})}", address).get("pr")
+    answer = _get(client, _with_amount(str(callback), amount_msat), address)
+    invoice = answer.get("pr")
     if not isinstance(invoice, str):
         raise RemoteAnswerInvalid(f"{address.host} sent no invoice for {address}.")
-    return Offered(invoice, hashlib.sha256(str(metadata).encode("utf-8", "surrogatepass")).hexdigest())
+    return Offered(invoice.strip(), hashlib.sha256(str(metadata).encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def _with_amount(callback: str, amount_msat: int) -> str:
+    url = callback.partition("#")[0]
+    return f"{url}{'&' if '?' in url else '?'}{urlencode({'amount': amount_msat})}"
 
 
 def _bounds(offer: dict[str, Any]) -> tuple[int, int] | None:
@@ -57,11 +64,11 @@ def _bounds(offer: dict[str, Any]) -> tuple[int, int] | None:
 def _get(client: ForeignClient, url: str, address: LightningAddress) -> dict[str, Any]:
     answer = client.request("GET", url, headers={"Accept": "application/json"})
     try:
-        fields = json.loads(answer.body) if answer.status == 200 and not answer.truncated else None
+        fields = None if answer.truncated else json.loads(answer.body)
     except (ValueError, RecursionError):
         fields = None
-    if not isinstance(fields, dict):
+    if isinstance(fields, dict) and str(fields.get("status")).upper() == "ERROR":  # whatever the HTTP status is
+        raise RecipientRefused(f"{address} says: {printable(str(fields.get('reason') or 'no'))[:200]}.")
+    if answer.status != _OK or not isinstance(fields, dict):
         raise RemoteAnswerInvalid(f"{address.host} answered {answer.status} without a usable LNURL answer.")
-    if fields.get("status") == "ERROR":
-        raise RecipientRefused(f"{address} says: {printable(str(fields.get('reason', 'no')))[:200]}.")
     return fields

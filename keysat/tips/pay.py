@@ -27,7 +27,7 @@ from keysat.tips.amount import MSAT
 from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
 
 _DEADLINE_SECONDS = 5.0  # for each of the two calls to the recipient
-_MAX_BYTES = 65_536
+_MAX_BYTES = 262_144  # metadata may hold an image: up to 136 KB
 _LEAST_FEE_MSAT = 10 * MSAT
 
 log = get_logger(__name__)

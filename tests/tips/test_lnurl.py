@@ -29,7 +29,8 @@ class Public:
         if not url.startswith("https://example.com/"):
             return self.guarded.request(method, url, **options)
         body = self.answers.pop(0)
-        return ForeignAnswer(200, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), False)
+        status, body = body if isinstance(body, tuple) else (200, body)
+        return ForeignAnswer(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), False)
 
 
 @pytest.fixture
@@ -53,6 +54,33 @@ def test_amount_is_added_to_the_callback_and_the_invoice_returned():
     client = Public({**OFFER, "callback": "https://example.com/pay?user=7"}, {"pr": "lnbc1"})
     assert ask_for_invoice(client, ADDRESS, 5_000).bolt11 == "lnbc1"
     assert client.asked == ["https://example.com/.well-known/lnurlp/dev", "https://example.com/pay?user=7&amount=5000"]
+
+
+def test_amount_is_added_before_the_callbacks_fragment():
+    client = Public({**OFFER, "callback": "https://example.com/pay#top"}, {"pr": " lnbc1\n"})
+    assert ask_for_invoice(client, ADDRESS, 5_000).bolt11 == "lnbc1"
+    assert client.asked[1] == "https://example.com/pay?amount=5000"
+
+
+@pytest.mark.parametrize("answers", [[(400, {})], [(404, {})], [(500, {})], [OFFER, (400, {})]])
+@pytest.mark.parametrize("status", ["ERROR", "error"])
+def test_reason_of_an_error_is_shown_whatever_its_http_status(answers, status):
+    *before, (code, _) = answers
+    refusal = {"status": status, "reason": "no such\x1b[31m user\u202e"}
+    with pytest.raises(RecipientRefused, match="says: no such\N{REPLACEMENT CHARACTER}") as refused:
+        ask_for_invoice(Public(*before, (code, refusal)), ADDRESS, 5_000)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["dev+tips", "dev+tips+more", "DEV+Tips", "a_b.c-d+1"])
+def test_name_may_have_a_tag(name):
+    assert parse_address(f"{name}@Example.com").url == f"https://example.com/.well-known/lnurlp/{name.lower()}"
+
+
+@pytest.mark.parametrize("name", ["+tips", "dev+", "dev++tips", "d ev", "dev%2b", "a" * 65])
+def test_name_that_is_none_is_refused(name):
+    with pytest.raises(InvalidInput):
+        parse_address(f"{name}@example.com")
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,19 @@ def test_invoice_that_is_not_what_was_asked_for_is_not_paid(sandbox, payer, tipp
     assert sandbox.lightning_payments() == []
 
 
+def test_plain_description_is_paid(sandbox, payer, tipped):
+    sandbox.set_lightning(invoices=["plain"])
+    assert step(payer, tipped()) == "sent"
+
+
+def test_recipient_may_have_a_tag_and_metadata_with_an_image(sandbox, payer, tipped):
+    sandbox.set_lightning(invoices=["image"])
+    tip_id = tipped()
+    with transaction() as session:
+        session.execute(update(Tip).values(recipient=func.replace(Tip.recipient, "dev@", "dev+tag@")))
+    assert step(payer, tip_id) == "sent"
+
+
 def test_tenth_failure_ends_it_and_a_person_may_start_again(sandbox, payer, tipped):
     with transaction() as session:
         add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/")

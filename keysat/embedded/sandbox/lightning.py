@@ -24,10 +24,11 @@ from keysat.errors import InvalidInput
 # What the node does with a payment: pays it and says so; leaves it unclear (202) and pays it, or doesn't; finds no
 # route; fails with 500 before or after it paid; or never hears of it.
 NODE = ("paid", "unclear-paid", "unclear-failed", "failed", "500-paid", "500-unheard")
-# What is wrong with the recipient's invoices.
-INVOICES = ("good", "amount", "network", "description", "expired", "none", "reused", "refusal")
-_LNURL = re.compile(r"/\.well-known/lnurlp/([a-z0-9._-]+)")
-_CALLBACK = re.compile(r"/lnurl/([a-z0-9._-]+)")
+# What is wrong with the recipient's invoices, or special: a plain description, metadata with a large image.
+INVOICES = ("good", "amount", "network", "description", "expired", "none", "reused", "refusal", "plain", "image")
+_IMAGE = 136 * 1024
+_LNURL = re.compile(r"/\.well-known/lnurlp/([a-z0-9._+-]+)")
+_CALLBACK = re.compile(r"/lnurl/([a-z0-9._+-]+)")
 
 
 @dataclass
@@ -97,11 +98,11 @@ class Lightning:
         with self._lock:
             flaw = self._random.choice(self._invoices)
         if flaw == "refusal":
-            return Answer(200, {"status": "ERROR", "reason": "not today"})
+            return Answer(400, {"status": "ERROR", "reason": "not today"})
         if flaw == "none":
             return Answer(200, {"pr": "lnbcrt1nothing", "routes": []})
         if flaw != "reused" or not self._last:
-            self._last = self._invoice(int(amount), _metadata(match[1]), flaw)
+            self._last = self._invoice(int(amount), self._metadata(match[1]), flaw)
         return Answer(200, {"pr": self._last, "routes": []})
 
     def pay(self, request: Request) -> Answer:
@@ -146,8 +147,14 @@ class Lightning:
             "callback": f"{self._base_url()}/lnurl/{user}",
             "minSendable": 1_000,
             "maxSendable": 10**14,
-            "metadata": _metadata(user),
+            "metadata": self._metadata(user),
         }
+
+    def _metadata(self, user: str) -> str:
+        entries = [["text/identifier", user], ["text/plain", f"A tip for {user}"]]
+        with self._lock:
+            image = "image" in self._invoices
+        return json.dumps([*entries, ["image/png;base64", "A" * _IMAGE]] if image else entries)
 
     def _invoice(self, amount_msat: int, metadata: str, flaw: str) -> str:
         from bolt11 import Bolt11, MilliSatoshi, Tag, TagChar, Tags, encode  # noqa: PLC0415 - as above
@@ -156,17 +163,15 @@ class Lightning:
         tags = [
             Tag(TagChar.payment_hash, os.urandom(32).hex()),
             Tag(TagChar.payment_secret, os.urandom(32).hex()),
-            Tag(TagChar.description_hash, hashlib.sha256(described.encode()).hexdigest()),
+            Tag(TagChar.description, "A tip")
+            if flaw == "plain"
+            else Tag(TagChar.description_hash, hashlib.sha256(described.encode()).hexdigest()),
             Tag(TagChar.expire_time, self._life),
         ]
         made = int(time.time()) - (self._life + 60 if flaw == "expired" else 0)
         network = "bc" if flaw == "network" else "bcrt"
         amount = MilliSatoshi(amount_msat * 2 if flaw == "amount" else amount_msat)
         return str(encode(Bolt11(network, made, Tags(tags), amount), os.urandom(32).hex()))
-
-
-def _metadata(user: str) -> str:
-    return json.dumps([["text/identifier", user], ["text/plain", f"A tip for {user}"]])
 
 
 def _payment_data(payment: Payment) -> dict[str, Any]:
