@@ -75,8 +75,9 @@ def problem(status: int, message: str, headers: dict[str, str] | None = None) ->
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for the OpenAPI description; every route may also answer 400, 429 and 503."""
-    return {status: {"model": Problem, "description": _CODES[status]} for status in {400, 429, 503, *statuses}}
+    """The error answers of a route, for the OpenAPI description; every route may also answer 400, 413, 429 and 503."""
+    every = {400, 413, 429, 503, *statuses}
+    return {status: {"model": Problem, "description": _CODES.get(status, "bad_request")} for status in every}
 
 
 def install(app: FastAPI) -> None:

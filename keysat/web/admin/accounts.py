@@ -34,14 +34,19 @@ AccountName = Annotated[Slug, Path(description="The account's name.")]
 ApiKey = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[\x21-\x7e]+$")]
 
 
+_MAX_PEM = 20_000
+
+
 def _pem(text: str) -> str:
+    if len(text) > _MAX_PEM:
+        raise ValueError(f"more than {_MAX_PEM:,} characters")
     try:
         return check_pem(text)
     except InvalidInput as error:
         raise ValueError(str(error)) from None
 
 
-Pem = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_pem)]
+Pem = Annotated[str, AfterValidator(_pem)]
 WebhookSecret = Annotated[str, StringConstraints(max_length=1_000, pattern=rf"^([\x21-\x7e]{{{MIN_SECRET_BYTES},}})?$")]
 
 
