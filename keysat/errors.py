@@ -152,6 +152,10 @@ class RemoteAnswerInvalid(RemoteError):
     """An answer of the wrong shape, too large, or about something else than was asked."""
 
 
+class AnswerTooLarge(RemoteAnswerInvalid):
+    """An answer has more bytes than are read; asked for less, the server may answer with less."""
+
+
 class RemoteNotFound(RemoteError):
     """The server says that the thing asked for does not exist (404)."""
 

@@ -24,6 +24,7 @@ import requests
 from keysat.certificates import problem_of, tls_context
 from keysat.deadlines import Adapter, Deadline
 from keysat.errors import (
+    AnswerTooLarge,
     CredentialsRejected,
     NotTheProvider,
     PermissionMissing,
@@ -137,7 +138,7 @@ class HttpClient:
         for chunk in response.iter_content(65_536):
             body += chunk
             if len(body) > self._max_bytes:
-                raise RemoteAnswerInvalid(f"{self._name} sent more than {self._max_bytes:,} bytes; it was cut off.")
+                raise AnswerTooLarge(f"{self._name} sent more than {self._max_bytes:,} bytes; it was cut off.")
         return bytes(body)
 
     def _fail(self, deadline: Deadline, error: Exception) -> NoReturn:

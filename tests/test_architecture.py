@@ -18,7 +18,7 @@ MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_TASK = 250, 45, 
 ENTRY_POINTS = ("keysat/tasks.py", "keysat/dispatch.py", "keysat/cli/", "keysat/embedded/", "keysat/web/")
 BEGIN_THEMSELVES = ("keysat/db.py", "keysat/migrations/__init__.py")
 SPEAK_HTTP = ("keysat/http.py", "keysat/foreign.py", "keysat/deadlines.py", "keysat/embedded/sandbox/")
-KNOW_ZAPRITE = ("keysat/providers/zaprite.py", "keysat/providers/registry.py", "keysat/embedded/sandbox/")
+KNOW_ZAPRITE = ("keysat/providers/zaprite", "keysat/providers/registry.py", "keysat/embedded/sandbox/")
 HTTP_CLIENTS = {"requests", "urllib3", "httpx", "aiohttp", "http", "urllib"}
 HARMLESS = {"http.HTTPStatus", "urllib.parse"}
 # A command's docstring is its help; a migration's revision says what it does.

@@ -45,7 +45,13 @@ def sweep(
         _look_at(page)
         last = page.sweep
     assert last is not None
-    counts = {"seen": last.seen, "changed": last.changed, "adopted": last.adopted, "orphans": len(last.orphans)}
+    counts = {
+        "seen": last.seen,
+        "skipped": last.skipped,
+        "changed": last.changed,
+        "adopted": last.adopted,
+        "orphans": len(last.orphans),
+    }
     if as_json:
         show_record({**counts, "orphans": last.orphans}, as_json)
         return

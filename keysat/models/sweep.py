@@ -17,7 +17,8 @@ class Sweep(Base):
     """A sweep of the provider's invoices that were made from `since` on, newest first; one at a time for an account.
 
     `next_until` and `skip` say where the next page begins, so an interrupted sweep goes on there. `leased_until`:
-    somebody is at it. `orphans` are paid invoices that carry an id of ours and can't be adopted.
+    somebody is at it. `orphans` are paid invoices that carry an id of ours and can't be adopted, or can't be read.
+    `skipped` counts all entries that couldn't be read.
     """
 
     __tablename__ = "sweeps"
@@ -36,5 +37,6 @@ class Sweep(Base):
     finished_at: Mapped[Time | None]
     seen: Mapped[int] = mapped_column(server_default="0")
     changed: Mapped[int] = mapped_column(server_default="0")
+    skipped: Mapped[int] = mapped_column(server_default="0")
     adopted: Mapped[int] = mapped_column(server_default="0")
     orphans: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")

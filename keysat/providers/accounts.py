@@ -16,7 +16,8 @@ from keysat.errors import Conflict, InvalidInput, NotFound
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.audit import audit
 from keysat.providers import registry
-from keysat.providers.base import MIN_SECRET_BYTES, Provider
+from keysat.providers.base import Provider
+from keysat.providers.refusals import MIN_SECRET_BYTES
 from keysat.providers.selling import sell_with_first
 from keysat.secrets import seal
 

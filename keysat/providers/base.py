@@ -13,12 +13,9 @@ from enum import StrEnum
 from typing import ClassVar, Protocol
 from uuid import UUID
 
-from keysat.errors import KeysatError
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
-
-# A shorter webhook secret, of whatever kind, could be guessed by trying.
-MIN_SECRET_BYTES = 24
+from keysat.providers.refusals import NotSupported
 
 
 class ProviderStatus(StrEnum):
@@ -39,6 +36,7 @@ class InvoiceSnapshot:
 
     `charged` is what the buyer was asked for, `paid` what came in; each None where the provider doesn't tell.
     `order_id` is our invoice id as the provider kept it. `said` is the provider's own status, for people.
+    `unconfirmed`: a payment was seen that isn't confirmed yet.
     """
 
     provider_invoice_id: str
@@ -48,11 +46,13 @@ class InvoiceSnapshot:
     paid: Money | None
     order_id: str | None
     said: str
+    unconfirmed: bool = False
 
     @property
     def payment_seen(self) -> bool:
         """Whether money came in, or is on its way."""
-        return self.status is ProviderStatus.PROCESSING or (self.paid is not None and self.paid.amount > 0)
+        on_its_way = self.unconfirmed or self.status is ProviderStatus.PROCESSING
+        return on_its_way or (self.paid is not None and self.paid.amount > 0)
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,29 @@ class FoundInvoice:
     snapshot: InvoiceSnapshot
     created_at: datetime | None = None
     policy_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class UnreadableInvoice:
+    """An entry of a provider's list that can't be read; the ids where it has them."""
+
+    provider_invoice_id: str | None
+    order_id: str | None
+    why: str
+
+
+@dataclass(frozen=True)
+class InvoicePage:
+    """A page of a provider's list: what could be read, and what couldn't.
+
+    `count` entries came, of which `oldest` is the earliest time, where they tell it. `is_last`: no more follow.
+    """
+
+    found: tuple[FoundInvoice, ...]
+    unreadable: tuple[UnreadableInvoice, ...]
+    count: int
+    oldest: datetime | None
+    is_last: bool
 
 
 @dataclass(frozen=True)
@@ -132,31 +155,6 @@ class LightningPayment:
     unheard_of: bool = False
 
 
-class NotSupported(KeysatError):
-    """The provider can't do that at all."""
-
-    def __init__(self, kind: str, what: str) -> None:
-        super().__init__(f"a {kind} provider can't {what}.")
-
-
-class WebhookRejected(KeysatError):
-    """A webhook's signature, token or shape is wrong; it is not from the provider."""
-
-
-class NoWebhookSecret(WebhookRejected):
-    """The account has no webhook secret that could tell a genuine webhook from a forged one."""
-
-    def __init__(self) -> None:
-        super().__init__(f"this account has no webhook secret of at least {MIN_SECRET_BYTES} bytes.")
-
-
-class WebhookMalformed(WebhookRejected):
-    """A webhook is from the provider by its signature or token, but isn't an event."""
-
-    def __init__(self) -> None:
-        super().__init__("the webhook's body is not an event.")
-
-
 class Provider(Protocol):
     """One store at one provider, with its credentials. Every call ends within the configured deadline."""
 
@@ -168,6 +166,9 @@ class Provider(Protocol):
     default_url: ClassVar[str | None] = None
     pays_lightning: ClassVar[bool] = False
     lists_invoices: ClassVar[bool] = False
+    # Whether its list is limited to a span of time; else a sweep goes through pages alone.
+    lists_by_date: ClassVar[bool] = True
+    max_page: ClassVar[int] = 200
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
         """Ask for a new invoice. Raises the `Remote...` errors."""
@@ -190,10 +191,10 @@ class Provider(Protocol):
         """
         ...
 
-    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> list[FoundInvoice]:
+    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
         """Ask for the invoices made in a span of time, newest first, without the first `skip`, at most `take`.
 
-        Both ends are whole seconds and belong to the span. Fewer than `take` mean that there are no more.
+        Both ends are whole seconds and belong to the span. Archived invoices are among them.
 
         Raises:
             NotSupported: it can only be asked about one at a time.

@@ -25,19 +25,17 @@ from keysat.http import HttpClient, printable
 from keysat.models.invoice import PaymentException
 from keysat.providers import btcpay_webhooks
 from keysat.providers.base import (
-    MIN_SECRET_BYTES,
     CreatedInvoice,
     FoundInvoice,
+    InvoicePage,
     InvoiceSnapshot,
     LightningPayment,
     NewInvoice,
-    NoWebhookSecret,
     PaymentState,
     Provider,
     ProviderEvent,
     ProviderStatus,
     Webhook,
-    WebhookRejected,
 )
 from keysat.providers.btcpay_answers import (
     CERTAIN_REFUSALS,
@@ -56,10 +54,14 @@ from keysat.providers.btcpay_answers import (
     received_payments,
     text,
 )
+from keysat.providers.listing import read_page
+from keysat.providers.refusals import MIN_SECRET_BYTES, NoWebhookSecret, WebhookRejected
 from keysat.providers.signed_events import read_event, require_signature
 
 _MAX_SAID = 60
-_MOST_FOUND = 20
+_MAX_FOUND = 20
+# BTCPay leaves archived invoices out of lists unless asked for them, and a paid one needs its license all the same.
+_ARCHIVED = {"includeArchived": "true"}
 _MSAT_PER_SAT = 1000
 # As long as we check an unpaid invoice: what confirms within that time isn't called invalid.
 _MONITORING_MINUTES = 30 * 24 * 60
@@ -115,13 +117,14 @@ class BTCPay(Provider):
         return created_invoice(mapping(answer))
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
-        answer = self._http.get(f"{self._store_path}/invoices", {"orderId": order_id, "take": _MOST_FOUND})
+        wanted = {"orderId": order_id, "take": _MAX_FOUND, **_ARCHIVED}
+        answer = self._http.get(f"{self._store_path}/invoices", wanted)
         return [self._found(item) for item in listed(answer) if order_id_of(item) == order_id]
 
-    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> list[FoundInvoice]:
-        span = {"startDate": int(since.timestamp()), "endDate": int(until.timestamp())}
-        answer = self._http.get(f"{self._store_path}/invoices", {**span, "skip": skip, "take": take})
-        return [self._found(item) for item in listed(answer)]
+    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
+        span = {"startDate": int(since.timestamp()), "endDate": int(until.timestamp()), **_ARCHIVED}
+        items = listed(self._http.get(f"{self._store_path}/invoices", {**span, "skip": skip, "take": take}))
+        return read_page(items, self._found, created_at, order_id_of, is_last=len(items) < take)
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"

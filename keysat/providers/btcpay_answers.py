@@ -56,9 +56,9 @@ def created_invoice(answer: dict[str, Any]) -> CreatedInvoice:
     return CreatedInvoice(text(answer, "id"), text(answer, "checkoutLink"))
 
 
-def order_id_of(fields: dict[str, Any]) -> str | None:
+def order_id_of(fields: Any) -> str | None:
     """Read our invoice id from the metadata of an invoice or event, where it carries one."""
-    metadata = fields.get("metadata")
+    metadata = fields.get("metadata") if isinstance(fields, dict) else None
     order_id = metadata.get("orderId") if isinstance(metadata, dict) else None
     return order_id if isinstance(order_id, str) else None
 
@@ -78,16 +78,16 @@ def text(answer: dict[str, Any], field: str) -> str:
     return value
 
 
-def listed(answer: Answer) -> list[dict[str, Any]]:
-    """Read a list of invoices. Raises `RemoteAnswerInvalid`."""
-    if not isinstance(answer.json, list) or not all(isinstance(item, dict) for item in answer.json):
+def listed(answer: Answer) -> list[Any]:
+    """Read a list of invoices, whatever its entries are. Raises `RemoteAnswerInvalid`."""
+    if not isinstance(answer.json, list):
         raise RemoteAnswerInvalid("BTCPay's list of invoices has another shape than it should.")
     return answer.json
 
 
-def created_at(answer: dict[str, Any]) -> datetime | None:
+def created_at(answer: Any) -> datetime | None:
     """Read when an invoice was made; None where it isn't told."""
-    made = answer.get("createdTime")
+    made = answer.get("createdTime") if isinstance(answer, dict) else None
     try:
         return datetime.fromtimestamp(made, UTC) if type(made) is int else None
     except (OverflowError, OSError, ValueError):

@@ -22,7 +22,8 @@ from keysat.models import ProviderAccount, ProviderEvent
 from keysat.models.audit import audit
 from keysat.money import Money
 from keysat.providers.accounts import require_account
-from keysat.providers.base import NewInvoice, NotSupported
+from keysat.providers.base import NewInvoice
+from keysat.providers.refusals import NotSupported
 from keysat.providers.registry import adapter_of, provider_for
 from keysat.secrets import seal, unseal
 

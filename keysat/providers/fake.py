@@ -19,6 +19,7 @@ from keysat.money import Money
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
+    InvoicePage,
     InvoiceSnapshot,
     NewInvoice,
     Provider,
@@ -109,10 +110,11 @@ class Fake(Provider):
         found = [one for one in snapshots if one.order_id == order_id and self._owns(one.provider_invoice_id)]
         return [FoundInvoice(_created(one.provider_invoice_id), one) for one in found]
 
-    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> list[FoundInvoice]:
+    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
         del since, until  # what is in memory was made just now
         mine = [one for one in self._ask().snapshots.values() if self._owns(one.provider_invoice_id)]
-        return [FoundInvoice(_created(one.provider_invoice_id), one) for one in mine[::-1][skip : skip + take]]
+        page = tuple(FoundInvoice(_created(one.provider_invoice_id), one) for one in mine[::-1][skip : skip + take])
+        return InvoicePage(page, (), len(page), None, is_last=len(page) < take)
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         server = self._ask()

@@ -7,7 +7,8 @@ import hmac
 import json
 from typing import Any
 
-from keysat.providers.base import ProviderEvent, WebhookMalformed, WebhookRejected
+from keysat.providers.base import ProviderEvent
+from keysat.providers.refusals import WebhookMalformed, WebhookRejected
 
 _MOST_CHARACTERS = 200
 

@@ -30,9 +30,12 @@ def adopt_lost(
     for one in lost:
         policy_id = _policy_to_adopt(session, one)
         if policy_id is None:
-            orphans.append(_orphan(one))
+            orphans.append(orphan(one, "it doesn't say what it is for, or not at the price of today"))
         elif (invoice_id := _write(session, account, one, policy_id)) is not None:
             made.append(invoice_id)
+        else:
+            theirs = one.created.provider_invoice_id
+            orphans.append(orphan(one, f"invoice {theirs} of the provider belongs to another invoice here"))
     return made, orphans
 
 
@@ -72,11 +75,13 @@ def _write(session: Session, account: ProviderAccount, one: FoundInvoice, ids: t
     return written
 
 
-def _orphan(one: FoundInvoice) -> dict[str, Any]:
+def orphan(one: FoundInvoice, why: str) -> dict[str, Any]:
+    """An invoice of the provider that a person has to see to."""
     snapshot = one.snapshot
     return {
         "provider_invoice_id": snapshot.provider_invoice_id,
         "order_id": snapshot.order_id,
         "said": snapshot.said,
         "paid": snapshot.paid and str(snapshot.paid),
+        "why": why,
     }

@@ -149,7 +149,7 @@ def _money_reason(known: InvoiceState, snapshot: InvoiceSnapshot, rules: Settlem
     if amount > 0 or snapshot.exception is PaymentException.PARTIAL:
         return ReviewReason.UNDERPAID
     in_full = snapshot.exception in {PaymentException.LATE, PaymentException.OVER}
-    return ReviewReason.UNCONFIRMED if known.seen or in_full or snapshot.status is ProviderStatus.PROCESSING else None
+    return ReviewReason.UNCONFIRMED if known.seen or in_full or snapshot.payment_seen else None
 
 
 def _more(known: InvoiceState, snapshot: InvoiceSnapshot) -> bool:

@@ -6,35 +6,40 @@ didn't change is put off to its next look, so that a backlog melts. No transacti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
 from keysat import metrics
 from keysat.claims import Claim
 from keysat.db import Begin
-from keysat.errors import CredentialsRejected, KeysatError
-from keysat.invoices import draft
-from keysat.invoices.schedule import next_check
-from keysat.models import Invoice, ProviderAccount, Sweep
+from keysat.errors import AnswerTooLarge, CredentialsRejected, KeysatError
+from keysat.models import ProviderAccount, Sweep
 from keysat.models.audit import audit
-from keysat.models.invoice import InvoiceStatus
-from keysat.money import Money
-from keysat.providers.base import FoundInvoice
+from keysat.providers.base import InvoicePage, Provider, UnreadableInvoice
 from keysat.providers.recheck import rejection
-from keysat.providers.registry import provider_for
+from keysat.providers.registry import adapter_of, provider_for
 from keysat.providers.trouble import note_failure
 from keysat.settlement.adopt import adopt_lost
 from keysat.settlement.backlog import LEASE, begin_sweep
-from keysat.settlement.decision import decide
-from keysat.settlement.outcome import Action, InvoiceState, SettlementRules
+from keysat.settlement.outcome import SettlementRules
+from keysat.settlement.sweep_rows import (
+    adopt_drafts,
+    claim_at_once,
+    ids_of_other_accounts,
+    is_id,
+    is_paid,
+    names_a_row,
+    ours_of,
+    partition,
+    reschedule,
+)
 
 PAGE = 200
-MESSAGE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) 
     try:
         provider = provider_for(account)
         with metrics.provider_call(account.name, "list_invoices"):
-            found = provider.list_invoices(sweep.since, sweep.next_until, sweep.skip, PAGE)
+            found = _fetch(provider, sweep)
     except KeysatError as error:
         rejected = rejection(provider_for(account), error) if isinstance(error, CredentialsRejected) else None
         with begin() as session:
@@ -105,141 +110,66 @@ def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) 
         return _write(session, sweep, account, found, rules)
 
 
-def _write(
-    session: Session, sweep: Sweep, account: ProviderAccount, found: list[FoundInvoice], rules: SettlementRules
-) -> Page:
-    ours = _ours(session, account.id, found)
-    adopted = _adopt_drafts(session, account.id, ours, found)
-    known_ids = {str(row.id) for row in ours}
-    lost = [one for one in found if _paid(one) and _names_a_row(one) and one.snapshot.order_id not in known_ids]
+def _fetch(provider: Provider, sweep: Sweep) -> InvoicePage:
+    """Ask for the next page, halved while its answer is too large; an entry that is too large by itself is passed over.
+
+    Raises as `Provider.list_invoices`.
+    """
+    take = min(PAGE, provider.max_page)
+    while True:
+        try:
+            return provider.list_invoices(sweep.since, sweep.next_until, sweep.skip, take)
+        except AnswerTooLarge as error:
+            if take == 1:
+                entry = UnreadableInvoice(None, None, str(error))
+                return InvoicePage((), (entry,), 1, None, is_last=False)
+            take = max(1, take // 2)
+
+
+def _write(session: Session, sweep: Sweep, account: ProviderAccount, page: InvoicePage, rules: SettlementRules) -> Page:
+    found = page.found
+    ours = ours_of(session, account.id, found)
+    adopted, conflicts = adopt_drafts(session, account.id, ours, found)
+    known_ids = {str(row.id) for row in ours} | ids_of_other_accounts(session, account.id, found)
+    lost = [one for one in found if is_paid(one) and names_a_row(one) and one.snapshot.order_id not in known_ids]
     made, orphans = adopt_lost(session, account, lost)
-    changed, same = _sort_out(ours, found, rules)
-    claims = _claim(session, [*changed, *adopted, *made])
-    _put_off(session, same)
-    next_until, skip, over = _next_page(sweep, found)
+    changed, same = partition(ours, found, rules)
+    claims = claim_at_once(session, [*changed, *adopted, *made])
+    reschedule(session, same)
+    next_until, skip = _next_page(sweep, page, by_date=adapter_of(account.kind).lists_by_date)
+    unreadable = [asdict(entry) for entry in page.unreadable if is_id(entry.order_id)]
     row = session.execute(
         update(Sweep)
         .where(Sweep.id == sweep.id)
         .values(
             next_until=next_until,
             skip=skip,
-            seen=Sweep.seen + len(found),
+            seen=Sweep.seen + page.count,
+            skipped=Sweep.skipped + len(page.unreadable),
             changed=Sweep.changed + len(claims),
             adopted=Sweep.adopted + len(adopted) + len(made),
-            orphans=Sweep.orphans.concat(orphans),
-            leased_until=None if over else func.now() + LEASE,
-            finished_at=func.now() if over else None,
+            orphans=Sweep.orphans.concat([*orphans, *conflicts, *unreadable]),
+            leased_until=None if page.is_last else func.now() + LEASE,
+            finished_at=func.now() if page.is_last else None,
         )
         .returning(Sweep)
         .execution_options(populate_existing=True)
     ).scalar_one()
-    if over:
-        counts = {"seen": row.seen, "changed": row.changed, "adopted": row.adopted, "orphans": len(row.orphans)}
-        audit(session, "sweep", "account.swept", account.id, **counts)
+    if page.is_last:
+        counts = {name: getattr(row, name) for name in ("seen", "skipped", "changed", "adopted")}
+        audit(session, "sweep", "account.swept", account.id, **counts, orphans=len(row.orphans))
     return Page(row, claims)
 
 
-def _ours(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -> list[Invoice]:
-    """Our rows that a page is about: by the provider's id, or by ours that the provider kept."""
-    theirs = [one.snapshot.provider_invoice_id for one in found]
-    orders = [UUID(str(one.snapshot.order_id)) for one in found if _names_a_row(one)]
-    return list(
-        session.scalars(
-            select(Invoice).where(
-                Invoice.provider_account_id == account_id,
-                or_(Invoice.provider_invoice_id.in_(theirs), Invoice.id.in_(orders)),
-            )
-        )
-    )
+def _next_page(sweep: Sweep, page: InvoicePage, *, by_date: bool) -> tuple[datetime, int]:
+    """Where the next page begins: at the oldest second of this one, or further down in the same second.
 
-
-def _adopt_drafts(
-    session: Session, account_id: UUID, ours: Sequence[Invoice], found: Sequence[FoundInvoice]
-) -> list[UUID]:
-    """Give rows without a provider's id the invoice that the provider made for them."""
-    adopted = []
-    for row in ours:
-        if not row.is_draft:
-            continue
-        one = draft.best([one for one in found if one.snapshot.order_id == str(row.id)])
-        if one is not None:
-            draft.adopt(session, row.id, account_id, one.created)
-            adopted.append(row.id)
-    return adopted
-
-
-def _sort_out(
-    ours: Sequence[Invoice], found: Sequence[FoundInvoice], rules: SettlementRules
-) -> tuple[list[UUID], list[UUID]]:
-    """Which rows the provider's word would change, and which it wouldn't."""
-    said = {one.snapshot.provider_invoice_id: one.snapshot for one in found}
-    changed: list[UUID] = []
-    same: list[UUID] = []
-    for row in ours:
-        snapshot = said.get(row.provider_invoice_id or "")
-        if snapshot is None:
-            continue
-        known = InvoiceState(
-            status=InvoiceStatus(row.status),
-            price=Money(row.amount, row.currency),
-            reviewed=frozenset(row.reviewed),
-            reversed=row.reversed_at is not None,
-            by_hand=row.settled_by_hand,
-        )
-        outcome = decide(known, snapshot, rules)
-        news = outcome.action is not Action.KEEP or outcome.alarm != row.last_error
-        (changed if news else same).append(row.id)
-    return changed, same
-
-
-def _claim(session: Session, invoice_ids: list[UUID]) -> list[Claim]:
-    """Take these, because a message for each is sent right now; a settled one's due time is its license's alone."""
-    soon = func.greatest(func.now() + MESSAGE, Invoice.next_check_at)
-    claimed = session.scalars(
-        update(Invoice)
-        .where(Invoice.id.in_(invoice_ids))
-        .values(
-            next_check_at=case((Invoice.status == InvoiceStatus.SETTLED, Invoice.next_check_at), else_=soon),
-            check_count=Invoice.check_count + 1,
-        )
-        .returning(Invoice.id)
-        .execution_options(synchronize_session=False)
-    )
-    return [Claim(invoice_id, MESSAGE.total_seconds()) for invoice_id in claimed]
-
-
-def _put_off(session: Session, invoice_ids: list[UUID]) -> None:
-    """What the provider said is what we know: the look that was due is done."""
-    session.execute(
-        update(Invoice)
-        .where(Invoice.id.in_(invoice_ids), Invoice.status != InvoiceStatus.SETTLED)
-        .where(Invoice.next_check_at <= func.now())
-        .values(
-            next_check_at=next_check(Invoice.status, Invoice.created_at),
-            check_count=Invoice.check_count + 1,
-            last_checked_at=func.now(),
-        )
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _next_page(sweep: Sweep, found: Sequence[FoundInvoice]) -> tuple[datetime, int, bool]:
-    """Where the next page begins: at the oldest second of this one, or further down in the same second."""
-    if len(found) < PAGE:
-        return sweep.next_until, sweep.skip, True
-    oldest = min(one.created_at or sweep.since for one in found).astimezone(UTC)
-    if oldest < sweep.next_until.astimezone(UTC).replace(microsecond=0):
-        return oldest, 0, False
-    return sweep.next_until, sweep.skip + len(found), False
-
-
-def _paid(one: FoundInvoice) -> bool:
-    return one.snapshot.paid is not None and one.snapshot.paid.amount > 0
-
-
-def _names_a_row(one: FoundInvoice) -> bool:
-    try:
-        UUID(one.snapshot.order_id or "")
-    except ValueError:
-        return False
-    return True
+    A time before the span is an entry's mistake, and no reason to pass over what lies between.
+    """
+    if page.is_last:
+        return sweep.next_until, sweep.skip
+    if by_date and page.oldest is not None:
+        oldest = page.oldest.astimezone(UTC)
+        if sweep.since <= oldest < sweep.next_until.astimezone(UTC).replace(microsecond=0):
+            return oldest, 0
+    return sweep.next_until, sweep.skip + page.count

@@ -17,7 +17,8 @@ from keysat.dispatch import send
 from keysat.errors import BrokerUnavailable, InvalidInput, KeysatError, NotFound, Unauthorized
 from keysat.logs import get_logger
 from keysat.models import ProviderAccount
-from keysat.providers.base import ProviderEvent, Webhook, WebhookMalformed, WebhookRejected
+from keysat.providers.base import ProviderEvent, Webhook
+from keysat.providers.refusals import WebhookMalformed, WebhookRejected
 from keysat.providers.registry import provider_for
 from keysat.tasks import handle_provider_event
 from keysat.web.errors import documented

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from keysat.errors import CredentialsRejected, RemoteNotFound
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
-from keysat.providers.base import NewInvoice, Provider, ProviderEvent, ProviderStatus, Webhook, WebhookRejected
+from keysat.providers.base import NewInvoice, Provider, ProviderEvent, ProviderStatus, Webhook
+from keysat.providers.refusals import WebhookRejected
 
 PRICE = 2_100
 OTHER_SECRET = "the-secret-of-somebody-else-1234"

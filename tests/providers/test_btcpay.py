@@ -19,16 +19,9 @@ from keysat.errors import (
 )
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
-from keysat.providers.base import (
-    MIN_SECRET_BYTES,
-    LightningPayment,
-    NewInvoice,
-    PaymentState,
-    ProviderStatus,
-    Webhook,
-    WebhookRejected,
-)
+from keysat.providers.base import LightningPayment, NewInvoice, PaymentState, ProviderStatus, Webhook
 from keysat.providers.btcpay import BTCPay
+from keysat.providers.refusals import MIN_SECRET_BYTES, WebhookRejected
 from tests.btcpay_openapi import _operation, request_validator, validator, webhook_validator
 from tests.providers.servers import raw_server, read_request
 

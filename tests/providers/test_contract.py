@@ -12,9 +12,10 @@ from keysat.embedded.sandbox.client import SandboxClient
 from keysat.errors import RemoteAnswerInvalid
 from keysat.models.invoice import PaymentException
 from keysat.money import DECIMALS
-from keysat.providers.base import NotSupported, ProviderStatus, Webhook
+from keysat.providers.base import ProviderStatus, Webhook
 from keysat.providers.btcpay import BTCPay
 from keysat.providers.fake import Fake, FakeServer, fake_server
+from keysat.providers.refusals import NotSupported
 from keysat.providers.zaprite import Zaprite
 
 pytest.register_assert_rewrite("tests.providers.contract")
@@ -172,8 +173,10 @@ class TestBTCPayAgainstTheSandbox(SignedWebhookContract):
 class TestZapriteAgainstTheSandbox(TokenWebhookContract):
     """Zaprite's adapter, against the sandbox."""
 
-    # A late payment is a payment like others, and that a merchant marked an order is not told.
+    # A late payment is a payment like others, that a merchant marked an order is not told, and only what is confirmed
+    # counts as paid.
     readings: ClassVar = {
+        "paid, not confirmed": (ProviderStatus.PROCESSING, NONE, 0),
         "paid late": (SETTLED, NONE, PRICE),
         "marked settled": (SETTLED, NONE, None),
         "marked settled after it expired": (SETTLED, NONE, None),

@@ -14,15 +14,8 @@ from keysat.errors import (
 )
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
-from keysat.providers.base import (
-    MIN_SECRET_BYTES,
-    NewInvoice,
-    NotSupported,
-    ProviderStatus,
-    Webhook,
-    WebhookMalformed,
-    WebhookRejected,
-)
+from keysat.providers.base import NewInvoice, ProviderStatus, Webhook
+from keysat.providers.refusals import MIN_SECRET_BYTES, NotSupported, WebhookMalformed, WebhookRejected
 from keysat.providers.zaprite import Zaprite
 
 ORDER, OURS, SECRET = "od_7tPIRHBoaC", "0198c2d4-0000-7000-8000-000000000001", "a-token-of-at-least-24-bytes"

@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+import requests
 from sqlalchemy import delete, func, select, update
 
 from keysat.db import reading, transaction
@@ -12,7 +13,7 @@ from keysat.embedded.sandbox.server import Sandbox
 from keysat.errors import Conflict, RemoteUnavailable
 from keysat.models import Invoice, Sweep
 from keysat.money import Money
-from keysat.providers.base import NewInvoice, NotSupported, ProviderStatus
+from keysat.providers.base import NewInvoice, ProviderStatus
 from keysat.providers.registry import provider_for
 from keysat.settlement import sweep as sweeping
 from keysat.settlement.backlog import backlogged
@@ -22,6 +23,7 @@ from tests.builders import (
     PRICE,
     STORE,
     audit_actions,
+    issue_now,
     load_account,
     load_invoice,
     load_licenses,
@@ -198,12 +200,6 @@ def test_provider_that_fails_is_noted_and_the_sweep_waits(shop, small_pages):
     assert swept()[0].seen >= 6
 
 
-def test_provider_without_a_list_says_so(shop):
-    make_account("other", kind="zaprite", base_url=shop.url, store_id="")
-    with pytest.raises(NotSupported, match="the scan looks at each by itself"):
-        list(pages(reading, transaction, load_account("other").id, SettlementRules()))
-
-
 def test_accounts_with_a_backlog_are_swept(fake):
     invoices = [make_invoice() for _ in range(3)]
 
@@ -232,3 +228,61 @@ def test_fake_provider_is_swept_too(fake):
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     assert swept()[1] == [invoice.id]
+
+
+def test_page_that_is_too_large_is_halved_until_it_fits(shop):
+    """The paid invoice is the oldest of the span, so all pages are needed."""
+    paid = make_invoice(created_at=func.now() - timedelta(hours=1))
+    heavy = {"amount": "0.00021", "currency": "BTC", "metadata": {"orderId": "a shop's", "text": "x" * 9_000}}
+    shop.create_many(STORE, 250, heavy)
+    newest = make_invoice()
+    for one in (paid, newest):
+        shop.pay(one.provider_invoice_id)
+    sweep, changed = swept()
+    assert (sweep.finished_at is not None, sweep.seen >= 251) == (True, True)
+    assert newest.id in changed
+
+
+def test_entry_that_is_too_large_by_itself_is_passed_over(shop):
+    huge = {"amount": "0.00021", "currency": "BTC", "metadata": {"text": "x" * 1_048_000}}
+    shop.create_many(STORE, 1, huge)
+    paid = make_invoice()
+    shop.pay(paid.provider_invoice_id)
+    sweep, changed = swept()
+    assert (sweep.finished_at is not None, sweep.skipped, set(changed)) == (True, 1, {paid.id})
+
+
+def test_archived_invoice_is_swept_and_its_draft_found(shop):
+    paid, lost = make_invoice(), make_invoice()
+    for one in (paid, lost):
+        shop.pay(one.provider_invoice_id)
+        archive = f"{shop.url}/api/v1/stores/{STORE}/invoices/{one.provider_invoice_id}"
+        assert requests.delete(archive, headers={"Authorization": "token key-of-test-store"}, timeout=5).ok
+    _, changed = swept()
+    assert set(changed) == {paid.id, lost.id}
+    provider = provider_for(load_account())
+    assert [one.snapshot.provider_invoice_id for one in provider.find_invoices(str(lost.id))] == [
+        lost.provider_invoice_id
+    ]
+
+
+def test_second_account_at_the_same_store_takes_no_invoice_of_the_first_for_lost(shop, signer):
+    paid = make_invoice()
+    shop.pay(paid.provider_invoice_id)
+    look(paid.id)
+    issue_now(paid.id, signer.key_id)
+    make_account("again", kind="btcpay", base_url=shop.url)
+    page = list(pages(reading, transaction, load_account("again").id, SettlementRules()))[-1]
+    assert (page.sweep.seen, page.sweep.adopted, page.sweep.orphans) == (1, 0, [])
+
+
+def test_invoice_that_belongs_to_another_row_is_told_with_both_ids(shop):
+    paid = make_invoice()
+    shop.pay(paid.provider_invoice_id)
+    other = uuid4()
+    with transaction() as session:  # as after a restore in which another row has the provider's id
+        session.execute(update(Invoice).where(Invoice.id == paid.id).values(id=other))
+    sweep, _ = swept()
+    [told] = sweep.orphans
+    assert (told["order_id"], told["provider_invoice_id"]) == (str(paid.id), paid.provider_invoice_id)
+    assert "belongs to another invoice" in told["why"]

@@ -28,7 +28,9 @@ def operations(*methods):
 
 def name_of(operation):
     """The name of a body's schema."""
-    return operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    refs = [choice["$ref"] for choice in schema.get("anyOf", [schema]) if "$ref" in choice]  # a body may be left out
+    return refs[0].rpartition("/")[2]
 
 
 def schema_of(operation):

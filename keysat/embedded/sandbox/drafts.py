@@ -135,10 +135,12 @@ class Listing:
     end: int
     skip: int
     take: int | None
+    archived: bool
 
     def fits(self, invoice: Invoice) -> bool:
         return (
-            (not self.order_ids or invoice.order_id in self.order_ids)
+            (self.archived or not invoice.is_archived)
+            and (not self.order_ids or invoice.order_id in self.order_ids)
             and (not self.statuses or invoice.status.lower() in self.statuses)
             and self.start <= int(invoice.created_at) <= self.end
             and (not self.text or self.text in _searchable(invoice))
@@ -164,6 +166,7 @@ def parse_listing(query: Mapping[str, Sequence[str]]) -> Listing:
         end=_LAST_SECOND if (end := _whole(query, "endDate")) is None else end,
         skip=_whole(query, "skip") or 0,
         take=_whole(query, "take"),
+        archived=query.get("includeArchived", ("",))[0].lower() == "true",
     )
 
 

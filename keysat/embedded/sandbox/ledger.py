@@ -142,6 +142,10 @@ class Ledger:
         """Give the money back and mark it invalid. Raises NotFound; Conflict when there is nothing to give back."""
         return self._change(invoice_id, transitions.refunded)
 
+    def archive(self, invoice_id: str) -> Invoice:
+        """Archive it, as a merchant does; lists leave it out from now on. Raises NotFound."""
+        return self._change(invoice_id, lambda invoice, _: (replace(invoice, is_archived=True), []))
+
     def mark(self, invoice_id: str, status: Status) -> Invoice:
         """Mark it `SETTLED` or `INVALID` by hand. Raises NotFound; Conflict when it can't be marked so."""
         return self._change(invoice_id, lambda invoice, now: transitions.marked(invoice, status, now))

@@ -39,6 +39,7 @@ _PERMISSIONS = {
     "GET invoice": "btcpay.store.canviewinvoices",
     "GET payments": "btcpay.store.canviewinvoices",
     "POST invoices": "btcpay.store.cancreateinvoice",
+    "DELETE invoice": "btcpay.store.canmodifyinvoices",
     "GET payment": "btcpay.store.canuselightningnode",
     "POST pay": "btcpay.store.canuselightningnode",
     "POST status": "btcpay.store.canmodifyinvoices",
@@ -85,6 +86,7 @@ class Provider:
             "GET invoice": self._read,
             "GET payments": self._payments,
             "POST invoices": self._create,
+            "DELETE invoice": self._archive,
             "POST status": self._mark,
             "GET payment": lambda _request, route: lightning.find(route.payment_hash or ""),
             "POST pay": lambda request, _route: lightning.pay(request),
@@ -160,6 +162,10 @@ class Provider:
     def _read(self, _request: Request, route: Route) -> Answer:
         invoice = self._find(route)
         return self._show(invoice) if invoice else _invoice_missing()
+
+    def _archive(self, _request: Request, route: Route) -> Answer:
+        invoice = self._find(route)
+        return self._show(self._ledger.archive(invoice.id)) if invoice else _invoice_missing()
 
     def _payments(self, _request: Request, route: Route) -> Answer:
         invoice = self._find(route)

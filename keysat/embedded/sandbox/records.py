@@ -118,6 +118,7 @@ class Invoice:
     payments: tuple[Payment, ...] = ()
     paid_at: float | None = None
     is_refunded: bool = False
+    is_archived: bool = False
 
     @property
     def is_top_up(self) -> bool:

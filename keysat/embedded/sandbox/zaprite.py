@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +19,7 @@ from keysat.money import DECIMALS, MAX_AMOUNT
 # They have the names of BTCPay's counterparts, so that all requests are counted alike.
 _ROUTES = {"invoices": re.compile(r"/v1/orders/?"), "invoice": re.compile(r"/v1/orders/(?P<order>[^/]+)/?")}
 _EXPIRES_IN = 86_400
+_MAX_PAGE = 100
 _ECHOED = ("label", "metadata", "redirectUrl", "customerData")
 
 
@@ -59,11 +59,12 @@ class Zaprite:
         return self._show(self._ledger.create(store_id, _draft(parse_json(request.body))))
 
     def _list(self, request: Request, store_id: str, _wanted: str) -> Answer:
-        limit = request.query.get("limit", ("100",))[0]
-        if not (limit.isascii() and limit.isdigit()):
-            raise InvalidInput("'limit' has to be a whole number.")
-        newest = islice(self._ledger.of_store(store_id), int(limit))
-        return Answer(200, {"items": [order_data(invoice, self._base_url()) for invoice in newest]})
+        limit, page = min(_whole(request, "limit", _MAX_PAGE), _MAX_PAGE), _whole(request, "page", 1)
+        orders = list(self._ledger.of_store(store_id))
+        first = (page - 1) * limit
+        items = [order_data(invoice, self._base_url()) for invoice in orders[first : first + limit]]
+        meta = {"pagesCount": max(1, -(-len(orders) // limit)), "currentPage": page}
+        return Answer(200, {"items": items, "meta": meta})
 
     def _read(self, _request: Request, store_id: str, wanted: str) -> Answer:
         fitting = (one for one in self._ledger.of_store(store_id) if wanted in {one.id, one.order_id})
@@ -72,6 +73,13 @@ class Zaprite:
 
     def _show(self, invoice: Invoice) -> Answer:
         return Answer(200, order_data(invoice, self._base_url()))
+
+
+def _whole(request: Request, name: str, default: int) -> int:
+    text = request.query.get(name, (str(default),))[0]
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise InvalidInput(f"'{name}' has to be a whole number of 1 or more.")
+    return int(text)
 
 
 def _draft(body: Any) -> Draft:

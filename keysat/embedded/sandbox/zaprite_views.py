@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from keysat.embedded.sandbox.records import Additional, Event, Invoice, Status
@@ -13,11 +14,18 @@ def order_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
     return {
         **invoice.draft.checkout,
         **_state(invoice),
+        "createdAt": datetime.fromtimestamp(invoice.created_at, UTC).isoformat(),
         "checkoutUrl": f"{base_url}/order/{invoice.id}",
         "totalAmount": invoice.amount,
         "currency": currency,
         "transactions": [
-            {"id": one.id, "amountInOrderCurrency": one.amount, "orderCurrency": currency} for one in invoice.payments
+            {
+                "id": one.id,
+                "amountInOrderCurrency": one.amount,
+                "orderCurrency": currency,
+                "status": "CONFIRMED" if one.is_confirmed else "PENDING",
+            }
+            for one in invoice.payments
         ],
     }
 

@@ -17,7 +17,7 @@ from keysat.invariants import broken
 from keysat.invoices.gauge import read_gauge
 from keysat.models import ProviderAccount
 from keysat.providers import account_changes, accounts
-from keysat.providers.base import MIN_SECRET_BYTES
+from keysat.providers.refusals import MIN_SECRET_BYTES
 from keysat.providers.registry import provider_for
 from keysat.providers.selling import sell_with
 from keysat.providers.silence import silent_accounts

@@ -1,0 +1,137 @@
+"""Our rows that a page of a provider's list is about: found, adopted, claimed for a check, or rescheduled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import case, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from keysat.claims import Claim
+from keysat.errors import RemoteAnswerInvalid
+from keysat.invoices import draft
+from keysat.invoices.schedule import next_check
+from keysat.models import Invoice
+from keysat.models.invoice import InvoiceStatus
+from keysat.money import Money
+from keysat.providers.base import FoundInvoice
+from keysat.settlement.adopt import orphan
+from keysat.settlement.decision import decide
+from keysat.settlement.outcome import Action, InvoiceState, SettlementRules
+
+MESSAGE = timedelta(seconds=30)
+
+
+def ours_of(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -> list[Invoice]:
+    """Our rows that a page is about: by the provider's id, or by ours that the provider kept."""
+    theirs = [one.snapshot.provider_invoice_id for one in found]
+    orders = [UUID(str(one.snapshot.order_id)) for one in found if names_a_row(one)]
+    return list(
+        session.scalars(
+            select(Invoice).where(
+                Invoice.provider_account_id == account_id,
+                or_(Invoice.provider_invoice_id.in_(theirs), Invoice.id.in_(orders)),
+            )
+        )
+    )
+
+
+def ids_of_other_accounts(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -> set[str]:
+    """Ids of our rows that a page is about and that another account of ours asks about, as at the same store."""
+    orders = [UUID(str(one.snapshot.order_id)) for one in found if names_a_row(one)]
+    others = select(Invoice.id).where(Invoice.id.in_(orders), Invoice.provider_account_id.is_distinct_from(account_id))
+    return {str(invoice_id) for invoice_id in session.scalars(others)}
+
+
+def adopt_drafts(
+    session: Session, account_id: UUID, ours: Sequence[Invoice], found: Sequence[FoundInvoice]
+) -> tuple[list[UUID], list[dict[str, Any]]]:
+    """Give rows without a provider's id the invoice that the provider made for them; and what contradicts that."""
+    adopted, conflicts = [], []
+    for row in ours:
+        one = draft.best([one for one in found if one.snapshot.order_id == str(row.id)]) if row.is_draft else None
+        if one is None:
+            continue
+        try:
+            draft.adopt(session, row.id, account_id, one.created)
+            adopted.append(row.id)
+        except RemoteAnswerInvalid as error:
+            conflicts.append(orphan(one, str(error)))
+    return adopted, conflicts
+
+
+def partition(
+    ours: Sequence[Invoice], found: Sequence[FoundInvoice], rules: SettlementRules
+) -> tuple[list[UUID], list[UUID]]:
+    """Which rows the provider's word would change, and which it wouldn't."""
+    said = {one.snapshot.provider_invoice_id: one.snapshot for one in found}
+    changed: list[UUID] = []
+    same: list[UUID] = []
+    for row in ours:
+        snapshot = said.get(row.provider_invoice_id or "")
+        if snapshot is None:
+            continue
+        known = InvoiceState(
+            status=InvoiceStatus(row.status),
+            price=Money(row.amount, row.currency),
+            reviewed=frozenset(row.reviewed),
+            reversed=row.reversed_at is not None,
+            by_hand=row.settled_by_hand,
+        )
+        outcome = decide(known, snapshot, rules)
+        news = outcome.action is not Action.KEEP or outcome.alarm != row.last_error
+        (changed if news else same).append(row.id)
+    return changed, same
+
+
+def claim_at_once(session: Session, invoice_ids: list[UUID]) -> list[Claim]:
+    """Take these, because a message for each is sent right now; a settled one's due time is its license's alone."""
+    soon = func.greatest(func.now() + MESSAGE, Invoice.next_check_at)
+    claimed = session.scalars(
+        update(Invoice)
+        .where(Invoice.id.in_(invoice_ids))
+        .values(
+            next_check_at=case((Invoice.status == InvoiceStatus.SETTLED, Invoice.next_check_at), else_=soon),
+            check_count=Invoice.check_count + 1,
+        )
+        .returning(Invoice.id)
+        .execution_options(synchronize_session=False)
+    )
+    return [Claim(invoice_id, MESSAGE.total_seconds()) for invoice_id in claimed]
+
+
+def reschedule(session: Session, invoice_ids: list[UUID]) -> None:
+    """What the provider said is what we know: the look that was due is done."""
+    session.execute(
+        update(Invoice)
+        .where(Invoice.id.in_(invoice_ids), Invoice.status != InvoiceStatus.SETTLED)
+        .where(Invoice.next_check_at <= func.now())
+        .values(
+            next_check_at=next_check(Invoice.status, Invoice.created_at),
+            check_count=Invoice.check_count + 1,
+            last_checked_at=func.now(),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def is_paid(one: FoundInvoice) -> bool:
+    """Whether money came in for it."""
+    return one.snapshot.paid is not None and one.snapshot.paid.amount > 0
+
+
+def names_a_row(one: FoundInvoice) -> bool:
+    """Whether it carries an id that a row of ours can have."""
+    return is_id(one.snapshot.order_id)
+
+
+def is_id(order_id: str | None) -> bool:
+    """Whether a text is an id that a row of ours can have."""
+    try:
+        UUID(order_id or "")
+    except ValueError:
+        return False
+    return True
