@@ -18,7 +18,7 @@ from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput, NotFound, SettingsError
 from keysat.licenses.grant import grant
-from keysat.licenses.keys import Payload, parse, verify
+from keysat.licenses.keys import Payload, clean, parse, verify
 from keysat.licenses.signer import check_signer, load_signer
 from keysat.licenses.withdraw import change_status
 from keysat.models import License, Product
@@ -139,7 +139,7 @@ def verify_(
     trusted = (
         load_signer(load_settings().signing_key_file).public_key if public_key is None else _read_public_key(public_key)
     )
-    payload = verify(key, trusted)
+    payload = verify(clean(key), trusted)
     show_record(_describe(payload), as_json)
     say("the signature is good")
 
@@ -147,7 +147,7 @@ def verify_(
 @app.command()
 def inspect(key: Annotated[str, typer.Argument(help="The license key, LIC1-...")], as_json: AsJson = False) -> None:
     """Show what a key says, without checking its signature."""
-    show_record(_describe(parse(key)), as_json)
+    show_record(_describe(parse(clean(key))), as_json)
 
 
 def _describe(payload: Payload) -> Row:

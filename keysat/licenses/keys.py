@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import struct
+import unicodedata
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -26,6 +28,11 @@ PREFIX = "LIC1"
 SIGNATURE_BYTES = 64
 _FINGERPRINT_BOUND, _TRIAL = 0b01, 0b10
 _NO_FINGERPRINT = bytes(32)
+_PLAIN = re.compile(r"[A-Za-z0-9-]+")
+# What quotes a key, marks a quoted line, or ends a wrapped one (RFC 2045, 6.7).
+_AROUND = frozenset(
+    "\"'`<>|=*\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{DOUBLE LOW-9 QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
+)
 _HEAD_V1 = struct.Struct(">BB16s16sQ32s")
 _HEAD_V2 = struct.Struct(">BB16s16sQQ32sB")
 
@@ -66,6 +73,18 @@ class Payload:
         )
         slugs = [slug.encode() for slug in self.entitlements]
         return head + b"".join(bytes([len(slug)]) + slug for slug in slugs)
+
+
+def clean(text: str) -> str:
+    """A pasted key without what mail programs put into it: line breaks, quotes, invisible characters, other dashes.
+
+    The signature decides over what is left, so this makes no wrong key right.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    normal = unicodedata.normalize("NFKC", text)
+    kept = ("-" if unicodedata.category(one) == "Pd" or one == "\N{MINUS SIGN}" else one for one in normal)
+    return "".join(one for one in kept if one not in _AROUND and unicodedata.category(one)[0] not in "ZC")
 
 
 def sign(payload: Payload, key: Ed25519PrivateKey) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 from keysat.db import reading
-from keysat.licenses.keys import Payload, verify
+from keysat.licenses.keys import Payload, clean, verify
 from keysat.licenses.signer import Signer, check_signer
 from keysat.settings import load_settings
 
@@ -29,7 +29,7 @@ def read_key(text: str) -> Payload:
         BadKeyFormat: it is no license key.
         BadSignature: it was changed, or signed by another key.
     """
-    return _genuine(text.strip())
+    return _genuine(clean(text))
 
 
 # To check a signature costs a third of what it costs to read the license, and its outcome never changes.

@@ -18,9 +18,8 @@ from keysat.models import WebhookDelivery, WebhookEndpoint
 from keysat.models.audit import audit
 from keysat.models.columns import seconds
 from keysat.secrets import seal, unseal
-from keysat.webhooks.signing import new_secret
+from keysat.webhooks.signing import check_secret, new_secret
 
-MIN_SECRET_BYTES = 24
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -45,8 +44,8 @@ def add_endpoint(
         raise InvalidInput(f"endpoint name {name!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
     if session.scalar(select(WebhookEndpoint.id).where(WebhookEndpoint.name == name)) is not None:
         raise Conflict(f"there is an endpoint {name} already; choose another name.")
-    if secret and len(secret.encode()) < MIN_SECRET_BYTES:
-        raise InvalidInput(f"the secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
+    if secret:
+        check_secret(secret)
     _check(url, allow_http=allow_http)
     secret = secret or new_secret()
     endpoint = WebhookEndpoint(
@@ -153,8 +152,8 @@ def rotate_secret(
         InvalidInput: the given secret is too short.
     """
     endpoint = require_endpoint(session, name)
-    if secret and len(secret.encode()) < MIN_SECRET_BYTES:
-        raise InvalidInput(f"the secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
+    if secret:
+        check_secret(secret)
     old = unseal(box, endpoint.sealed_secrets, f"endpoint {name}")["secret"]
     secret = secret or new_secret()
     endpoint.sealed_secrets = seal(box, {"secret": secret, "previous": old})

@@ -15,8 +15,11 @@ import secrets
 from collections.abc import Sequence
 from uuid import UUID
 
+from keysat.errors import InvalidInput
+
 _PREFIX = "whsec_"
 _SECRET_BYTES = 32
+MIN_SECRET_BYTES = 24
 
 
 def new_secret() -> str:
@@ -43,11 +46,29 @@ def _hmac(key: bytes, content: bytes) -> hmac.HMAC:
     return hmac.new(key, content, hashlib.sha256)
 
 
+def check_secret(secret: str) -> str:
+    """A secret of the operator's, if the Standard Webhooks libraries take it: base64, with `whsec_` before it or not.
+
+    Raises:
+        InvalidInput: they don't, or it is too short.
+    """
+    key = _decoded(secret)
+    if key is None or len(key) < MIN_SECRET_BYTES:
+        raise InvalidInput(
+            f"the secret must be at least {MIN_SECRET_BYTES} bytes in base64, with or without {_PREFIX} before it, as "
+            "the Standard Webhooks libraries take it; left out, one is made."
+        )
+    return secret
+
+
 def _standard_key(secret: str) -> bytes:
-    """What Standard Webhooks take for the key: the decoded bytes, where the secret is in their form."""
-    if secret.startswith(_PREFIX):
-        try:
-            return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-        except binascii.Error:
-            pass  # a secret from elsewhere that only begins like that
-    return secret.encode()
+    """What Standard Webhooks take for the key: the decoded bytes. A secret of before that was checked signs as it is."""
+    key = _decoded(secret)
+    return secret.encode() if key is None else key
+
+
+def _decoded(secret: str) -> bytes | None:
+    try:
+        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        return None

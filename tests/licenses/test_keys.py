@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from keysat_licensing_client import PublicKey, Verifier, hash_fingerprint
 
-from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload, parse, sign, verify
+from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload, clean, parse, sign, verify
 
 PRODUCT = UUID("00112233-4455-6677-8899-aabbccddeeff")
 LICENSE = UUID("01912d68-783e-7a03-8467-5661c1243ad4")
@@ -287,3 +287,36 @@ def test_arbitrary_bytes_are_refused_or_read_even_where_they_are_well_signed(raw
         return
     assert payload.version in {1, 2}
     assert parse(key_of(raw)) == payload
+
+
+KEY = "LIC1-ABCDEFGH-IJKLMNOP"
+PASTED = [
+    f"  {KEY}\r\n",
+    "LIC1-ABCD\nEFGH-IJKL\r\nMNOP",
+    "LIC1-ABCD=\r\nEFGH-IJKLMNOP",
+    f"> {KEY}",
+    "> LIC1-ABCD\n> EFGH-IJKLMNOP",
+    f'"{KEY}"',
+    f"<{KEY}>",
+    f"`{KEY}`",
+    f"\u201c{KEY}\u201d",
+    "LIC1-ABCD\u00adEFGH-IJKLMNOP",
+    "LIC1-AB\u200bCD\u200dEF\ufeffGH-IJKLMNOP\u2060",
+    "\u202aLIC1-ABCDEFGH-IJKLMNOP\u202c",
+    "LIC1\u2013ABCDEFGH\u2014IJKLMNOP",
+    "LIC1\u2011ABCDEFGH\u2212IJKLMNOP",
+    "LIC1-ABCD\u00a0EFGH-IJKLMNOP\u3000",
+    "\uff2c\uff29\uff23\uff11-ABCDEFGH-IJKLMNOP",
+]
+
+
+@pytest.mark.parametrize("pasted", PASTED, ids=ascii)
+def test_pasted_key_is_cleaned_of_what_mail_programs_put_into_it(pasted):
+    assert clean(pasted) == KEY
+
+
+@pytest.mark.parametrize(
+    "text", ["", "LIC1", "your key: LIC1-ABCDEFGH-IJKLMNOP", "LIC1-ABCDEFGH-IJKLMNOP!", "LIC1_A_B"]
+)
+def test_what_is_no_key_is_not_made_one(text):
+    assert clean(text) != KEY

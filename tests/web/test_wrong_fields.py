@@ -87,10 +87,10 @@ FITTING = {
         "name": "shop",
         "url": "https://shop.example.com/",
         "event_types": ["license.issued"],
-        "secret": "secret-of-the-receiver-of-the-shop",
+        "secret": "c2VjcmV0IG9mIHRoZSByZWNlaXZlciBvZiB0aGUgc2hvcA==",
     },
     "EndpointChanges": {"url": "https://shop.example.com/", "event_types": []},
-    "Rotation": {"overlap_seconds": 60, "secret": "secret-of-the-receiver-of-the-shop"},
+    "Rotation": {"overlap_seconds": 60, "secret": "c2VjcmV0IG9mIHRoZSByZWNlaXZlciBvZiB0aGUgc2hvcA=="},
     "Replay": {
         "endpoint": "shop",
         "event": "license.issued",

@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from keysat.webhooks.signing import new_secret, signed_headers
+from keysat.errors import InvalidInput
+from keysat.webhooks.signing import check_secret, new_secret, signed_headers
 
 BODY = b'{"event_type":"license.issued","timestamp":"2026-11-25T00:00:00+00:00","data":{}}'
 
@@ -53,3 +54,32 @@ def test_secrets_are_long_and_never_the_same():
     secrets = {new_secret() for _ in range(100)}
     assert len(secrets) == 100
     assert {len(base64.b64decode(one.removeprefix("whsec_"))) for one in secrets} == {32}
+
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+@pytest.mark.parametrize(
+    "secret", ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", KEY, f"whsec_{KEY}", (bytes(range(40, 72))).hex(), "A" * 32]
+)
+def test_package_verifies_with_every_form_of_secret_that_is_taken(secret):
+    assert check_secret(secret) == secret
+    assert Webhook(secret).verify(BODY, signed(secret))["event_type"] == "license.issued"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "a secret of an older installation",
+        "whsec_not*base64*at*all*here",
+        KEY.rstrip("="),
+        KEY.replace("A", "-"),
+        "whsec_",
+        "c2hvcnQ=",
+        f" {KEY}",
+        "ü" * 32,
+    ],
+)
+def test_secret_that_the_package_would_take_otherwise_or_not_at_all_is_refused(secret):
+    with pytest.raises(InvalidInput, match="base64"):
+        check_secret(secret)

@@ -20,13 +20,12 @@ from keysat.web.admin.shapes import Done, Row
 from keysat.web.errors import documented
 from keysat.web.fields import UNCHANGED, Changes, Input, Line, Slug
 from keysat.webhooks import endpoints
+from keysat.webhooks.signing import MIN_SECRET_BYTES
 
 router = APIRouter(prefix="/endpoints", tags=["admin: outbound webhooks"])
 
 Name = Annotated[Slug, Path(description="The endpoint's name.")]
-GivenSecret = Annotated[
-    str, StringConstraints(max_length=1_000, pattern=rf"^([\x21-\x7e]{{{endpoints.MIN_SECRET_BYTES},}})?$")
-]
+GivenSecret = Annotated[str, StringConstraints(max_length=1_000, pattern=rf"^([\x21-\x7e]{{{MIN_SECRET_BYTES},}})?$")]
 EventTypes = Annotated[list[EventType], Field(max_length=50, description="Which it wants; empty = all.")]
 
 
