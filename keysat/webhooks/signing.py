@@ -62,7 +62,7 @@ def check_secret(secret: str) -> str:
 
 
 def _standard_key(secret: str) -> bytes:
-    """What Standard Webhooks take for the key: the decoded bytes. A secret of before that was checked signs as it is."""
+    """What Standard Webhooks take for the key: the decoded bytes. An older secret of another form signs as it is."""
     key = _decoded(secret)
     return secret.encode() if key is None else key
 

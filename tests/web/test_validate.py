@@ -208,5 +208,5 @@ def test_neither_key_nor_fingerprint_is_logged(api, key, caplog):
 def test_description_tells_the_request_and_the_answer(api):
     described = api.get("/openapi.json").json()
     operation = described["paths"]["/v1/validate"]["post"]
-    assert set(operation["responses"]) == {"200", "400", "503"}
+    assert set(operation["responses"]) == {"200", "400", "413", "503"}
     assert "too_many_machines" in json.dumps(described["components"]["schemas"]["Reason"])
