@@ -96,7 +96,7 @@ def transaction() -> Iterator[Session]:
     Raises:
         DatabaseUnavailable: there is no working connection to PostgreSQL, or it broke on the way.
     """
-    with _translated(), Session(engine(), expire_on_commit=False) as session, session.begin():
+    with translated(), Session(engine(), expire_on_commit=False) as session, session.begin():
         yield session
     for hook in _after_commit:
         hook(session.info)
@@ -110,7 +110,7 @@ def reading() -> Iterator[Session]:
         DatabaseUnavailable: as `transaction`.
     """
     with (
-        _translated(),
+        translated(),
         engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
         Session(connection, expire_on_commit=False) as session,
     ):
@@ -118,7 +118,8 @@ def reading() -> Iterator[Session]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Let what the database refuses within the block be told as an error of `keysat.errors`."""
     try:
         yield
     except PoolTimeout as error:

@@ -44,13 +44,23 @@ class SchemaOutdated(KeysatError):
         )
 
 
+class SchemaUnknown(KeysatError):
+    """The database's schema is of a version that this one doesn't know, as after the restore of a newer dump."""
+
+    def __init__(self, found: str, wanted: str) -> None:
+        super().__init__(
+            f"the database schema is at {found}, which this version doesn't know (it needs {wanted}); install "
+            "the version that made it, or a newer one."
+        )
+
+
 class SchemaBroken(KeysatError):
     """The tables aren't those of the revision that the database claims to be at, as after a restore over others."""
 
     def __init__(self, database: str, cause: str) -> None:
         super().__init__(
-            f"the schema of {database} can't be upgraded: {cause}; if you restored a dump, restore it into an empty "
-            "database, as README's Backups tells."
+            f"the schema of {database} can't be upgraded, and nothing was changed; if you restored a dump, restore it "
+            f"into an empty database, as README's Backups tells. The cause: {cause}"
         )
 
 

@@ -8,12 +8,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, InternalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
-from keysat.db import database_name, engine, reading
-from keysat.errors import SchemaBroken, SchemaOutdated
+from keysat.db import database_name, engine, reading, translated
+from keysat.errors import Conflict, SchemaBroken, SchemaMissing, SchemaOutdated, SchemaUnknown
 from keysat.migrations.differences import differences
 
 # Any number will do, as long as no other program locks it: "keysat" in ASCII.
@@ -46,14 +45,16 @@ def upgrade() -> tuple[str | None, str]:
     Any number of processes may call it at once: an advisory lock lets one in after the other.
 
     Raises:
+        SchemaUnknown: the database is at a revision that is none of this version's.
         SchemaBroken: the tables aren't those of the revision that the database claims to be at.
     """
     try:
-        return _upgrade()
-    except CommandError as error:
-        raise SchemaBroken(database_name(), f"it is of a revision that this version doesn't know ({error})") from None
-    except (ProgrammingError, IntegrityError, InternalError) as error:
-        raise SchemaBroken(database_name(), str(error.orig).partition("\n")[0]) from None
+        with translated():
+            return _upgrade()
+    except (Conflict, SchemaMissing) as error:
+        raise SchemaBroken(database_name(), str(error)) from None
+    except DBAPIError as error:
+        raise SchemaBroken(database_name(), f"{str(error.orig).partition(chr(10))[0]}.") from None
 
 
 def _upgrade() -> tuple[str | None, str]:
@@ -63,6 +64,7 @@ def _upgrade() -> tuple[str | None, str]:
         connection.execute(text("SET LOCAL lock_timeout = '10s'"))
         connection.execute(text("SET LOCAL statement_timeout = '10min'"))
         before = MigrationContext.configure(connection).get_current_revision()
+        _require_known(before)
         command.upgrade(_config(connection), "head")
     return before, head()
 
@@ -72,10 +74,18 @@ def require_head() -> None:
 
     Raises:
         SchemaOutdated: the database is at another revision, or has no schema.
+        SchemaUnknown: its revision is none of this version's.
     """
     found = current()
+    _require_known(found)
     if found != head():
         raise SchemaOutdated(found, head())
+
+
+def _require_known(revision: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise SchemaUnknown(revision, head())
 
 
 __all__ = ["current", "differences", "head", "require_head", "upgrade"]

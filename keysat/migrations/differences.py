@@ -6,6 +6,8 @@ to describe both.
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import Connection, text
 
 from keysat import models
@@ -13,6 +15,8 @@ from keysat.db import engine
 
 _SCRATCH = "keysat_declared"
 _BOOKKEEPING = "alembic_version"
+_CAST_ITEM = re.compile(r"\(('(?:[^']|'')*'::character varying)\)::text")
+_CAST_LIST = re.compile(r"\((ARRAY\[[^]]*\])\)::text\[\]")
 _DESCRIBE = """
 SELECT c.conrelid::regclass::text AS of_table, c.conname || ' ' || pg_get_constraintdef(c.oid) AS description
 FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE n.nspname = :schema AND c.conrelid <> 0
@@ -40,5 +44,10 @@ def differences() -> list[str]:
 
 def _describe(connection: Connection, schema: str) -> set[tuple[str, str]]:
     rows = connection.execute(text(_DESCRIBE), {"schema": schema})
-    plain = [(str(table).rpartition(".")[2], str(line).replace(f"{schema}.", "")) for table, line in rows]
+    plain = [(str(table).rpartition(".")[2], _as_restored(str(line).replace(f"{schema}.", ""))) for table, line in rows]
     return {(table, line) for table, line in plain if table != _BOOKKEEPING}
+
+
+def _as_restored(description: str) -> str:
+    """The same whether a dump was restored: PostgreSQL then casts each item of a list, and not the list as a whole."""
+    return _CAST_LIST.sub(r"\1", _CAST_ITEM.sub(r"\1", description))

@@ -73,7 +73,8 @@ def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, s
     after = make_invoice()
     shop.pay(after.provider_invoice_id)
     engine().dispose()
-    run("pg_restore", "--clean", "--if-exists", "--no-owner", "--dbname=keysat", str(dump))
+    run("psql", "--dbname=keysat", "--command=DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    run("pg_restore", "--exit-on-error", "--no-owner", "--dbname=keysat", str(dump))
     require_head()
     with reading() as session:
         assert session.get(Invoice, after.id) is None

@@ -1,0 +1,204 @@
+"""README's restore of a dump of each revision over today's schema: all is kept, and no tip is paid twice."""
+
+import subprocess
+from uuid import uuid4
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData, Table, func, insert, make_url, select, text, update
+
+from keysat import migrations
+from keysat.db import engine, reading, transaction
+from keysat.embedded.binaries import postgres_binaries, server_environment
+from keysat.embedded.sandbox.client import SandboxClient
+from keysat.embedded.sandbox.server import Sandbox
+from keysat.models import Invoice, License, Tip
+from keysat.secrets import seal, secret_box
+from keysat.settings import load_settings
+from keysat.tips.manage import retry
+from keysat.tips.pay import Payer, pay
+from tests.builders import SECRET, STORE
+from tests.cli.conftest import _logging_as_before, keysat
+from tests.test_migrations import fresh_database
+
+assert keysat
+assert _logging_as_before
+REVISIONS = sorted(one.revision for one in ScriptDirectory.from_config(migrations._config()).walk_revisions())
+EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+TIPS = ("owed", "paying", "sent")
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    monkeypatch.setenv("KEYSAT_TIP_ALLOWED_NETWORKS", "127.0.0.0/8")
+    monkeypatch.setenv("KEYSAT_LIGHTNING_NETWORK", "regtest")
+    with Sandbox() as server, SandboxClient(server.url) as client:
+        client.url = server.url
+        client.register_store(STORE, "key-of-test-store")
+        yield client
+
+
+@pytest.fixture
+def database(monkeypatch, settings, provider):
+    with fresh_database(monkeypatch, settings):
+        yield
+
+
+def run(program, *arguments, check=True):
+    url = make_url(load_settings().database_url)
+    where = [f"--host={url.query['host']}", f"--username={url.username}", f"--dbname={url.database}"]
+    command_line = [str(postgres_binaries() / program), *where, *arguments]
+    return subprocess.run(command_line, env=server_environment(), check=check, capture_output=True, text=True)
+
+
+def upgrade_to(revision):
+    with engine().begin() as connection:
+        command.upgrade(migrations._config(connection), revision)
+
+
+class Seed:
+    """Rows of a shop, as far as a revision has their tables and columns."""
+
+    def __init__(self, connection):
+        self.connection, self.tables = connection, MetaData()
+        self.tables.reflect(connection)
+
+    def add(self, table, **facts):
+        row = {"id": uuid4(), **facts}
+        found = self.tables.tables.get(table)
+        if found is not None:
+            self.connection.execute(
+                insert(Table(table, self.tables)).values({k: v for k, v in row.items() if k in found.c})
+            )
+        return row["id"]
+
+    def sell(self, account, product, policy, **facts):
+        order = uuid4()
+        sold = {"amount": 21_000, "base_amount": 21_000, "currency": "BTC", "provider_invoice_id": str(order)}
+        where = {
+            "provider_account_id": account,
+            "product_id": product,
+            "policy_id": policy,
+            "checkout_url": "https://a/",
+        }
+        return self.add("invoices", id=order, **sold, **where, **facts)
+
+    def license(self, invoice, product, policy, status):
+        terms = {"is_trial": False, "max_machines": 1, "grace_seconds": 0, "entitlements": [], "signer": "s"}
+        facts = {"invoice_id": invoice, "product_id": product, "policy_id": policy, "source": "purchase"}
+        return self.add("licenses", **facts, **terms, status=status, issued_at=func.now())
+
+
+def fill(url):
+    """A BTCPay and a Zaprite account; an invoice that is pending, a license that is revoked, and tips of each kind."""
+    sealed = seal(secret_box(load_settings()), {"api_key": "key-of-test-store", "webhook_secret": SECRET})
+    settled = {"status": "settled", "settled_at": func.now(), "fulfilled_at": func.now(), "paid_amount": 21_000}
+    with engine().begin() as connection:
+        seed = Seed(connection)
+        product = seed.add("products", slug="editor", name="Editor", price_amount=21_000)
+        policy = seed.add("policies", product_id=product, slug="standard", name="Standard")
+        at_btcpay, at_zaprite = (
+            seed.add("provider_accounts", name=kind, kind=kind, base_url=url, store_id=store, sealed_credentials=sealed)
+            for kind, store in (("btcpay", STORE), ("zaprite", "-"))
+        )
+        seed.sell(at_btcpay, product, policy, next_check_at=func.now())
+        for account, status in ((at_zaprite, "active"), (at_btcpay, "revoked")):
+            seed.license(seed.sell(account, product, policy, **settled), product, policy, status)
+        for status in TIPS:
+            invoice = seed.sell(at_btcpay, product, policy, **settled)
+            tip = {"license_id": seed.license(invoice, product, policy, "active"), "invoice_id": invoice}
+            tip |= {"provider_account_id": at_btcpay, "recipient": f"dev@{url.partition('://')[2]}", "status": status}
+            paying = {"payment_hash": uuid4().hex * 2, "paying_since": func.now(), "payable_until": func.now()}
+            due = {"next_attempt_at": None if status == "sent" else func.now()}
+            seed.add("tips", **tip, amount_msat=1_050_000, **due, **({} if status == "owed" else paying))
+
+
+def count(table):
+    with reading() as session:
+        return session.scalar(select(func.count()).select_from(table))
+
+
+def drill(dump, keysat):
+    """The commands of README's Backups, from the empty database to the doctor."""
+    engine().dispose()
+    run("psql", f"--command={EMPTY}")
+    run("pg_restore", "--no-owner", "--exit-on-error", str(dump))
+    for arguments in (["db", "upgrade"], ["db", "restored"], ["db", "restored"], ["db", "check"]):
+        finished = keysat(*arguments)
+        assert (finished.code, "Traceback" in finished.err) == (0, False), finished
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_dump_of_each_revision_is_restored_and_no_tip_is_paid_twice(database, provider, keysat, tmp_path, revision):
+    upgrade_to(revision)
+    fill(provider.url)
+    dump = tmp_path / "keysat.dump"
+    run("pg_dump", "--format=custom", f"--file={dump}")
+    migrations.upgrade()
+    with transaction() as session:  # after the dump the tips were paid
+        session.execute(update(Tip).values(status="sent", next_attempt_at=None))
+    for _ in range(2):  # a dump of what was restored is as good
+        drill(dump, keysat)
+        run("pg_dump", "--format=custom", f"--file={dump}")
+    assert (count(Invoice), count(License)) == (6, 5)
+    with reading() as session:
+        assert session.scalars(select(License.status).where(License.status == "revoked")).all() == ["revoked"]
+        tips = session.execute(select(Tip.id, Tip.status)).all()
+    assert sorted(status for _, status in tips) == (sorted(TIPS) if revision >= "0004" else [])
+    payer = Payer.of(load_settings())
+    after = {status: pay(reading, transaction, payer, tip_id) for tip_id, status in tips}
+    assert after in ({}, {"owed": "held", "paying": "paying", "sent": "sent"})
+    assert provider.lightning_payments() == []
+    for tip_id, status in tips:
+        if status == "owed":
+            with transaction() as session:
+                retry(session, tip_id, "the node has no payment of it")
+            assert pay(reading, transaction, payer, tip_id) == "sent"
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_dump_that_was_restored_over_other_tables_is_refused_in_a_sentence(
+    database, provider, keysat, tmp_path, revision
+):
+    upgrade_to(revision)
+    fill(provider.url)
+    dump = tmp_path / "keysat.dump"
+    run("pg_dump", "--format=custom", f"--file={dump}")
+    migrations.upgrade()
+    engine().dispose()
+    run("pg_restore", "--clean", "--if-exists", "--no-owner", str(dump), check=False)
+    finished = keysat("db", "upgrade")
+    assert "Traceback" not in finished.err
+    if revision != migrations.head():
+        assert "empty database" in finished.refusal
+    drill(dump, keysat)
+
+
+def test_restore_is_noticed_without_being_told(database, provider, keysat, tmp_path):
+    migrations.upgrade()
+    fill(provider.url)
+    dump = tmp_path / "keysat.dump"
+    run("pg_dump", "--format=custom", f"--file={dump}")
+    engine().dispose()
+    run("psql", f"--command={EMPTY}")
+    run("pg_restore", "--no-owner", "--exit-on-error", str(dump))
+    with reading() as session:
+        tip_id = session.scalar(select(Tip.id).where(Tip.status == "owed"))
+    assert pay(reading, transaction, Payer.of(load_settings()), tip_id) == "held"
+    assert provider.lightning_payments() == []
+
+
+def test_half_a_restore_is_refused_in_a_sentence(database, keysat):
+    migrations.upgrade()
+    with transaction() as session:
+        session.execute(text("DROP TABLE alembic_version"))
+    assert "empty database" in keysat("db", "upgrade").refusal
+
+
+def test_dump_of_a_newer_version_is_refused_in_a_sentence(database, keysat):
+    migrations.upgrade()
+    with transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for arguments in (["db", "upgrade"], ["db", "restored"], ["status"]):
+        assert "install the version" in keysat(*arguments).refusal
