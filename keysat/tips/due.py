@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, extract, func, select, update
+from sqlalchemy import ColumnElement, case, extract, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from keysat.claims import Claim, pull_back
@@ -97,6 +97,7 @@ def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) ->
     return _set(
         session,
         tip,
+        literal(invoice.payable_until) > func.clock_timestamp(),  # by the clock that counts
         status=TipStatus.PAYING,
         bolt11=invoice.text,
         payment_hash=invoice.payment_hash,
@@ -124,7 +125,7 @@ def end_sent(session: Session, tip: Tip, fee_msat: int | None, actor: str) -> No
     """The payment arrived."""
     sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
     if _set(session, tip, **sent, fee_msat=fee_msat):
-        _tell(session, tip, EventType.TIP_SENT)
+        tell(session, tip, EventType.TIP_SENT)
         audit(session, actor, "tip.sent", tip.id, recipient=tip.recipient, amount_msat=tip.amount_msat, fee=fee_msat)
 
 
@@ -166,7 +167,7 @@ def fail(session: Session, tip: Tip, why: str, actor: str) -> None:
     """Nothing was paid, and nobody tries again until a person says so."""
     failed = {"status": TipStatus.FAILED, "next_attempt_at": None, "ended_at": func.now(), "last_error": why}
     if _set(session, tip, **failed, paying_since=None):
-        _tell(session, tip, EventType.TIP_FAILED, reason=why)
+        tell(session, tip, EventType.TIP_FAILED, reason=why)
         audit(session, actor, "tip.failed", tip.id, recipient=tip.recipient, reason=why)
 
 
@@ -197,7 +198,8 @@ def _set(session: Session, tip: Tip, *also: ColumnElement[bool], **values: objec
     return changed is not None
 
 
-def _tell(session: Session, tip: Tip, event_type: EventType, **more: object) -> None:
+def tell(session: Session, tip: Tip, event_type: EventType, **more: object) -> None:
+    """Let receivers of webhooks know what became of a tip."""
     facts = {"tip_id": tip.id, "license_id": tip.license_id, "invoice_id": tip.invoice_id, "label": tip.label}
     facts |= {"recipient": tip.recipient, "amount_msat": tip.amount_msat, **more}
     emit(session, event_type, facts, invoice_id=tip.invoice_id, license_id=tip.license_id)

@@ -9,11 +9,13 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.events import EventType
 from keysat.models import Tip
 from keysat.models.audit import audit
 from keysat.models.epoch import current_epoch
 from keysat.models.tip import TipStatus
-from keysat.tips.due import LONG_OVER
+from keysat.tips.authorize import is_older_than_restore
+from keysat.tips.due import LONG_OVER, tell
 
 _RETRIABLE = (TipStatus.FAILED, TipStatus.SKIPPED, TipStatus.HELD)
 
@@ -53,9 +55,10 @@ def count_held(session: Session) -> int:
 
 
 def retry(session: Session, tip_id: UUID, note: str = "", actor: str = "cli") -> None:
-    """Let a tip be tried again: one that failed or was skipped; with a note that nothing was paid, one that is held.
+    """Let a tip be tried again: one that failed or was skipped, or is held.
 
-    With a note, too, one whose payment's outcome stayed unknown until long after its invoice had ended.
+    A note that says how it is known that nothing was paid is needed for one that is held or older than a restore, and
+    for one whose payment's outcome stayed unknown until long after its invoice had ended.
 
     Raises:
         NotFound: no such tip.
@@ -63,7 +66,8 @@ def retry(session: Session, tip_id: UUID, note: str = "", actor: str = "cli") ->
         Conflict: it was sent, or its payment may be on its way, or it is tried anyway.
     """
     tip = require_tip(session, tip_id)
-    if tip.status in {TipStatus.HELD, TipStatus.PAYING} and not note.strip():
+    uncertain = tip.status in {TipStatus.HELD, TipStatus.PAYING} or is_older_than_restore(session, tip)
+    if uncertain and not note.strip():
         raise InvalidInput(
             f"tip {tip_id} may have been paid; look at the node, then say what you found, for the audit log: --note."
         )
@@ -89,6 +93,7 @@ def mark_sent(session: Session, tip_id: UUID, note: str, actor: str = "cli") -> 
     sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
     if not _end(session, tip_id, Tip.status != TipStatus.SENT, sent):
         raise _refusal(tip)
+    tell(session, tip, EventType.TIP_SENT)
     audit(session, actor, "tip.sent", tip_id, note=note, by_hand=True)
 
 

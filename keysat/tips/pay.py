@@ -153,8 +153,11 @@ def _look_up(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: Provide
 
 
 def _write(begin: Begin, tip: Tip, payment: LightningPayment, actor: str) -> None:
+    told = (payment.payment_hash or "").lower()
+    # Only what is said of this very payment counts; a refusal names none.
+    foreign = told != tip.payment_hash if told else payment.state is PaymentState.PAID
     with begin() as session:
-        match payment.state:
+        match PaymentState.UNKNOWN if foreign else payment.state:
             case PaymentState.PAID:
                 due.end_sent(session, tip, payment.fee_msat, actor)
             case PaymentState.FAILED:

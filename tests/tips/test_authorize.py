@@ -1,14 +1,19 @@
 """A tip is authorized right before it is paid: the sale stands, the money came, and nothing was restored since."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from sqlalchemy import func, update
 
+from keysat import clock
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
 from keysat.licenses.withdraw import change_status
 from keysat.models import Epoch, Tip
 from keysat.models.epoch import declare_restore, notice_restore
 from keysat.models.license import LicenseStatus
+from keysat.providers.base import LightningPayment, PaymentState
+from keysat.providers.btcpay import BTCPay
 from keysat.settlement.resolve import settle_by_hand
 from keysat.settlement.reverse import reverse
 from keysat.tips.manage import retry
@@ -97,6 +102,33 @@ def test_restore_holds_tips_of_earlier_sales_and_only_those(sandbox, payer, tipp
     with transaction() as session:
         retry(session, owed, "the node has no payment of it")
     assert step(payer, owed) == "sent"
+
+
+def test_failed_tip_that_is_older_than_a_restore_needs_a_note(sandbox, tipped):
+    tip_id = tipped()
+    with transaction() as session:
+        session.execute(update(Tip).values(status="failed", next_attempt_at=None))
+    restored(None)
+    with pytest.raises(InvalidInput, match="may have been paid"), transaction() as session:
+        retry(session, tip_id)
+
+
+@pytest.mark.parametrize("state", list(PaymentState))
+def test_word_about_another_payment_counts_for_nothing(sandbox, payer, tipped, monkeypatch, state):
+    sandbox.set_lightning(["unclear-failed"])
+    tip_id = tipped()
+    assert step(payer, tip_id) == "paying"
+    about_another = LightningPayment("00" * 32, state)
+    monkeypatch.setattr(BTCPay, "find_lightning_payment", lambda *_: about_another)
+    assert step(payer, tip_id) == "paying"
+
+
+def test_invoice_that_is_over_by_the_databases_clock_is_not_paid(sandbox, payer, tipped, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) - timedelta(days=2))
+    sandbox.set_lightning(invoices=["expired"])
+    tip_id = tipped()
+    assert step(payer, tip_id) == "owed"
+    assert sandbox.lightning_payments() == []
 
 
 def test_payment_that_failed_after_a_restore_is_not_made_anew(sandbox, payer, tipped):

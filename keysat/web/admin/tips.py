@@ -54,9 +54,25 @@ def get_tip(tip_id: TipId, _: Reader) -> TipRow:
         return TipRow.model_validate(manage.require_tip(session, tip_id))
 
 
-@router.post("/{tip_id}/retry", responses=documented(404, 409))
-def retry_tip(tip_id: TipId, actor: Writer, decision: Note | None = None) -> Done:
-    """Try a tip again that failed, was skipped or is held."""
+@router.post("/{tip_id}/sent", responses=documented(404, 409))
+def mark_sent(tip_id: TipId, decision: Note, actor: Writer) -> Done:
+    """Mark a tip as paid, whose payment was found at the node; nothing is paid."""
     with transaction() as session:
-        manage.retry(session, tip_id, decision.note if decision else "", actor)
+        manage.mark_sent(session, tip_id, decision.note, actor)
+    return Done()
+
+
+@router.post("/{tip_id}/retry", responses=documented(404, 409))
+def retry_tip(tip_id: TipId, actor: Writer) -> Done:
+    """Try a tip again that failed or was skipped."""
+    with transaction() as session:
+        manage.retry(session, tip_id, actor=actor)
+    return Done()
+
+
+@router.post("/{tip_id}/release", responses=documented(404, 409))
+def release_tip(tip_id: TipId, decision: Note, actor: Writer) -> Done:
+    """Let a tip be paid that is held, or whose payment stayed unknown; the note says how you know that it wasn't."""
+    with transaction() as session:
+        manage.retry(session, tip_id, decision.note, actor)
     return Done()
