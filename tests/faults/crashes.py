@@ -31,15 +31,14 @@ _STAGES = {
     "told": "SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL",
     "tipped": "SELECT count(*) FROM tips WHERE status <> 'sent'",
 }
-INVOICE_LIFE = 3
 # Whoever died may have asked the provider, so that a purchase rests for 75 s before it is taken up again. A delivery
-# that somebody was at rests for its lease. A tip that may have been paid isn't paid again before its invoice is over;
-# tips are scanned for each 30 s: to take it up, to look it up, and to pay it after all. All a sixth of that here.
+# that somebody was at rests for its lease. A tip that may have been paid is looked up, and its same invoice sent again;
+# tips are scanned for each 30 s: to take it up, to look it up, and to send it again. All a sixth of that here.
 BARS = {
     "bought": 75 / SPEED + 5,
     "licensed": TWO_TICKS,
     "told": TWO_TICKS + LAPSE,
-    "tipped": TWO_TICKS + LAPSE + INVOICE_LIFE + 1 + 3 * 30 / SPEED,
+    "tipped": TWO_TICKS + LAPSE + 3 * 30 / SPEED,
 }
 _PATHS = {"webhook": 0.0, "scan": 1.0}  # the share of the webhooks that is lost
 
@@ -75,7 +74,6 @@ def die_everywhere(world: World, paths: int = 2, most_points: int | None = None)
 def _open_shop(world: World, receiver: Receiver) -> None:
     recipient = f"dev@{world.sandbox_url.partition('://')[2]}"
     tip = {"tip_recipient": recipient, "tip_pct_bps": 500, "tip_label": "for the compiler"}
-    world.client.set_lightning(life=INVOICE_LIFE)
     with transaction() as session:
         session.execute(update(Policy).values(tip))
         add_endpoint(session, secret_box(world.settings), "crashes", receiver.url, allow_http=True)
