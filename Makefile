@@ -30,7 +30,7 @@ demo: $(READY) ## See it work: 200 invoices, every webhook lost, a worker killed
 
 test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
 	@echo "Running the tests on PostgreSQL and Valkey started for them ..."
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 4 --dist loadfile
 
 faults: $(READY) ## Break everything on purpose, with figures and a seed (an hour and a quarter)
 	@$(BIN)/python -m tests.faults
