@@ -3,22 +3,24 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import delete, func, select, update
 
 from keysat import clock
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
 from keysat.licenses.withdraw import change_status
-from keysat.models import Epoch, Tip
+from keysat.models import Epoch, Invoice, Tip
 from keysat.models.epoch import declare_restore, notice_restore
 from keysat.models.license import LicenseStatus
 from keysat.providers.base import LightningPayment, PaymentState
 from keysat.providers.btcpay import BTCPay
+from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import settle_by_hand
 from keysat.settlement.reverse import reverse
+from keysat.settlement.sweep import pages
 from keysat.tips.manage import retry
 from keysat.tips.pay import pay
-from tests.builders import PRICE, issue_now, load_invoice, make_invoice, set_columns
+from tests.builders import PRICE, issue_now, load_account, load_invoice, look, make_invoice, set_columns
 from tests.tips.conftest import load_tip
 
 TIP_MSAT = PRICE * 500 // 10_000 * 1_000
@@ -102,6 +104,21 @@ def test_restore_holds_tips_of_earlier_sales_and_only_those(sandbox, payer, tipp
     with transaction() as session:
         retry(session, owed, "the node has no payment of it")
     assert step(payer, owed) == "sent"
+
+
+def test_tip_of_an_adopted_sale_is_held(sandbox, payer, tipped, signer):
+    tipped()
+    lost = make_invoice()
+    sandbox.pay(lost.provider_invoice_id)
+    with transaction() as session:
+        session.execute(delete(Invoice).where(Invoice.id == lost.id))
+    list(pages(reading, transaction, load_account().id, SettlementRules(), since=lost.created_at - timedelta(hours=1)))
+    look(lost.id)
+    issue_now(lost.id, signer.key_id)
+    with reading() as session:
+        tip_id = session.scalar(select(Tip.id).where(Tip.invoice_id == lost.id))
+    assert step(payer, tip_id) == "held"
+    assert sandbox.lightning_payments() == []
 
 
 def test_failed_tip_that_is_older_than_a_restore_needs_a_note(sandbox, tipped):
