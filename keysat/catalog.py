@@ -15,6 +15,7 @@ from keysat.models.audit import audit
 from keysat.models.product import SLUG
 from keysat.money import BASIS_POINTS, Money
 from keysat.settings import load_settings
+from keysat.texts import check_line, check_name, check_note
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def add_product(
         Conflict: the slug is taken.
     """
     _check_slug(slug)
+    check_name(name)
+    check_note(description, "the description")
     if session.scalar(select(Product).where(Product.slug == slug)) is not None:
         raise Conflict(f"there is a product {slug} already; choose another slug.")
     product = Product(
@@ -94,6 +97,8 @@ def add_policy(
         Conflict: the product has a policy of that slug.
     """
     _check_slug(slug)
+    check_name(name)
+    check_note(description, "the description")
     check_terms(terms)
     product = require_product(session, product_slug)
     taken = select(Policy).where(Policy.product_id == product.id, Policy.slug == slug)
@@ -173,5 +178,8 @@ def check_terms(terms: Terms) -> None:
     if terms.tip_pct_bps is not None and not 0 < terms.tip_pct_bps <= BASIS_POINTS:
         raise InvalidInput("a tip's share must be 1 to 10,000 basis points: 500 is 5 %.")
     # The key's format holds 255 entitlements of 255 bytes each.
+    check_line(terms.tip_label, "the tip's label")
+    for entitlement in terms.entitlements:
+        check_line(entitlement, "an entitlement")
     if len(terms.entitlements) > 255 or any(not 0 < len(slug.encode()) <= 255 for slug in terms.entitlements):
         raise InvalidInput("a policy has at most 255 entitlements of 1 to 255 bytes each.")

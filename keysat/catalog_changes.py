@@ -14,6 +14,7 @@ from keysat.errors import InvalidInput, NotFound
 from keysat.models import Policy, Product, ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.product import SLUG
+from keysat.texts import check_name, check_note
 
 PRODUCT_FIELDS = {
     "name",
@@ -118,5 +119,7 @@ def _write(row: Product | Policy, changes: Mapping[str, Any]) -> None:
 def _check(changes: Mapping[str, Any], known: set[str]) -> None:
     if unknown := sorted(set(changes) - known):
         raise InvalidInput(f"{', '.join(unknown)} can't be changed; {', '.join(sorted(known))} can.")
-    if not str(changes.get("name", "a name")).strip():
-        raise InvalidInput("the name is what buyers see; it can't be empty.")
+    if "name" in changes:
+        check_name(changes["name"])
+    if "description" in changes:
+        check_note(changes["description"], "the description")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, literal, select, update
 from sqlalchemy.orm import Session
 
 from keysat.errors import Conflict, InvalidInput, NotFound
@@ -15,6 +15,7 @@ from keysat.models import DiscountCode, Redemption
 from keysat.models.audit import audit
 from keysat.models.discount_code import CODE, CodeKind, RedemptionStatus
 from keysat.money import BASIS_POINTS, DECIMALS, MAX_AMOUNT
+from keysat.texts import check_note
 
 _MOST_USES = 2**31 - 1
 
@@ -44,6 +45,9 @@ def add_code(session: Session, new: NewCode, actor: str = "cli") -> DiscountCode
     if not re.fullmatch(CODE, code):
         raise InvalidInput(f"code {code!r} must be letters, digits, '.', '_' or '-', 63 at most.")
     _check(new.kind, new.amount, new.currency)
+    check_note(new.description, "the description")
+    if new.expires_at is not None and session.scalar(select(literal(new.expires_at) <= func.now())):
+        raise InvalidInput(f"the code's last moment, {new.expires_at:%Y-%m-%d %H:%M} UTC, has passed already.")
     if new.max_uses is not None and not 0 < new.max_uses <= _MOST_USES:
         raise InvalidInput(f"the number of uses must be 1 to {_MOST_USES:,}, or left out for no limit.")
     if session.scalar(select(DiscountCode.id).where(DiscountCode.code == code)) is not None:

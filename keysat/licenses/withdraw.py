@@ -12,6 +12,7 @@ from keysat.events import EventType, emit_license
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseStatus
+from keysat.texts import check_note
 
 _EVENTS = {
     LicenseStatus.SUSPENDED: EventType.LICENSE_SUSPENDED,
@@ -32,6 +33,7 @@ def change_status(session: Session, license_id: UUID, target: LicenseStatus, act
         NotFound: no such license.
         Conflict: its present status doesn't allow the change.
     """
+    check_note(note)
     if _move(session, License.id == license_id, target, actor, note) is None:
         row = session.get(License, license_id)
         if row is None:

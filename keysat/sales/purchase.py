@@ -45,6 +45,7 @@ from keysat.providers.registry import provider_for
 from keysat.providers.selling import choose_account
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
+from keysat.texts import check_email, check_http_url, check_note
 
 log = get_logger(__name__)
 
@@ -71,6 +72,15 @@ class Order:
     account: str | None = None
     only_free: bool = False
     idempotency_key: str | None = None
+
+    def check(self) -> None:
+        """Make sure that the buyer's texts can be stored and sent to a provider. Raises InvalidInput."""
+        if self.buyer_email is not None:
+            check_email(self.buyer_email)
+        if self.buyer_note is not None:
+            check_note(self.buyer_note)
+        if self.redirect_url is not None:
+            check_http_url(self.redirect_url)
 
     @property
     def fingerprint(self) -> bytes:
@@ -100,6 +110,7 @@ def purchase(begin: Begin, order: Order, signer_id: Callable[[], str], actor: st
         InvalidInput: only a free license was wanted, and the code gives none.
         RemoteError: the provider made no invoice, or it isn't known whether it did.
     """
+    order.check()
     with begin() as session:
         opened = _known(session, order) or _open(session, order, signer_id, actor)
     if opened.account is not None and opened.wanted is not None:

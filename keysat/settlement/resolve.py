@@ -14,6 +14,7 @@ from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
+from keysat.texts import check_note
 
 
 def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
@@ -102,5 +103,5 @@ def _update(
 
 def require_note(note: str) -> None:
     """Raises InvalidInput where a decision comes without the reason for it."""
-    if not note.strip():
+    if not check_note(note).strip():
         raise InvalidInput('say why, for the audit log: --note "..."')

@@ -13,7 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from keysat import __version__
 from keysat.settings import load_settings
 from keysat.web import admin, errors, health, machines, products, provider_webhooks, purchase, service, validate
-from keysat.web.middleware import BodyLimit, CountRequests
+from keysat.web.middleware import BodyLimit, CountRequests, HeadAsGet, PublicCors
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
 
@@ -56,6 +56,8 @@ def create_app() -> FastAPI:
         admin.router,
     ):
         app.include_router(router)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(PublicCors)
     app.add_middleware(BodyLimit)
     app.add_middleware(CountRequests)
     proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]

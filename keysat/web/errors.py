@@ -54,6 +54,7 @@ _CODES = {
     502: "upstream_error",
     503: "service_unavailable",
 }
+VALIDATE = "/v1/validate"
 _UNAVAILABLE = "the service can't do that at the moment; try again later."
 _NO_SALES = "payments can't be taken right now; nothing was charged. Try again later."
 _UPSTREAM = "the payment provider gave no usable answer; try again later."
@@ -121,8 +122,15 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     return problem(status, _message(error, status), headers)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+def misread_validation() -> JSONResponse:
+    """The answer to a validation that can't be read: programs expect 200 and a reason, whatever they sent."""
+    return JSONResponse({"ok": False, "reason": "bad_format"})
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    if request.url.path == VALIDATE:
+        return misread_validation()
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in {"body", "path", "query", "header"})
     why = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
@@ -131,8 +139,10 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return problem(400, f"{named}: {why}{more}.")
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if request.url.path == VALIDATE and error.status_code == 400:
+        return misread_validation()
     message = f"{str(error.detail).rstrip('.')}."
     return problem(error.status_code, message[:1].lower() + message[1:], dict(error.headers or {}))
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, GetJsonSchemaHandler, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from keysat.money import DECIMALS
+from keysat.texts import MAX_EMAIL, MAX_NAME, MAX_NOTE, MAX_URL
 
-_LINE = r"^[^\x00-\x1f\x7f]*$"
-_LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
 
 def _encodable(text: str) -> str:
@@ -21,6 +30,17 @@ def _encodable(text: str) -> str:
     except UnicodeEncodeError:
         raise ValueError("it is not valid Unicode") from None
     return text
+
+
+def _bytes(most: int) -> AfterValidator:
+    """At most so many bytes of UTF-8, which also makes sure that it is Unicode."""
+
+    def check(text: str) -> str:
+        if len(_encodable(text).encode()) > most:
+            raise ValueError(f"it has more than {most:,} bytes")
+        return text
+
+    return AfterValidator(check)
 
 
 def _in_utc(when: datetime) -> datetime:
@@ -34,6 +54,33 @@ class Input(BaseModel):
     """A request's body: JSON of exactly these fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class PublicInput(Input):
+    """A buyer's or a program's request, as published clients may send it.
+
+    Unknown fields are ignored, texts are trimmed, and a blank one counts as left out. `AS_IT_COMES` stay untrimmed.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tidy(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        trimmed = {name: _trimmed(name, value) for name, value in given.items()}
+        return {name: value for name, value in trimmed.items() if value is not None}
+
+
+# A machine's fingerprint is hashed by programs offline, too, and must not differ from theirs.
+AS_IT_COMES = {"fingerprint"}
+
+
+def _trimmed(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or (name in AS_IT_COMES and value):
+        return value
+    return value.strip() or None
 
 
 # The default of a field that, left out, changes nothing. It is never read and never described.
@@ -58,25 +105,23 @@ class Changes(Input):
 # A line that shows something.
 Name = Annotated[
     str,
-    StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"),
-    AfterValidator(_encodable),
+    StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"),
+    _bytes(MAX_NAME),
 ]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-Line = Annotated[str, StringConstraints(max_length=500, pattern=_LINE), AfterValidator(_encodable)]
-Lines = Annotated[str, StringConstraints(max_length=5_000, pattern=_LINES), AfterValidator(_encodable)]
+Line = Annotated[str, StringConstraints(max_length=500, pattern=_LINE), _bytes(MAX_NAME)]
+Lines = Annotated[str, StringConstraints(max_length=5_000, pattern=_LINES), _bytes(MAX_NOTE)]
 KeyText = Annotated[str, AfterValidator(_encodable)]
 # Whatever text a program takes for its machine's, a line break of a file included: it is hashed as it comes.
 Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_encodable)]
-HostText = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=500, pattern=_LINE), AfterValidator(_encodable)
-]
+HostText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500, pattern=_LINE), _bytes(MAX_NAME)]
 Email = Annotated[
     str,
-    StringConstraints(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[^@\s\x00-\x1f\x7f.]+$"),
-    AfterValidator(_encodable),
+    StringConstraints(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+\.[^@\s\x00-\x1f\x7f-\x9f.]+$"),
+    _bytes(MAX_EMAIL),
 ]
 HttpUrl = Annotated[
-    str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$"), AfterValidator(_encodable)
+    str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s\x00-\x1f\x7f-\x9f]+$"), _bytes(MAX_URL)
 ]
 Currency = Annotated[str, StringConstraints(pattern=f"^({'|'.join(DECIMALS)})$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]

@@ -12,7 +12,7 @@ from keysat.licenses import machines
 from keysat.licenses.seats import Caller
 from keysat.licenses.standing import Reason, Verdict
 from keysat.web.errors import documented
-from keysat.web.fields import Fingerprint, HostText, Input, KeyText, Line
+from keysat.web.fields import Fingerprint, HostText, KeyText, Line, PublicInput
 from keysat.web.limits import limit_validations
 from keysat.web.state import read_key
 
@@ -21,7 +21,7 @@ router = APIRouter(
 )
 
 
-class MachineRequest(Input):
+class MachineRequest(PublicInput):
     """A key, and the machine that it is used on; `reason` tells why it is deactivated."""
 
     key: KeyText

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keysat import metrics
-from keysat.web.errors import problem
+from keysat.web.errors import VALIDATE, misread_validation, problem
 
 MOST_BYTES = 65_536
 BODY_SECONDS = 10.0
@@ -63,6 +64,9 @@ class BodyLimit:
             await problem(408, "the body didn't come in time.", {"Connection": "close"})(scope, receive, send)
             return
         if body is None:
+            if scope["path"] == VALIDATE:
+                await misread_validation()(scope, receive, send)
+                return
             refusal = problem(413, f"a body may have {MOST_BYTES} bytes at most.", {"Connection": "close"})
             await refusal(scope, receive, send)
             return
@@ -88,3 +92,40 @@ async def _read(scope: Scope, receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body", False):
             return bytes(body)
+
+
+class HeadAsGet:
+    """Answers HEAD as GET would, without the body, on every route that has GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def headers_only(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, headers_only)
+
+
+class PublicCors:
+    """Lets pages of every origin call the public routes; the admin API and the providers' webhooks stay closed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._open = CORSMiddleware(
+            app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=["Retry-After"]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        public = scope["type"] == "http" and (scope["path"] == "/" or _is_public(scope["path"]))
+        await (self._open if public else self._app)(scope, receive, send)
+
+
+def _is_public(path: str) -> bool:
+    return path.startswith("/v1/") and not path.startswith("/v1/admin/") and "/webhook/" not in path

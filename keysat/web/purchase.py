@@ -20,7 +20,7 @@ from keysat.sales.purchase import Order
 from keysat.sales.purchase import purchase as start
 from keysat.settings import load_settings
 from keysat.web.errors import documented
-from keysat.web.fields import Email, HttpUrl, Input, Line, Lines, Slug
+from keysat.web.fields import Email, HttpUrl, Line, Lines, PublicInput, Slug
 from keysat.web.limits import limit_purchases, limit_validations
 from keysat.web.products import sats
 from keysat.web.state import signer
@@ -40,7 +40,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-class Wanted(Input):
+class Wanted(PublicInput):
     """Who wants what; without a policy the product's default."""
 
     product: Slug

@@ -16,7 +16,7 @@ from keysat.licenses.seats import Caller
 from keysat.licenses.standing import Reason, Standing, Verdict
 from keysat.licenses.validate import validate as examine
 from keysat.web.errors import documented
-from keysat.web.fields import Fingerprint, HostText, Input, KeyText, Line
+from keysat.web.fields import Fingerprint, HostText, KeyText, Line, PublicInput
 from keysat.web.limits import limit_validations
 from keysat.web.state import read_key
 
@@ -25,7 +25,7 @@ router = APIRouter(tags=["validate"])
 _PROBLEMS = {status: told for status, told in documented().items() if status != 429}
 
 
-class ValidateRequest(Input):
+class ValidateRequest(PublicInput):
     """The key, and what it must be good for; a fingerprint takes a seat on that machine where none is taken yet."""
 
     key: KeyText

@@ -34,7 +34,15 @@ CHECKS = [
     openapi_checks.response_schema_conformance,
 ]
 # What fits the description may be refused there still, since fields depend on each other or on the provider's kind.
+# Programs get 200 and a reason, whatever they send.
+NEVER_REFUSED = {"POST /v1/validate"}
 RULES_BEYOND_THE_DESCRIPTION = {
+    "POST /v1/purchase",  # a blank text counts as left out
+    "POST /v1/redeem",
+    "POST /v1/machines/activate",
+    "POST /v1/machines/heartbeat",
+    "POST /v1/machines/deactivate",
+    "POST /v1/admin/products",  # a name of invisible characters is empty
     "PATCH /v1/admin/accounts/{name}",
     "POST /v1/admin/codes",
     "PATCH /v1/admin/products/{slug}",
@@ -122,9 +130,9 @@ def try_out(operation, headers, existing, mode):
     """Send a number of requests, every other one about rows that exist; returns the statuses that came back."""
     statuses, turn = [], itertools.cycle([True, False])
     wanted = [*CHECKS]
-    if mode is GenerationMode.NEGATIVE:
+    if mode is GenerationMode.NEGATIVE and operation.label not in NEVER_REFUSED:
         wanted.append(openapi_checks.negative_data_rejection)
-    elif operation.label not in RULES_BEYOND_THE_DESCRIPTION:
+    elif mode is GenerationMode.POSITIVE and operation.label not in RULES_BEYOND_THE_DESCRIPTION:
         wanted.append(openapi_checks.positive_data_acceptance)
 
     @hypothesis.seed(SEED)

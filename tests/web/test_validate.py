@@ -93,7 +93,7 @@ def test_revoked_license_is_refused_though_its_key_was_good_a_moment_ago(api, ke
     assert api.post("/v1/validate", {"key": key}).json()["reason"] == "revoked"
 
 
-@pytest.mark.parametrize("product_slug", ["viewer", "Editor", "", ABSURD])
+@pytest.mark.parametrize("product_slug", ["viewer", "Editor", ABSURD])
 def test_key_for_another_product_is_a_mismatch(api, key, product_slug):
     assert api.post("/v1/validate", {"key": key, "product_slug": product_slug}).json()["reason"] == "product_mismatch"
 
@@ -116,7 +116,6 @@ def test_fingerprint_may_be_any_text_and_is_not_stored(api, key, row, fingerprin
 @pytest.mark.parametrize(
     "change",
     [
-        {"fingerprint": ""},
         {"fingerprint": "x" * 1_001},
         {"fingerprint": 7},
         {"fingerprint": ["laptop"]},
@@ -128,14 +127,12 @@ def test_fingerprint_may_be_any_text_and_is_not_stored(api, key, row, fingerprin
         {"key": None},
         {"key": 1},
         {"key": "\udc00"},
-        {"colour": "red"},
     ],
     ids=str,
 )
-def test_request_of_the_wrong_shape_is_a_bad_request_that_changes_nothing(api, key, row, change):
+def test_request_of_the_wrong_shape_is_a_bad_format_that_changes_nothing(api, key, row, change):
     answer = api.post("/v1/validate", {"key": key, "fingerprint": "laptop"} | change)
-    assert answer.status_code == 400
-    assert next(iter(change)) in answer.json()["message"]
+    assert (answer.status_code, answer.json()) == (200, {"ok": False, "reason": "bad_format"})
     assert load_machines(row.id) == []
 
 
@@ -144,13 +141,13 @@ def test_request_of_the_wrong_shape_is_a_bad_request_that_changes_nothing(api, k
     [b"", b"{", b"[]", b"null", b'"key"', b'{"key": "\xff\xfe"}', b'{"key": NaN}', b"[" * 30_000, b"\x00"],
     ids=["empty", "cut", "list", "null", "text", "bad UTF-8", "NaN", "deep", "zero"],
 )
-def test_malformed_json_is_a_bad_request(api, body):
+def test_malformed_json_is_a_bad_format(api, body):
     answer = api.post("/v1/validate", data=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == 400
+    assert (answer.status_code, answer.json()) == (200, {"ok": False, "reason": "bad_format"})
 
 
-def test_body_beyond_the_cap_is_refused(api):
-    assert api.post("/v1/validate", {"key": "x" * 70_000}).status_code == 413
+def test_body_beyond_the_cap_is_a_bad_format(api):
+    assert api.post("/v1/validate", {"key": "x" * 70_000}).json() == {"ok": False, "reason": "bad_format"}
 
 
 def test_validation_too_many_has_its_reason_and_says_when_to_try_again(api, key, row, three_a_minute):
