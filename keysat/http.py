@@ -34,6 +34,7 @@ from keysat.errors import (
     RemoteRefused,
     RemoteUnavailable,
 )
+from keysat.texts import printable
 
 _RETRIABLE = {408, 425, 429}
 
@@ -201,11 +202,6 @@ def why(error: Exception) -> str:
     if "NewConnectionError" in causes:
         return "refuses connections or can't be reached; check the address and that it runs"
     return f"cut the connection ({causes[0]})"
-
-
-def printable(text: str) -> str:
-    """The text with a mark for each character that a terminal or PostgreSQL would choke on, as NUL."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _however_escaped(secret: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from keysat.settings import Settings
+from keysat.texts import printable
 
 _SECRET_NAME = re.compile(r"api_?key|token|secret|password|credential|authorization|license_key|bolt11", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"LIC1-[A-Z2-7]+-[A-Z2-7]+|(?<=://)[^/\s]+(?=@)", re.IGNORECASE)
@@ -34,6 +35,14 @@ def _blot_out(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_blot_out("", inner) for inner in value]
     return value if isinstance(value, _PLAIN) else _SECRET_VALUE.sub("[redacted]", str(value))
+
+
+def make_harmless(_logger: object, _method: str, event: Event) -> Event:
+    """Put a mark in place of what acts upon a terminal, line by line: tracebacks have several."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = "\n".join(map(printable, value.split("\n")))
+    return event
 
 
 def configure_logs(settings: Settings) -> None:
@@ -62,6 +71,7 @@ def configure_logs(settings: Settings) -> None:
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         redact,
+        *([] if json_lines else [make_harmless]),
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*render, renderer]))

@@ -37,7 +37,7 @@ def _read(path: Path) -> str:
     except OSError:
         raise SettingsError(
             f"no key to encrypt stored credentials: KEYSAT_SECRETS_KEY is unset and {path} can't be read; "
-            "create one with `keysat key init`."
+            "restore it from your backup, or let `keysat key init` create one where none was used."
         ) from None
     if mode & 0o077:
         raise SettingsError(f"{path} can be read by others; run `chmod 600 {path}`.")

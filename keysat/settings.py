@@ -116,6 +116,10 @@ class Settings(BaseSettings):
         le=67_108_864,
         description="Bytes of one provider answer that are read at most.",
     )
+    backup_dir: Absolute | None = Field(
+        default=None,
+        description="Where your backups are put, so that `keysat doctor` knows how old the newest is; unset: none.",
+    )
     ca_file: Absolute | None = Field(
         default=None,
         description="Certificate authorities in PEM that are trusted beside the system's, by providers' accounts and "

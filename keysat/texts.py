@@ -1,4 +1,4 @@
-"""What texts may be: names, notes, e-mail addresses and URLs, the same for every entry point. Lengths are in bytes."""
+"""Untrusted texts: what names, notes, addresses and URLs may be, and how they are shown. Lengths are in bytes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ MAX_URL = 2_000
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _URL = re.compile(r"https?://[^\s]+")
 _LINE_ENDS = "\n\r\t"
+_FORMULA = ("=", "+", "-", "@")
+
+
+def printable(text: str) -> str:
+    """The text on one line, with a mark in place of each character that acts upon a terminal, a log or a table.
+
+    Such are control characters, escapes, line separators, marks of direction, and what takes no room.
+    """
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def csv_cell(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    text = printable(value) if isinstance(value, str) else value
+    return f"'{text}" if isinstance(text, str) and text[:1] in _FORMULA else text
 
 
 def check_name(text: str, what: str = "the name") -> str:

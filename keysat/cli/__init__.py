@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 refused or failed, 2 wrong usage, 3 something is owed or b
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
@@ -34,6 +35,7 @@ from keysat.cli import (
 from keysat.errors import InvalidInput, KeysatError
 from keysat.logs import configure_logs
 from keysat.settings import load_settings
+from keysat.texts import printable
 
 app = typer.Typer(
     help="Every paid invoice becomes exactly one software license, whatever gets lost on the way.",
@@ -84,6 +86,9 @@ def _require_text(arguments: list[str]) -> None:
 
 def main() -> None:
     """Run the command line; a refusal is one sentence on stderr and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it was closed before we began
+            stream.reconfigure(errors="backslashreplace")
     try:
         settings = load_settings()
         configure_logs(settings)
@@ -92,7 +97,7 @@ def main() -> None:
         _require_text(sys.argv)
         _command(prog_name="keysat")
     except KeysatError as error:
-        sys.exit(f"keysat: {error}")
+        sys.exit(f"keysat: {printable(str(error))}")
     except OSError as error:  # stdout is full or gone; what was changed was committed before it was told
         sys.exit(f"keysat: the output can't be written ({error.strerror or error}).")
     except KeyboardInterrupt:

@@ -12,6 +12,8 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import func, select
 
 from keysat import migrations
+from keysat.cli import doctor_host as host
+from keysat.cli.doctor_host import Broken
 from keysat.db import database_name, reading
 from keysat.errors import BrokerUnavailable, KeysatError
 from keysat.licenses.signer import check_signer
@@ -22,6 +24,7 @@ from keysat.providers.registry import provider_for
 from keysat.providers.silence import silent_accounts, webhook_state
 from keysat.secrets import secret_box
 from keysat.settings import Settings, broker_name
+from keysat.status import read_status
 from keysat.worker import app
 
 MOST_SKEW_SECONDS = 2.0
@@ -47,12 +50,20 @@ def examine(settings: Settings) -> list[Finding]:
         findings += [
             _check("schema", _schema),
             _check("clock", _clock),
+            _check("database limits", host.limits),
             _check("signer", lambda: _signer(settings)),
             *_accounts(),
+            *_status(settings),
         ]
     findings.append(_check("broker", lambda: _broker(settings)))
     if findings[-1].ok:
         findings.append(_check("workers", _workers))
+    findings += [
+        _check("web", lambda: host.web(settings)),
+        _check("public URL", lambda: host.public_url(settings)),
+        _check("disk", lambda: host.disk(settings)),
+        _check("backups", lambda: host.backups(settings)),
+    ]
     return [*findings, *noticed(settings)]
 
 
@@ -68,8 +79,19 @@ def noticed(settings: Settings) -> list[Finding]:
     ]
 
 
-class _Broken(KeysatError):
-    """A check found something broken; the sentence says what and how to mend it."""
+def _status(settings: Settings) -> Iterator[Finding]:
+    """All that `keysat status` complains of, a finding each."""
+    try:
+        with reading() as session:
+            status = read_status(session, settings.scan_seconds)
+    except KeysatError as error:
+        yield Finding("status", ok=False, detail=str(error))
+        return
+    yield _check("beat", lambda: host.beat(status, settings))
+    complaints = status.complaints()
+    yield from (Finding("status", ok=False, detail=sentence) for sentence in complaints)
+    if not complaints:
+        yield Finding("status", ok=True, detail="nothing waits for you")
 
 
 def _check(what: str, look: Callable[[], str]) -> Finding:
@@ -82,10 +104,10 @@ def _check(what: str, look: Callable[[], str]) -> Finding:
 def _signing_key_file(settings: Settings) -> str:
     path = settings.signing_key_file
     if not path.exists():
-        raise _Broken(f"{path} is missing; create it with `keysat key init`, or restore it if licenses exist.")
+        raise Broken(f"{path} is missing; create it with `keysat key init`, or restore it if licenses exist.")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        raise _Broken(f"{path} can be read by others (mode {mode:04o}); run `chmod 600 {path}`.")
+        raise Broken(f"{path} can be read by others (mode {mode:04o}); run `chmod 600 {path}`.")
     return f"{path}, mode {mode:04o}"
 
 
@@ -111,7 +133,7 @@ def _clock() -> str:
     assert there is not None
     skew = abs((datetime.now(UTC) - there).total_seconds())
     if skew > MOST_SKEW_SECONDS:
-        raise _Broken(f"this machine's clock is {skew:.1f} s off the database's; let both follow NTP.")
+        raise Broken(f"this machine's clock is {skew:.1f} s off the database's; let both follow NTP.")
     return f"{skew:.2f} s off the database's"
 
 
@@ -137,7 +159,7 @@ def _accounts() -> Iterator[Finding]:
 def _account(account: ProviderAccount) -> str:
     provider_for(account).check_credentials()
     if account.paused_at is not None:
-        raise _Broken(f"it is paused ({account.pause_reason}), but works now; `keysat provider resume {account.name}`.")
+        raise Broken(f"it is paused ({account.pause_reason}), but works now; `keysat provider resume {account.name}`.")
     return f"{account.base_url} answers and accepts the credentials"
 
 
@@ -155,12 +177,12 @@ def _broker(settings: Settings) -> str:
 def _workers() -> str:
     answers = app.control.ping(timeout=1.5)
     if not answers:
-        raise _Broken("no worker answers; start `keysat up`, or `celery -A keysat.worker worker` and `beat`.")
+        raise Broken("no worker answers; start `keysat up`, or `celery -A keysat.worker worker` and `beat`.")
     served = app.control.inspect(timeout=1.5).active_queues() or {}
     missing = {queue.name for queue in app.conf.task_queues} - {
         queue["name"] for queues in served.values() for queue in queues
     }
     if missing:
         names = ",".join(sorted(missing))
-        raise _Broken(f"no worker serves {names}; start one with `celery -A keysat.worker worker -Q {names}`.")
+        raise Broken(f"no worker serves {names}; start one with `celery -A keysat.worker worker -Q {names}`.")
     return ", ".join(name for answer in answers for name in answer)

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from keysat.cli.audit import moment_rows
 from keysat.cli.license_ import license_record
-from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
+from keysat.cli.output import AsJson, Note, Row, say, show_line, show_record, show_rows
 from keysat.db import reading, transaction
 from keysat.invoices.explain import explain
-from keysat.invoices.search import Search, find_invoices, require_invoice
+from keysat.invoices.search import Search, database_now, find_invoices, require_invoice, unhandled_webhooks
 from keysat.licenses.signer import check_signer
 from keysat.models import DiscountCode, Invoice, License, Policy, Product, ProviderAccount, Redemption
 from keysat.models.invoice import InvoiceStatus
@@ -110,7 +110,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
         account = _account_of(session, invoice)
         owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
         record: dict[str, object] = {
-            "why": explain(invoice, account, owned),
+            "why": _why(session, invoice, account, owned),
             **_summary(invoice, account.name if account else None),
             **_code_of(session, invoice),
             "product": session.get_one(Product, invoice.product_id).slug,
@@ -189,13 +189,18 @@ def watch(
             invoice = require_invoice(session, which)
             owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
             account = _account_of(session, invoice)
-        line = f"{invoice.status}: {explain(invoice, account, owned)}"
+            why = _why(session, invoice, account, owned)
+        line = f"{invoice.status}: {why}"
         if line != told:
-            print(line, flush=True)
+            show_line(line)
             told = line
         if owned is not None:
             return
         time.sleep(every)
+
+
+def _why(session: Session, invoice: Invoice, account: ProviderAccount | None, owned: License | None) -> str:
+    return explain(invoice, account, owned, database_now(session), unhandled_webhooks(session, invoice))
 
 
 def _code_of(session: Session, invoice: Invoice) -> Row:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from keysat.cli.output import AsJson, say, show_record
 from keysat.db import reading
-from keysat.embedded.prepare import create_missing_keys
+from keysat.embedded.prepare import check_secrets_key, create_missing_keys
 from keysat.errors import DatabaseUnavailable, SchemaMissing
 from keysat.licenses.signer import SigningKeyExists, SigningKeyMissing, check_signer, load_signer
 from keysat.settings import Settings, load_settings
@@ -15,11 +17,15 @@ app = typer.Typer(help="The keys that sign licenses and encrypt credentials.", n
 
 
 @app.command()
-def init() -> None:
+def init(
+    credentials_lost: Annotated[
+        bool,
+        typer.Option("--credentials-lost", help="Make a new key for credentials though the stored ones need the old."),
+    ] = False,
+) -> None:
     """Create the keys, readable by their owner only; existing ones are never replaced. Back them up."""
     settings = load_settings()
-    if not settings.signing_key_file.exists():
-        _refuse_where_licenses_exist(settings)
+    _refuse_where_old_keys_are_needed(settings, credentials_lost=credentials_lost)
     created = create_missing_keys(settings)
     if not created:
         raise SigningKeyExists(settings.signing_key_file)
@@ -27,15 +33,20 @@ def init() -> None:
         say(f"created {what}; back it up: without it, nothing it made can be used")
 
 
-def _refuse_where_licenses_exist(settings: Settings) -> None:
+def _refuse_where_old_keys_are_needed(settings: Settings, *, credentials_lost: bool) -> None:
+    if settings.signing_key_file.exists() and (settings.secrets_key or settings.secrets_key_file.exists()):
+        return
     try:
         with reading() as session:
-            check_signer(session, settings.signing_key_file)
+            if not credentials_lost:
+                check_secrets_key(session, settings)
+            if not settings.signing_key_file.exists():
+                check_signer(session, settings.signing_key_file)
     except SigningKeyMissing as error:
         if error.licensed:
             raise
     except (DatabaseUnavailable, SchemaMissing):
-        say("the database can't be asked for licenses; if there are any, restore the key that signed them instead")
+        say("the database can't be asked what was made with older keys; if there is any, restore those keys instead")
 
 
 @app.command()

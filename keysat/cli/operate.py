@@ -11,17 +11,14 @@ import typer
 
 from keysat import migrations
 from keysat.cli import doctor as checks
-from keysat.cli.output import AsJson, say, show_record, show_rows
+from keysat.cli.output import AsJson, say, show_line, show_record, show_rows
 from keysat.db import reading
 from keysat.embedded import demo as demonstration
 from keysat.embedded import stack
 from keysat.embedded.prepare import prepare
-from keysat.invariants import broken
-from keysat.invoices.gauge import Gauge, read_gauge
-from keysat.providers.silence import silent_accounts
+from keysat.errors import KeysatError
 from keysat.settings import load_settings
-from keysat.tips.manage import count_failed, count_held
-from keysat.webhooks.deliveries import count_dead
+from keysat.status import Status, read_status
 
 _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -59,15 +56,22 @@ def down() -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Tell what is owed and what runs; exit 3 when something waits for a person."""
+    """Show what is due and what runs; exit 3 when something waits for a person, or the database can't be asked."""
     settings = load_settings()
-    migrations.require_head()
-    with reading() as session:
-        gauge, silent = read_gauge(session), silent_accounts(session)
-        breaches = broken(session, settings.scan_seconds)
-        told = {"dead_letters": count_dead(session), "failed_tips": count_failed(session)}
-        told["held_tips"] = count_held(session)
-    processes = stack.running(settings)
+    try:
+        migrations.require_head()
+        with reading() as session:
+            state = read_status(session, settings.scan_seconds)
+    except KeysatError as error:
+        say(f"keysat: {error}")
+        raise typer.Exit(3) from None
+    _show_status(state, stack.running(settings), as_json=as_json)
+    if state.trouble:
+        raise typer.Exit(3)
+
+
+def _show_status(state: Status, processes: dict[str, int], *, as_json: bool) -> None:
+    gauge = state.gauge
     numbers: dict[str, Any] = {
         "pending": gauge.pending,
         "due": gauge.due,
@@ -77,54 +81,22 @@ def status(as_json: AsJson = False) -> None:
         "settled_without_license": gauge.unfulfilled,
         "failing": gauge.failing,
         "abandoned": gauge.abandoned,
-        "silent_webhooks": [one.account for one in silent],
-        **told,
+        "silent_webhooks": [silence.account for silence in state.silent],
+        "dead_letters": state.dead_letters,
+        "failed_tips": state.failed_tips,
+        "held_tips": state.held_tips,
     }
     accounts = [account.__dict__ for account in gauge.accounts]
     if as_json:
-        cases = [breach.__dict__ for breach in breaches]
+        cases = [breach.__dict__ for breach in state.breaches]
         show_record({**numbers, "breaches": cases, "accounts": accounts, "processes": processes}, as_json)
     else:
         show_record(numbers, as_json)
-        show_record(
-            {"processes": ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"}, False
-        )
+        running = ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"
+        show_record({"processes": running}, False)
         show_rows(accounts, as_json)
-    alarms = [f"{found.what}: {found.detail}" for found in checks.noticed(settings) if not found.ok]
-    for sentence in [*map(str, breaches), *_remedies(gauge), *map(str, silent), *alarms, *_hints(told)]:
+    for sentence in [*state.complaints(), *state.hints()]:
         say(sentence)
-    if breaches or gauge.trouble or silent or alarms:
-        raise typer.Exit(3)
-
-
-def _remedies(gauge: Gauge) -> list[str]:
-    sentences = []
-    if gauge.failing:
-        sentences.append(f"{gauge.failing} invoices got no usable answer lately: `keysat invoice list --failing`.")
-    if gauge.review:
-        sentences.append(f"{gauge.review} invoices wait for your decision: `keysat invoice list --review`.")
-    for account in gauge.accounts:
-        if account.paused_at is not None:
-            sentences.append(
-                f"account {account.name} is paused ({account.pause_reason}), {account.due} invoices wait for it: "
-                f"`keysat provider test {account.name}`, then `keysat provider resume {account.name}`."
-            )
-        elif account.open_until is not None:
-            sentences.append(
-                f"account {account.name} fails ({account.last_error}) and is left alone "
-                f"until {account.open_until:%H:%M:%S} UTC."
-            )
-    return sentences
-
-
-def _hints(told: dict[str, int]) -> list[str]:
-    """What nobody must do something about at once, but may want to."""
-    hints = {
-        "dead_letters": "outbound webhooks are dead letters: `keysat webhook delivery list --status failed`",
-        "failed_tips": "tips failed: `keysat tip list --status failed`",
-        "held_tips": "tips wait for your decision: `keysat tip list --status held`, then `keysat tip retry TIP --note`",
-    }
-    return [f"{told[name]} {hint}." for name, hint in hints.items() if told[name]]
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -134,7 +106,7 @@ def doctor(as_json: AsJson = False) -> None:
         show_rows([finding.__dict__ for finding in findings], as_json)
     else:
         for finding in findings:
-            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
+            show_line(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(3)
 

@@ -11,6 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from keysat.texts import printable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Note = Annotated[str, typer.Option("--note", help="Why, for the audit log.")]
@@ -20,7 +23,12 @@ Row = Mapping[str, Any]
 
 def say(text: str) -> None:
     """Talk to the person, on stderr."""
-    print(text, file=sys.stderr)
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
+
+
+def show_line(text: str) -> None:
+    """Print a line of text, at once."""
+    print(printable(text), flush=True)
 
 
 def show_rows(rows: Sequence[Row], as_json: bool) -> None:
@@ -29,15 +37,15 @@ def show_rows(rows: Sequence[Row], as_json: bool) -> None:
         print(json.dumps(rows, indent=2, default=_plain))
     elif not rows:
         say("nothing to show")
-    elif sys.stdout is not None and sys.stdout.isatty():
+    elif on_a_terminal():
         table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
         for row in rows:
-            table.add_row(*(_cell(value) for value in row.values()))
+            table.add_row(*(Text(_cell(value)) for value in row.values()))  # as text, never as markup
         Console().print(table)
     else:
         print("\t".join(rows[0]))
         for row in rows:
-            print("\t".join(_cell(value).replace("\t", " ").replace("\n", " ") for value in row.values()))
+            print("\t".join(_cell(value) for value in row.values()))
 
 
 def show_record(record: Row, as_json: bool) -> None:
@@ -51,11 +59,21 @@ def show_record(record: Row, as_json: bool) -> None:
             print(f"{name:<{width}}  {_cell(value)}")
 
 
+def on_a_terminal() -> bool:
+    """Whether stdout is a terminal; it is None where it was closed before we began."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def _plain(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _cell(value: Any) -> str:
+    """What stands for a value on a line; line breaks become spaces, and nothing in it acts upon the terminal."""
+    return printable(_shown(value).replace("\r\n", " ").replace("\n", " ").replace("\t", " "))
+
+
+def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):

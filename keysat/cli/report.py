@@ -19,6 +19,7 @@ from keysat.report import report as read_report
 from keysat.retention import count_prunable
 from keysat.retention import prune as delete_old
 from keysat.settings import load_settings
+from keysat.texts import csv_cell
 
 
 def report(
@@ -32,7 +33,7 @@ def report(
     with reading() as session:
         lines = read_report(session, _day(begins), datetime.now(UTC).date() if ends is None else _day(ends), by)
     if as_csv:
-        csv.writer(sys.stdout).writerows(as_csv_rows(lines))
+        csv.writer(sys.stdout).writerows([csv_cell(value) for value in row] for row in as_csv_rows(lines))
     elif as_json:
         told = {"lines": [line.told() for line in lines], "totals": [line.told() for line in totals(lines)]}
         print(json.dumps(told, indent=2, default=str))

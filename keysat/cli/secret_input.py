@@ -38,7 +38,17 @@ def read_secret(what: str, variable: str, file: Path | None) -> str:
         return read_text(what, file).strip()
     if value := os.environ.get(variable):
         return value.strip()
-    value = getpass.getpass(f"{what}: ") if sys.stdin.isatty() else sys.stdin.readline()
-    if not value.strip():
-        raise InvalidInput(f"give the {what} on stdin, in a file, or in {variable}.")
-    return value.strip()
+    value = _from_stdin(what).strip()
+    if not value:
+        raise InvalidInput(f"give the {what} on stdin, in a file{f', or in {variable}' if variable else ''}.")
+    return value
+
+
+def _from_stdin(what: str) -> str:
+    """What stdin gives; nothing where it was closed, ends at once, or is no text."""
+    try:
+        if sys.stdin is None:
+            return ""
+        return getpass.getpass(f"{what}: ") if sys.stdin.isatty() else sys.stdin.readline()
+    except (EOFError, UnicodeDecodeError, OSError, ValueError):
+        return ""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from cryptography.fernet import Fernet
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from keysat import migrations
 from keysat.db import reading
+from keysat.errors import SettingsError
 from keysat.licenses.signer import SigningKeyMissing, check_signer, create_signing_key
+from keysat.models import ProviderAccount, WebhookEndpoint
 from keysat.secrets import write_private
 from keysat.settings import Settings
 
@@ -18,18 +23,44 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> None:
 
     Raises:
         SigningKeyMissing: licenses were issued with a key that is gone; no new one is made.
+        SecretsKeyMissing: credentials are stored that only a key that is gone can read; no new one is made.
     """
     before, after = migrations.upgrade()
     if before != after:
         say(f"The schema was brought from {before or 'nothing'} to {after}.")
     try:
         with reading() as session:
+            check_secrets_key(session, settings)
             check_signer(session, settings.signing_key_file)
     except SigningKeyMissing as error:
         if error.licensed:
             raise
     for what in create_missing_keys(settings):
         say(f"Created {what}; back it up.")
+
+
+class SecretsKeyMissing(SettingsError):
+    """The key that encrypted stored credentials is gone."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"the key that encrypted the stored credentials, {path}, is missing; restore it from your backup. Where it "
+            "is lost for good, `keysat key init --credentials-lost` creates another; then enter each API key again "
+            "(`keysat provider renew NAME`), and give each receiver a new one (`keysat webhook endpoint rotate NAME`)."
+        )
+
+
+def check_secrets_key(session: Session, settings: Settings) -> None:
+    """Refuse to go on without the key that stored credentials need.
+
+    Raises:
+        SecretsKeyMissing: credentials are stored, and it is gone.
+    """
+    if settings.secrets_key or settings.secrets_key_file.exists():
+        return
+    stored = [session.scalar(select(table.id).limit(1)) for table in (ProviderAccount, WebhookEndpoint)]
+    if any(stored):
+        raise SecretsKeyMissing(settings.secrets_key_file)
 
 
 def create_missing_keys(settings: Settings) -> list[str]:

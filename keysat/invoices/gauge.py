@@ -23,6 +23,7 @@ class AccountGauge:
     kind: str
     paused_at: datetime | None
     pause_reason: str | None
+    rejected: bool
     open_until: datetime | None
     failure_count: int
     last_error: str | None
@@ -115,6 +116,7 @@ def _accounts(session: Session) -> list[AccountGauge]:
             ProviderAccount.kind,
             ProviderAccount.paused_at,
             ProviderAccount.pause_reason,
+            ProviderAccount.recheck_at.is_not(None),
             open_until,
             ProviderAccount.failure_count,
             ProviderAccount.last_error,

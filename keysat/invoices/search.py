@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_, select
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from keysat.errors import NotFound
 from keysat.invoices.gauge import abandoned
-from keysat.models import Invoice, ProviderAccount
+from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.invoice import InvoiceStatus
 
 
@@ -68,6 +69,19 @@ def require_invoice(session: Session, which: str) -> Invoice:
     if invoice is None:
         raise NotFound("invoice", which, "`keysat invoice list` shows them.")
     return invoice
+
+
+def unhandled_webhooks(session: Session, invoice: Invoice) -> int:
+    """How many of the provider's webhooks about an invoice weren't acted on yet."""
+    about = or_(ProviderEvent.provider_invoice_id == invoice.provider_invoice_id, ProviderEvent.order_id == invoice.id)
+    wanted = select(func.count()).select_from(ProviderEvent)
+    of_account = ProviderEvent.provider_account_id == invoice.provider_account_id
+    return session.scalar(wanted.where(of_account, about, ProviderEvent.handled_at.is_(None))) or 0
+
+
+def database_now(session: Session) -> datetime:
+    """The database's time."""
+    return session.scalars(select(func.now())).one()
 
 
 def by_any_id(which: str) -> ColumnElement[bool]:

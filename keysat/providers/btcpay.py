@@ -21,7 +21,7 @@ from keysat.errors import (
     RemoteRefused,
     RemoteUnavailable,
 )
-from keysat.http import HttpClient, printable
+from keysat.http import HttpClient
 from keysat.models.invoice import PaymentException
 from keysat.providers import btcpay_webhooks
 from keysat.providers.base import (
@@ -57,6 +57,7 @@ from keysat.providers.btcpay_answers import (
 from keysat.providers.listing import read_page
 from keysat.providers.refusals import MIN_SECRET_BYTES, NoWebhookSecret, WebhookRejected
 from keysat.providers.signed_events import read_event, require_signature
+from keysat.texts import printable
 
 _MAX_SAID = 60
 _MAX_FOUND = 20

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from keysat.errors import InvalidInput, RemoteAnswerInvalid
-from keysat.http import Answer, printable
+from keysat.http import Answer
 from keysat.models.invoice import PaymentException
 from keysat.money import Money
 from keysat.providers.base import (
@@ -22,6 +22,7 @@ from keysat.providers.base import (
 )
 from keysat.providers.refusals import WebhookMalformed
 from keysat.providers.signed_events import is_name
+from keysat.texts import printable
 
 _MAX_SAID = 60
 _CONFIRMED = "CONFIRMED"

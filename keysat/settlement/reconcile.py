@@ -21,7 +21,6 @@ from keysat.errors import (
     RemoteNotFound,
     SettingsError,
 )
-from keysat.http import printable
 from keysat.invoices import draft
 from keysat.invoices.heard import note
 from keysat.logs import get_logger
@@ -38,6 +37,7 @@ from keysat.settlement.apply import Answer, apply, end_gone
 from keysat.settlement.decision import decide
 from keysat.settlement.look import Look, load
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
+from keysat.texts import printable
 
 _ERROR_BACKOFF_SECONDS = 30
 _MOST_DOUBLINGS = 9

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 from keysat.errors import KeysatError, RemoteAnswerInvalid
 from keysat.foreign import ForeignClient
-from keysat.http import printable
 from keysat.lightning_address import LightningAddress
+from keysat.texts import printable
 
 _OK = 200
 

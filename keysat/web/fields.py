@@ -20,6 +20,8 @@ from pydantic_core import CoreSchema
 from keysat.money import DECIMALS
 from keysat.texts import MAX_EMAIL, MAX_NAME, MAX_NOTE, MAX_URL
 
+# Within a class of characters: spaces and control characters.
+_NEVER = r"\s\x00-\x1f\x7f-\x9f"
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
@@ -117,7 +119,9 @@ Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=1_000), 
 HostText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500, pattern=_LINE), _bytes(MAX_NAME)]
 Email = Annotated[
     str,
-    StringConstraints(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+\.[^@\s\x00-\x1f\x7f-\x9f.]+$"),
+    StringConstraints(
+        max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+\.[^@\s\x00-\x1f\x7f-\x9f.]+$"
+    ),
     _bytes(MAX_EMAIL),
 ]
 HttpUrl = Annotated[

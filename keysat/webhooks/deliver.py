@@ -13,10 +13,11 @@ from keysat.addresses import Networks
 from keysat.db import Begin
 from keysat.errors import InvalidInput, RemoteError, SettingsError
 from keysat.foreign import AddressRefused, ForeignClient
-from keysat.http import printable, retry_after
+from keysat.http import retry_after
 from keysat.logs import get_logger
 from keysat.secrets import secret_box, unseal
 from keysat.settings import Settings
+from keysat.texts import printable
 from keysat.webhooks.outbox import Attempt, Leased, lease, record
 from keysat.webhooks.signing import signed_headers
 

@@ -11,7 +11,7 @@ from cryptography.fernet import MultiFernet
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.errors import Conflict, InvalidInput, NotFound, SettingsError
 from keysat.events import EventType, emit
 from keysat.foreign import check_url
 from keysat.models import WebhookDelivery, WebhookEndpoint
@@ -154,9 +154,12 @@ def rotate_secret(
     endpoint = require_endpoint(session, name)
     if secret:
         check_secret(secret)
-    old = unseal(box, endpoint.sealed_secrets, f"endpoint {name}")["secret"]
     secret = secret or new_secret()
-    endpoint.sealed_secrets = seal(box, {"secret": secret, "previous": old})
+    try:
+        old = {"previous": unseal(box, endpoint.sealed_secrets, f"endpoint {name}")["secret"]}
+    except SettingsError:  # the key that encrypted it is lost; nothing can be signed with it any more
+        old = {}
+    endpoint.sealed_secrets = seal(box, {"secret": secret, **old})
     endpoint.previous_until = func.now() + seconds(overlap.total_seconds())
     session.flush()
     audit(session, actor, "endpoint.secret_rotated", endpoint.id, name=name)

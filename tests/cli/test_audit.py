@@ -13,7 +13,13 @@ pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 def test_lines_come_oldest_first(keysat):
     make_invoice()
     rows = keysat("audit", "list", "--json").json
-    assert [row["action"] for row in rows] == ["provider.added", "product.added", "policy.added", "invoice.opened"]
+    assert [row["action"] for row in rows] == [
+        "provider.added",
+        "provider.sells",
+        "product.added",
+        "policy.added",
+        "invoice.opened",
+    ]
     assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
     assert {row["actor"] for row in rows} == {"cli"}
 

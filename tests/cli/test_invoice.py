@@ -5,13 +5,17 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func
 
+from keysat.db import transaction
 from keysat.errors import RemoteUnavailable
 from keysat.licenses.keys import verify
 from keysat.models.invoice import PaymentException
+from keysat.providers.base import ProviderEvent as Received
 from keysat.providers.base import ProviderStatus
+from keysat.webhooks.inbox import store
 from tests.builders import (
     PRICE,
     issue_now,
+    load_account,
     load_invoice,
     load_licenses,
     look,
@@ -112,61 +116,87 @@ def test_list_option_of_another_form_is_wrong_usage(keysat, options):
 # Why has this buyer no license?
 
 
-def test_nobody_has_looked_yet(keysat, invoice):
-    assert why(keysat, invoice).startswith("nobody has looked yet; the first look is due at ")
+WHY = {
+    "not checked yet": ({"last_said": None}, "it was not checked yet; the next check is at "),
+    "a webhook led to a check": ({"last_said": "New/None"}, "no payment was seen (pending); the next check is at "),
+    "nothing paid": ({"last_checked_at": func.now()}, "no payment was seen (pending); the next check is at "),
+    "expired": ({"status": "expired", "last_checked_at": func.now()}, "it expired unpaid; the next check is at "),
+    "invalid": ({"status": "invalid", "last_checked_at": func.now()}, "no payment was seen (invalid); the next check"),
+    "not checked any more": (
+        {"status": "expired", "last_checked_at": func.now(), "next_check_at": None},
+        "it expired unpaid; it is no longer checked",
+    ),
+    "overdue": (
+        {"last_checked_at": func.now(), "next_check_at": func.now() - timedelta(minutes=5)},
+        "it should have been checked at ",
+    ),
+    "seen": (
+        {"payment_seen_at": func.now(), "paid_amount": PRICE},
+        "21,000 sat were seen and aren't confirmed yet; the license follows by itself; the next check is at ",
+    ),
+    "seen without an amount": ({"payment_seen_at": func.now()}, "21,000 sat were seen and aren't confirmed yet; "),
+    "part paid": (
+        {"payment_seen_at": func.now(), "paid_amount": 10_000},
+        "10,000 sat of 21,000 sat were paid so far; the next check is at ",
+    ),
+    "no usable answer": (
+        {"last_checked_at": func.now(), "last_error": "it is down", "error_count": 1},
+        "the last check brought no usable answer: it is down",
+    ),
+    "short": (
+        {"review_reason": "underpaid", "review_opened_at": func.now(), "paid_amount": 10_000},
+        "10,000 sat of 21,000 sat were paid, 11,000 sat short: `keysat invoice settle ID --note ...` issues the",
+    ),
+    "never confirmed": (
+        {"review_reason": "unconfirmed", "review_opened_at": func.now(), "paid_amount": PRICE},
+        "21,000 sat of 21,000 sat were paid and never confirmed; it settles by itself should they be: `keysat invoice ",
+    ),
+    "late": (
+        {"review_reason": "late", "review_opened_at": func.now(), "paid_amount": PRICE},
+        "21,000 sat of 21,000 sat were paid after the invoice had expired: ",
+    ),
+}
 
 
-def test_only_a_webhook_led_to_a_look(keysat, invoice):
-    set_columns(invoice.id, last_said="New/None")
-    assert why(keysat, invoice) == "the provider has not confirmed a payment (pending); it is still watched"
+@pytest.mark.parametrize("case", WHY)
+def test_why_says_what_the_state_is_and_what_to_do(keysat, invoice, case):
+    facts, sentence = WHY[case]
+    set_columns(invoice.id, **facts)
+    assert why(keysat, invoice).startswith(sentence.replace("ID", str(invoice.id)))
 
 
-@pytest.mark.parametrize("status", ["pending", "expired", "invalid"])
-def test_nothing_was_paid(keysat, invoice, status):
-    set_columns(invoice.id, status=status, last_checked_at=func.now())
-    assert why(keysat, invoice) == f"the provider has not confirmed a payment ({status}); it is still watched"
+def test_why_counts_webhooks_that_wait(keysat, invoice):
+    with transaction() as session:
+        store(session, load_account().id, Received("delivery", "kind", invoice.provider_invoice_id), b"{}")
+    assert why(keysat, invoice).endswith("; 1 webhooks about it wait to be handled")
 
 
-def test_nothing_was_paid_and_nobody_watches_any_more(keysat, invoice):
-    set_columns(invoice.id, status="expired", last_checked_at=func.now(), next_check_at=None)
-    assert why(keysat, invoice).endswith("it is no longer watched")
+def test_why_names_the_command_for_a_paused_account(keysat, invoice):
+    set_account(paused_at=func.now(), pause_reason="by hand")
+    assert why(keysat, invoice).endswith("so the provider isn't asked: `keysat provider resume main`")
+    set_account(recheck_at=func.now())
+    assert why(keysat, invoice).endswith("`keysat provider renew main` enters a new API key")
 
 
-def test_provider_gave_no_usable_answer(keysat, invoice):
-    set_columns(invoice.id, last_checked_at=func.now(), last_error="it is down", error_count=1)
-    assert why(keysat, invoice) == "the last look brought no usable answer: it is down"
-
-
-def test_account_is_paused(keysat, invoice):
-    set_account(paused_at=func.now(), pause_reason="key rejected")
-    assert why(keysat, invoice) == "account main is paused (key rejected); nobody asks the provider"
-
-
-def test_account_is_left_alone_after_failures(keysat, invoice):
+def test_why_tells_until_when_a_failing_account_rests(keysat, invoice):
     rest = {"failure_count": 5, "last_error": "it is down", "open_until": func.now() + timedelta(minutes=1)}
     set_columns(invoice.id, last_checked_at=func.now())
     set_account(**rest)
-    assert "left alone" in why(keysat, invoice)
+    assert why(keysat, invoice).startswith("account main fails (it is down) and isn't asked until ")
 
 
-def test_payment_waits_for_a_decision(keysat, fake, invoice):
-    pay(fake, invoice, paid=PRICE - 1)
+def test_why_of_a_paid_invoice(keysat, fake, invoice):
+    pay(fake, invoice, paid=PRICE + 5)
     look(invoice.id)
-    assert why(keysat, invoice) == "it waits for your decision (amount): `keysat invoice settle` or `dismiss`"
-
-
-def test_paid_and_the_license_is_owed(keysat, fake, invoice):
-    pay(fake, invoice)
-    look(invoice.id)
-    assert why(keysat, invoice).startswith("it is paid and the license is owed")
+    assert why(keysat, invoice).startswith("it is paid (5 sat more than the price were paid), and its license is due")
 
 
 def test_payment_went_back_before_the_license(keysat, fake):
     invoice = make_invoice(**SETTLED)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
     look(invoice.id)
-    gone = "the payment went back before a license was issued; `keysat invoice restore` undoes that"
-    assert why(keysat, invoice) == gone
+    command = f"`keysat invoice restore {invoice.id} --note ...`"
+    assert why(keysat, invoice) == f"the payment went back before a license was issued; {command} undoes that"
 
 
 def test_reversal_is_undone_with_one_command(keysat, fake):

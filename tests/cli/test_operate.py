@@ -1,10 +1,14 @@
 """`keysat status` and `doctor`: what is owed, what is broken, and the remedy; exit code 3 asks for a person."""
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import func
 
+from keysat.cli.doctor_host import Broken, backups, public_url
 from keysat.errors import RemoteUnavailable
 from tests.builders import make_account, make_due, make_invoice, make_shop, set_account
 
@@ -59,14 +63,14 @@ def test_status_as_text_has_a_line_for_each_number(keysat):
         (lambda: make_invoice(review_reason="late", review_opened_at=func.now()), "keysat invoice list --review"),
         (
             lambda: (make_shop(), set_account(paused_at=func.now(), pause_reason="key rejected")),
-            "`keysat provider test main`, then `keysat provider resume main`",
+            "`keysat provider resume main` when it may be asked again",
         ),
         (
             lambda: (
                 make_shop(),
                 set_account(failure_count=5, last_error="it is down", open_until=func.now() + timedelta(minutes=1)),
             ),
-            "account main fails (it is down) and is left alone until",
+            "account main fails (it is down) and isn't asked until",
         ),
     ],
     ids=["late", "review", "paused", "breaker open"],
@@ -88,11 +92,60 @@ def test_doctor_finds_everything_fine_but_the_workers_that_do_not_run(keysat):
     make_account()
     code, found = findings(keysat)
     assert code == 3
-    assert [what for what, finding in found.items() if not finding["ok"]] == ["workers"]
+    assert [what for what, finding in found.items() if not finding["ok"]] == ["beat", "workers", "web"]
     assert {"signing key", "credentials key", "database", "schema", "clock", "signer", "provider main", "broker"} < set(
         found
     )
     assert "keysat up" in found["workers"]["detail"]
+    assert "keysat up" in found["beat"]["detail"]
+
+
+def test_doctor_complains_of_all_that_status_complains_of(keysat):
+    make_due(make_invoice().id, timedelta(minutes=5))
+    make_invoice(review_reason="late", review_opened_at=func.now())
+    complaints = keysat("status").err.splitlines()
+    assert len(complaints) >= 2
+    finished = keysat("doctor", "--json")
+    found = [finding["detail"] for finding in finished.json if finding["what"] == "status" and not finding["ok"]]
+    assert (finished.code, found) == (3, complaints)
+
+
+def test_doctor_sees_the_age_of_the_newest_backup(settings, tmp_path):
+    watched = settings.model_copy(update={"backup_dir": tmp_path})
+    with pytest.raises(Broken, match="holds no file"):
+        backups(watched)
+    dump = tmp_path / "keysat.dump"
+    dump.touch()
+    assert backups(watched) == "the newest is 0 hours old"
+    days_ago = dump.stat().st_mtime - 5 * 86_400
+    os.utime(dump, (days_ago, days_ago))
+    with pytest.raises(Broken, match="5 days old"):
+        backups(watched)
+
+
+@pytest.mark.parametrize(("url", "fine"), [("https://a.example", True), ("http://a.example", False), ("", True)])
+def test_doctor_asks_for_tls_where_buyers_reach_us(settings, url, fine):
+    public = settings.model_copy(update={"public_url": url})
+    if fine:
+        assert public_url(public)
+    else:
+        with pytest.raises(Broken, match="not encrypted"):
+            public_url(public)
+
+
+@pytest.mark.parametrize("name", ["status", "doctor"])
+def test_database_that_is_down_is_a_sentence_and_exit_code_3(name, tmp_path):
+    nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "KEYSAT_DATA_DIR": str(tmp_path)}
+    finished = subprocess.run(
+        [sys.executable, "-m", "keysat", name],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 3
+    assert "can't be reached" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stdout + finished.stderr
 
 
 def test_doctor_as_text_has_a_line_for_each_check(keysat, fake):

@@ -13,16 +13,14 @@ from sqlalchemy import select
 from keysat.certificates import check_pem
 from keysat.db import reading, transaction
 from keysat.errors import InvalidInput
-from keysat.invariants import broken
-from keysat.invoices.gauge import read_gauge
 from keysat.models import ProviderAccount
 from keysat.providers import account_changes, accounts
 from keysat.providers.refusals import MIN_SECRET_BYTES
 from keysat.providers.registry import provider_for
 from keysat.providers.selling import sell_with
-from keysat.providers.silence import silent_accounts
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
+from keysat.status import read_status
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Done, Note, Row
 from keysat.web.errors import documented
@@ -143,11 +141,11 @@ class Status(BaseModel):
 def status(_: Reader) -> Status:
     """Tell what is owed."""
     with reading() as session:
-        gauge, silent = read_gauge(session), silent_accounts(session)
-        breaches = broken(session, load_settings().scan_seconds)
-    counts = {name: getattr(gauge, name) for name in Status.model_fields if hasattr(gauge, name)}
-    counts["trouble"] = gauge.trouble or bool(silent or breaches)
-    return Status(**counts, silent_webhooks=[one.account for one in silent], breaches=[*map(str, breaches)])
+        state = read_status(session, load_settings().scan_seconds)
+    counts = {name: getattr(state.gauge, name) for name in Status.model_fields if hasattr(state.gauge, name)}
+    counts["trouble"] = state.trouble
+    silent = [silence.account for silence in state.silent]
+    return Status(**counts, silent_webhooks=silent, breaches=[*map(str, state.breaches)])
 
 
 @router.get("/accounts")

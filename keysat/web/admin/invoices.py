@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from keysat.db import reading, transaction
 from keysat.errors import NotFound
 from keysat.invoices.explain import explain
-from keysat.invoices.search import Search, find_invoices
+from keysat.invoices.search import Search, database_now, find_invoices, unhandled_webhooks
 from keysat.models import Invoice, License, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 from keysat.settings import load_settings
@@ -111,7 +111,7 @@ def get_invoice(invoice_id: InvoiceId, _: Reader) -> InvoiceDetails:
             invoice=InvoiceRow.model_validate(invoice),
             account=account.name if account else None,
             license_id=owned and owned.id,
-            why=explain(invoice, account or None, owned),
+            why=explain(invoice, account or None, owned, database_now(session), unhandled_webhooks(session, invoice)),
             timeline=happened(timeline(session, invoice)),
         )
 

@@ -47,7 +47,7 @@ def test_invoices_are_found_by_buyer_status_review_and_account(admin, fake):
 def test_invoice_tells_why_and_its_whole_timeline(admin, fake):
     invoice = reviewed(fake)
     told = admin.get(f"invoices/{invoice.id}")
-    assert "waits for your decision (underpaid)" in told["why"]
+    assert "sat were paid, " in told["why"]
     assert (told["account"], told["license_id"]) == ("main", None)
     assert [one["action"] for one in told["timeline"]] == ["invoice.opened", "invoice.looked", "invoice.expired"]
     assert admin.call("GET", "invoices/01a21076-4515-7464-8cda-93e2d050f870").status_code == 404
