@@ -109,6 +109,42 @@ def test_unknown_payment_of_an_invoice_that_is_over_waits_for_a_person(sandbox, 
     assert step(payer, tip_id) == "sent"
 
 
+def refusal(status, code):
+    return {"kind": "status", "status": status, "body": {"code": code, "message": "There is none"}}
+
+
+NO_ANSWERS = {
+    "payment-not-found": refusal(404, "payment-not-found"),
+    "lightning-not-configured": refusal(404, "lightning-not-configured"),
+    "store-not-found": refusal(404, "store-not-found"),
+    "permission": refusal(403, "missing-permission"),
+    "generic-error": refusal(400, "generic-error"),
+    "page of a proxy": {"kind": "status", "status": 404, "body": "<html>Not found</html>"},
+    "busy": {"kind": "status", "status": 503},
+    "empty list": {"kind": "wrong_json", "body": []},
+    "empty object": {"kind": "wrong_json", "body": {}},
+    "null": {"kind": "wrong_json", "body": None},
+    "garbage": {"kind": "garbage"},
+    "cut": {"kind": "cut"},
+}
+
+
+@pytest.mark.parametrize("life", [timedelta(minutes=5), timedelta(days=-30)], ids=["payable", "over"])
+@pytest.mark.parametrize("kind", NO_ANSWERS)
+def test_absence_of_an_answer_never_leads_to_another_invoice(sandbox, payer, tipped, kind, life):
+    sandbox.set_lightning(["unclear-paid"])
+    tip_id = tipped()
+    assert step(payer, tip_id) == "paying"
+    with transaction() as session:
+        session.execute(update(Tip).values(payable_until=func.now() + life))
+    look_ups = {"method": "GET", "path_prefix": f"/api/v1/stores/{STORE}/lightning"}
+    sandbox.set_faults([{**NO_ANSWERS[kind], **look_ups}])
+    assert [step(payer, tip_id) for _ in range(4)] == ["paying"] * 4
+    sandbox.set_faults([])
+    assert step(payer, tip_id) == "sent"
+    assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+
+
 def test_a_person_may_say_that_a_tip_was_paid(sandbox, payer, tipped):
     sandbox.set_lightning(["500-unheard"])
     tip_id = tipped()
