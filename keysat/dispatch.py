@@ -18,7 +18,7 @@ from celery import Task
 from kombu.exceptions import ChannelError, OperationalError
 from sqlalchemy.orm import Session
 
-from keysat import clock
+from keysat import background, clock
 from keysat.claims import Claim
 from keysat.db import after_commit, transaction
 from keysat.errors import (
@@ -59,6 +59,15 @@ class _Broker:
     """What this process knows of the broker: until when it isn't bothered for what a scan does as well."""
 
     rests_until: float = 0.0
+
+    @property
+    def rests(self) -> bool:
+        """Whether it failed a moment ago."""
+        return time.monotonic() <= self.rests_until
+
+    def rest(self) -> None:
+        """It has just failed."""
+        self.rests_until = time.monotonic() + _REST_SECONDS
 
 
 _broker = _Broker()
@@ -109,13 +118,37 @@ def send(task: Task[Any, Any], claims: list[Claim], claimed_at: float, give_back
 @after_commit
 def wake_deliveries(notes: dict[Any, Any]) -> None:
     """Have the deliveries that a transaction wrote sent at once; what this can't do, a scan does within seconds."""
-    owed: list[UUID] = notes.pop(DELIVERIES, [])
-    if owed and time.monotonic() > _broker.rests_until:
-        try:
-            send_deliveries(owed)
-        except BrokerUnavailable as error:
-            _broker.rests_until = time.monotonic() + _REST_SECONDS
-            log.info("outbound webhooks wait for the next scan", reason=str(error))
+    pending: list[UUID] = notes.pop(DELIVERIES, [])
+    if pending and not _broker.rests:
+        background.run(lambda: _wake_deliveries(pending))
+
+
+def _wake_deliveries(delivery_ids: list[UUID]) -> None:
+    if _broker.rests:  # since it was put in the queue
+        return
+    try:
+        send_deliveries(delivery_ids)
+    except BrokerUnavailable as error:
+        _broker.rest()
+        log.info("outbound webhooks wait for the next scan", reason=str(error))
+
+
+def wake(task: Task[Any, Any], claim: Claim, claimed_at: float, give_back: GiveBack) -> None:
+    """Send a message for a claim at once, or give it back for the next scan; a request doesn't wait for it."""
+    if not background.run(lambda: _wake(task, claim, claimed_at, give_back)):
+        log.warning("too much waits to be sent; left to the scan", task=task.name, row_id=str(claim.row_id))
+
+
+def _wake(task: Task[Any, Any], claim: Claim, claimed_at: float, give_back: GiveBack) -> None:
+    if _broker.rests:
+        with transaction() as session:
+            give_back(session, [claim.row_id])
+        return
+    try:
+        send(task, [claim], claimed_at, give_back)
+    except BrokerUnavailable as error:
+        _broker.rest()
+        log.warning("left to the scan", task=task.name, row_id=str(claim.row_id), reason=str(error))
 
 
 def send_deliveries(delivery_ids: list[UUID]) -> None:

@@ -132,6 +132,14 @@ class SalesUnavailable(KeysatError):
         super().__init__(f"no payment can be taken right now, and nothing was charged: {why}")
 
 
+class TooBusy(KeysatError):
+    """All places for requests of this kind are taken; `retry_after` is in whole seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"too many requests wait for the payment provider; try again in {retry_after} s.")
+
+
 class RemoteError(KeysatError):
     """Another server's answer, or its lack, kept a call from succeeding."""
 

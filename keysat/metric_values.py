@@ -88,6 +88,8 @@ class Store:
         """Take a file already, so that the log tells at the start where that fails."""
         with self._lock:
             self._attempt(None)
+            if not self._failed:
+                notices.withdraw(notices.METRICS, self._program)
 
     def add(self, value: Value, amount: float) -> None:
         """Count, and write what was counted where that works."""
@@ -128,12 +130,12 @@ class Store:
                 self._file.save(value.key)
         except UNUSABLE as error:
             self._rests_until = time.monotonic() + RETRY_SECONDS
+            reason = getattr(error, "strerror", None) or str(error)
             if not self._failed:
-                reason = getattr(error, "strerror", None) or str(error)
                 log.warning("metrics are not kept", directory=str(self.directory), reason=reason)
-                sentence = f"{self.directory} can't be written ({reason}), so metrics are not kept; mend the folder."
-                notices.notice(notices.METRICS, self._program, sentence)
             self._failed = True
+            sentence = f"{self.directory} can't be written ({reason}), so metrics are not kept; mend the folder."
+            notices.notice(notices.METRICS, self._program, sentence)
             return
         if self._failed:
             self._failed = False

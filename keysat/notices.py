@@ -6,8 +6,6 @@ They are kept beside the queues, not in PostgreSQL, and best effort: what may no
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
 from dataclasses import dataclass
 from threading import Thread
@@ -28,7 +26,7 @@ _SERVER_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Notice:
-    """What was noticed last, of one kind, by one program on one host."""
+    """What was noticed last, of one kind, by one program."""
 
     kind: str
     who: str
@@ -67,7 +65,7 @@ def notices(settings: Settings) -> list[Notice]:
 
 
 def _field(kind: str, program: str) -> str:
-    return f"{kind}|{program}@{socket.gethostname()}"
+    return f"{kind}|{program}"
 
 
 def _client(settings: Settings) -> Redis:
@@ -83,7 +81,7 @@ def _in_background(act: object) -> None:
             with _client(load_settings()) as client:
                 act(client)
         except (RedisError, OSError) as error:
-            log.info("a notice could not be kept", reason=str(error), process=os.getpid())
+            log.info("a notice could not be kept", reason=str(error))
 
     try:
         Thread(target=run, name="notice", daemon=True).start()

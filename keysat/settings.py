@@ -137,6 +137,18 @@ class Settings(BaseSettings):
     )
     web_host: str = Field(default="127.0.0.1", min_length=1, description="The address the web server listens on.")
     web_port: int = Field(default=8000, ge=1, le=65_535, description="The port the web server listens on.")
+    web_keep_alive: int = Field(
+        default=150,
+        ge=1,
+        le=3_600,
+        description="Seconds that an idle connection stays open: longer than a proxy before it keeps its own.",
+    )
+    web_max_connections: int = Field(
+        default=1_000,
+        ge=16,
+        le=100_000,
+        description="Connections at once, fewer where fewer files may be open; idle ones make way for new ones.",
+    )
     trusted_proxies: Networks = Field(
         default="",
         description="Addresses or networks of the proxies whose X-Forwarded-For counts, separated by commas.",

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,14 @@ def test_no_secret_is_written_down():
         "KEYSAT_SECRETS_KEY",
         "KEYSAT_PUBLIC_URL",
         "KEYSAT_OPERATOR",
-        "KEYSAT_TRUSTED_PROXIES",
         "KEYSAT_WEBHOOK_ALLOWED_NETWORKS",
     }
+
+
+def test_proxy_on_this_machine_is_trusted():
+    [network] = COMPOSE["networks"]["internet"]["ipam"]["config"]
+    assert SERVICES["web"]["environment"]["KEYSAT_TRUSTED_PROXIES"].endswith(f":-{network['gateway']}}}")
+    assert ip_address(network["gateway"]) in ip_network(network["subnet"])
 
 
 @pytest.mark.parametrize("variable", ["POSTGRES_PASSWORD", "FLOWER_BASIC_AUTH"])

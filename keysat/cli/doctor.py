@@ -72,7 +72,7 @@ def noticed(settings: Settings) -> list[Finding]:
     kept = {kind: [found.sentence for found in notices(settings) if found.kind == kind] for kind in (METRICS, PROXY)}
     metrics = list(dict.fromkeys([*trouble_in(settings.metrics_dir), *kept[METRICS]]))
     proxies = list(dict.fromkeys(kept[PROXY]))
-    trusted = settings.trusted_proxies or "none is named, and none was noticed"
+    trusted = "no other proxy sent X-Forwarded-For"
     return [
         Finding("metrics", not metrics, " ".join(metrics) or str(settings.metrics_dir)),
         Finding("trusted proxies", not proxies, " ".join(proxies) or trusted),

@@ -8,11 +8,12 @@ import socket
 
 import uvicorn
 
-from keysat import metrics
+from keysat import metrics, notices
 from keysat.cli.output import say
 from keysat.errors import KeysatError
 from keysat.logs import configure_logs
 from keysat.settings import Settings, load_settings
+from keysat.web.connections import BACKLOG, guarded, throttle_server_logs
 
 GRACE_SECONDS = 20
 
@@ -34,12 +35,17 @@ def web() -> None:
     config = uvicorn.Config(
         "keysat.web.app:create_app",
         factory=True,
+        http=guarded(settings.web_max_connections),
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.web_keep_alive,
         log_config=None,
         access_log=False,  # a path may hold a provider's secret token
         proxy_headers=False,  # the application knows which proxies to trust
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    throttle_server_logs()
+    notices.withdraw(notices.PROXY, f"web{settings.web_port}")
     with _listen(settings) as listener:
         say(f"Keysat answers at http://{settings.web_host}:{settings.web_port}")
         # Uvicorn raises the signal again once it is done; that it was told to end is no failure.
@@ -51,7 +57,7 @@ def web() -> None:
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.web_host else socket.AF_INET
     try:
-        return socket.create_server((settings.web_host, settings.web_port), family=family, backlog=512)
+        return socket.create_server((settings.web_host, settings.web_port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise AddressUnusable(
             settings.web_host, settings.web_port, os.strerror(error.errno) if error.errno else str(error)

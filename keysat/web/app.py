@@ -8,12 +8,13 @@ from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from keysat import __version__
 from keysat.settings import load_settings
 from keysat.web import admin, errors, health, machines, products, provider_webhooks, purchase, service, validate
+from keysat.web.bulkhead import Places
 from keysat.web.middleware import BodyLimit, CountRequests, HeadAsGet, PublicCors
+from keysat.web.proxies import TrustedProxies
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
 
@@ -44,6 +45,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.provider_places = Places()
     errors.install(app)
     for router in (
         health.router,
@@ -61,7 +63,7 @@ def create_app() -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(CountRequests)
     proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
+    app.add_middleware(TrustedProxies, proxies=proxies, program=f"web{settings.web_port}")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -27,6 +27,7 @@ from keysat.errors import (
     RemoteError,
     RemoteRefused,
     SalesUnavailable,
+    TooBusy,
     Unauthorized,
 )
 from keysat.logs import get_logger
@@ -112,10 +113,10 @@ def _route(request: Request) -> str:
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, KeysatError)
     status = status_of(error)
-    if status >= 500:
+    if status >= 500 and not isinstance(error, TooBusy):  # of which there are as many as somebody likes
         log.warning("request failed", route=_route(request), reason=str(error))
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if isinstance(error, RateLimited | SalesUnavailable):
+    if isinstance(error, RateLimited | SalesUnavailable | TooBusy):
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, DatabaseUnavailable | DatabaseBusy):
         headers["Retry-After"] = "5"

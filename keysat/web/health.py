@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Lock
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
@@ -29,7 +31,11 @@ log = get_logger(__name__)
 
 CHECK_SECONDS = 2.0
 _GAUGE_SECONDS = 5.0
+_READY_SECONDS = 0.2
 _checkers = ThreadPoolExecutor(4, thread_name_prefix="readiness")
+# Not the threads of the other routes, which work on while these wait for what doesn't answer.
+_askers = ThreadPoolExecutor(1, thread_name_prefix="ready")
+_scrapers = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
 
 class Alive(BaseModel):
@@ -51,21 +57,44 @@ async def livez() -> Alive:
 
 
 @router.get("/readyz", response_model=Ready, responses={503: {"model": Problem, "description": "not ready"}})
-def readyz() -> Any:
+async def readyz() -> Any:
     """Tell whether database, schema, signing key and broker are there, within two seconds."""
-    running = {name: _checkers.submit(check) for name, check in _CHECKS.items()}
-    wait(running.values(), CHECK_SECONDS)
-    missing = {name: trouble for name, future in running.items() if (trouble := _trouble(future)) is not None}
+    missing = await asyncio.wrap_future(_askers.submit(_readiness.read))
     if missing:
-        log.warning("not ready", **missing)
         return problem(503, f"not ready: {', '.join(missing)}.")
-    return Ready(checks=dict.fromkeys(running, "ok"))
+    return Ready(checks=dict.fromkeys(_CHECKS, "ok"))
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics_() -> Response:
+async def metrics_() -> Response:
     """Give all figures in Prometheus's text format."""
-    return Response(metrics.exposition(_gauges), media_type=CONTENT_TYPE_LATEST)
+    text = await asyncio.wrap_future(_scrapers.submit(metrics.exposition, _gauges))
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+class Readiness:
+    """What is missing; whoever asks while it is looked for, or right after, gets the same answer."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._missing: dict[str, str] = {}
+        self._read_at = -CHECK_SECONDS
+
+    def read(self) -> dict[str, str]:
+        """Each missing thing, and why."""
+        with self._lock:
+            if time.monotonic() - self._read_at > _READY_SECONDS:
+                running = {name: _checkers.submit(check) for name, check in _CHECKS.items()}
+                wait(running.values(), CHECK_SECONDS)
+                troubles = {name: _trouble(future) for name, future in running.items()}
+                self._missing = {name: trouble for name, trouble in troubles.items() if trouble is not None}
+                if self._missing:
+                    log.warning("not ready", **self._missing)
+                self._read_at = time.monotonic()
+            return self._missing
+
+
+_readiness = Readiness()
 
 
 def _database() -> None:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from functools import cache
 from ipaddress import IPv6Address, ip_address
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 
 from fastapi import Request
 from limits import RateLimitItem, parse
@@ -19,18 +19,49 @@ from limits.errors import StorageError
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 from redis import ConnectionPool
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from keysat.errors import RateLimited
 from keysat.settings import load_settings
 
 _SERVER_SECONDS = 0.5
+# So many threads may wait for the server, for no longer than that for their turn; after a failure it rests.
+_SERVER_PLACES, _TURN_SECONDS, _REST_SECONDS = 4, 0.05, 5.0
+# A /48 is what many customers get as a whole: all its /64 networks together may ask so many times as often as one.
+_SITE_FACTOR = 16
+
+
+class _Server:
+    """The counts that all web processes share."""
+
+    def __init__(self, broker_url: str) -> None:
+        url = broker_url.replace("redis+socket://", "unix://", 1)
+        pool = ConnectionPool.from_url(
+            url, socket_timeout=_SERVER_SECONDS, socket_connect_timeout=_SERVER_SECONDS, retry=Retry(NoBackoff(), 0)
+        )
+        self._limiter = FixedWindowRateLimiter(RedisStorage(url, connection_pool=pool, wrap_exceptions=True))
+        self._places, self._rests_until = BoundedSemaphore(_SERVER_PLACES), 0.0
+
+    def wait(self, rule: RateLimitItem, who: tuple[str, ...]) -> int | None:
+        """Count; returns the seconds to wait where it is one too many, 0 where it isn't, None where nobody knows."""
+        if time.monotonic() < self._rests_until or not self._places.acquire(timeout=_TURN_SECONDS):
+            return None
+        try:
+            if self._limiter.hit(rule, *who):
+                return 0
+            reset = self._limiter.get_window_stats(rule, *who).reset_time
+        except StorageError:
+            self._rests_until = time.monotonic() + _REST_SECONDS
+            return None
+        finally:
+            self._places.release()
+        return max(1, math.ceil(reset - time.time()))
 
 
 @cache
-def _shared() -> FixedWindowRateLimiter:
-    url = load_settings().broker_url.replace("redis+socket://", "unix://", 1)
-    pool = ConnectionPool.from_url(url, socket_timeout=_SERVER_SECONDS, socket_connect_timeout=_SERVER_SECONDS)
-    return FixedWindowRateLimiter(RedisStorage(url, connection_pool=pool, wrap_exceptions=True))
+def _server(broker_url: str) -> _Server:
+    return _Server(broker_url)
 
 
 class _Window:
@@ -52,61 +83,65 @@ class _Window:
 
 
 @cache
-def _own(rate: str) -> _Window:
-    return _Window(_rule(rate))
+def _own(rate: str, factor: int = 1) -> _Window:
+    return _Window(_rule(rate, factor))
 
 
 @cache
-def _rule(text: str) -> RateLimitItem:
-    return parse(text)
+def _rule(text: str, factor: int = 1) -> RateLimitItem:
+    rule = parse(text)
+    return type(rule)(rule.amount * factor, rule.multiples)
 
 
-def admit(rate: str, *who: str) -> None:
-    """Count a request against a rate such as "30/minute".
+def admit(rate: str, *who: str, factor: int = 1) -> None:
+    """Count a request against a rate such as "30/minute", or `factor` times that.
 
     Raises:
         RateLimited: it is one too many.
     """
-    rule = _rule(rate)
-    try:
-        limiter = _shared()
-        admitted = limiter.hit(rule, *who)
-    except StorageError:
-        _own(rate).admit(who)
-        return
-    if not admitted:
-        raise RateLimited(_wait(limiter, rule, who))
+    rule = _rule(rate, factor)
+    wait = _server(load_settings().broker_url).wait(rule, who)
+    if wait is None:
+        _own(rate, factor).admit(who)
+    elif wait:
+        raise RateLimited(wait)
 
 
-def _wait(limiter: FixedWindowRateLimiter, rule: RateLimitItem, who: tuple[str, ...]) -> int:
-    try:
-        reset = limiter.get_window_stats(rule, *who).reset_time
-    except StorageError:
-        return rule.get_expiry()
-    return max(1, math.ceil(reset - time.time()))
-
-
-def client_address(request: Request) -> str:
-    """Who asks: an IPv4 address, or the /64 network of an IPv6 one, of which a single host has plenty."""
+def client_networks(request: Request) -> list[tuple[str, int]]:
+    """Who asks, each with the factor of its limit: an IPv4 address; of an IPv6 one its /64 and /48 networks."""
     host = request.client.host if request.client else ""
     try:
         address = ip_address(host)
     except ValueError:
-        return host
-    if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped) if mapped else str(IPv6Address(int(address) >> 64 << 64))
-    return host
+        return [(host, 1)]
+    if not isinstance(address, IPv6Address):
+        return [(host, 1)]
+    if address.ipv4_mapped:
+        return [(str(address.ipv4_mapped), 1)]
+    networks = {bits: str(IPv6Address(int(address) >> 128 - bits << 128 - bits)) for bits in (64, 48)}
+    return [(networks[64], 1), (f"{networks[48]}/48", _SITE_FACTOR)]
+
+
+def admit_client(rate: str, what: str, request: Request) -> None:
+    """Count a request against the rate of whoever makes it.
+
+    Raises:
+        RateLimited: it is one too many.
+    """
+    for network, factor in client_networks(request):
+        admit(rate, what, network, factor=factor)
 
 
 def limit_purchases(request: Request) -> None:
     """A dependency: count a purchase or redemption."""
-    admit(load_settings().rate_purchase, "purchase", client_address(request))
+    admit_client(load_settings().rate_purchase, "purchase", request)
 
 
 def limit_validations(request: Request) -> None:
     """A dependency: count a validation, a machine call or a poll."""
-    _own(load_settings().rate_validate).admit(("validate", client_address(request)))
+    rate = load_settings().rate_validate
+    for network, factor in client_networks(request):
+        _own(rate, factor).admit(("validate", network))
 
 
 def limit_webhooks(account: str) -> None:

@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keysat import metrics
+from keysat.background import left_to_background
 from keysat.web.errors import VALIDATE, misread_validation, problem
 
 MOST_BYTES = 65_536
@@ -40,7 +41,8 @@ class CountRequests:
             await send(message)
 
         try:
-            await self._app(scope, receive, counting)
+            with left_to_background():
+                await self._app(scope, receive, counting)
         except Exception:
             count(500)  # answered further out, where no route is known
             raise

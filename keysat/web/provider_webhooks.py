@@ -6,16 +6,15 @@ import time
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from keysat import metrics
 from keysat.claims import Claim
 from keysat.db import reading, transaction
-from keysat.dispatch import send
-from keysat.errors import BrokerUnavailable, InvalidInput, KeysatError, NotFound, Unauthorized
-from keysat.logs import get_logger
+from keysat.dispatch import wake
+from keysat.errors import InvalidInput, KeysatError, NotFound, Unauthorized
 from keysat.models import ProviderAccount
 from keysat.providers.base import ProviderEvent, Webhook
 from keysat.providers.refusals import WebhookMalformed, WebhookRejected
@@ -26,7 +25,6 @@ from keysat.web.limits import limit_webhooks
 from keysat.webhooks.inbox import release_events, store
 
 router = APIRouter(prefix="/v1", tags=["provider webhooks"], responses=documented(401, 404))
-log = get_logger(__name__)
 
 
 class Stored(BaseModel):
@@ -44,20 +42,18 @@ Body = Annotated[bytes, Depends(_raw_body)]
 
 
 @router.post("/{kind}/webhook/{account_id}")
-def webhook(kind: str, account_id: UUID, request: Request, body: Body, after: BackgroundTasks) -> Stored:
+def webhook(kind: str, account_id: UUID, request: Request, body: Body) -> Stored:
     """Take a webhook of a provider that signs."""
-    return _receive(kind, account_id, Webhook(request.headers, body), after)
+    return _receive(kind, account_id, Webhook(request.headers, body))
 
 
 @router.post("/{kind}/webhook/{account_id}/{token}")
-def webhook_with_token(
-    kind: str, account_id: UUID, token: str, request: Request, body: Body, after: BackgroundTasks
-) -> Stored:
+def webhook_with_token(kind: str, account_id: UUID, token: str, request: Request, body: Body) -> Stored:
     """Take a webhook of a provider that doesn't sign, at a URL that only it knows."""
-    return _receive(kind, account_id, Webhook(request.headers, body, token), after)
+    return _receive(kind, account_id, Webhook(request.headers, body, token))
 
 
-def _receive(kind: str, account_id: UUID, webhook: Webhook, after: BackgroundTasks) -> Stored:
+def _receive(kind: str, account_id: UUID, webhook: Webhook) -> Stored:
     with reading() as session:
         account = _account(session, kind, account_id)
     try:
@@ -70,7 +66,7 @@ def _receive(kind: str, account_id: UUID, webhook: Webhook, after: BackgroundTas
     with transaction() as session:
         event_id = store(session, account.id, event, webhook.body)
     if event_id is not None:
-        after.add_task(_wake, event_id, began)
+        wake(handle_provider_event, Claim(event_id), began, release_events)
     metrics.webhooks.labels(account.name, "duplicate" if event_id is None else "stored").inc()
     return Stored(duplicate=event_id is None)
 
@@ -90,10 +86,3 @@ def _verified(account: ProviderAccount, webhook: Webhook) -> ProviderEvent:
         raise InvalidInput(str(error)) from None
     except WebhookRejected:
         raise Unauthorized("the webhook's signature or token is wrong.") from None
-
-
-def _wake(event_id: UUID, began: float) -> None:
-    try:
-        send(handle_provider_event, [Claim(event_id)], began, release_events)
-    except BrokerUnavailable as error:
-        log.warning("a stored webhook waits for the next scan", event_id=str(event_id), reason=str(error))

@@ -19,6 +19,7 @@ from keysat.money import Money
 from keysat.sales.purchase import Order
 from keysat.sales.purchase import purchase as start
 from keysat.settings import load_settings
+from keysat.web.bulkhead import provider_place
 from keysat.web.errors import documented
 from keysat.web.fields import Email, HttpUrl, Line, Lines, PublicInput, Slug
 from keysat.web.limits import limit_purchases, limit_validations
@@ -109,7 +110,7 @@ class Redeemed(BaseModel):
 @router.post(
     "/v1/purchase",
     responses=documented(404, 409, 502),
-    dependencies=[Depends(limit_purchases)],
+    dependencies=[Depends(limit_purchases), Depends(provider_place)],
     response_model_exclude_none=True,
 )
 def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:

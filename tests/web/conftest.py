@@ -30,10 +30,16 @@ CODES = {
 }
 
 
+def serving_with(**options):
+    """Serve the API with options of uvicorn's."""
+    return serving(create_app(), **options)
+
+
 @contextmanager
-def serving(app):
+def serving(app, **options):
     """Serve an application on loopback; yields its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, proxy_headers=False))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, proxy_headers=False, **options)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="web", daemon=True)
     thread.start()
     wait_until(lambda: server.started or not thread.is_alive())

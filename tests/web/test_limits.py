@@ -1,10 +1,15 @@
 """Limits on requests: whose they are, and that they hold without the broker."""
 
 import pytest
+from fastapi import Request
 
+from keysat.cli.doctor import noticed
+from keysat.errors import RateLimited
 from keysat.settings import load_settings
+from keysat.web import limits
 from keysat.web.app import create_app
 from tests.builders import make_shop
+from tests.nodes import wait_until
 from tests.web.conftest import Api, serving
 
 
@@ -60,3 +65,37 @@ def test_limits_hold_in_each_process_while_the_broker_is_away(changed, fake):
     client.close()
     assert statuses.count(429) >= 1
     assert statuses[0] == 200
+
+
+def asked_from(*addresses):
+    return [Request({"type": "http", "client": (address, 1)}) for address in addresses]
+
+
+def test_addresses_of_one_ipv6_site_have_a_limit_together():
+    rate, refused = "2/hour", 0
+    for request in asked_from(*(f"2001:db8:7:{number:x}::1" for number in range(100))):
+        try:
+            limits.admit_client(rate, "site", request)
+        except RateLimited:
+            refused += 1
+    assert refused == 100 - 2 * limits._SITE_FACTOR
+
+
+def test_neighbors_in_a_64_are_one_and_other_sites_are_not():
+    one, neighbor, other = asked_from("2001:db8:8:1::1", "2001:db8:8:1::2", "2001:db8:9:1::1")
+    for request in (one, neighbor, other):
+        limits.admit_client("2/hour", "neighbors", request)
+    with pytest.raises(RateLimited):
+        limits.admit_client("2/hour", "neighbors", neighbor)
+
+
+@pytest.mark.usefixtures("empty_broker")
+def test_forwarded_for_of_an_untrusted_proxy_is_warned_of_once_and_noticed(changed, settings, capsys):
+    client = Api(changed(KEYSAT_TRUSTED_PROXIES="10.0.0.1"))
+    for _ in range(3):
+        client.get("/v1/pubkey", headers={"X-Forwarded-For": "203.0.113.7"})
+    client.close()
+    wait_until(lambda: not {found.what: found for found in noticed(settings)}["trusted proxies"].ok)
+    assert "127.0.0.1" in {found.what: found.detail for found in noticed(settings)}["trusted proxies"]
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("untrusted proxy") == 1

@@ -14,7 +14,7 @@ from keysat.db import reading, transaction
 from keysat.errors import Forbidden, InvalidInput, Unauthorized
 from keysat.models.api_key import Scope
 from keysat.settings import load_settings
-from keysat.web.limits import admit, client_address
+from keysat.web.limits import admit_client
 
 _bearer = HTTPBearer(auto_error=False, description="An API key of `keysat api-key create`.")
 
@@ -29,7 +29,7 @@ def _write(request: Request, given: Annotated[HTTPAuthorizationCredentials | Non
 
 def _actor(request: Request, given: HTTPAuthorizationCredentials | None, needed: Scope) -> str:
     """The name that the audit log gets. Counted before the key is looked at, so that nobody can try many."""
-    admit(load_settings().rate_admin, "admin", client_address(request))
+    admit_client(load_settings().rate_admin, "admin", request)
     with reading() as session:
         key = None if given is None else find_key(session, given.credentials)
     if key is None:

@@ -1,0 +1,123 @@
+"""How connections are kept from taking the web server: one that is silent, slow, or one too many is closed.
+
+Without a proxy before it, uvicorn would wait for ever for a request's headers, and open connections until the process
+may open no more files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import time
+from collections import Counter
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+HEADER_SECONDS = 10.0
+# From the headers to the end of the answer. A request's work takes a fraction of it, whoever reads slowly the rest.
+REQUEST_SECONDS = 120.0
+# So many may be accepted before the first of them is counted.
+BACKLOG = 256
+_OTHER_FILES = 128  # the database's and the broker's connections, files, the standard streams
+_MIN_CONNECTIONS = 16
+_PER_MINUTE = 10
+
+
+def guarded(max_connections: int) -> type[H11Protocol]:
+    """The protocol with this cap, or a lower one where the process may not open as many files."""
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_connections + BACKLOG + _OTHER_FILES
+    if files != resource.RLIM_INFINITY and files < wanted:
+        files = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+        max_connections = max(_MIN_CONNECTIONS, min(max_connections, files - BACKLOG - _OTHER_FILES))
+    return type("Guarded", (GuardedProtocol,), {"max_connections": max_connections})
+
+
+class GuardedProtocol(H11Protocol):
+    """A connection with a deadline for each request's headers and for the whole request."""
+
+    max_connections = 1_000
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._accepted_at = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection; where it is one too many, the one that has been idle longest makes way."""
+        super().connection_made(transport)
+        self._accepted_at = self.loop.time()
+        self._expect(HEADER_SECONDS)
+        if len(self.connections) > self.max_connections:
+            others = (each for each in self.connections if isinstance(each, GuardedProtocol) and each.idle)
+            min(others, key=lambda each: each._accepted_at).abort()  # noqa: SLF001 - of its own class
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; the first bytes of a request begin the time for its headers."""
+        before = self.cycle
+        if self.idle and self._deadline is None:
+            self._expect(HEADER_SECONDS)
+        super().data_received(data)
+        if self.cycle is not before and not self.idle:
+            self._expect(REQUEST_SECONDS)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, which may have come already."""
+        self._stop_expecting()
+        self._accepted_at = self.loop.time()
+        before = self.cycle
+        super().on_response_complete()
+        if self.cycle is not before and not self.idle:
+            self._expect(REQUEST_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_expecting()
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close it, whatever was to be sent."""
+        self._stop_expecting()
+        self.connections.discard(self)  # so that the next one too many doesn't choose it again
+        self.transport.abort()
+
+    def _expect(self, seconds: float) -> None:
+        self._stop_expecting()
+        self._deadline = self.loop.call_later(seconds, self.abort)
+
+    def _stop_expecting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class Throttle(logging.Filter):
+    """Lets a message through so many times a minute: strangers choose how often some are logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until, self._counts = 0.0, Counter[str]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log it."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._until = now + 60
+            self._counts.clear()
+        self._counts[str(record.msg)[:80]] += 1
+        return self._counts[str(record.msg)[:80]] <= _PER_MINUTE
+
+
+def throttle_server_logs() -> None:
+    """Throttle what uvicorn and asyncio log of connections."""
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).addFilter(Throttle())

@@ -1,0 +1,140 @@
+"""A provider or a broker that hangs takes no thread of the requests that don't need it."""
+
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import requests
+
+from keysat import background
+from keysat.codes.manage import NewCode, add_code
+from keysat.db import transaction
+from keysat.licenses.grant import grant
+from keysat.licenses.signer import load_signer
+from keysat.models.discount_code import CodeKind
+from keysat.settings import load_settings
+from keysat.web import bulkhead, limits
+from keysat.web.app import create_app
+from tests.builders import make_account, make_catalog
+from tests.nodes import wait_until
+from tests.web.conftest import serving
+
+pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker")
+PURCHASES = 40
+
+
+class Hanging:
+    """A server that takes connections and never says a word."""
+
+    def __init__(self):
+        self.taken = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    def _take(self):
+        try:
+            while True:
+                self.taken.append(self._listener.accept()[0])
+        except OSError:
+            return
+
+    def close(self):
+        if not self._thread.is_alive():
+            return
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for connection in self.taken:
+            connection.close()
+
+
+@contextmanager
+def hanging():
+    server = Hanging()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def key():
+    make_catalog()
+    signer = load_signer(load_settings().signing_key_file)
+    with transaction() as session:
+        return signer.key_for(grant(session, "editor", None, "test", signer.key_id, "test"))
+
+
+@pytest.fixture
+def hung_broker(monkeypatch, servers):
+    """The settings name a broker that hangs."""
+    with hanging() as server:
+        monkeypatch.setenv("BROKER_URL", f"redis://127.0.0.1:{server.port}/0")
+        load_settings.cache_clear()
+        yield server
+        monkeypatch.undo()
+        load_settings.cache_clear()
+
+
+def post(url, path, body, **headers):
+    return requests.post(url + path, json=body, headers=headers, timeout=30)
+
+
+def test_validations_are_answered_while_all_purchases_hang(key):
+    with hanging() as provider, serving(create_app()) as url, ThreadPoolExecutor(PURCHASES) as buyers:
+        make_account(kind="btcpay", base_url=f"http://127.0.0.1:{provider.port}")
+        purchases = [buyers.submit(post, url, "/v1/purchase", {"product": "editor"}) for _ in range(PURCHASES)]
+        wait_until(lambda: len(provider.taken) >= bulkhead.PLACES)
+        for _ in range(20):
+            assert post(url, "/v1/validate", {"key": key, "product_slug": "editor"}).json()["ok"]
+        assert not all(purchase.done() for purchase in purchases)  # some hang still
+        provider.close()
+        answers = [purchase.result() for purchase in purchases]
+    assert {answer.status_code for answer in answers} <= {502, 503}
+    assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 503)
+
+
+def test_request_that_leaves_a_delivery_does_not_wait_for_a_hung_broker(key, monkeypatch):
+    with transaction() as session:
+        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE, max_uses=None))
+    hold, held = threading.Event(), threading.Event()
+    monkeypatch.setattr("keysat.dispatch.send_deliveries", lambda _: [held.set(), hold.wait(30)])
+    with serving(create_app()) as url:
+        try:
+            answer = post(url, "/v1/redeem", {"product": "editor", "code": "GIFT"})
+            assert answer.status_code == 200
+        finally:
+            hold.set()
+
+
+def test_limits_wait_for_a_hung_broker_in_few_threads_and_then_rest(hung_broker):
+    server = limits._Server(load_settings().broker_url)
+    rule = limits._rule("5/minute")
+    with ThreadPoolExecutor(20) as threads:
+        waits = list(threads.map(lambda number: server.wait(rule, (str(number),)), range(60)))
+    assert waits == [None] * 60
+    assert len(hung_broker.taken) <= limits._SERVER_PLACES
+
+
+def test_job_that_fails_or_is_too_many_stops_no_other():
+    jobs, go, done = background.Jobs(), threading.Event(), []
+    with ExitStack() as after:
+        after.callback(go.set)
+        assert jobs.put(lambda: go.wait(30))
+        assert jobs.put(lambda: 1 / 0)
+        taken = [jobs.put(lambda: done.append(1)) for _ in range(background.MAX_JOBS + 10)]
+        assert not taken[-1]
+    wait_until(lambda: len(done) == taken.count(True))
+
+
+def test_readiness_is_asked_for_by_many_at_once_and_looked_for_once(hung_broker, key):
+    with serving(create_app()) as url, ThreadPoolExecutor(60) as callers:
+        asked = [callers.submit(requests.get, f"{url}/readyz", timeout=30) for _ in range(60)]
+        wait_until(lambda: hung_broker.taken)
+        assert post(url, "/v1/validate", {"key": key, "product_slug": "editor"}).json()["ok"]
+        assert {answer.result().status_code for answer in asked} == {503}
+    assert len(hung_broker.taken) <= 8
