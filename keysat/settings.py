@@ -6,9 +6,6 @@ can't be used stops the program at its start with a sentence that names the vari
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -16,26 +13,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from keysat.data_folders import default_data_dir, run_dir_of
 from keysat.errors import SettingsError
 from keysat.setting_types import Absolute, BrokerUrl, DatabaseUrl, Networks, PublicUrl, Rate
-
-# A unix socket's path holds 107 bytes; PostgreSQL adds "/.s.PGSQL.5432" to its folder.
-_MAX_RUN_DIR = 107 - len("/.s.PGSQL.5432.lock")
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
-
-
-def _default_data_dir() -> Path:
-    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(home) / "keysat"
-
-
-def _run_dir(data_dir: Path) -> Path:
-    """In the data directory; in /tmp where the path is too long for a socket, or a URL would have to escape it."""
-    inside = data_dir / "run"
-    if len(os.fsencode(inside)) <= _MAX_RUN_DIR and _PLAIN_PATH.fullmatch(str(inside)):
-        return inside
-    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    return Path(f"/tmp/keysat-{os.getuid()}-{digest}")  # noqa: S108 - created 0700 and its owner checked
 
 
 class Settings(BaseSettings):
@@ -44,19 +24,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KEYSAT_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     data_dir: Absolute = Field(
-        default_factory=_default_data_dir,
+        default_factory=default_data_dir,
         description="Where keys and the embedded servers' data live.",
     )
     database_url: DatabaseUrl = Field(
         default_factory=lambda known: (
-            f"postgresql+psycopg2://keysat@/keysat?host={_run_dir(known['data_dir'])}&port=5432"
+            f"postgresql+psycopg2://keysat@/keysat?host={run_dir_of(known['data_dir'])}&port=5432"
         ),
         validation_alias="DATABASE_URL",
         repr=False,
         description="PostgreSQL, as postgresql://user:password@host/name; unset: the embedded server.",
     )
     broker_url: BrokerUrl = Field(
-        default_factory=lambda known: f"redis+socket://{_run_dir(known['data_dir'])}/valkey.sock",
+        default_factory=lambda known: f"redis+socket://{run_dir_of(known['data_dir'])}/valkey.sock",
         validation_alias="BROKER_URL",
         repr=False,
         description="Redis or Valkey, as redis://host:6379/0; unset: the embedded server.",
@@ -220,7 +200,7 @@ class Settings(BaseSettings):
     @property
     def run_dir(self) -> Path:
         """The folder of the embedded servers' sockets."""
-        return _run_dir(self.data_dir)
+        return run_dir_of(self.data_dir)
 
     @property
     def secrets_key_file(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from keysat.errors import TooBusy
 
@@ -49,3 +49,7 @@ async def provider_place(request: Request) -> AsyncIterator[None]:
         yield
     finally:
         places.free()
+
+
+# For the routes of the admin API that ask a provider.
+ASKING = [Depends(provider_place)]

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sqlalchemy import select
 
@@ -23,17 +23,14 @@ from keysat.settings import load_settings
 from keysat.status import read_status
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Done, Note, Row
-from keysat.web.bulkhead import provider_place
+from keysat.web.bulkhead import ASKING
 from keysat.web.errors import documented
 from keysat.web.fields import UNCHANGED, Changes, Input, Line, Slug
 
 router = APIRouter(tags=["admin: provider accounts"])
-_ASKING = [Depends(provider_place)]
 
 AccountName = Annotated[Slug, Path(description="The account's name.")]
 ApiKey = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[\x21-\x7e]+$")]
-
-
 _MAX_PEM = 20_000
 
 
@@ -158,7 +155,7 @@ def list_accounts(_: Reader) -> list[AccountRow]:
     return [AccountRow.model_validate(row) for row in rows]
 
 
-@router.post("/accounts", status_code=201, responses=documented(409, 502), dependencies=_ASKING)
+@router.post("/accounts", status_code=201, responses=documented(409, 502), dependencies=ASKING)
 def create_account(body: NewAccount, actor: Writer) -> AccountRow:
     """Add an account; its credentials are stored encrypted."""
     box, new = secret_box(load_settings()), accounts.NewAccount(**body.model_dump(exclude={"unchecked"}))
@@ -170,7 +167,7 @@ def create_account(body: NewAccount, actor: Writer) -> AccountRow:
     return AccountRow.model_validate(row)
 
 
-@router.patch("/accounts/{name}", responses=documented(404, 409, 502), dependencies=_ASKING)
+@router.patch("/accounts/{name}", responses=documented(404, 409, 502), dependencies=ASKING)
 def change_account(name: AccountName, body: AccountChanges, actor: Writer) -> AccountRow:
     """Change an account's name, address, store, sandbox mark or authorities; its key is checked there first."""
     changes = body.changes("unchecked")
@@ -206,7 +203,7 @@ def delete_account(name: AccountName, actor: Writer) -> Done:
     return Done()
 
 
-@router.post("/accounts/{name}/test", responses=documented(404, 502), dependencies=_ASKING)
+@router.post("/accounts/{name}/test", responses=documented(404, 502), dependencies=ASKING)
 def check_account(name: AccountName, _: Writer) -> Done:
     """Ask the provider something harmless, to see that address and credentials work."""
     with reading() as session:
@@ -231,7 +228,7 @@ def resume_account(name: AccountName, actor: Writer) -> AccountRow:
     return _account(name)
 
 
-@router.put("/accounts/{name}/credentials", responses=documented(404, 502), dependencies=_ASKING)
+@router.put("/accounts/{name}/credentials", responses=documented(404, 502), dependencies=ASKING)
 def renew_credentials(name: AccountName, body: NewCredentials, actor: Writer) -> AccountRow:
     """Replace the credentials, once the provider accepts them, and resume the account."""
     box = secret_box(load_settings())
