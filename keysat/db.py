@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from keysat.errors import Conflict, DatabaseBusy, DatabaseUnavailable, SchemaMissing
+from keysat.poolers import set_limits
 from keysat.settings import load_settings
 
 # A transaction here is a few statements; whatever takes longer is stuck and must let go of its locks.
@@ -25,8 +26,9 @@ _SESSION_OPTIONS = {
 # SQLSTATE classes that mean no working connection: connection, authorization, catalog, shutdown, resources.
 _CONNECTION_STATES = ("08", "28", "3D", "53", "57P")
 
-# Serialization failure, deadlock, lock timeout, statement timeout.
-_ROLLED_BACK_STATES = {"40001", "40P01", "55P03", "57014"}
+# Serialization failure, deadlock, lock timeout, statement timeout; a prepared statement that another connection has,
+# which only a pooler that hides itself can bring about.
+_ROLLED_BACK_STATES = {"40001", "40P01", "55P03", "57014", "26000", "42P05"}
 
 # Undefined table, undefined column.
 _MISSING_SCHEMA_STATES = {"42P01", "42703"}
@@ -65,8 +67,7 @@ def after_commit(hook: AfterCommit) -> AfterCommit:
 @cache
 def engine() -> Engine:
     """This process's engine. Connections are tested before use and renewed after half an hour."""
-    options = " ".join(f"-c {name}={value}" for name, value in _SESSION_OPTIONS.items())
-    return create_engine(
+    created = create_engine(
         load_settings().database_url,
         pool_pre_ping=True,
         pool_recycle=1800,
@@ -75,13 +76,14 @@ def engine() -> Engine:
         max_overflow=20,
         pool_timeout=5,
         connect_args={
-            "options": options,
             "connect_timeout": 5,
             "application_name": "keysat",
             "keepalives_idle": 30,
             "tcp_user_timeout": 20_000,
         },
     )
+    set_limits(created, _SESSION_OPTIONS)
+    return created
 
 
 def forget_connections() -> None:

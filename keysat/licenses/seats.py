@@ -55,7 +55,9 @@ def occupy(
         return verdict
     with read() as session:
         full = _is_full(session, standing)
-    if full:
+        # Of two first requests of one machine, the other one may have taken the seat for both.
+        now_seated = full and load(session, standing.license_id, caller.fingerprint_hash)
+    if full and not (now_seated and now_seated.machine_id):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
     with begin() as session:
         return _take(session, standing.license_id, product_slug, caller)

@@ -19,6 +19,7 @@ from keysat.licenses.withdraw import change_status
 from keysat.models import AuditLine
 from keysat.models.license import LicenseStatus
 from tests.builders import load_machines, make_license, set_license
+from tests.races import race
 
 LAPTOP, DESK = Caller.of("laptop", "lena", "linux"), Caller.of("desk")
 DAY = timedelta(days=1)
@@ -276,3 +277,10 @@ def test_text_that_is_no_key_is_refused_and_leaves_no_trace(ask, text):
     assert ask(text, "editor", LAPTOP).reason == Reason.BAD_FORMAT
     assert ask(text).standing is None
     assert audit_lines() == before
+
+
+def test_first_requests_of_one_machine_at_once_are_all_good(ask):
+    row = make_license(terms=Terms(max_machines=1))
+    verdicts, surprises = race(1, lambda *_: ask(row, caller=LAPTOP).reason)
+    assert not surprises
+    assert set(verdicts) == {None}
