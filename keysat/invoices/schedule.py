@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, case, func
 from sqlalchemy.orm import InstrumentedAttribute
 
 from keysat.models.columns import seconds
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice import Invoice, InvoiceStatus
 
 JITTER = 0.1
 # After the last step an invoice is still tried this often until one look succeeds, and then no more.
@@ -42,7 +42,16 @@ _CLOSED = (
     Step(timedelta(hours=24), timedelta(hours=1)),
     _LAST_DAYS,
 )
+# No status, but what is closed and nobody began to pay: an anonymous purchase must not cost hundreds of calls.
+ABANDONED = "abandoned"
 STEPS: dict[str, tuple[Step, ...]] = {
+    ABANDONED: (
+        Step(timedelta(minutes=30), timedelta(minutes=2)),
+        Step(timedelta(hours=2), timedelta(minutes=10)),
+        Step(timedelta(hours=24), timedelta(hours=3)),
+        Step(timedelta(days=3), timedelta(hours=12)),
+        Step(timedelta(days=30), timedelta(hours=24)),
+    ),
     InvoiceStatus.PENDING: (
         Step(timedelta(minutes=30), timedelta(seconds=30)),
         Step(timedelta(hours=2), timedelta(minutes=2)),
@@ -62,7 +71,10 @@ MAX_WAIT = timedelta(hours=25)
 
 
 def interval(status: str, age: timedelta) -> timedelta | None:
-    """How long to wait before the next look, without jitter; None when no further look is due."""
+    """How long to wait before the next look, without jitter; None when no further look is due.
+
+    `status` is an invoice's, or ABANDONED.
+    """
     return next((step.every for step in STEPS[status] if age < step.until_age), None)
 
 
@@ -75,9 +87,15 @@ def next_check(
     beat, ticking in between, would then ask the provider that much more often.
     """
     age = func.now() - created_at
+    abandoned = and_(
+        status.in_([InvoiceStatus.EXPIRED, InvoiceStatus.INVALID]),
+        Invoice.payment_seen_at.is_(None),
+        func.coalesce(Invoice.paid_amount, 0) == 0,
+    )
+    applies = {name: status == name for name in InvoiceStatus} | {ABANDONED: abandoned}
     branches: list[tuple[Any, Any]] = [
         (
-            status == name if step.until_age == timedelta.max else and_(status == name, age < step.until_age),
+            applies[name] if step.until_age == timedelta.max else and_(applies[name], age < step.until_age),
             step.every.total_seconds(),
         )
         for name, steps in STEPS.items()

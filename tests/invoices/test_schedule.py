@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, literal, select, text
 
 from keysat.db import reading, transaction
-from keysat.invoices.schedule import JITTER, LAST_LOOK, STEPS, UNFULFILLED, interval, next_check
+from keysat.invoices.schedule import ABANDONED, JITTER, LAST_LOOK, STEPS, UNFULFILLED, interval, next_check
 from keysat.models import Invoice
 from keysat.models.invoice import InvoiceStatus
 from tests.builders import make_invoice, set_columns
@@ -46,6 +46,13 @@ TABLE = [
     (INVALID, hours(24), hours(6)),
     (INVALID, days(30) - MOMENT, hours(6)),
     (INVALID, days(30), None),
+    (ABANDONED, seconds(0), minutes(2)),
+    (ABANDONED, minutes(30), minutes(10)),
+    (ABANDONED, hours(2), hours(3)),
+    (ABANDONED, hours(24), hours(12)),
+    (ABANDONED, days(3), hours(24)),
+    (ABANDONED, days(30) - MOMENT, hours(24)),
+    (ABANDONED, days(30), None),
     (SETTLED, seconds(0), seconds(30)),
     (SETTLED, days(29), seconds(30)),
     (SETTLED, days(30), seconds(30)),
@@ -58,7 +65,21 @@ def test_wait_depends_on_status_and_age(status, age, wait):
     assert interval(status, age) == wait
 
 
-@pytest.mark.parametrize("status", list(InvoiceStatus))
+def calls_until_the_end(status, age):
+    calls = 0
+    while (wait := interval(status, age)) is not None:
+        age, calls = age + wait * (1 - JITTER / 2), calls + 1
+    return calls
+
+
+def test_invoice_that_nobody_began_to_pay_costs_few_calls():
+    expires = minutes(15)  # BTCPay's default
+    open_calls = expires // (seconds(30) * (1 - JITTER / 2))
+    assert calls_until_the_end(EXPIRED, expires) + open_calls > 200
+    assert calls_until_the_end(ABANDONED, expires) + open_calls < 100
+
+
+@pytest.mark.parametrize("status", STEPS)
 def test_older_invoices_are_looked_at_less_often(status):
     waits = [step.every for step in STEPS[status]]
     ages = [step.until_age for step in STEPS[status]]
@@ -79,7 +100,9 @@ def invoice(empty_database, fake):
 def sql_wait(invoice, status, age, times):
     """What the database makes of it: the shortest and the longest of several waits, and how many are not NULL."""
     settled_at = func.now() if status is SETTLED else None
-    set_columns(invoice.id, status=status, settled_at=settled_at)
+    seen_at = None if status == ABANDONED else func.now()
+    status = EXPIRED if status == ABANDONED else status
+    set_columns(invoice.id, status=status, settled_at=settled_at, payment_seen_at=seen_at)
     wait = next_check(Invoice.status, Invoice.created_at) - func.now()
     numbers = func.generate_series(1, times).table_valued("n")
     with transaction() as session:  # one transaction, one now(): the age is exact
