@@ -10,6 +10,7 @@ from tests.bench.beats import calls_with_two_beats
 from tests.bench.claims import claim_cost_ratio
 from tests.bench.codes import slots_a_round
 from tests.bench.deliveries import delay_by_a_hung_receiver, deliveries_in_a_storm
+from tests.bench.hanging import delay_by_hanging_purchases
 from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
 from tests.bench.sweep import sweep_rate_ratio
@@ -29,6 +30,7 @@ BENCHMARKS = (
     sweep_rate_ratio,
     deliveries_in_a_storm,
     delay_by_a_hung_receiver,
+    delay_by_hanging_purchases,
 )
 
 
