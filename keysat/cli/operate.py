@@ -66,7 +66,10 @@ def status(as_json: AsJson = False) -> None:
         say(f"keysat: {error}")
         raise typer.Exit(3) from None
     _show_status(state, stack.running(settings), as_json=as_json)
-    if state.trouble:
+    noticed = [finding.detail for finding in checks.noticed(settings) if not finding.ok]
+    for sentence in [*state.complaints(), *noticed, *state.hints()]:
+        say(sentence)
+    if state.trouble or noticed:
         raise typer.Exit(3)
 
 
@@ -95,8 +98,6 @@ def _show_status(state: Status, processes: dict[str, int], *, as_json: bool) -> 
         running = ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"
         show_record({"processes": running}, False)
         show_rows(accounts, as_json)
-    for sentence in [*state.complaints(), *state.hints()]:
-        say(sentence)
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -73,5 +73,6 @@ def child_environment(settings: Settings) -> dict[str, str]:
     """Return our environment with each setting spelled out, so that a child can't see other values."""
     environment = dict(os.environ)
     for name, info in type(settings).model_fields.items():
-        environment[str(info.validation_alias or f"KEYSAT_{name.upper()}")] = str(getattr(settings, name))
+        value = getattr(settings, name)
+        environment[str(info.validation_alias or f"KEYSAT_{name.upper()}")] = "" if value is None else str(value)
     return environment

@@ -159,7 +159,7 @@ def test_rejected_credentials_pause_the_account_and_lose_nothing(celery_setup, s
     assert load_licenses() == []
 
     shop.set_faults([])
-    set_account(paused_at=None, pause_reason=None)
+    set_account(paused_at=None, pause_reason=None, recheck_at=None)
     make_due(invoice.id)
     scan_pending.delay()
     licensed(invoice)
