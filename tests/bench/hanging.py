@@ -1,6 +1,7 @@
 """What validating a key takes while purchases of one address hang at their provider."""
 
 import json
+import random
 import socket
 import sys
 import threading
@@ -79,12 +80,13 @@ def _beside_purchases(port: int, questions: list[bytes]) -> list[float]:
             with socket.create_connection(("127.0.0.1", port), timeout=30) as buyer:
                 buyer.sendall(_request("/v1/purchase", {"product": "hanging"}))
                 buyer.recv(65_536)
-            over.wait(1)
+            over.wait(random.uniform(2, 6))  # not all at once, which would be a storm
 
     with ThreadPoolExecutor(PURCHASES) as buyers:
         for _ in range(PURCHASES):
             buyers.submit(buy)
         try:
+            time.sleep(3)  # the first burst is over, and those that have a place hang
             return _ask(port, questions)
         finally:
             over.set()
