@@ -52,7 +52,7 @@ class ProcessContainer:
         """Let `logs` start anew, for the next test."""
         self._seen = len(self._process.log.read_text(errors="replace"))
 
-    def ready(self, timeout=30):
+    def ready(self, timeout=120):
         return self._ready_prompt is None or wait_until(lambda: self._ready_prompt in self.logs(), timeout)
 
     def kill(self, signal=None):

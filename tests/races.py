@@ -41,7 +41,7 @@ def race(rounds: int, attempt, count: int = RACERS) -> tuple[list, list[str]]:
         gc.unfreeze()
     reports = [results.get(timeout=300) for _ in racers]
     for racer in racers:
-        racer.join(timeout=30)
+        racer.join(timeout=120)
     return [result for own, _ in reports for result in own], [surprise for _, own in reports for surprise in own]
 
 

@@ -387,7 +387,7 @@ def healthy(name, environment, replaced=()):
         assert any(old in word for word in words)
         words = [word.replace(old, new) for word in words]
     command = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
-    return subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False).returncode == 0
+    return subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False).returncode == 0
 
 
 def forget_what_is_not_given_to(name, environment):
@@ -408,7 +408,7 @@ def migrate(environment):
     """Run the migrate service; returns the finished process."""
     service = SERVICES["migrate"]
     command = [filled_in(word, {}) for word in (*service["entrypoint"], *service["command"])]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.usefixtures("empty_database")
@@ -489,7 +489,7 @@ def test_flower_asks_for_the_password_and_answers_its_health_check(environment):
     def status(**headers):
         request = urllib.request.Request(f"http://127.0.0.1:{port}/workers", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status
         except urllib.error.HTTPError as refusal:
             with refusal:

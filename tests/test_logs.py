@@ -45,7 +45,7 @@ def run(log_format, *arguments, level="INFO"):
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -163,7 +163,7 @@ def test_database_at_the_head_is_accepted(fresh):
 
 def upgrade_with_others(start, results):
     engine().dispose(close=False)
-    start.wait(timeout=60)
+    start.wait(timeout=120)
     try:
         results.put(migrations.upgrade())
     except Exception as error:  # noqa: BLE001 - whatever it is, the test must know
@@ -176,9 +176,9 @@ def test_processes_upgrading_at_once_all_succeed_and_one_does_the_work(fresh):
     racers = [context.Process(target=upgrade_with_others, args=(start, results), daemon=True) for _ in range(RACERS)]
     for racer in racers:
         racer.start()
-    reports = [results.get(timeout=60) for _ in racers]
+    reports = [results.get(timeout=120) for _ in racers]
     for racer in racers:
-        racer.join(timeout=30)
+        racer.join(timeout=120)
     head = migrations.head()
     assert sorted(reports, key=str) == sorted([(None, head)] + [(head, head)] * (RACERS - 1), key=str)
     assert migrations.differences() == []

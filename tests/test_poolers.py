@@ -63,9 +63,11 @@ def web(settings, pooled_url):
     process = ProcessContainer(
         [sys.executable, "-m", "keysat", "web"], "Keysat answers at", {**child_environment(settings), **own}
     )
-    assert process.ready()
-    yield f"http://127.0.0.1:{port}"
-    process.teardown()
+    try:
+        assert process.ready()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.teardown()
 
 
 def test_validations_through_a_pooler_in_transaction_mode(settings, web):
@@ -76,13 +78,13 @@ def test_validations_through_a_pooler_in_transaction_mode(settings, web):
 
     def ask(number):
         question = {"key": keys[number % 10], "product_slug": "editor", "fingerprint": f"machine {number % 10}"}
-        return requests.post(f"{web}/v1/validate", json=question, timeout=30)
+        return requests.post(f"{web}/v1/validate", json=question, timeout=120)
 
     with ThreadPoolExecutor(16) as callers:
         answers = list(callers.map(ask, range(REQUESTS)))
     assert [answer.status_code for answer in answers] == [200] * REQUESTS
     assert {answer.json().get("reason") for answer in answers} == {None}
-    assert requests.get(f"{web}/readyz", timeout=10).status_code == 200
+    assert requests.get(f"{web}/readyz", timeout=120).status_code == 200
 
 
 LIMITS = """

@@ -23,7 +23,7 @@ def elsewhere(tmp_path):
             env={**os.environ, "KEYSAT_DATA_DIR": str(tmp_path / "data")},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 

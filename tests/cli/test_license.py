@@ -163,7 +163,7 @@ def test_verify_needs_no_database(tmp_path):
         env={**os.environ, "DATABASE_URL": "postgresql://127.0.0.1:1/nothing"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (finished.returncode, finished.stderr) == (0, "the signature is good\n")

@@ -20,7 +20,7 @@ from keysat.embedded.state import DataDirLock, StateFile
 from keysat.settings import Settings
 from keysat.worker import app
 
-PATIENCE = 15.0
+PATIENCE = 120.0
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 # A worker with a pool child that a dead parent doesn't take along, and whose pid is in the log.
 FORKING = """

@@ -22,7 +22,7 @@ from tests.builders import (
     set_columns,
 )
 
-PATIENCE = 30
+PATIENCE = 180
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 

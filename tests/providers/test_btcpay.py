@@ -26,7 +26,7 @@ from tests.btcpay_openapi import _operation, request_validator, validator, webho
 from tests.providers.servers import raw_server, read_request
 
 STORE, INVOICE, SECRET = "store-1", "Kz4fTqQgEhjWbTzdGEqLpD", "a-secret-of-at-least-24-bytes"
-DEADLINE = 0.3
+DEADLINE = 5
 HASH = "ab" * 32
 ANSWER = {
     "id": INVOICE,

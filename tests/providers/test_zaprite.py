@@ -33,7 +33,7 @@ NONE, PARTIAL, OVER = PaymentException.NONE, PaymentException.PARTIAL, PaymentEx
 
 def adapter(url, secret=SECRET):
     credentials = {"api_key": "key-1", "webhook_secret": secret}
-    return Zaprite(url, "-", credentials, deadline=0.3, max_bytes=100_000)
+    return Zaprite(url, "-", credentials, deadline=5, max_bytes=100_000)
 
 
 def answer(**changes):

@@ -257,7 +257,7 @@ def test_archived_invoice_is_swept_and_its_draft_found(shop):
     for one in (paid, lost):
         shop.pay(one.provider_invoice_id)
         archive = f"{shop.url}/api/v1/stores/{STORE}/invoices/{one.provider_invoice_id}"
-        assert requests.delete(archive, headers={"Authorization": "token key-of-test-store"}, timeout=5).ok
+        assert requests.delete(archive, headers={"Authorization": "token key-of-test-store"}, timeout=120).ok
     _, changed = swept()
     assert set(changed) == {paid.id, lost.id}
     provider = provider_for(load_account())

@@ -101,13 +101,13 @@ def wrong_requests(url, license_key):
     """Requests of many kinds that are refused, some with secrets in them; the answers' texts."""
     bad = {"Authorization": f"Bearer {API_KEY}"}
     answers = [
-        requests.post(f"{url}/v1/validate", json={"key": license_key + "A", "product_slug": "editor"}, timeout=10),
-        requests.post(f"{url}/v1/validate", data=license_key, timeout=10),
-        requests.get(f"{url}/v1/admin/accounts", headers=bad, timeout=10),
-        requests.post(f"{url}/v1/machines/heartbeat", json={"key": license_key, "fingerprint": 5}, timeout=10),
-        requests.post(f"{url}/v1/redeem", json={"product": "editor", "code": "NOSUCH"}, timeout=10),
-        requests.post(f"{url}/v1/btcpay/webhook/{load_account().id}", data=SECRET, timeout=10),
-        requests.get(f"{url}/v1/{license_key}", timeout=10),
+        requests.post(f"{url}/v1/validate", json={"key": license_key + "A", "product_slug": "editor"}, timeout=120),
+        requests.post(f"{url}/v1/validate", data=license_key, timeout=120),
+        requests.get(f"{url}/v1/admin/accounts", headers=bad, timeout=120),
+        requests.post(f"{url}/v1/machines/heartbeat", json={"key": license_key, "fingerprint": 5}, timeout=120),
+        requests.post(f"{url}/v1/redeem", json={"product": "editor", "code": "NOSUCH"}, timeout=120),
+        requests.post(f"{url}/v1/btcpay/webhook/{load_account().id}", data=SECRET, timeout=120),
+        requests.get(f"{url}/v1/{license_key}", timeout=120),
     ]
     return "\n".join(answer.text for answer in answers if answer.status_code >= 400)
 
@@ -131,20 +131,20 @@ def test_no_secret_turns_up_anywhere(settings, empty_broker, worker_processes, s
     with processes(settings, port, flower_port):
         shop.register_store(STORE, "key-of-test-store", f"{url}/v1/btcpay/webhook/{load_account().id}", SECRET)
         shop.set_webhooks()
-        bought = requests.post(f"{url}/v1/purchase", json={"product": "editor", **BUYER}, timeout=10).json()
+        bought = requests.post(f"{url}/v1/purchase", json={"product": "editor", **BUYER}, timeout=120).json()
         # A provider that repeats our key in its refusals must not put it into our logs or rows.
         shop.set_faults([{"kind": "status", "status": 400, "body": API_KEY, "times": 1}])
         shop.pay(bought["btcpay_invoice_id"])
         wait_until(lambda: endpoint.copies)
         shop.set_faults([])
         license_key = wait_until(
-            lambda: requests.get(f"{url}/v1/purchase/{bought['invoice_id']}", timeout=10).json()["license_key"], 60
+            lambda: requests.get(f"{url}/v1/purchase/{bought['invoice_id']}", timeout=120).json()["license_key"], 60
         )
         with transaction() as session:
             admin = {"Authorization": f"Bearer {create_key(session, 'canary', Scope.WRITE)}"}
-        assert requests.get(f"{url}/v1/admin/accounts", headers=admin, timeout=10).status_code == 200
+        assert requests.get(f"{url}/v1/admin/accounts", headers=admin, timeout=120).status_code == 200
         refusals = wrong_requests(url, license_key)
-        shown = [requests.get(f"http://127.0.0.1:{flower_port}/{page}", timeout=10) for page in ("tasks", "api/tasks")]
+        shown = [requests.get(f"http://127.0.0.1:{flower_port}/{page}", timeout=120) for page in ("tasks", "api/tasks")]
     assert len(load_licenses()) == 1
     assert "keysat.issue_license" in shown[1].text, "Flower has seen nothing"
     texts = {

@@ -60,7 +60,7 @@ class Api:
 
     def call(self, method, path, **options):
         """Make a request; whatever goes wrong must have the contract's shape."""
-        response = self.session.request(method, self.url + path, timeout=15, **options)
+        response = self.session.request(method, self.url + path, timeout=120, **options)
         if response.status_code >= 400:
             problem = response.json()
             assert set(problem) == {"ok", "error", "message"}, problem

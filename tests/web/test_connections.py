@@ -35,18 +35,20 @@ def web(settings):
     process = ProcessContainer(
         limited, "Keysat answers at", {**child_environment(settings), "KEYSAT_WEB_PORT": str(port)}
     )
-    assert process.ready()
-    yield process, port
-    process.teardown()
+    try:
+        assert process.ready()
+        yield process, port
+    finally:
+        process.teardown()
 
 
 def test_1200_silent_connections_neither_stop_the_server_nor_fill_the_log(web, many_files):
     process, port = web
     with ExitStack() as opened:
         for _ in range(SILENT):
-            opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=120))
         for _ in range(20):
-            assert requests.get(f"http://127.0.0.1:{port}/livez", timeout=10).status_code == 200
+            assert requests.get(f"http://127.0.0.1:{port}/livez", timeout=120).status_code == 200
     assert process.status == "running"
     assert len(process.logs()) < 20_000
 

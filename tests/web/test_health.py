@@ -39,7 +39,7 @@ def web(settings, port):
 
 
 def answer(url):
-    return requests.get(url, timeout=10)
+    return requests.get(url, timeout=120)
 
 
 def test_ready_says_what_it_looked_at(api):
@@ -78,7 +78,7 @@ def test_without_a_database_every_route_says_unavailable_never_a_4xx(web):
     url = web(DATABASE_URL=f"postgresql://keysat@{ANYWHERE_CLOSED}/keysat")
     webhook = "/v1/btcpay/webhook/01a21076-4515-7464-8cda-93e2d050f870"
     for method, path, body in (("POST", webhook, {}), ("POST", "/v1/purchase", {"product": "editor"})):
-        refused = requests.request(method, url + path, json=body, timeout=10)
+        refused = requests.request(method, url + path, json=body, timeout=120)
         assert (refused.status_code, refused.json()["error"]) == (503, "service_unavailable")
         assert ANYWHERE_CLOSED not in refused.text
         assert "Retry-After" in refused.headers
@@ -119,7 +119,7 @@ def test_second_server_on_a_port_is_refused_in_one_sentence(settings, web, port)
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     assert second.returncode == 1
     assert second.stderr.splitlines()[-1] == (

@@ -68,7 +68,7 @@ def web(start):
 
 
 def get(environment, path):
-    return requests.get(f"http://127.0.0.1:{environment['KEYSAT_WEB_PORT']}{path}", timeout=10)
+    return requests.get(f"http://127.0.0.1:{environment['KEYSAT_WEB_PORT']}{path}", timeout=120)
 
 
 def total(environment, name):
@@ -115,7 +115,7 @@ def test_corrupt_files_of_every_name_stop_neither_requests_nor_licenses(shop, st
         [sys.executable, "-m", "keysat", "status"], env={**os.environ, **environment}, capture_output=True, check=False
     )
     assert status.returncode == 3
-    assert b"metrics: " in status.stderr
+    assert b"metrics" in status.stderr
 
 
 def test_folder_that_vanishes_or_becomes_a_file_later_stops_nothing(shop, start, environment, directory):
@@ -136,7 +136,7 @@ def test_two_workers_of_one_role_count_each_license(shop, start, environment):
         start([*worker_command(concurrency=2), "--hostname", f"{name}@%h"], " ready.")
     for invoice in invoices:
         reconcile_invoice.delay(str(invoice.id))
-    wait_until(lambda: total(environment, "keysat_licenses_issued_total") == len(invoices), timeout=60)
+    wait_until(lambda: total(environment, "keysat_licenses_issued_total") == len(invoices), timeout=120)
 
 
 def counted(store):

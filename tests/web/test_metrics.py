@@ -1,6 +1,7 @@
 """What is counted in workers and web servers is told by the web server, in files whose number stays bounded."""
 
 import re
+import socket
 import sys
 
 import pytest
@@ -35,20 +36,24 @@ def shop():
 
 @pytest.fixture
 def environment(settings, tmp_path):
-    own = {"KEYSAT_METRICS_DIR": str(tmp_path / "metrics"), "KEYSAT_WEB_PORT": "8931", "KEYSAT_LOG_LEVEL": "INFO"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    own = {"KEYSAT_METRICS_DIR": str(tmp_path / "metrics"), "KEYSAT_WEB_PORT": port, "KEYSAT_LOG_LEVEL": "INFO"}
     return {**child_environment(settings), **own}
 
 
 @pytest.fixture
 def web(environment):
     process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", environment)
-    assert process.ready()
-    yield "http://127.0.0.1:8931"
-    process.teardown()
+    try:
+        assert process.ready()
+        yield f"http://127.0.0.1:{environment['KEYSAT_WEB_PORT']}"
+    finally:
+        process.teardown()
 
 
 def scrape(url):
-    answer = requests.get(f"{url}/metrics", timeout=10)
+    answer = requests.get(f"{url}/metrics", timeout=120)
     assert answer.status_code == 200
     return answer.text
 

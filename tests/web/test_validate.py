@@ -164,7 +164,7 @@ def test_fifty_machines_at_once_bind_one_seat_once(web_url, key, row):
 
     def machine(number):
         api = Api(web_url)
-        start.wait(timeout=30)
+        start.wait(timeout=120)
         answers.append(api.post("/v1/validate", {"key": key, "fingerprint": f"machine {number}"}).json())
         api.close()
 

@@ -80,7 +80,7 @@ def play(shop, url, account, count, *, product="editor", only_paid=False):
             with reading() as session:
                 theirs = session.scalars(select(Invoice.provider_invoice_id).where(Invoice.id == invoice_id)).one()
             WAYS[0 if only_paid else number % len(WAYS)](shop, theirs)
-        counts = wait_until(lambda: all_delivered(shop), timeout=60)
+        counts = wait_until(lambda: all_delivered(shop), timeout=120)
         shop.set_webhooks(drop=1.0)
         assert counts["failed"] == 0
         return [Delivery(one.body, one.headers["btcpay-sig"]) for one in recorder.requests]
@@ -110,7 +110,7 @@ def deliver(web_url, account, deliveries, senders=1):
             _connections.session = requests.Session()
             _connections.session.trust_env = False
         return _connections.session.post(
-            url, data=one.body, headers={"BTCPay-Sig": one.signature}, timeout=30
+            url, data=one.body, headers={"BTCPay-Sig": one.signature}, timeout=120
         ).status_code
 
     with ThreadPoolExecutor(senders) as pool:

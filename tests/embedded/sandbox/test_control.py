@@ -71,7 +71,7 @@ def test_registering_again_replaces_the_key_and_keeps_the_invoices(shop, client)
     ],
 )
 def test_wrong_control_input_gets_a_sentence(sandbox, session, method, path, body, status):
-    response = session.request(method, f"{sandbox.url}/sandbox/{path}", data=body, timeout=5)
+    response = session.request(method, f"{sandbox.url}/sandbox/{path}", data=body, timeout=120)
     assert response.status_code == status
     if status != 501:
         message = response.json()["message"]
@@ -126,13 +126,13 @@ def test_the_command_serves_until_a_signal(session, number):
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         line = process.stderr.readline()
         assert line.startswith("sandbox ready at http://127.0.0.1:")
-        assert session.get(f"{line.split()[-1]}/sandbox/ledger", timeout=5).status_code == 200
+        assert session.get(f"{line.split()[-1]}/sandbox/ledger", timeout=120).status_code == 200
         process.send_signal(number)
         assert process.wait(5) == 0
 
 
 def test_the_command_refuses_a_taken_port(sandbox):
     command = [sys.executable, "-m", "keysat.embedded.sandbox", "--port", sandbox.url.rpartition(":")[2]]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert "choose another port" in ended.stderr

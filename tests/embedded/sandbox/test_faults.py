@@ -13,7 +13,7 @@ LIST = "/stores/shop/invoices"
 def exchange(sandbox, path=LIST):
     """Read raw bytes of one answer until the connection ends; yields what came with its moment."""
     host, port = sandbox.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         request = f"GET /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: token api-key-of-shop\r\n\r\n"
         connection.sendall(request.encode())
         while piece := connection.recv(65_536):

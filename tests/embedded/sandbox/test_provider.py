@@ -151,7 +151,7 @@ def test_a_method_that_a_route_lacks_gets_405(shop):
     "header", [("Content-Length", "9999999"), ("Content-Length", "x"), ("Transfer-Encoding", "chunked")]
 )
 def test_a_body_too_large_or_of_unknown_length_is_refused(sandbox, header):
-    connection = HTTPConnection(sandbox.url.removeprefix("http://"), timeout=5)
+    connection = HTTPConnection(sandbox.url.removeprefix("http://"), timeout=120)
     connection.putrequest("POST", "/api/v1/stores/shop/invoices")
     connection.putheader(*header)
     connection.endheaders()

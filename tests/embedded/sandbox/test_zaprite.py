@@ -17,7 +17,7 @@ class Orders:
 
     def call(self, method, path, **options):
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return self.session.request(method, f"{self.url}/v1{path}", headers=headers, timeout=5, **options)
+        return self.session.request(method, f"{self.url}/v1{path}", headers=headers, timeout=120, **options)
 
     def create(self, **changes):
         response = self.call("POST", "/orders", json={**ORDER, **changes})
@@ -199,18 +199,18 @@ def told(sandbox, client, orders):
 
 def test_webhook_is_unsigned_and_tells_the_orders_state(orders, client, told):
     order = orders.create()
-    event, headers, _ = told.came.get(timeout=5)
+    event, headers, _ = told.came.get(timeout=120)
     state = {"id": order["id"], "externalUniqId": "ours-1", "status": "PENDING"}
     assert event == {"event": "order.change", "data": state}
     assert not any("sig" in name.lower() for name in headers)
     client.expire(order["id"])
-    assert told.came.get(timeout=5)[0]["data"] == {**state, "status": "EXPIRED"}
+    assert told.came.get(timeout=120)[0]["data"] == {**state, "status": "EXPIRED"}
 
 
 def test_redelivery_is_the_same_in_every_byte(orders, told):
     told.statuses = [500]
     orders.create()
-    first, second = told.came.get(timeout=5), told.came.get(timeout=5)
+    first, second = told.came.get(timeout=120), told.came.get(timeout=120)
     assert first[2] == second[2]
 
 
