@@ -68,7 +68,10 @@ def read_status(session: Session, scan_seconds: float) -> Status:
 def _remedies(gauge: Gauge) -> list[str]:
     sentences = []
     if gauge.failing:
-        sentences.append(f"{gauge.failing} invoices got no usable answer lately: `keysat invoice list --failing`.")
+        sentences.append(
+            f"{gauge.failing} invoices got no usable answer lately: `keysat invoice list --failing`, and "
+            "`keysat invoice acknowledge INVOICE --note ...` where nothing can be done."
+        )
     if gauge.review:
         sentences.append(f"{gauge.review} invoices wait for your decision: `keysat invoice list --review`.")
     for account in gauge.accounts:

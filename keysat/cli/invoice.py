@@ -22,6 +22,7 @@ from keysat.models.invoice import InvoiceStatus
 from keysat.money import Money
 from keysat.sales.purchase import Order, purchase
 from keysat.settings import load_settings
+from keysat.settlement import resolve
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
 from keysat.settlement.resolve import dismiss as dismiss_review
@@ -167,6 +168,14 @@ def dismiss(which: WhichInvoice, note: Note) -> None:
     with transaction() as session:
         dismiss_review(session, require_invoice(session, which).id, note, "cli")
     say("the review is closed; the invoice is as it was otherwise")
+
+
+@app.command()
+def acknowledge(which: WhichInvoice, note: Note) -> None:
+    """Take note that an invoice gets no usable answer; it is checked as before, and is no alarm any more."""
+    with transaction() as session:
+        resolve.acknowledge(session, require_invoice(session, which).id, note, "cli")
+    say("it is no alarm any more; a later answer is acted on as ever")
 
 
 @app.command()

@@ -80,7 +80,7 @@ def read_gauge(session: Session) -> Gauge:
             func.count().filter(Invoice.next_check_at <= func.now() - LATE_AFTER, _claimable()),
             func.min(Invoice.next_check_at).filter(due),
             func.count().filter(Invoice.status == InvoiceStatus.SETTLED),
-            func.count().filter(Invoice.error_count > 0),
+            func.count().filter(Invoice.failing),
             func.count().filter(Invoice.settled_at <= func.now() - LATE_AFTER),
         ).where(Invoice.next_check_at.is_not(None))
     ).one()

@@ -43,7 +43,7 @@ class Search:
         if self.review:
             yield Invoice.in_review
         if self.failing:
-            yield Invoice.error_count > 0
+            yield Invoice.failing
         if self.unfulfilled:
             yield and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None))
         if self.abandoned:

@@ -79,6 +79,7 @@ class Invoice(Base):
 
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
     found the invoice too old to be checked further; a second such check, a day later, ends the checks.
+    `acknowledged_at` is when a person took note of the error, which is no alarm from then on.
     `reversal_check_at` is when a settled invoice is checked next for money that went back.
     """
 
@@ -179,6 +180,17 @@ class Invoice(Base):
     last_said: Mapped[str | None]
     error_count: Mapped[int] = mapped_column(server_default="0")
     last_error: Mapped[str | None]
+    acknowledged_at: Mapped[Time | None]
+
+    @hybrid_property
+    def failing(self) -> bool:
+        """Whether the last checks got no usable answer, and no person acknowledged that."""
+        return self.error_count > 0 and self.acknowledged_at is None
+
+    @failing.inplace.expression
+    @classmethod
+    def _failing(cls) -> ColumnElement[bool]:
+        return and_(cls.error_count > 0, cls.acknowledged_at.is_(None))
 
     @property
     def is_draft(self) -> bool:

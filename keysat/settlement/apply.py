@@ -45,6 +45,7 @@ def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules:
     values: dict[str, Any] = {
         "last_error": outcome.alarm,
         "error_count": 0,
+        "acknowledged_at": None,
         **_changes(look, snapshot, outcome),
     }
     if answer.paid_at is not None:

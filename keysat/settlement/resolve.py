@@ -76,6 +76,20 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     audit(session, actor, "invoice.review_dismissed", invoice_id, note=note)
 
 
+def acknowledge(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
+    """Take note that an invoice gets no usable answer, as one that was lost; its checks go on without an alarm.
+
+    Raises:
+        InvalidInput: no note says why.
+        NotFound: no such invoice.
+        Conflict: its last check got an answer.
+    """
+    require_note(note)
+    failing = Invoice.error_count > 0
+    _update(session, invoice_id, failing, "got an answer at its last check", acknowledged_at=func.now())
+    audit(session, actor, "invoice.acknowledged", invoice_id, note=note)
+
+
 def _withheld() -> ColumnElement[bool]:
     return or_(Invoice.in_review, Invoice.reversed_at.is_not(None))
 

@@ -6,13 +6,15 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.db import reading, transaction
-from keysat.errors import Conflict, InvalidInput, NotFound, NotPaid
+from keysat.errors import Conflict, InvalidInput, NotFound, NotPaid, RemoteNotFound
 from keysat.invoices.due import claim_unfulfilled
 from keysat.models import AuditLine
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderStatus
 from keysat.settlement.outcome import SettlementRules
-from keysat.settlement.resolve import dismiss, settle_by_hand
+from keysat.settlement.reconcile import give_up
+from keysat.settlement.resolve import acknowledge, dismiss, settle_by_hand
+from keysat.status import read_status
 from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, look, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
@@ -179,3 +181,29 @@ def test_settling_by_hand_brings_back_an_invoice_that_was_reversed_before_its_li
     assert load_invoice(invoice.id).reversed_at is not None
     settle(invoice.id)
     assert issue_now(invoice.id, signer.key_id)
+
+
+def test_acknowledged_error_is_no_alarm_until_there_was_an_answer(fake):
+    invoice = make_invoice()
+    fake.trouble = RemoteNotFound("nothing (404)")
+    with transaction() as session:
+        give_up(session, invoice.id, fake.trouble)
+    assert status_of_all().gauge.failing == 1
+    with transaction() as session:
+        acknowledge(session, invoice.id, "the store was deleted", "cli")
+    assert status_of_all().gauge.failing == 0
+    assert load_invoice(invoice.id).next_check_at is not None
+    fake.trouble = None
+    look(invoice.id)
+    assert load_invoice(invoice.id).acknowledged_at is None
+
+
+def test_invoice_without_an_error_is_not_acknowledged(fake):
+    invoice = make_invoice()
+    with pytest.raises(Conflict, match="got an answer"), transaction() as session:
+        acknowledge(session, invoice.id, "nothing to see", "cli")
+
+
+def status_of_all():
+    with reading() as session:
+        return read_status(session, 15)

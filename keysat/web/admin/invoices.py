@@ -20,7 +20,7 @@ from keysat.models.invoice import InvoiceStatus
 from keysat.settings import load_settings
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
-from keysat.settlement.resolve import dismiss, settle_by_hand
+from keysat.settlement.resolve import acknowledge, dismiss, settle_by_hand
 from keysat.settlement.reverse import undo
 from keysat.timeline import timeline
 from keysat.web.admin.auth import Reader, Writer
@@ -140,6 +140,14 @@ def dismiss_review(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
     """Close an invoice's review without a license, as after a refund by hand."""
     with transaction() as session:
         dismiss(session, invoice_id, body.note, actor)
+    return Done()
+
+
+@router.post("/{invoice_id}/acknowledge", responses=documented(404, 409))
+def acknowledge_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
+    """Take note that an invoice gets no usable answer; it is checked as before, and is no alarm any more."""
+    with transaction() as session:
+        acknowledge(session, invoice_id, body.note, actor)
     return Done()
 
 
