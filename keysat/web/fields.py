@@ -82,7 +82,7 @@ AS_IT_COMES = {"fingerprint"}
 def _trimmed(name: str, value: Any) -> Any:
     if not isinstance(value, str) or (name in AS_IT_COMES and value):
         return value
-    return value.strip() or None
+    return value.strip() or (value.strip() if name == "key" else None)  # a blank key is one, of no format
 
 
 # The default of a field that, left out, changes nothing. It is never read and never described.

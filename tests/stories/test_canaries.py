@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+import redis
 import requests
 
 from keysat.api_keys import create_key
@@ -39,10 +40,13 @@ class Overheard:
         self._listening = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
-        self._listening.wait(10)
+        self._listening.wait(120)
 
     def _listen(self):
-        with self._client.monitor() as monitor:
+        pool = self._client.connection_pool
+        kept = {**pool.connection_kwargs, "socket_timeout": None}  # a stall of the machine is no end of the talk
+        patient = redis.Redis(connection_pool=type(pool)(connection_class=pool.connection_class, **kept))
+        with patient.monitor() as monitor:
             self._listening.set()
             for command in monitor.listen():
                 self.lines.append(str(command["command"]))
@@ -52,7 +56,7 @@ class Overheard:
     def text(self):
         self._over.set()
         self._client.ping()
-        self._thread.join(10)
+        self._thread.join(120)
         return "\n".join(self.lines)
 
 

@@ -77,9 +77,15 @@ def test_never_more_than_one_live_message_for_an_invoice(
     watch, ended = Watch(), threading.Event()
     timer = threading.Timer(TICKS * TICK_SECONDS, ended.set)
     timer.start()
+
+    def seen_enough():
+        all_asked = queue_limit != WORKABLE or len(shop.requests_made()["invoice_reads"]) == INVOICES
+        return all_asked and watch.samples > 100
+
     try:
         while not ended.wait(0.02):
             watch.look(empty_broker)
+        wait_until(lambda: watch.look(empty_broker) or seen_enough())  # a busy machine needs longer for the same
     finally:
         timer.cancel()
         beat.teardown()
