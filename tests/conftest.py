@@ -1,10 +1,13 @@
 """Every test runs on a real PostgreSQL and a real Valkey, started once for the run, in a scratch directory."""
 
+import threading
+
 import pytest
 from sqlalchemy import delete
 
 from tests.environment import SCRATCH, running_servers  # isort: skip - it sets the environment that the rest reads
 
+from keysat import notices
 from keysat.db import Base, transaction
 from keysat.errors import Conflict, DatabaseBusy
 from keysat.licenses.signer import load_signer
@@ -60,6 +63,16 @@ def empty_broker(servers):
         client = connection.default_channel.client
         client.flushall()
         yield client
+
+
+@pytest.fixture
+def nothing_noticed(servers):
+    """What the tests before had processes notice is forgotten."""
+    for thread in threading.enumerate():
+        if thread.name == "notice":
+            thread.join()
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.delete(notices._KEY)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from keysat.cli.doctor_host import Broken, backups, public_url
 from keysat.errors import RemoteUnavailable
 from tests.builders import make_account, make_due, make_invoice, make_shop, set_account
 
-pytestmark = pytest.mark.usefixtures("empty_database", "fake")
+pytestmark = pytest.mark.usefixtures("empty_database", "nothing_noticed", "fake")
 
 NOTHING_OWED = {
     "pending": 0,
