@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from datetime import timedelta
 
 from tests.faults.report import Report, judged
 from tests.faults.world import World
@@ -29,6 +30,32 @@ def freeze_worker(world: World, freezes: int) -> Report:
     world.client.set_faults([])
     seconds = world.recover(time.monotonic())
     return judged("worker stopped past the visibility timeout", freezes, world, seconds)
+
+
+def set_database_clock_wrong(world: World, days: float, times: int, seconds: float) -> Report:
+    """The database's clock is days ahead for some seconds, then days behind, and right again each time.
+
+    All stored times are moved the other way and back, which is the same to whoever compares them with the clock.
+    """
+    world.worker()
+    world.beat()
+    world.web()
+    world.client.set_webhooks(drop=1.0)
+    worst = 0.0
+    for number in range(times):
+        span = timedelta(days=days if number % 2 == 0 else -days)
+        with world.buyers(BUYERS_A_SECOND):
+            time.sleep(seconds)
+            world.let_pass(span)
+            time.sleep(seconds)
+        world.let_pass(-span)
+        worst = max(worst, world.recover(time.monotonic()))
+    report = judged(f"database's clock {days:g} days off", times, world, worst)
+    report.at_most("invoices that are no longer checked", world.oracle.count(_ABANDONED), 0)
+    return report
+
+
+_ABANDONED = "SELECT count(*) FROM invoices WHERE status <> 'settled' AND next_check_at IS NULL"
 
 
 def set_clocks_wrong(world: World, minutes: float, invoices: int) -> Report:

@@ -4,6 +4,9 @@ import time
 from collections import Counter
 from datetime import timedelta
 
+import requests
+
+from tests.builders import STORE
 from tests.environment import SCRATCH
 from tests.faults.calls import longest_call
 from tests.faults.hasty import SPEED
@@ -82,11 +85,41 @@ def be_down(world: World, hours: float, pending: int, paid: int) -> Report:
     return report
 
 
+def refuse_creates(world: World, seconds: float) -> Report:
+    """Creating invoices fails, with an hour's Retry-After, while buyers keep trying; what was paid is read as ever."""
+    url = _start(world)
+    world.sell(20)
+    world.recover(time.monotonic())
+    refusal = {"kind": "status", "status": 503, "retry_after": 3_600, "method": "POST"}
+    world.client.set_faults([{**refusal, "path_prefix": f"/api/v1/stores/{STORE}/invoices"}])
+    statuses, slowest, began = Counter(), 0.0, time.monotonic()
+    with world.buyers(BUYERS_A_SECOND):
+        while time.monotonic() < began + seconds:
+            asked = time.monotonic()
+            statuses[requests.post(f"{url}/v1/purchase", json={"product": "editor"}, timeout=120).status_code] += 1
+            slowest = max(slowest, time.monotonic() - asked)
+            time.sleep(0.05)
+    # Creating fails still: reading must not have noticed.
+    report = judged("creates fail while reads work", statuses.total(), world, world.recover(time.monotonic()))
+    world.client.set_faults([])
+    report.at_most(
+        "purchases that were answered otherwise than 502 or 503", sum(statuses.values()) - _refused(statuses), 0
+    )
+    report.at_most("purchases that asked the provider", statuses[502], 2 + seconds / _PROBE_SECONDS)
+    report.within("slowest refusal", slowest, 2.0)
+    return report
+
+
+def _refused(statuses: Counter) -> int:
+    return statuses[502] + statuses[503]
+
+
 _BACKLOG = "SELECT count(*) FROM invoices WHERE next_check_at < now() - interval '10 seconds'"
 
 
-def _start(world: World, **environment: str) -> None:
+def _start(world: World, **environment: str) -> str:
     world.worker(**environment)
     world.beat()
-    world.web(**environment)
+    url = world.web(**environment)
     world.client.set_webhooks(drop=1.0)
+    return url
