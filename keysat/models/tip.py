@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.db import Base
@@ -26,7 +26,8 @@ class TipStatus(StrEnum):
 class Tip(Base):
     """`bolt11` and its `payment_hash` are those of the last payment that was asked for, at `paying_since`.
 
-    Another invoice is asked for only once that payment has failed for certain. Amounts are in millisatoshi. `epoch` is
+    Another invoice is asked for only once that payment has failed for certain. `resent`: more than one request for it
+    may be on its way. Amounts are in millisatoshi. `epoch` is
     its invoice's, or the one in which a person let it be paid: in a later one, nobody knows whether it was paid before.
     """
 
@@ -56,6 +57,7 @@ class Tip(Base):
     paying_since: Mapped[Time | None]
     next_attempt_at: Mapped[Time | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
+    resent: Mapped[bool] = mapped_column(server_default=false())
     epoch: Mapped[int] = mapped_column(server_default="0")
     fee_msat: Mapped[int | None] = mapped_column(BigInteger)
     last_error: Mapped[str | None]

@@ -102,6 +102,7 @@ def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) ->
         bolt11=invoice.text,
         payment_hash=invoice.payment_hash,
         payable_until=invoice.payable_until,
+        resent=False,
         paying_since=func.clock_timestamp(),
         next_attempt_at=func.now() + CLAIM,
         attempts=Tip.attempts + 1,
@@ -118,7 +119,7 @@ def begin_again(session: Session, tip: Tip) -> bool:
     if tip.attempts >= MAX_SENDS or objection(session, tip) is not None:
         return False
     in_time = Tip.payable_until > func.clock_timestamp() + TO_SPARE
-    return _set(session, tip, in_time, attempts=Tip.attempts + 1, next_attempt_at=func.now() + CLAIM)
+    return _set(session, tip, in_time, attempts=Tip.attempts + 1, resent=True, next_attempt_at=func.now() + CLAIM)
 
 
 def end_sent(session: Session, tip: Tip, fee_msat: int | None, actor: str) -> None:
@@ -137,6 +138,19 @@ def look_up_later(session: Session, tip: Tip) -> None:
     long_over = Tip.payable_until < func.now() - LONG_OVER
     wait = case((long_over, LOOK_UP_SLOWLY), else_=LOOK_UP_AGAIN)
     _set(session, tip, next_attempt_at=func.now() + wait, last_error="the outcome of the payment isn't known yet")
+
+
+def payment_failed(session: Session, tip: Tip, actor: str) -> None:
+    """The provider says that the payment failed.
+
+    After two requests this may be the end of one, with the other still on its way: then it counts only once the invoice
+    is long over, since until then the other one could pay it beside a second invoice.
+    """
+    unsure = select(Tip.id).where(Tip.id == tip.id, Tip.resent, Tip.payable_until >= func.now() - LONG_OVER)
+    if session.scalar(unsure) is not None:
+        look_up_later(session, tip)
+        return
+    try_again(session, tip, "the provider found no way to pay it", actor)
 
 
 def try_again(session: Session, tip: Tip, why: str, actor: str) -> None:

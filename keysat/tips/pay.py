@@ -2,7 +2,8 @@
 
 No transaction is open while anybody is called. Between the commit and the outcome the tip is `paying`: from then on
 its payment is looked up, however often we die. The same invoice may be sent again while it can be paid, since a node
-pays it once; another one is asked for only when the node itself says that this one failed, or a person does.
+pays it once; another one is asked for only when the node itself says that this one failed while no other request for it
+may be on its way, or a person does.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def _write(begin: Begin, tip: Tip, payment: LightningPayment, actor: str) -> Non
             case PaymentState.PAID:
                 due.end_sent(session, tip, payment.fee_msat, actor)
             case PaymentState.FAILED:
-                due.try_again(session, tip, "the provider found no way to pay it", actor)
+                due.payment_failed(session, tip, actor)
             case PaymentState.UNKNOWN:
                 due.look_up_later(session, tip)
 

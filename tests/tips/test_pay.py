@@ -11,12 +11,13 @@ from keysat.db import reading, transaction
 from keysat.errors import Conflict, InvalidInput, NotFound
 from keysat.events import EventType
 from keysat.invariants import broken
-from keysat.models import AuditLine, OutboundEvent, Tip
+from keysat.models import AuditLine, OutboundEvent, ProviderAccount, Tip
 from keysat.money import Money
+from keysat.providers.registry import provider_for
 from keysat.secrets import secret_box
 from keysat.settings import load_settings
 from keysat.settlement.issue import issue
-from keysat.tips.due import MOST_ATTEMPTS, claim_tips
+from keysat.tips.due import LONG_OVER, MOST_ATTEMPTS, claim_tips
 from keysat.tips.manage import mark_sent, retry
 from keysat.tips.pay import Payer, pay
 from keysat.webhooks.endpoints import add_endpoint
@@ -88,6 +89,37 @@ def test_payment_that_nobody_heard_of_is_sent_again_by_the_same_invoice(sandbox,
     assert step(payer, tip_id) == "sent"
     assert load_tip(tip_id).payment_hash == first
     assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+
+
+def sent_twice_and_failed_once(sandbox, payer, tip_id):
+    """The first request is still on its way while the node says that the second one failed; returns the invoice."""
+    sandbox.set_lightning(["500-unheard"])
+    step(payer, tip_id)
+    sandbox.set_lightning(["unclear-failed"])
+    step(payer, tip_id)
+    sandbox.set_lightning(["paid"])
+    return load_tip(tip_id).bolt11
+
+
+def test_failure_doesnt_count_while_another_request_may_be_on_its_way(sandbox, payer, tipped):
+    tip_id = tipped()
+    invoice = sent_twice_and_failed_once(sandbox, payer, tip_id)
+    assert [step(payer, tip_id) for _ in range(3)] == ["paying"] * 3
+    with reading() as session:
+        account = session.get_one(ProviderAccount, load_tip(tip_id).provider_account_id)
+    provider_for(account).pay_lightning_invoice(invoice, 10_000)  # the first request arrives at last
+    assert step(payer, tip_id) == "sent"
+    assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+
+
+def test_failure_after_two_requests_counts_once_the_invoice_is_long_over(sandbox, payer, tipped):
+    tip_id = tipped()
+    invoice = sent_twice_and_failed_once(sandbox, payer, tip_id)
+    with transaction() as session:
+        session.execute(update(Tip).values(payable_until=func.now() - LONG_OVER - timedelta(seconds=1)))
+    assert [step(payer, tip_id), step(payer, tip_id)] == ["owed", "sent"]
+    assert load_tip(tip_id).bolt11 != invoice
+    assert [one["paid"] for one in sandbox.lightning_payments()] == [0, 1]
 
 
 def test_unknown_payment_of_an_invoice_that_is_over_waits_for_a_person(sandbox, payer, tipped):
