@@ -131,6 +131,16 @@ MUTATIONS = (
         "sending after the commit: sent within the transaction",
         (Change("keysat/settlement/reconcile.py", _APPLIED, _APPLIED + _SEND_WITHIN),),
     ),
+    Mutation(
+        "holding the tips that are older than a restore",
+        (
+            Change(
+                "keysat/tips/authorize.py",
+                "    return bool(tip.epoch < session.execute(current_epoch()).scalar_one())\n",
+                "    return False\n",
+            ),
+        ),
+    ),
 )
 
 # The bars, the quickest first; a mutation is caught by the first that fails.
@@ -145,6 +155,7 @@ BARS = {
         "without_any_scan",
     ),
     "duplicates and stale messages": ("-m", "pytest", "-q", "tests/stories/test_lost_webhook.py"),
+    "restore": ("-m", "tests.faults", "--short", "--only", "restore", "--seed", "1"),
 }
 
 

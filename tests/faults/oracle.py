@@ -95,6 +95,12 @@ class Oracle:
         with self.query() as cursor:
             cursor.execute(_WATCH)
 
+    def take_over(self) -> None:
+        """Begin anew with what is there now, as after a restore, each license written once."""
+        self.watch()
+        with self.query() as cursor:
+            cursor.execute("INSERT INTO oracle.licenses_written SELECT id, invoice_id FROM public.licenses")
+
     def judge(self) -> Verdict:
         """Compare. The licenses are read first, so that whoever pays meanwhile is not taken for licensed unpaid."""
         with self.query() as cursor:

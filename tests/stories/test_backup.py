@@ -1,14 +1,12 @@
 """The drill of README: a dump is restored, and everything goes on with nothing lost; the dump itself opens nothing."""
 
-import subprocess
 from uuid import UUID
 
 import pytest
-from sqlalchemy import make_url, select
+from sqlalchemy import select
 
 from keysat.api_keys import create_key
 from keysat.db import engine, reading, transaction
-from keysat.embedded.binaries import postgres_binaries, server_environment
 from keysat.migrations import require_head
 from keysat.models import Invoice, WebhookDelivery
 from keysat.models.api_key import Scope
@@ -28,17 +26,10 @@ from tests.builders import (
     make_due,
     make_invoice,
 )
+from tests.dumps import dump_to, restore_from, run
 from tests.nodes import wait_until
 from tests.webhooks.receiver import Receiver
 from tests.webhooks.storm import ALLOWED
-
-
-def run(program, *arguments):
-    """One of PostgreSQL's programs on the tests' database; returns what it printed."""
-    url = make_url(load_settings().database_url)
-    where = [f"--host={url.query['host']}", f"--username={url.username}"]
-    command = [str(postgres_binaries() / program), *where, *arguments]
-    return subprocess.run(command, env=server_environment(), check=True, capture_output=True).stdout
 
 
 @pytest.fixture
@@ -68,13 +59,12 @@ def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, s
     with reading() as session:
         owed = set(session.scalars(select(WebhookDelivery.id)))
     dump = tmp_path / "keysat.dump"
-    run("pg_dump", "--format=custom", f"--file={dump}", "keysat")
+    dump_to(dump)
 
     after = make_invoice()
     shop.pay(after.provider_invoice_id)
     engine().dispose()
-    run("psql", "--dbname=keysat", "--command=DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    run("pg_restore", "--exit-on-error", "--no-owner", "--dbname=keysat", str(dump))
+    restore_from(dump)
     require_head()
     with reading() as session:
         assert session.get(Invoice, after.id) is None
@@ -104,7 +94,7 @@ def test_dump_holds_no_secret_that_could_be_used(celery_setup, shop, receiver, s
     look(invoice.id)
     issue_now(invoice.id, signer.key_id)
     license_key = signer.key_for(load_licenses()[0])
-    dump = run("pg_dump", "keysat")
+    dump = run("pg_dump")
     assert str(invoice.id).encode() in dump
     for canary in ("key-of-test-store", SECRET, secret, secret.removeprefix("whsec_"), api_key, license_key):
         for form in (canary.encode(), canary.encode().hex().encode()):

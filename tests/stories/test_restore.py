@@ -1,16 +1,14 @@
 """README's restore of a dump of each revision over today's schema: all is kept, and no tip is paid twice."""
 
-import subprocess
 from uuid import uuid4
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, Table, func, insert, make_url, select, text, update
+from sqlalchemy import MetaData, Table, func, insert, select, text, update
 
 from keysat import migrations
 from keysat.db import engine, reading, transaction
-from keysat.embedded.binaries import postgres_binaries, server_environment
 from keysat.embedded.sandbox.client import SandboxClient
 from keysat.embedded.sandbox.server import Sandbox
 from keysat.models import Invoice, License, Tip
@@ -20,12 +18,12 @@ from keysat.tips.manage import retry
 from keysat.tips.pay import Payer, pay
 from tests.builders import SECRET, STORE
 from tests.cli.conftest import _logging_as_before, keysat
+from tests.dumps import dump_to, restore_from, run
 from tests.test_migrations import fresh_database
 
 assert keysat
 assert _logging_as_before
 REVISIONS = sorted(one.revision for one in ScriptDirectory.from_config(migrations._config()).walk_revisions())
-EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 TIPS = ("owed", "paying", "sent")
 
 
@@ -43,13 +41,6 @@ def provider(monkeypatch):
 def database(monkeypatch, settings, provider):
     with fresh_database(monkeypatch, settings):
         yield
-
-
-def run(program, *arguments, check=True):
-    url = make_url(load_settings().database_url)
-    where = [f"--host={url.query['host']}", f"--username={url.username}", f"--dbname={url.database}"]
-    command_line = [str(postgres_binaries() / program), *where, *arguments]
-    return subprocess.run(command_line, env=server_environment(), check=check, capture_output=True, text=True)
 
 
 def upgrade_to(revision):
@@ -121,9 +112,7 @@ def count(table):
 
 def drill(dump, keysat):
     """The commands of README's Backups, from the empty database to the doctor."""
-    engine().dispose()
-    run("psql", f"--command={EMPTY}")
-    run("pg_restore", "--no-owner", "--exit-on-error", str(dump))
+    restore_from(dump)
     for arguments in (["db", "upgrade"], ["db", "restored"], ["db", "restored"], ["db", "check"]):
         finished = keysat(*arguments)
         assert (finished.code, "Traceback" in finished.err) == (0, False), finished
@@ -134,13 +123,13 @@ def test_dump_of_each_revision_is_restored_and_no_tip_is_paid_twice(database, pr
     upgrade_to(revision)
     fill(provider.url)
     dump = tmp_path / "keysat.dump"
-    run("pg_dump", "--format=custom", f"--file={dump}")
+    dump_to(dump)
     migrations.upgrade()
     with transaction() as session:  # after the dump the tips were paid
         session.execute(update(Tip).values(status="sent", next_attempt_at=None))
     for _ in range(2):  # a dump of what was restored is as good
         drill(dump, keysat)
-        run("pg_dump", "--format=custom", f"--file={dump}")
+        dump_to(dump)
     assert (count(Invoice), count(License)) == (6, 5)
     with reading() as session:
         assert session.scalars(select(License.status).where(License.status == "revoked")).all() == ["revoked"]
@@ -164,7 +153,7 @@ def test_dump_that_was_restored_over_other_tables_is_refused_in_a_sentence(
     upgrade_to(revision)
     fill(provider.url)
     dump = tmp_path / "keysat.dump"
-    run("pg_dump", "--format=custom", f"--file={dump}")
+    dump_to(dump)
     migrations.upgrade()
     engine().dispose()
     run("pg_restore", "--clean", "--if-exists", "--no-owner", str(dump), check=False)
@@ -178,10 +167,8 @@ def test_restore_is_noticed_without_being_told(database, provider, keysat, tmp_p
     migrations.upgrade()
     fill(provider.url)
     dump = tmp_path / "keysat.dump"
-    run("pg_dump", "--format=custom", f"--file={dump}")
-    engine().dispose()
-    run("psql", f"--command={EMPTY}")
-    run("pg_restore", "--no-owner", "--exit-on-error", str(dump))
+    dump_to(dump)
+    restore_from(dump)
     with reading() as session:
         tip_id = session.scalar(select(Tip.id).where(Tip.status == "owed"))
     assert pay(reading, transaction, Payer.of(load_settings()), tip_id) == "held"
