@@ -33,8 +33,8 @@ from keysat.errors import (
 from keysat.http import HttpClient
 from tests.providers.servers import raw_server, read_request, recording, whole_answer
 
-DEADLINE, GRACE = 0.3, 0.5
-LONG = 5
+DEADLINE, GRACE = 0.3, 3
+LONG = 60
 CAP = 10_000
 KEY = "key-of-shop"
 LIST = "/api/v1/stores/shop/invoices"
@@ -378,10 +378,8 @@ def test_deadlines_hold_in_a_forked_child():
 )
 def test_a_huge_body_is_given_up_soon_after_the_cap(talk):
     with raw_server(talk) as server:
-        start = time.monotonic()
         with pytest.raises(RemoteAnswerInvalid, match=r"^The server sent more than 10,000 bytes; it was cut off\.$"):
-            client(server.url, 1).get("/")
-        assert time.monotonic() - start < 0.7
+            client(server.url, LONG).get("/")
         assert server.sent < BUFFERS
 
 
@@ -392,10 +390,9 @@ def test_a_huge_body_is_given_up_soon_after_the_cap(talk):
 )
 def test_a_line_without_an_end_is_given_up_soon(head):
     with raw_server(endless(head)) as server:
-        start = time.monotonic()
-        with pytest.raises(RemoteError):
-            client(server.url, 1).get("/")
-        assert time.monotonic() - start < 0.7
+        with pytest.raises(RemoteError) as given_up:
+            client(server.url, LONG).get("/")
+        assert "no full answer" not in str(given_up.value), "not by its deadline"
         assert server.sent < BUFFERS
 
 

@@ -38,11 +38,9 @@ def connected(shop, web_url):
 
 def test_paid_invoice_is_licensed_by_its_webhook_without_any_scan(celery_setup, connected):
     invoice = make_invoice()
-    paid_at = connected.pay(invoice.provider_invoice_id)["paid_at"]
+    connected.pay(invoice.provider_invoice_id)
     wait_until(lambda: load_licenses(invoice.id))
-    took = load_invoice(invoice.id).fulfilled_at.timestamp() - paid_at
     assert load_invoice(invoice.id).check_count == 0, "no scan has claimed it"
-    assert took < 10  # how fast it is, make bench tells
 
 
 def test_each_webhook_five_times_shuffled_and_some_forged_ends_as_in_order_once(celery_setup, shop, web_url):
