@@ -1,12 +1,12 @@
 """Celery's settings, as data: edit this file to tune the workers.
 
-Addresses and policies come from the environment through `keysat.settings`. What differs from Celery's defaults says
-why. None of it is what keeps a paid invoice from being lost: that is PostgreSQL, which holds all that is owed.
+Addresses and policies come from the environment through `keysat.core.settings`. What differs from Celery's defaults
+says why. None of it is what keeps a paid invoice from being lost: that is PostgreSQL, which holds all that is owed.
 """
 
 from kombu import Queue
 
-from keysat.settings import load_settings
+from keysat.core.settings import load_settings
 
 _settings = load_settings()
 _CHECK_SECONDS = 300
@@ -69,7 +69,7 @@ worker_cancel_long_running_tasks_on_connection_loss = True
 worker_hijack_root_logger = False
 
 beat_max_loop_interval = min(5, _settings.scan_seconds)
-beat_scheduler = "keysat.beat:SteadyScheduler"  # in memory: a stored schedule can be broken or from the future
+beat_scheduler = "keysat.tasks.beat:SteadyScheduler"  # in memory: a stored schedule can be broken or from the future
 beat_schedule = {
     "scan-pending": {
         "task": "keysat.scan_pending",

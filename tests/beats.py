@@ -4,10 +4,10 @@ import threading
 
 from sqlalchemy import func, select, update
 
-from keysat.db import reading, transaction
-from keysat.dispatch import queued
+from keysat.core.db import reading, transaction
 from keysat.models import Invoice
-from keysat.worker import app
+from keysat.queue.send import queued
+from keysat.tasks.app import app
 from tests.nodes import ProcessContainer, beat_command, wait_until
 
 INVOICES = 40
@@ -28,7 +28,8 @@ def idle():
     """Whether the worker has nothing in hand, and nothing waits for it."""
     inspect = app.control.inspect(timeout=2)
     in_hand = [inspect.active(), inspect.reserved(), inspect.scheduled()]
-    return all(answer and not any(answer.values()) for answer in in_hand) and not queued("scan") + queued("reconcile")
+    waiting = queued(app, "scan") + queued(app, "reconcile")
+    return all(answer and not any(answer.values()) for answer in in_hand) and not waiting
 
 
 def calls_a_second(shop, worker, beats):

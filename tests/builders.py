@@ -5,17 +5,17 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from keysat.catalog import Terms, add_policy, add_product
-from keysat.db import reading, transaction
-from keysat.licenses.grant import grant
+from keysat.accounts.manage import NewAccount, add_account, find_account
+from keysat.catalog.products import Terms, add_policy, add_product
+from keysat.core.db import reading, transaction
+from keysat.core.money import Money
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.licenses.machines import list_machines
 from keysat.licenses.signer import load_signer
 from keysat.models import AuditLine, Invoice, License, Machine, ProviderAccount
-from keysat.money import Money
-from keysat.providers.accounts import NewAccount, add_account, find_account
+from keysat.sales.grant import grant
 from keysat.sales.purchase import Order, purchase
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
 from keysat.settlement.issue import issue
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import reconcile

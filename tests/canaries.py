@@ -4,7 +4,7 @@ import base64
 import re
 from pathlib import Path
 
-from keysat.settings import Settings
+from keysat.core.settings import Settings
 
 # What the tests' accounts, stores and endpoints are given, by what it is.
 GIVEN = {

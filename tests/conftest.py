@@ -7,13 +7,13 @@ from sqlalchemy import delete
 
 from tests.environment import SCRATCH, running_servers  # isort: skip - it sets the environment that the rest reads
 
-from keysat import notices
-from keysat.db import Base, transaction
-from keysat.errors import Conflict, DatabaseBusy
+from keysat.core import notices
+from keysat.core.db import Base, transaction
+from keysat.core.errors import Conflict, DatabaseBusy
 from keysat.licenses.signer import load_signer
 from keysat.providers import registry
 from keysat.providers.fake import Fake, fake_server
-from keysat.worker import app
+from keysat.tasks.app import app
 from tests.builders import FAKE_URL, STORE
 from tests.canaries import GIVEN, kept_in_files, leaks_in_logs
 from tests.nodes import wait_until

@@ -4,9 +4,9 @@ import subprocess
 
 from sqlalchemy import make_url
 
-from keysat.db import engine
+from keysat.core.db import engine
+from keysat.core.settings import load_settings
 from keysat.embedded.binaries import postgres_binaries, server_environment
-from keysat.settings import load_settings
 
 _EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 

@@ -23,11 +23,11 @@ for what in (
 ):  # all tests come from one address; those of the limits set them
     os.environ[f"KEYSAT_RATE_{what}"] = "1000000/minute"
 
-from keysat.db import engine
+from keysat.core.db import engine
+from keysat.core.settings import Settings, load_settings
 from keysat.embedded.prepare import prepare
 from keysat.embedded.servers import Postgres, Valkey
-from keysat.settings import Settings, load_settings
-from keysat.worker import app
+from keysat.tasks.app import app
 
 FAST = {"fsync": "off", "max_connections": "300", "synchronous_commit": "off"}
 

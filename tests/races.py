@@ -5,7 +5,7 @@ import multiprocessing
 
 from sqlalchemy import func
 
-from keysat.db import engine, transaction
+from keysat.core.db import engine, transaction
 from keysat.settlement.issue import issue
 from tests.builders import make_invoice
 

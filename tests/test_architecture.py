@@ -7,7 +7,7 @@ from pathlib import Path
 from importlinter.application.use_cases import lint_imports
 from importlinter.configuration import configure
 
-from keysat.tasks import app
+from keysat.tasks.app import app
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "keysat").rglob("*.py"))}
@@ -15,10 +15,10 @@ TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_TASK = 250, 45, 15
 
-ENTRY_POINTS = ("keysat/tasks.py", "keysat/dispatch.py", "keysat/cli/", "keysat/embedded/", "keysat/web/")
-BEGIN_THEMSELVES = ("keysat/db.py", "keysat/migrations/__init__.py")
-SPEAK_HTTP = ("keysat/http.py", "keysat/foreign.py", "keysat/deadlines.py", "keysat/embedded/sandbox/")
-KNOW_ZAPRITE = ("keysat/providers/zaprite", "keysat/providers/registry.py", "keysat/embedded/sandbox/")
+ENTRY_POINTS = ("keysat/tasks/", "keysat/cli/", "keysat/embedded/", "keysat/web/")
+BEGIN_THEMSELVES = ("keysat/core/db.py", "keysat/migrations/__init__.py")
+SPEAK_HTTP = ("keysat/net/client.py", "keysat/net/untrusted.py", "keysat/net/deadlines.py", "keysat/sandbox/")
+KNOW_ZAPRITE = ("keysat/providers/zaprite", "keysat/providers/registry.py", "keysat/sandbox/")
 HTTP_CLIENTS = {"requests", "urllib3", "httpx", "aiohttp", "http", "urllib"}
 HARMLESS = {"http.HTTPStatus", "urllib.parse"}
 # A command's docstring is its help; a migration's revision says what it does.
@@ -78,7 +78,7 @@ def task_functions():
     """The functions of tasks.py under `@app.task(...)`, each with that decorator."""
     return [
         (function, decorator)
-        for function in TREES["keysat/tasks.py"].body
+        for function in TREES["keysat/tasks/tasks.py"].body
         if isinstance(function, Function)
         for decorator in function.decorator_list
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "app.task"
@@ -97,12 +97,12 @@ def test_imports_point_down(capsys):
     kept = lint_imports(str(ROOT / "pyproject.toml"), cache_dir=None, is_debug_mode=True, no_logo=True)
     assert kept, (
         "a lower level imports a higher one. Move the code down, or hand it in as an argument, as Begin of "
-        f"keysat/db.py is.\n{capsys.readouterr().out}"
+        f"keysat/core/db.py is.\n{capsys.readouterr().out}"
     )
 
 
 def test_only_the_database_module_commits():
-    found = calls({"commit", "rollback"}, "keysat/db.py")
+    found = calls({"commit", "rollback"}, "keysat/core/db.py")
     assert not found, (
         f"{found}: nobody commits here. Take a Session as argument; the entry point's `with transaction()` commits at "
         "the end of its block, or rolls back when it raises."
@@ -110,10 +110,12 @@ def test_only_the_database_module_commits():
 
 
 def test_only_entry_points_open_transactions():
-    found = [where for where, name in imported(*ENTRY_POINTS) if name in {"keysat.db.transaction", "keysat.db"}]
+    found = [
+        where for where, name in imported(*ENTRY_POINTS) if name in {"keysat.core.db.transaction", "keysat.core.db"}
+    ]
     assert not found, (
-        f"{found}: keysat.db.transaction is for entry points. Below them take a Session, or a `begin: Begin` where "
-        "HTTP comes between two transactions, as keysat/settlement/reconcile.py does."
+        f"{found}: keysat.core.db.transaction is for entry points. Below them take a Session, or a `begin: Begin` "
+        "where HTTP comes between two transactions, as keysat/settlement/reconcile.py does."
     )
 
 
@@ -124,14 +126,14 @@ def test_nobody_else_begins_a_transaction():
 
 def test_nobody_else_makes_engines_or_sessions():
     makers = {"sqlalchemy.create_engine", "sqlalchemy.orm.sessionmaker", "sqlalchemy.orm.scoped_session"}
-    found = [where for where, name in imported("keysat/db.py") if name in makers]
+    found = [where for where, name in imported("keysat/core/db.py") if name in makers]
     found += [
         where
-        for where, node in nodes(ast.Call, "keysat/db.py")
+        for where, node in nodes(ast.Call, "keysat/core/db.py")
         if isinstance(node.func, ast.Name) and node.func.id == "Session"
     ]
     assert not found, (
-        f"{found}: use `transaction` or `reading` of keysat.db; they set the timeouts and translate the errors."
+        f"{found}: use `transaction` or `reading` of keysat.core.db; they set the timeouts and translate the errors."
     )
 
 
@@ -141,7 +143,9 @@ def test_only_the_http_module_speaks_http():
         for where, name in imported(*SPEAK_HTTP)
         if name.split(".")[0] in HTTP_CLIENTS and not name.startswith(tuple(HARMLESS))
     ]
-    assert not found, f"{found}: use keysat.http.HttpClient, which has the total deadline, the byte cap and the errors."
+    assert not found, (
+        f"{found}: use keysat.net.client.HttpClient, which has the total deadline, the byte cap and the errors."
+    )
 
 
 def test_nobody_but_its_adapter_knows_zaprite():
@@ -180,7 +184,7 @@ def test_tasks_only_load_call_and_send():
     long = {name: count for name, count in lines.items() if count > MOST_LINES_OF_A_TASK}
     assert not long, (
         f"{long}: more than {MOST_LINES_OF_A_TASK} lines. A task reads its arguments, calls one function of "
-        "settlement/ or dispatch.py, and sends what follows; move the rest there."
+        "settlement/ or queue/, and sends what follows; move the rest there."
     )
 
 
@@ -224,7 +228,7 @@ def test_public_methods_say_what_they_do():
     """Not those of a class with a base, whose methods mean what the base says, nor the sandbox's, which is no part."""
     silent = [
         f"{where} {parent.name}.{method.name}"
-        for where, parent in nodes(ast.ClassDef, *DOCUMENTED_ELSEWHERE, "keysat/embedded/sandbox/")
+        for where, parent in nodes(ast.ClassDef, *DOCUMENTED_ELSEWHERE, "keysat/sandbox/")
         if not parent.bases and not parent.name.startswith("_")
         for method in parent.body
         if isinstance(method, Function) and not method.name.startswith("_") and not ast.get_docstring(method)

@@ -20,11 +20,11 @@ import pytest
 import yaml
 from sqlalchemy import func
 
-from keysat import metrics
+from keysat.core import metrics
+from keysat.core.settings import Settings
 from keysat.embedded.commands import child_environment
-from keysat.settings import Settings
+from keysat.tasks.app import app
 from keysat.web import health
-from keysat.worker import app
 from tests.builders import issue_now, make_invoice
 
 ROOT = Path(__file__).parent.parent

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import make_url, text
 
 from keysat import migrations
-from keysat.db import Base, engine, reading, transaction
-from keysat.errors import SchemaOutdated, SchemaUnknown
-from keysat.settings import load_settings
+from keysat.core.db import Base, engine, reading, transaction
+from keysat.core.errors import SchemaOutdated, SchemaUnknown
+from keysat.core.settings import load_settings
 
 RACERS = 8
 

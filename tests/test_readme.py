@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from keysat.cli import app
-from keysat.settings import Settings
+from keysat.core.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

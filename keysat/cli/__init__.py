@@ -32,10 +32,10 @@ from keysat.cli import (
     web,
     webhook,
 )
-from keysat.errors import InvalidInput, KeysatError
-from keysat.logs import configure_logs
-from keysat.settings import load_settings
-from keysat.texts import printable
+from keysat.core.errors import InvalidInput, KeysatError
+from keysat.core.logs import configure_logs
+from keysat.core.settings import load_settings
+from keysat.core.texts import printable
 
 app = typer.Typer(
     help="Every paid invoice becomes exactly one software license, whatever gets lost on the way.",

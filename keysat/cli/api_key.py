@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
-from keysat.api_keys import create_key, revoke_key, rotate_key, usable
 from keysat.cli.output import AsJson, say, show_rows
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput
 from keysat.models import ApiKey
 from keysat.models.api_key import Scope
+from keysat.operations.api_keys import create_key, revoke_key, rotate_key, usable
 
 app = typer.Typer(help="Keys of the admin API.", no_args_is_help=True)
 

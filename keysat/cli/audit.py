@@ -10,9 +10,9 @@ from uuid import UUID
 import typer
 
 from keysat.cli.output import AsJson, Row, show_rows
-from keysat.db import reading
+from keysat.core.db import reading
 from keysat.models import AuditLine
-from keysat.timeline import Moment, audit_lines
+from keysat.operations.timeline import Moment, audit_lines
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
 

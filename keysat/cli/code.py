@@ -10,16 +10,16 @@ import typer
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from keysat.catalog import require_product
+from keysat.catalog.products import require_product
 from keysat.cli.output import AsJson, Row, say, show_record, show_rows
 from keysat.cli.product import parse_price
 from keysat.codes.manage import NewCode, add_code, disable_code, recount, require_code
 from keysat.codes.report import slots
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput
+from keysat.core.money import Money
 from keysat.models import DiscountCode, Product
 from keysat.models.discount_code import CodeKind
-from keysat.money import Money
 
 app = typer.Typer(help="Discount codes.", no_args_is_help=True)
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from keysat.accounts import connect as connecting
+from keysat.accounts.manage import require_account
 from keysat.cli.output import say
-from keysat.db import reading, transaction
-from keysat.providers import connect as connecting
-from keysat.providers.accounts import require_account
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
+from keysat.core.db import reading, transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 
 _LOOK_EVERY_SECONDS = 0.2
 

@@ -6,7 +6,7 @@ import typer
 
 from keysat import migrations
 from keysat.cli.output import AsJson, say, show_record
-from keysat.db import database_name, transaction
+from keysat.core.db import database_name, transaction
 from keysat.models.epoch import declare_restore, notice_restore
 
 _SET_APART = "the database was restored: tips of earlier sales wait for a person (`keysat tip list --status held`)"

@@ -9,7 +9,7 @@ import typer
 
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.when import parse_when
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.webhooks.deliveries import DeliveryStatus, Filter, list_deliveries, show_delivery
 from keysat.webhooks.replay import count_replay, replay
 from keysat.webhooks.replay import retry as send_again

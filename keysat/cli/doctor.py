@@ -12,20 +12,20 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import func, select
 
 from keysat import migrations
+from keysat.accounts.webhook_health import silent_accounts, webhook_state
 from keysat.cli import doctor_host as host
 from keysat.cli.doctor_host import Broken
-from keysat.db import database_name, reading
-from keysat.errors import BrokerUnavailable, KeysatError
+from keysat.core.db import database_name, reading
+from keysat.core.errors import BrokerUnavailable, KeysatError
+from keysat.core.metric_files import trouble_in
+from keysat.core.notices import METRICS, PROXY, notices
+from keysat.core.secrets import secret_box
+from keysat.core.settings import Settings, broker_name
 from keysat.licenses.signer import check_signer
-from keysat.metric_files import trouble_in
 from keysat.models import ProviderAccount
-from keysat.notices import METRICS, PROXY, notices
+from keysat.operations.status import read_status
 from keysat.providers.registry import provider_for
-from keysat.providers.silence import silent_accounts, webhook_state
-from keysat.secrets import secret_box
-from keysat.settings import Settings, broker_name
-from keysat.status import read_status
-from keysat.worker import app
+from keysat.tasks.app import app
 
 MOST_SKEW_SECONDS = 2.0
 

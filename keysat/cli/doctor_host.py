@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
-from keysat.certificates import tls_context
-from keysat.db import reading
-from keysat.errors import KeysatError
-from keysat.http import HttpClient
-from keysat.settings import Settings
-from keysat.status import Status
+from keysat.core.db import reading
+from keysat.core.errors import KeysatError
+from keysat.core.settings import Settings
+from keysat.net.certificates import tls_context
+from keysat.net.client import HttpClient
+from keysat.operations.status import Status
 
 _MIN_FREE_BYTES, _MIN_FREE_SHARE = 500_000_000, 0.02
 _MAX_BACKUP_DAYS = 2.0

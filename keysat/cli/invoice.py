@@ -13,22 +13,22 @@ from sqlalchemy.orm import Session
 from keysat.cli.audit import moment_rows
 from keysat.cli.license_ import license_record
 from keysat.cli.output import AsJson, Note, Row, say, show_line, show_record, show_rows
-from keysat.db import reading, transaction
-from keysat.invoices.explain import explain
-from keysat.invoices.search import Search, database_now, find_invoices, require_invoice, unhandled_webhooks
+from keysat.core.db import reading, transaction
+from keysat.core.money import Money
+from keysat.core.settings import load_settings
 from keysat.licenses.signer import check_signer
 from keysat.models import DiscountCode, Invoice, License, Policy, Product, ProviderAccount, Redemption
 from keysat.models.invoice import InvoiceStatus
-from keysat.money import Money
+from keysat.operations.search import Search, database_now, find_invoices, require_invoice, unhandled_webhooks
+from keysat.operations.timeline import timeline
+from keysat.operations.why import explain
 from keysat.sales.purchase import Order, purchase
-from keysat.settings import load_settings
 from keysat.settlement import resolve
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
 from keysat.settlement.resolve import dismiss as dismiss_review
 from keysat.settlement.resolve import settle_by_hand
 from keysat.settlement.reverse import undo
-from keysat.timeline import timeline
 
 app = typer.Typer(help="Invoices.", no_args_is_help=True)
 

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from keysat.cli.output import AsJson, say, show_record
-from keysat.db import reading
+from keysat.core.db import reading
+from keysat.core.errors import DatabaseUnavailable, SchemaMissing
+from keysat.core.settings import Settings, load_settings
 from keysat.embedded.prepare import check_secrets_key, create_missing_keys
-from keysat.errors import DatabaseUnavailable, SchemaMissing
 from keysat.licenses.signer import SigningKeyExists, SigningKeyMissing, check_signer, load_signer
-from keysat.settings import Settings, load_settings
 
 app = typer.Typer(help="The keys that sign licenses and encrypt credentials.", no_args_is_help=True)
 

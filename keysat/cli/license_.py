@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 from sqlalchemy import select
 
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput, NotFound, SettingsError
-from keysat.licenses.grant import grant
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput, NotFound, SettingsError
+from keysat.core.settings import load_settings
 from keysat.licenses.keys import Payload, clean, parse, verify
 from keysat.licenses.signer import check_signer, load_signer
 from keysat.licenses.withdraw import change_status
 from keysat.models import License, Product
 from keysat.models.license import LicenseStatus
-from keysat.settings import load_settings
+from keysat.sales.grant import grant
 
 app = typer.Typer(help="Licenses.", no_args_is_help=True)
 

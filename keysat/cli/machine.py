@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from keysat.cli.output import AsJson, Note, say, show_rows
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.licenses.machines import deactivate_machine, list_machines
 
 app = typer.Typer(help="Machines: where licenses are in use.", no_args_is_help=True)

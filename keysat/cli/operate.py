@@ -12,13 +12,13 @@ import typer
 from keysat import migrations
 from keysat.cli import doctor as checks
 from keysat.cli.output import AsJson, say, show_line, show_record, show_rows
-from keysat.db import reading
+from keysat.core.db import reading
+from keysat.core.errors import KeysatError
+from keysat.core.settings import load_settings
 from keysat.embedded import demo as demonstration
 from keysat.embedded import stack
 from keysat.embedded.prepare import prepare
-from keysat.errors import KeysatError
-from keysat.settings import load_settings
-from keysat.status import Status, read_status
+from keysat.operations.status import Status, read_status
 
 _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

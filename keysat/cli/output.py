@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keysat.texts import printable
+from keysat.core.texts import printable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Note = Annotated[str, typer.Option("--note", help="Why, for the audit log.")]

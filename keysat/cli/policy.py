@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
-from keysat.catalog import Terms, add_policy, price_of, require_product
-from keysat.catalog_changes import change_policy
+from keysat.catalog.changes import change_policy
+from keysat.catalog.products import Terms, add_policy, price_of, require_product
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.product import parse_price
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput
 from keysat.models import Policy, Product
 
 app = typer.Typer(help="Policies: the terms a product is licensed under.", no_args_is_help=True)

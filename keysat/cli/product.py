@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
-from keysat.catalog import add_product, require_product
-from keysat.catalog_changes import change_product
+from keysat.catalog.changes import change_product
+from keysat.catalog.products import add_product, require_product
 from keysat.cli.output import AsJson, say, show_record, show_rows
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput
+from keysat.core.money import DECIMALS, Money, parse_decimal
 from keysat.models import Product
-from keysat.money import DECIMALS, Money, parse_decimal
 
 app = typer.Typer(help="Products.", no_args_is_help=True)
 

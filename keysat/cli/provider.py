@@ -8,18 +8,18 @@ from typing import Annotated
 import typer
 from sqlalchemy import select
 
+from keysat.accounts import editing, manage
+from keysat.accounts.selling import sell_with
+from keysat.accounts.webhook_health import webhook_state
 from keysat.cli.connect import connect
 from keysat.cli.output import AsJson, Note, say, show_record, show_rows
 from keysat.cli.secret_input import read_secret, read_text
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput, RemoteError
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput, RemoteError
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.models import ProviderAccount
-from keysat.providers import account_changes, accounts
 from keysat.providers.registry import kinds, provider_for
-from keysat.providers.selling import sell_with
-from keysat.providers.silence import webhook_state
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
 
 app = typer.Typer(help="Accounts at payment providers.", no_args_is_help=True)
 app.command()(connect)
@@ -55,11 +55,11 @@ def add(
     api_key = read_secret("API key", "KEYSAT_PROVIDER_API_KEY", api_key_file)
     secret = read_secret("webhook secret", "", webhook_secret_file) if webhook_secret_file else ""
     box, pem = secret_box(load_settings()), read_text("certificates", ca_file) if ca_file else None
-    new = accounts.NewAccount(name, kind, api_key, url, store, secret, sandbox, pem)
-    account = accounts.build_account(box, new)
+    new = manage.NewAccount(name, kind, api_key, url, store, secret, sandbox, pem)
+    account = manage.build_account(box, new)
     _check(account, unchecked=unchecked)
     with transaction() as session:
-        account = accounts.add_account(session, box, new)
+        account = manage.add_account(session, box, new)
     if account.selling_rank is None:
         say(f"{name} sells nothing yet: `keysat provider sell {name}`, or `product edit PRODUCT --account {name}`")
     show_record({"id": str(account.id), "name": account.name}, as_json)
@@ -83,10 +83,10 @@ def edit(
     if not changes:
         raise InvalidInput("say what to change: --name, --url, --store, --sandbox, --ca-file.")
     with reading() as session:
-        wanted = account_changes.changed_account(accounts.require_account(session, name), changes)
+        wanted = editing.changed_account(manage.require_account(session, name), changes)
     _check(wanted, unchecked=unchecked)
     with transaction() as session:
-        account_changes.edit_account(session, name, changes, "cli")
+        editing.edit_account(session, name, changes, "cli")
     say(f"{wanted.name} is changed: {', '.join(sorted(changes))}")
     if url is not None:
         say(f"if its webhooks come from another server now: `keysat provider connect {wanted.name}`")
@@ -140,7 +140,7 @@ def list_(as_json: AsJson = False) -> None:
 def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
     """Ask the provider something harmless, to see that address and credentials work, and tell of its webhooks."""
     with reading() as session:
-        account = accounts.require_account(session, name)
+        account = manage.require_account(session, name)
     provider_for(account).check_credentials()
     say(f"{name}: {account.base_url} answers and accepts the credentials")
     say(f"{name}: {webhook_state(account)}")
@@ -150,7 +150,7 @@ def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> No
 def pause(name: Annotated[str, typer.Argument(help="The account's name.")], note: Note = "by hand") -> None:
     """Stop asking for this account's invoices; nothing is lost, they wait."""
     with transaction() as session:
-        changed = accounts.pause(session, accounts.require_account(session, name).id, note, "cli")
+        changed = manage.pause(session, manage.require_account(session, name).id, note, "cli")
     say(f"{name} is paused; its invoices wait for `keysat provider resume {name}`" if changed else f"{name} was paused")
 
 
@@ -158,7 +158,7 @@ def pause(name: Annotated[str, typer.Argument(help="The account's name.")], note
 def resume(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
     """Ask again, from the next scan on."""
     with transaction() as session:
-        accounts.resume(session, name)
+        manage.resume(session, name)
     say(f"{name} is asked again from the next scan on")
 
 
@@ -173,11 +173,11 @@ def renew(
     api_key = read_secret("API key", "KEYSAT_PROVIDER_API_KEY", api_key_file)
     secret = read_secret("webhook secret", "", webhook_secret_file) if webhook_secret_file else ""
     with reading() as session:
-        account = accounts.require_account(session, name)
-    sealed = account_changes.sealed_anew(secret_box(load_settings()), account, api_key, secret)
-    _check(account_changes.with_credentials(account, sealed), unchecked=unchecked)
+        account = manage.require_account(session, name)
+    sealed = editing.sealed_anew(secret_box(load_settings()), account, api_key, secret)
+    _check(editing.with_credentials(account, sealed), unchecked=unchecked)
     with transaction() as session:
-        account_changes.renew_credentials(session, name, sealed)
+        editing.renew_credentials(session, name, sealed)
     say(f"{name} has new credentials and is asked again from the next scan on")
 
 
@@ -185,5 +185,5 @@ def renew(
 def remove(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
     """Remove an account that has no invoices, such as a mistyped one."""
     with transaction() as session:
-        accounts.remove_account(session, name)
+        manage.remove_account(session, name)
     say(f"{name} is gone")

@@ -11,15 +11,15 @@ from typing import Annotated
 import typer
 
 from keysat.cli.output import AsJson, say, show_record, show_rows
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput
-from keysat.money import Money
-from keysat.report import AMOUNTS, By, Line, as_csv_rows, totals
-from keysat.report import report as read_report
-from keysat.retention import count_prunable
-from keysat.retention import prune as delete_old
-from keysat.settings import load_settings
-from keysat.texts import csv_cell
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput
+from keysat.core.money import Money
+from keysat.core.settings import load_settings
+from keysat.core.texts import csv_cell
+from keysat.operations.report import AMOUNTS, By, Line, as_csv_rows, totals
+from keysat.operations.report import report as read_report
+from keysat.operations.retention import count_prunable
+from keysat.operations.retention import prune as delete_old
 
 
 def report(

@@ -8,10 +8,10 @@ import typer
 
 from keysat.cli.output import AsJson, Row, say, show_record
 from keysat.cli.secret_input import read_secret
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.records import Kind
-from keysat.embedded.sandbox.server import run as serve
 from keysat.providers.registry import adapter_of
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.records import Kind
+from keysat.sandbox.server import run as serve
 
 app = typer.Typer(help="A pretended payment provider on this machine, for trying Keysat.", no_args_is_help=True)
 

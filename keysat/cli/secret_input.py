@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from keysat.errors import InvalidInput
+from keysat.core.errors import InvalidInput
 
 _MAX_BYTES = 1_000_000
 

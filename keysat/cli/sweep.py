@@ -11,17 +11,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from keysat.accounts.manage import require_account
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.when import parse_when
-from keysat.db import reading, transaction
-from keysat.dispatch import send
-from keysat.errors import BrokerUnavailable
+from keysat.core.db import reading, transaction
+from keysat.core.errors import BrokerUnavailable
+from keysat.core.settings import load_settings
+from keysat.invoices.due import release
 from keysat.models import Sweep
-from keysat.providers.accounts import require_account
-from keysat.settings import load_settings
+from keysat.queue.send import send
 from keysat.settlement.reconcile import rules_of
 from keysat.settlement.sweep import Page, pages
-from keysat.tasks import reconcile_invoice
+from keysat.tasks.tasks import reconcile_invoice
 
 
 def sweep(
@@ -63,7 +64,7 @@ def sweep(
 
 def _look_at(page: Page) -> None:
     try:
-        send(reconcile_invoice, page.changed, time.monotonic())
+        send(transaction, reconcile_invoice, page.changed, time.monotonic(), release)
     except BrokerUnavailable as error:
         say(f"{error} The {len(page.changed)} invoices that changed are due for the next scan.")
 

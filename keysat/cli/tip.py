@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from keysat.cli.output import AsJson, say, show_record, show_rows
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.models import Tip
 from keysat.models.tip import TipStatus
 from keysat.tips.amount import MSAT

@@ -8,11 +8,11 @@ import socket
 
 import uvicorn
 
-from keysat import metrics, notices
 from keysat.cli.output import say
-from keysat.errors import KeysatError
-from keysat.logs import configure_logs
-from keysat.settings import Settings, load_settings
+from keysat.core import metrics, notices
+from keysat.core.errors import KeysatError
+from keysat.core.logs import configure_logs
+from keysat.core.settings import Settings, load_settings
 from keysat.web.connections import BACKLOG, guarded, throttle_server_logs
 
 GRACE_SECONDS = 20

@@ -16,11 +16,11 @@ from keysat.cli import delivery
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.secret_input import read_secret
 from keysat.cli.when import parse_age
-from keysat.db import reading, transaction
-from keysat.errors import KeysatError
+from keysat.core.db import reading, transaction
+from keysat.core.errors import KeysatError
+from keysat.core.secrets import secret_box, unseal
+from keysat.core.settings import load_settings
 from keysat.models import WebhookEndpoint
-from keysat.secrets import secret_box, unseal
-from keysat.settings import load_settings
 from keysat.webhooks import endpoints
 from keysat.webhooks.deliver import Sender, send
 from keysat.webhooks.signing import signed_headers

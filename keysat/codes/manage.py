@@ -10,12 +10,12 @@ from uuid import UUID
 from sqlalchemy import func, literal, select, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, InvalidInput, NotFound
+from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.money import BASIS_POINTS, DECIMALS, MAX_AMOUNT
+from keysat.core.texts import check_note
 from keysat.models import DiscountCode, Redemption
 from keysat.models.audit import audit
 from keysat.models.discount_code import CODE, CodeKind, RedemptionStatus
-from keysat.money import BASIS_POINTS, DECIMALS, MAX_AMOUNT
-from keysat.texts import check_note
 
 _MOST_USES = 2**31 - 1
 

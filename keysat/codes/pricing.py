@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keysat.errors import Conflict
+from keysat.core.errors import Conflict
+from keysat.core.money import Money
 from keysat.models.discount_code import CodeKind
-from keysat.money import Money
 
 
 class NotApplicable(Conflict):

@@ -11,11 +11,11 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.pricing import Discount, NotApplicable
-from keysat.errors import Conflict, NotFound
-from keysat.events import EventType, emit
+from keysat.core.errors import Conflict, NotFound
 from keysat.models import DiscountCode, Redemption
 from keysat.models.audit import audit
 from keysat.models.discount_code import CodeKind, RedemptionStatus
+from keysat.queue.outbox import EventType, emit
 
 
 class CodeUsedUp(Conflict):

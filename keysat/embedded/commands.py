@@ -8,8 +8,8 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 
+from keysat.core.settings import Settings
 from keysat.embedded.process import Say
-from keysat.settings import Settings
 
 _CELERY = ("-m", "celery", "-A", "keysat.worker")
 

@@ -24,21 +24,21 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import func, select
 
-from keysat.catalog import Terms, add_policy, add_product
-from keysat.db import engine, reading, transaction
+from keysat.accounts.manage import NewAccount, add_account
+from keysat.catalog.products import Terms, add_policy, add_product
+from keysat.core.db import engine, reading, transaction
+from keysat.core.errors import KeysatError
+from keysat.core.money import Money
+from keysat.core.secrets import secret_box
+from keysat.core.settings import Settings, load_settings
 from keysat.embedded.demo_report import Comparison, Progress, compare, print_report
 from keysat.embedded.prepare import prepare
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
 from keysat.embedded.stack import Stack
-from keysat.errors import KeysatError
 from keysat.licenses.signer import load_signer
 from keysat.models import Invoice, License
-from keysat.money import Money
-from keysat.providers.accounts import NewAccount, add_account
 from keysat.sales.purchase import Order, purchase
-from keysat.secrets import secret_box
-from keysat.settings import Settings, load_settings
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 
 PRICE = Money(21_000, "BTC")
 STORES = {"berlin": "sandbox-store-berlin", "lisbon": "sandbox-store-lisbon"}

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from sqlalchemy import select
 
-from keysat.db import reading
+from keysat.core.db import reading
 from keysat.models import Invoice, License
 
 _PLAIN_EVERY_SECONDS = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keysat.errors import KeysatError
+from keysat.core.errors import KeysatError
 
 
 class EmbeddedServersMissing(KeysatError):

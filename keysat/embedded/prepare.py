@@ -10,12 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from keysat import migrations
-from keysat.db import reading
-from keysat.errors import SettingsError
+from keysat.core.db import reading
+from keysat.core.errors import SettingsError
+from keysat.core.secrets import write_private
+from keysat.core.settings import Settings
 from keysat.licenses.signer import SigningKeyMissing, check_signer, create_signing_key
 from keysat.models import ProviderAccount, WebhookEndpoint
-from keysat.secrets import write_private
-from keysat.settings import Settings
 
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> None:

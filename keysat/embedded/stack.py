@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from keysat.core.errors import KeysatError
+from keysat.core.settings import Settings
 from keysat.embedded.backoff import Backoff, Watch
 from keysat.embedded.commands import child_commands, child_environment, flower_wanted, web_wanted
 from keysat.embedded.errors import NotYours, StillStopping
@@ -18,8 +20,6 @@ from keysat.embedded.process import POLL_SECONDS, Process, Say
 from keysat.embedded.servers import Postgres, Server, Valkey
 from keysat.embedded.signals import stop_signals
 from keysat.embedded.state import DataDirLock, StateFile
-from keysat.errors import KeysatError
-from keysat.settings import Settings
 
 _WATCH_SECONDS = 0.1
 _DOWN_SECONDS = 60.0

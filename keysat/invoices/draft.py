@@ -11,14 +11,14 @@ from sqlalchemy import ColumnElement, func, select, sql, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat.errors import RemoteAnswerInvalid
-from keysat.events import EventType, emit_invoice
+from keysat.core.errors import RemoteAnswerInvalid
+from keysat.core.money import Money
 from keysat.invoices.schedule import STEPS
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
-from keysat.money import Money
 from keysat.providers.base import CreatedInvoice, FoundInvoice, ProviderStatus
+from keysat.queue.outbox import EventType, emit_invoice
 
 FIRST_LOOK = STEPS[InvoiceStatus.PENDING][0].every
 # An invoice that the provider made, unseen by us, has run out by then itself; nobody was shown where to pay it.

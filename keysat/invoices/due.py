@@ -12,11 +12,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, extract, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.claims import Claim, pull_back
 from keysat.invoices.schedule import JITTER, MAX_WAIT, REVERSAL_CHECK, REVERSAL_DAYS, next_check
 from keysat.models import Invoice
 from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
+from keysat.queue.claim import Claim, pull_back
 
 
 def claim_unfulfilled(session: Session, limit: int) -> list[Claim]:

@@ -22,7 +22,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from keysat.errors import KeysatError
+from keysat.core.errors import KeysatError
 
 PREFIX = "LIC1"
 SIGNATURE_BYTES = 64

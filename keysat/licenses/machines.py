@@ -8,13 +8,13 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.db import Begin
-from keysat.errors import Conflict, NotFound
-from keysat.events import EventType, emit_machine
+from keysat.core.db import Begin
+from keysat.core.errors import Conflict, NotFound
 from keysat.licenses.seats import Caller, count_active, occupy, refresh
 from keysat.licenses.standing import KeyReader, Reason, Verdict, assess
 from keysat.models import License, Machine
 from keysat.models.audit import audit
+from keysat.queue.outbox import EventType, emit_machine
 
 
 def activate(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, text
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from keysat.poolers import behind_pooler
+from keysat.core.poolers import behind_pooler
 
 
 class Prepared:

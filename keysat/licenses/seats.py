@@ -10,11 +10,11 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.db import Begin
-from keysat.events import EventType, emit_machine
+from keysat.core.db import Begin
 from keysat.licenses.standing import KeyReader, Reason, Standing, Verdict, assess, judge, load
 from keysat.models import License, Machine
 from keysat.models.audit import audit
+from keysat.queue.outbox import EventType, emit_machine
 
 # A machine that is known costs no write until this has passed since it was last seen.
 SEEN_EVERY = timedelta(minutes=5)

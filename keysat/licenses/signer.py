@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from keysat.errors import KeysatError, SettingsError
+from keysat.core.errors import KeysatError, SettingsError
+from keysat.core.secrets import write_private
 from keysat.licenses.keys import Payload, sign
 from keysat.models import License
-from keysat.secrets import write_private
 
 
 class SigningKeyMissing(SettingsError):

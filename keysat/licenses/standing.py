@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import LargeBinary, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from keysat.db import Begin
+from keysat.core.db import Begin
 from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload
 from keysat.licenses.prepared import Prepared
 from keysat.models import License, Machine, Product

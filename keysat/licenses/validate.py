@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keysat.db import Begin
+from keysat.core.db import Begin
 from keysat.licenses.seats import Caller, occupy
 from keysat.licenses.standing import KeyReader, Reason, Verdict
 

@@ -7,12 +7,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, NotFound
-from keysat.events import EventType, emit_license
+from keysat.core.errors import Conflict, NotFound
+from keysat.core.texts import check_note
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseStatus
-from keysat.texts import check_note
+from keysat.queue.outbox import EventType, emit_license
 
 _EVENTS = {
     LicenseStatus.SUSPENDED: EventType.LICENSE_SUSPENDED,

@@ -11,8 +11,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from keysat.db import database_name, engine, reading, translated
-from keysat.errors import Conflict, SchemaBroken, SchemaMissing, SchemaOutdated, SchemaUnknown
+from keysat.core.db import database_name, engine, reading, translated
+from keysat.core.errors import Conflict, SchemaBroken, SchemaMissing, SchemaOutdated, SchemaUnknown
 from keysat.migrations.differences import differences
 
 # Any number will do, as long as no other program locks it: "keysat" in ASCII.

@@ -11,7 +11,7 @@ import re
 from sqlalchemy import Connection, text
 
 from keysat import models
-from keysat.db import engine
+from keysat.core.db import engine
 
 _SCRATCH = "keysat_declared"
 _BOOKKEEPING = "alembic_version"

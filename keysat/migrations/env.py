@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from keysat.db import Base
+from keysat.core.db import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
 context.run_migrations()

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from keysat.db import Base
+from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time, one_of
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from keysat.db import Base
+from keysat.core.db import Base
 from keysat.models.columns import Time
 
 # A restore makes every table anew, so its number differs; the cluster's own number tells two clusters apart.

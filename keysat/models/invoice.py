@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
-from keysat.db import Base
+from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time, one_of
 from keysat.models.epoch import current_epoch
 from keysat.models.license import LicenseStatus

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from keysat.db import Base
+from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ColumnElement, and_, func, or_
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
-from keysat.db import Base
+from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time
 
 # No rest is longer. One that ends later was written by a clock that was wrong.

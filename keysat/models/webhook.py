@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from keysat.db import Base
+from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time
 
 

@@ -1,7 +1,7 @@
 """What Keysat needs of a payment provider, in its own words.
 
 An adapter translates one provider's API into these shapes. Its errors are the `Remote...` family of
-`keysat.errors`; a status it doesn't know is `ProviderStatus.UNKNOWN`, an answer of its own that changes nothing.
+`keysat.core.errors`; a status it doesn't know is `ProviderStatus.UNKNOWN`, an answer of its own that changes nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import ClassVar, Protocol
 from uuid import UUID
 
+from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
-from keysat.money import Money
 from keysat.providers.refusals import NotSupported
 
 
@@ -178,7 +178,7 @@ class Provider(Protocol):
         """Ask for the state of an invoice, about which alone the answer speaks.
 
         Raises:
-            RemoteUnavailable, RemoteNotFound, RemoteRefused, CredentialsRejected: as `keysat.http`.
+            RemoteUnavailable, RemoteNotFound, RemoteRefused, CredentialsRejected: as `keysat.net.client`.
             RemoteAnswerInvalid: the answer's shape is wrong, or it is about another invoice or store.
         """
         ...

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import uuid4
 
-from keysat.errors import CredentialsRejected, RemoteNotFound
+from keysat.core.errors import CredentialsRejected, RemoteNotFound
+from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
-from keysat.money import Money
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from keysat.errors import KeysatError
+from keysat.core.errors import KeysatError
 from keysat.providers.base import FoundInvoice, InvoicePage, UnreadableInvoice
 
 _MAX_WHY = 200

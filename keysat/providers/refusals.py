@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keysat.errors import KeysatError
+from keysat.core.errors import KeysatError
 
 # A shorter webhook secret, of whatever kind, could be guessed by trying.
 MIN_SECRET_BYTES = 24

@@ -11,14 +11,14 @@ from typing import Protocol
 
 from cryptography.fernet import MultiFernet
 
-from keysat.certificates import tls_context
-from keysat.errors import InvalidInput
+from keysat.core.errors import InvalidInput
+from keysat.core.secrets import secret_box, unseal
+from keysat.core.settings import load_settings
 from keysat.models import ProviderAccount
+from keysat.net.certificates import tls_context
 from keysat.providers.base import Provider
-from keysat.providers.btcpay import BTCPay
-from keysat.providers.zaprite import Zaprite
-from keysat.secrets import secret_box, unseal
-from keysat.settings import load_settings
+from keysat.providers.btcpay.adapter import BTCPay
+from keysat.providers.zaprite.adapter import Zaprite
 
 _KINDS: dict[str, type[Provider]] = {BTCPay.kind: BTCPay, Zaprite.kind: Zaprite}
 

@@ -16,10 +16,13 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from keysat import metrics
+from keysat.accounts.breaker import record_create_failure, record_create_success
+from keysat.accounts.recheck import pause_rejected, rejection
+from keysat.accounts.selling import choose_account
 from keysat.codes.reserve import cancel, reserve
-from keysat.db import Begin
-from keysat.errors import (
+from keysat.core import metrics
+from keysat.core.db import Begin
+from keysat.core.errors import (
     Conflict,
     CredentialsRejected,
     InvalidInput,
@@ -30,22 +33,19 @@ from keysat.errors import (
     RemoteUnavailable,
     SettingsError,
 )
-from keysat.events import EventType, emit_invoice
+from keysat.core.logs import get_logger
+from keysat.core.money import Money
+from keysat.core.texts import check_email, check_http_url, check_note
 from keysat.invoices import draft
-from keysat.logs import get_logger
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import InvoiceStatus
-from keysat.money import Money
 from keysat.providers.base import CreatedInvoice, NewInvoice, Provider
-from keysat.providers.breaker import record_create_failure, record_create_success
-from keysat.providers.recheck import pause_rejected, rejection
 from keysat.providers.registry import provider_for
-from keysat.providers.selling import choose_account
+from keysat.queue.outbox import EventType, emit_invoice
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
-from keysat.texts import check_email, check_http_url, check_note
 
 log = get_logger(__name__)
 

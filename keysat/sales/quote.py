@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from keysat.catalog import choose_policy, price_of
+from keysat.catalog.products import choose_policy, price_of
 from keysat.codes.pricing import discounted
 from keysat.codes.reserve import discount_of, find_code
+from keysat.core.money import Money
 from keysat.models import DiscountCode, Policy, Product
-from keysat.money import Money
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,6 @@
 6. Should the money go back, `reverse` withdraws the license (`reverse.py`). Where a person has to decide, `resolve.py`
    carries the decision out.
 
-Whatever dies between two steps, the row is due again and the next scan takes it up. `keysat.tasks` runs the same
+Whatever dies between two steps, the row is due again and the next scan takes it up. `keysat.tasks.tasks` runs the same
 chain, top to bottom.
 """

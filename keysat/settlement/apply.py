@@ -10,12 +10,12 @@ from sqlalchemy import Update, case, func, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
-from keysat.events import EventType, emit_invoice
 from keysat.invoices.schedule import FINAL_AFTER, LAST_LOOK, REVERSAL_CHECK, UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus, ReviewReason
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
+from keysat.queue.outbox import EventType, emit_invoice
 from keysat.settlement.decision import gone
 from keysat.settlement.look import Look
 from keysat.settlement.outcome import Action, Outcome, SettlementRules

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict
+from keysat.core.errors import Conflict
 from keysat.models import Invoice, ProviderAccount, Sweep
 from keysat.models.invoice import InvoiceStatus
 from keysat.models.provider_account import resting

@@ -13,15 +13,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat import metrics
 from keysat.codes.reserve import redeem
-from keysat.errors import NotFound, NotPaid
-from keysat.events import EventType, emit_license
+from keysat.core import metrics
+from keysat.core.errors import NotFound, NotPaid
 from keysat.licenses.terms import terms_of
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
 from keysat.models.license import LicenseSource
+from keysat.queue.outbox import EventType, emit_license
 from keysat.tips.owe import owe
 
 

@@ -9,12 +9,12 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
-from keysat.errors import NotFound
+from keysat.accounts import breaker
+from keysat.core.errors import NotFound
+from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_AFTER, interval
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
-from keysat.money import Money
-from keysat.providers import breaker
 from keysat.providers.base import InvoiceSnapshot
 from keysat.settlement.outcome import InvoiceState
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from keysat.core.money import Money
 from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
-from keysat.money import Money
 
 
 @dataclass(frozen=True)

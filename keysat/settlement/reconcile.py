@@ -9,10 +9,13 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat import metrics
+from keysat.accounts import breaker
+from keysat.accounts.failures import note_failure
+from keysat.accounts.recheck import rejection
 from keysat.codes.reserve import cancel
-from keysat.db import Begin
-from keysat.errors import (
+from keysat.core import metrics
+from keysat.core.db import Begin
+from keysat.core.errors import (
     CredentialsRejected,
     InvalidInput,
     KeysatError,
@@ -21,23 +24,20 @@ from keysat.errors import (
     RemoteNotFound,
     SettingsError,
 )
+from keysat.core.logs import get_logger
+from keysat.core.settings import Settings
+from keysat.core.texts import printable
 from keysat.invoices import draft
 from keysat.invoices.heard import note
-from keysat.logs import get_logger
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
-from keysat.providers import breaker
 from keysat.providers.base import InvoiceSnapshot
-from keysat.providers.recheck import rejection
 from keysat.providers.registry import provider_for
-from keysat.providers.trouble import note_failure
-from keysat.settings import Settings
 from keysat.settlement.apply import Answer, apply, end_gone
 from keysat.settlement.decision import decide
 from keysat.settlement.look import Look, load
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
-from keysat.texts import printable
 
 _ERROR_BACKOFF_SECONDS = 30
 _MOST_DOUBLINGS = 9

@@ -8,13 +8,13 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, case, func
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
-from keysat.errors import Conflict, InvalidInput, NotFound
-from keysat.events import EventType, emit_invoice
+from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.texts import check_note
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
-from keysat.texts import check_note
+from keysat.queue.outbox import EventType, emit_invoice
 
 
 def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) -> None:

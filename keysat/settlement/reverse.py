@@ -8,7 +8,7 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
-from keysat.errors import Conflict, NotFound
+from keysat.core.errors import Conflict, NotFound
 from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
 from keysat.models import Invoice
 from keysat.models.audit import audit

@@ -14,16 +14,16 @@ from uuid import UUID
 from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
-from keysat import metrics
-from keysat.claims import Claim
-from keysat.db import Begin
-from keysat.errors import AnswerTooLarge, CredentialsRejected, KeysatError
+from keysat.accounts.failures import note_failure
+from keysat.accounts.recheck import rejection
+from keysat.core import metrics
+from keysat.core.db import Begin
+from keysat.core.errors import AnswerTooLarge, CredentialsRejected, KeysatError
 from keysat.models import ProviderAccount, Sweep
 from keysat.models.audit import audit
 from keysat.providers.base import InvoicePage, Provider, UnreadableInvoice
-from keysat.providers.recheck import rejection
 from keysat.providers.registry import adapter_of, provider_for
-from keysat.providers.trouble import note_failure
+from keysat.queue.claim import Claim
 from keysat.settlement.adopt import adopt_lost
 from keysat.settlement.backlog import LEASE, begin_sweep
 from keysat.settlement.outcome import SettlementRules

@@ -10,14 +10,14 @@ from uuid import UUID
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.claims import Claim
-from keysat.errors import RemoteAnswerInvalid
+from keysat.core.errors import RemoteAnswerInvalid
+from keysat.core.money import Money
 from keysat.invoices import draft
 from keysat.invoices.schedule import next_check
 from keysat.models import Invoice
 from keysat.models.invoice import InvoiceStatus
-from keysat.money import Money
 from keysat.providers.base import FoundInvoice
+from keysat.queue.claim import Claim
 from keysat.settlement.adopt import orphan
 from keysat.settlement.decision import decide
 from keysat.settlement.outcome import Action, InvoiceState, SettlementRules

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keysat.money import BASIS_POINTS, Money
+from keysat.core.money import BASIS_POINTS, Money
 
 MSAT = 1_000
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from keysat.errors import KeysatError
+from keysat.core.errors import KeysatError
 
 NETWORKS = {"mainnet": "bc", "testnet": "tb", "signet": "tbs", "regtest": "bcrt"}
 # An invoice that ends before the payment could be made would be asked for in vain.

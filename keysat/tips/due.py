@@ -9,12 +9,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, case, extract, func, literal, select, update
 from sqlalchemy.orm import Session
 
-from keysat.claims import Claim, pull_back
-from keysat.events import EventType, emit
 from keysat.models import Tip
 from keysat.models.audit import audit
 from keysat.models.columns import seconds
 from keysat.models.tip import TipStatus
+from keysat.queue.claim import Claim, pull_back
+from keysat.queue.outbox import EventType, emit
 from keysat.tips.authorize import OLDER_THAN_RESTORE, is_older_than_restore, objection
 from keysat.tips.bolt11 import Bolt11
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from keysat.errors import KeysatError, RemoteAnswerInvalid
-from keysat.foreign import ForeignClient
-from keysat.lightning_address import LightningAddress
-from keysat.texts import printable
+from keysat.core.errors import KeysatError, RemoteAnswerInvalid
+from keysat.core.texts import printable
+from keysat.net.lightning_address import LightningAddress
+from keysat.net.untrusted import ForeignClient
 
 _OK = 200
 

@@ -8,12 +8,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, InvalidInput, NotFound
-from keysat.events import EventType
+from keysat.core.errors import Conflict, InvalidInput, NotFound
 from keysat.models import Tip
 from keysat.models.audit import audit
 from keysat.models.epoch import current_epoch
 from keysat.models.tip import TipStatus
+from keysat.queue.outbox import EventType
 from keysat.tips.authorize import is_older_than_restore
 from keysat.tips.due import LONG_OVER, tell
 

@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from keysat.core.money import Money
 from keysat.models import Invoice, Policy, Tip
 from keysat.models.audit import audit
-from keysat.money import Money
 from keysat.tips.amount import MSAT, tip_sats
 
 

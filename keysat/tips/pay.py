@@ -11,18 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from keysat import clock, metrics
-from keysat.addresses import Networks
-from keysat.db import Begin
-from keysat.errors import Conflict, InvalidInput, KeysatError, NotFound, RemoteError, SettingsError
-from keysat.foreign import ForeignClient
-from keysat.lightning_address import parse_address
-from keysat.logs import get_logger
+from keysat.core import clock, metrics
+from keysat.core.db import Begin
+from keysat.core.errors import Conflict, InvalidInput, KeysatError, NotFound, RemoteError, SettingsError
+from keysat.core.logs import get_logger
+from keysat.core.settings import Settings
 from keysat.models import ProviderAccount, Tip
 from keysat.models.tip import TipStatus
+from keysat.net.addresses import Networks
+from keysat.net.lightning_address import parse_address
+from keysat.net.untrusted import ForeignClient
 from keysat.providers.base import LightningPayment, PaymentState, Provider
 from keysat.providers.registry import provider_for
-from keysat.settings import Settings
 from keysat.tips import bolt11, due
 from keysat.tips.amount import MSAT
 from keysat.tips.lnurl import RecipientRefused, ask_for_invoice

@@ -10,7 +10,7 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from keysat import __version__
-from keysat.settings import load_settings
+from keysat.core.settings import load_settings
 from keysat.web import admin, errors, health, machines, products, provider_webhooks, purchase, service, validate
 from keysat.web.bulkhead import Places
 from keysat.web.middleware import BodyLimit, CountRequests, HeadAsGet, PublicCors

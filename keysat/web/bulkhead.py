@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import Depends, Request
 
-from keysat.errors import TooBusy
+from keysat.core.errors import TooBusy
 
 PLACES = 8
 WAIT_SECONDS = 2.0

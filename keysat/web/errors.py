@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from keysat.errors import (
+from keysat.core.errors import (
     Conflict,
     DatabaseBusy,
     DatabaseUnavailable,
@@ -30,7 +30,7 @@ from keysat.errors import (
     TooBusy,
     Unauthorized,
 )
-from keysat.logs import get_logger
+from keysat.core.logs import get_logger
 
 log = get_logger(__name__)
 

@@ -17,8 +17,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from keysat.money import DECIMALS
-from keysat.texts import MAX_EMAIL, MAX_NAME, MAX_NOTE, MAX_URL
+from keysat.core.money import DECIMALS
+from keysat.core.texts import MAX_EMAIL, MAX_NAME, MAX_NOTE, MAX_URL
 
 # Within a class of characters: spaces and control characters.
 _NEVER = r"\s\x00-\x1f\x7f-\x9f"

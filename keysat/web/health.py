@@ -16,14 +16,15 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from redis import Redis
 
-from keysat import metrics, migrations
-from keysat.db import reading
-from keysat.errors import KeysatError
-from keysat.invariants import INVARIANTS, broken
-from keysat.invoices.gauge import Gauge, read_gauge
+from keysat import migrations
+from keysat.core import metrics
+from keysat.core.db import reading
+from keysat.core.errors import KeysatError
+from keysat.core.logs import get_logger
+from keysat.core.settings import load_settings
+from keysat.invoices.backlog import Gauge, read_gauge
 from keysat.licenses.signer import check_signer
-from keysat.logs import get_logger
-from keysat.settings import load_settings
+from keysat.operations.invariants import INVARIANTS, broken
 from keysat.web.errors import Problem, problem
 
 router = APIRouter(tags=["health"])

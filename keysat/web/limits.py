@@ -22,8 +22,8 @@ from redis import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from keysat.errors import RateLimited
-from keysat.settings import load_settings
+from keysat.core.errors import RateLimited
+from keysat.core.settings import load_settings
 
 _SERVER_SECONDS = 0.5
 # So many threads may wait for the server, for no longer than that for their turn; after a failure it rests.

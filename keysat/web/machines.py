@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.licenses import machines
 from keysat.licenses.seats import Caller
 from keysat.licenses.standing import Reason, Verdict

@@ -7,8 +7,8 @@ import asyncio
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from keysat import metrics
-from keysat.background import left_to_background
+from keysat.core import metrics
+from keysat.core.background import left_to_background
 from keysat.web.errors import VALIDATE, misread_validation, problem
 
 MOST_BYTES = 65_536

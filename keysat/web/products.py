@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 from sqlalchemy import select
 
-from keysat.catalog import policies_of, price_of, require_product
-from keysat.db import reading
-from keysat.errors import NotFound
+from keysat.catalog.products import policies_of, price_of, require_product
+from keysat.core.db import reading
+from keysat.core.errors import NotFound
+from keysat.core.money import Money
 from keysat.models import Policy, Product
-from keysat.money import Money
 from keysat.web.errors import documented
 from keysat.web.fields import Slug
 

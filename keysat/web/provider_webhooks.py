@@ -10,19 +10,19 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from keysat import metrics
-from keysat.claims import Claim
-from keysat.db import reading, transaction
-from keysat.dispatch import wake
-from keysat.errors import InvalidInput, KeysatError, NotFound, Unauthorized
+from keysat.accounts.inbox import release_events, store
+from keysat.core import metrics
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput, KeysatError, NotFound, Unauthorized
 from keysat.models import ProviderAccount
 from keysat.providers.base import ProviderEvent, Webhook
 from keysat.providers.refusals import WebhookMalformed, WebhookRejected
 from keysat.providers.registry import provider_for
-from keysat.tasks import handle_provider_event
+from keysat.queue.claim import Claim
+from keysat.tasks.tasks import handle_provider_event
+from keysat.tasks.wake import wake
 from keysat.web.errors import documented
 from keysat.web.limits import limit_webhooks
-from keysat.webhooks.inbox import release_events, store
 
 router = APIRouter(prefix="/v1", tags=["provider webhooks"], responses=documented(401, 404))
 

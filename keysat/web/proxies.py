@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from keysat import notices
-from keysat.logs import get_logger
+from keysat.core import notices
+from keysat.core.logs import get_logger
 
 log = get_logger(__name__)
 

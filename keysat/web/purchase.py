@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.orm import Session
 
-from keysat.db import reading, transaction
-from keysat.errors import NotFound
+from keysat.core.db import reading, transaction
+from keysat.core.errors import NotFound
+from keysat.core.money import Money
+from keysat.core.settings import load_settings
 from keysat.models import Invoice, License, Redemption
-from keysat.money import Money
 from keysat.sales.purchase import Order
 from keysat.sales.purchase import purchase as start
-from keysat.settings import load_settings
 from keysat.web.bulkhead import provider_place
 from keysat.web.errors import documented
 from keysat.web.fields import Email, HttpUrl, Line, Lines, PublicInput, Slug

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from keysat import __version__
-from keysat.settings import load_settings
+from keysat.core.settings import load_settings
 from keysat.web.errors import documented
 from keysat.web.state import signer
 

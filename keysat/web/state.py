@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from keysat.db import reading
+from keysat.core.db import reading
+from keysat.core.settings import load_settings
 from keysat.licenses.keys import Payload, clean, verify
 from keysat.licenses.signer import Signer, check_signer
-from keysat.settings import load_settings
 
 
 @cache

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from keysat.db import reading, transaction
-from keysat.errors import RateLimited
+from keysat.core.db import reading, transaction
+from keysat.core.errors import RateLimited
 from keysat.licenses.seats import Caller
 from keysat.licenses.standing import Reason, Standing, Verdict
 from keysat.licenses.validate import validate as examine

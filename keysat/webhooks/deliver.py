@@ -8,17 +8,17 @@ from uuid import UUID
 
 from cryptography.fernet import MultiFernet
 
-from keysat import metrics
-from keysat.addresses import Networks
-from keysat.db import Begin
-from keysat.errors import InvalidInput, RemoteError, SettingsError
-from keysat.foreign import AddressRefused, ForeignClient
-from keysat.http import retry_after
-from keysat.logs import get_logger
-from keysat.secrets import secret_box, unseal
-from keysat.settings import Settings
-from keysat.texts import printable
-from keysat.webhooks.outbox import Attempt, Leased, lease, record
+from keysat.core import metrics
+from keysat.core.db import Begin
+from keysat.core.errors import InvalidInput, RemoteError, SettingsError
+from keysat.core.logs import get_logger
+from keysat.core.secrets import secret_box, unseal
+from keysat.core.settings import Settings
+from keysat.core.texts import printable
+from keysat.net.addresses import Networks
+from keysat.net.client import retry_after
+from keysat.net.untrusted import AddressRefused, ForeignClient
+from keysat.webhooks.delivery_queue import Attempt, Leased, lease, record
 from keysat.webhooks.signing import signed_headers
 
 DEADLINE_SECONDS = 10.0

@@ -11,13 +11,13 @@ from cryptography.fernet import MultiFernet
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.errors import Conflict, InvalidInput, NotFound, SettingsError
-from keysat.events import EventType, emit
-from keysat.foreign import check_url
+from keysat.core.errors import Conflict, InvalidInput, NotFound, SettingsError
+from keysat.core.secrets import seal, unseal
 from keysat.models import WebhookDelivery, WebhookEndpoint
 from keysat.models.audit import audit
 from keysat.models.columns import seconds
-from keysat.secrets import seal, unseal
+from keysat.net.untrusted import check_url
+from keysat.queue.outbox import EventType, emit
 from keysat.webhooks.signing import check_secret, new_secret
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat.errors import Conflict, NotFound
+from keysat.core.errors import Conflict, NotFound
 from keysat.models import OutboundEvent, WebhookDelivery, WebhookEndpoint
 from keysat.models.audit import audit
 from keysat.models.columns import seconds

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Sequence
 from uuid import UUID
 
-from keysat.errors import InvalidInput
+from keysat.core.errors import InvalidInput
 
 _PREFIX = "whsec_"
 _SECRET_BYTES = 32

@@ -2,7 +2,7 @@
 
 import requests
 
-from keysat.worker import app
+from keysat.tasks.app import app
 
 _session = requests.Session()
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import FastAPI
 from sqlalchemy import bindparam, select
 
-from keysat.db import reading
+from keysat.core.db import reading
 from keysat.models import License
 from keysat.web import app
 

@@ -1,7 +1,7 @@
 """What a second beat costs the provider."""
 
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from tests.beats import APP, INVOICES, calls_a_second
 from tests.bench.bar import Bar
 from tests.builders import STORE, make_account, make_catalog, make_invoice

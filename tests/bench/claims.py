@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import text
 
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.invoices.due import claim_due
 from tests.bench.bar import Bar
 from tests.builders import load_account, make_account, make_catalog

@@ -5,10 +5,10 @@ import time
 
 from sqlalchemy import text
 
-from keysat.db import reading, transaction
-from keysat.events import EventType, emit
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
+from keysat.core.db import reading, transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
+from keysat.queue.outbox import EventType, emit
 from keysat.webhooks.endpoints import add_endpoint
 from tests.bench.bar import Bar
 from tests.nodes import wait_until

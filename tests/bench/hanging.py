@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import text
 
-from keysat.db import transaction
+from keysat.core.db import transaction
+from keysat.core.settings import load_settings
 from keysat.embedded.commands import child_environment
-from keysat.licenses.grant import grant
 from keysat.licenses.signer import load_signer
-from keysat.settings import load_settings
+from keysat.sales.grant import grant
 from tests.bench.bar import Bar
 from tests.builders import make_account, make_catalog
 from tests.nodes import ProcessContainer

@@ -2,10 +2,10 @@
 
 from sqlalchemy import func, select
 
-from keysat.db import reading
+from keysat.core.db import reading
+from keysat.core.settings import load_settings
 from keysat.licenses.signer import load_signer
 from keysat.models import License
-from keysat.settings import load_settings
 from tests.bench.bar import Bar
 from tests.races import RACERS, race_to_issue
 

@@ -7,9 +7,9 @@ import time
 
 from sqlalchemy import text
 
-from keysat.db import transaction
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.tasks import reconcile_invoice
+from keysat.core.db import transaction
+from keysat.sandbox.client import SandboxClient
+from keysat.tasks.tasks import reconcile_invoice
 from tests.bench.bar import Bar
 from tests.bench.bare_task import bare_query
 from tests.builders import STORE, make_account, make_catalog, make_invoice
@@ -21,7 +21,7 @@ API_KEY = "key-of-test-store"
 
 def reconcile_rate_ratio() -> Bar:
     """Still-pending reconciles a second, to bare queries a second."""
-    command = [sys.executable, "-u", "-m", "keysat.embedded.sandbox", "--port", "0"]
+    command = [sys.executable, "-u", "-m", "keysat.sandbox", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as sandbox:
         try:
             url = sandbox.stderr.readline().split()[-1]

@@ -6,11 +6,11 @@ import time
 
 from sqlalchemy import text
 
-from keysat.db import reading, transaction
-from keysat.embedded.sandbox.client import SandboxClient
+from keysat.core.db import reading, transaction
+from keysat.sandbox.client import SandboxClient
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.sweep import pages
-from keysat.tasks import reconcile_invoice
+from keysat.tasks.tasks import reconcile_invoice
 from tests.bench.bar import Bar
 from tests.builders import STORE, load_account, make_account, make_catalog
 from tests.nodes import ProcessContainer, wait_until, worker_command
@@ -31,7 +31,7 @@ _STILL_DUE = text(
 
 def sweep_rate_ratio() -> Bar:
     """Invoices a second by a sweep, to the same by one `reconcile_invoice` each."""
-    command = [sys.executable, "-u", "-m", "keysat.embedded.sandbox", "--port", "0"]
+    command = [sys.executable, "-u", "-m", "keysat.sandbox", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as sandbox:
         try:
             url = sandbox.stderr.readline().split()[-1]

@@ -10,11 +10,11 @@ import time
 
 from sqlalchemy import text
 
-from keysat.db import transaction
-from keysat.licenses.grant import grant
+from keysat.core.db import transaction
+from keysat.core.settings import load_settings
 from keysat.licenses.signer import load_signer
 from keysat.models import License
-from keysat.settings import load_settings
+from keysat.sales.grant import grant
 from tests.bench.bar import Bar
 from tests.builders import make_catalog
 from tests.nodes import ProcessContainer

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import requests
 from sqlalchemy import text
 
-from keysat.db import reading, transaction
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
-from keysat.worker import app
+from keysat.core.db import reading, transaction
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
+from keysat.tasks.app import app
 from tests.bench.bar import Bar
 from tests.bench.bare_task import ECHOES, echo
 from tests.builders import load_account, make_catalog

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select, text
 
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.models import ApiKey
 
 pytestmark = pytest.mark.usefixtures("empty_database")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from keysat.catalog import require_product
-from keysat.db import reading
+from keysat.catalog.products import require_product
+from keysat.core.db import reading
 from keysat.sales.purchase import Order
 from tests.builders import issue_now, load_licenses, make_invoice, make_shop, open_invoice, set_columns
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
-from keysat.providers.connect import doubt
-from keysat.secrets import secret_box, unseal
-from keysat.settings import load_settings
+from keysat.accounts.connect import doubt
+from keysat.core.secrets import secret_box, unseal
+from keysat.core.settings import load_settings
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from keysat.web.app import create_app
 from tests.builders import SECRET, STORE, audit_actions, load_account, make_account
 from tests.web.conftest import serving

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from keysat import migrations
-from keysat.db import transaction
+from keysat.core.db import transaction
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from keysat.cli import output
-from keysat.db import Base, transaction
-from keysat.texts import csv_cell, printable
+from keysat.core.db import Base, transaction
+from keysat.core.texts import csv_cell, printable
 from tests.builders import make_invoice, make_license, make_shop
 
 HOSTILE = "a[/b][link=x]\x1b[31m\x9b2J\u202e\u200b\u2028\r\nü"
@@ -108,7 +108,7 @@ def test_reader_that_went_away_shows_no_traceback(hostile_rows):
     assert b"Traceback" not in finished.stderr
 
 
-@pytest.mark.parametrize("loaded", [b"click.core", b"sqlalchemy.orm", b"keysat.settings", b"keysat.cli"])
+@pytest.mark.parametrize("loaded", [b"click.core", b"sqlalchemy.orm", b"keysat.core.settings", b"keysat.cli"])
 def test_interrupt_at_any_moment_shows_no_traceback(servers, loaded):
     """From its first own line on, at whatever module it is just then."""
     command = [sys.executable, "-X", "importtime", "-m", "keysat", "invoice", "watch", "x"]

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func
 
-from keysat.db import transaction
-from keysat.errors import RemoteUnavailable
+from keysat.accounts.inbox import store
+from keysat.core.db import transaction
+from keysat.core.errors import RemoteUnavailable
 from keysat.licenses.keys import verify
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderEvent as Received
 from keysat.providers.base import ProviderStatus
-from keysat.webhooks.inbox import store
 from tests.builders import (
     PRICE,
     issue_now,

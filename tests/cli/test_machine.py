@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from keysat.catalog import Terms
-from keysat.db import reading, transaction
+from keysat.catalog.products import Terms
+from keysat.core.db import reading, transaction
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate
 from keysat.licenses.seats import Caller

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func
 
 from keysat.cli.doctor_host import Broken, backups, public_url
-from keysat.errors import RemoteUnavailable
+from keysat.core.errors import RemoteUnavailable
 from tests.builders import make_account, make_due, make_invoice, make_shop, set_account
 
 pytestmark = pytest.mark.usefixtures("empty_database", "nothing_noticed", "fake")

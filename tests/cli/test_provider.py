@@ -2,8 +2,8 @@
 
 import pytest
 
-from keysat.errors import RemoteUnavailable
-from keysat.secrets import secret_box, unseal
+from keysat.core.errors import RemoteUnavailable
+from keysat.core.secrets import secret_box, unseal
 from tests.builders import FAKE_URL, STORE, audit_actions, load_account, make_account, make_invoice, set_account
 
 pytestmark = pytest.mark.usefixtures("empty_database")

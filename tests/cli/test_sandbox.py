@@ -2,7 +2,7 @@
 
 import pytest
 
-from keysat.embedded.sandbox.server import Sandbox
+from keysat.sandbox.server import Sandbox
 from tests.builders import load_account
 
 pytestmark = pytest.mark.usefixtures("empty_database")

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from keysat.money import Money
+from keysat.core.money import Money
 from keysat.providers.base import NewInvoice, ProviderStatus
 from keysat.providers.registry import provider_for
 from tests.builders import PRICE, load_account, make_invoice, make_shop

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import func, update
 
-from keysat.db import transaction
+from keysat.core.db import transaction
 from keysat.models import Tip
 from tests.builders import issue_now, make_account, make_catalog, make_invoice
 

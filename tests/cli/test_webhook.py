@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from keysat.db import transaction
-from keysat.events import EventType, emit
-from keysat.settings import load_settings
+from keysat.core.db import transaction
+from keysat.core.settings import load_settings
+from keysat.queue.outbox import EventType, emit
 from keysat.webhooks.deliver import Sender, deliver
 from tests.webhooks.receiver import Receiver, verified
 

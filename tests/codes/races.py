@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from keysat.codes.manage import NewCode, add_code
 from keysat.codes.reserve import CodeUsedUp
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.models import DiscountCode, Invoice, Redemption
 from keysat.models.discount_code import CodeKind
 from keysat.sales.purchase import Order

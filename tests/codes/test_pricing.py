@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keysat.codes.pricing import Discount, NotApplicable, discounted
+from keysat.core.money import MAX_AMOUNT, Money
 from keysat.models.discount_code import CodeKind
-from keysat.money import MAX_AMOUNT, Money
 
 PERCENT, FIXED, SET, FREE = CodeKind.PERCENT, CodeKind.FIXED_SATS, CodeKind.SET_PRICE, CodeKind.FREE_LICENSE
 

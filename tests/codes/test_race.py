@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
-from keysat.db import reading
+from keysat.core.db import reading
 from keysat.models import Invoice
 from tests.codes.races import SLOTS, race_for_slots
 

@@ -8,8 +8,8 @@ from sqlalchemy import func, select, update
 from keysat.codes.manage import NewCode, add_code, disable_code
 from keysat.codes.pricing import NotApplicable
 from keysat.codes.reserve import CodeUsedUp
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput, NotFound, RemoteRefused
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput, NotFound, RemoteRefused
 from keysat.models import DiscountCode, Invoice, Redemption
 from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import PaymentException

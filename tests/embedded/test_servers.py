@@ -12,12 +12,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from keysat.core.settings import Settings
 from keysat.embedded.account import nobody, unprivileged
 from keysat.embedded.errors import FolderUnusable, NobodyShutOut, ProgramFailed
 from keysat.embedded.folders import make_run_dir
 from keysat.embedded.process import Process
 from keysat.embedded.servers import Postgres, Valkey
-from keysat.settings import Settings
 
 FAST = {"fsync": "off"}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

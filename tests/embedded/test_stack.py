@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from keysat.core.settings import Settings
 from keysat.embedded.backoff import Backoff, Watch
 from keysat.embedded.commands import child_commands, child_environment, flower_wanted
 from keysat.embedded.errors import AlreadyRunning, ProgramFailed
@@ -17,8 +18,7 @@ from keysat.embedded.identity import start_time
 from keysat.embedded.signals import stop_signals
 from keysat.embedded.stack import Stack, down, running
 from keysat.embedded.state import DataDirLock, StateFile
-from keysat.settings import Settings
-from keysat.worker import app
+from keysat.tasks.app import app
 
 PATIENCE = 120.0
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -175,12 +175,12 @@ def test_killed_children_and_servers_come_back(settings):
 
 def test_a_child_that_keeps_ending_is_started_ever_more_rarely(remote):
     said = []
-    broken = {"worker": (sys.executable, "-c", "raise SystemExit('ImportError: no keysat.worker')")}
+    broken = {"worker": (sys.executable, "-c", "raise SystemExit('ImportError: no keysat.tasks.app')")}
     with supervised(make(remote, said, broken, backoff=Backoff(first=0.05, most=0.1))):
         ended = until(lambda: [line for line in said if " ended " in line][2:3] and said)
     delays = [line.split("again in ")[1].split(" s")[0] for line in ended if " ended " in line]
     assert delays[:3] == ["0.05", "0.1", "0.1"]
-    assert any("worker ended with status 1 (ImportError: no keysat.worker); it starts" in line for line in said)
+    assert any("worker ended with status 1 (ImportError: no keysat.tasks.app); it starts" in line for line in said)
 
 
 def test_the_backoff_doubles_to_its_most_and_begins_anew_after_a_long_life():
@@ -232,7 +232,7 @@ import signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and a shell's background SIGINT
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from keysat.embedded import stack
-from keysat.settings import load_settings
+from keysat.core.settings import load_settings
 child = (sys.executable, "-c", "import time; time.sleep(600)")
 settings = load_settings()
 stack.child_commands = lambda *_, **__: {"worker": child, "beat": child}

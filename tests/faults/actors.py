@@ -6,7 +6,7 @@ One thread for each actor, of which only one runs at a time, so that a seed deci
 import threading
 from contextlib import contextmanager
 
-from keysat.errors import KeysatError
+from keysat.core.errors import KeysatError
 
 _current = threading.local()
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import DateTime, text, update
 
-from keysat.db import Base, transaction
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.ledger import Ledger
+from keysat.core.db import Base, transaction
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.ledger import Ledger
 from tests.builders import STORE
 from tests.faults.hasty import LAPSE
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from keysat.http import HttpClient
+from keysat.net.client import HttpClient
 
 
 def record_calls(path: str) -> None:

@@ -14,7 +14,14 @@ from requests.adapters import HTTPAdapter
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-_BELOW = ("keysat.db", "keysat.http", "keysat.deadlines", "keysat.foreign", "keysat.metrics", "keysat.providers")
+_BELOW = (
+    "keysat.core.db",
+    "keysat.net.client",
+    "keysat.net.deadlines",
+    "keysat.net.untrusted",
+    "keysat.core.metrics",
+    "keysat.providers",
+)
 
 
 class Plan:

@@ -9,9 +9,9 @@ from uuid import uuid4
 import requests
 from sqlalchemy import update
 
-from keysat.db import transaction
+from keysat.core.db import transaction
+from keysat.core.secrets import secret_box
 from keysat.models import Policy
-from keysat.secrets import secret_box
 from keysat.webhooks.endpoints import add_endpoint
 from tests.faults.crash_points import Plan
 from tests.faults.hasty import LAPSE, SPEED

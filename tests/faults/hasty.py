@@ -19,11 +19,11 @@ schedule.STEPS = {
     status: tuple(replace(step, every=step.every / SPEED) for step in steps) for status, steps in schedule.STEPS.items()
 }
 
+from keysat.accounts import breaker, inbox
 from keysat.invoices import draft
-from keysat.providers import breaker
 from keysat.settlement import backlog, reconcile, sweep
 from keysat.tips import bolt11, due
-from keysat.webhooks import backoff, inbox, outbox
+from keysat.webhooks import backoff, delivery_queue
 
 backlog.LEASE /= SPEED
 sweep.LEASE = backlog.LEASE
@@ -31,12 +31,12 @@ draft.IN_PROGRESS /= SPEED
 breaker.COOL_DOWN /= SPEED
 reconcile._ERROR_BACKOFF_SECONDS /= SPEED
 inbox.FIRST_RETRY /= SPEED
-outbox.LEASE /= SPEED
+delivery_queue.LEASE /= SPEED
 backoff.DELAYS = tuple(delay / SPEED for delay in backoff.DELAYS)
 due.CLAIM, due.LOOK_UP_AGAIN, due._FIRST_WAIT = timedelta(seconds=LAPSE), timedelta(seconds=1), LAPSE
 bolt11._MIN_LIFE = due.TO_SPARE = timedelta(seconds=1)
 
-from keysat.worker import app
+from keysat.tasks.app import app
 
 for entry in app.conf.beat_schedule.values():
     entry["schedule"] /= SPEED

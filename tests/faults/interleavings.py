@@ -13,12 +13,14 @@ from types import SimpleNamespace
 
 from sqlalchemy import delete, text
 
-from keysat import dispatch, migrations, tasks, worker
-from keysat.db import Base, reading, transaction
-from keysat.logs import configure_logs
+from keysat import migrations
+from keysat.core.db import Base, reading, transaction
+from keysat.core.logs import configure_logs
+from keysat.core.settings import load_settings
 from keysat.providers import registry
 from keysat.providers.fake import Fake, fake_server
-from keysat.settings import load_settings
+from keysat.queue import send
+from keysat.tasks import app, retry, tasks
 from tests.builders import FAKE_URL, STORE, make_account, make_catalog
 from tests.faults.lives import PAID, Life
 from tests.faults.oracle import FORWARD, Oracle
@@ -145,12 +147,12 @@ def plugged_in():
     replaced = [
         (tasks, "transaction", begin),
         (tasks, "reading", read),
-        (dispatch, "transaction", begin),
+        (retry, "transaction", begin),
         (tasks, "time", clock),
-        (dispatch, "time", clock),
-        (tasks, "queued", lambda _: len(world().messages)),
-        (worker.app, "producer_or_acquire", lambda *_: nullcontext()),
-        (worker._Task, "apply_async", apply_async),
+        (send, "time", clock),
+        (tasks, "queued", lambda *_: len(world().messages)),
+        (app.app, "producer_or_acquire", lambda *_: nullcontext()),
+        (app._Task, "apply_async", apply_async),
     ]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
     for owner, name, value in replaced:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
-from keysat.money import Money
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.providers.fake import FakeServer
 from tests.builders import PRICE

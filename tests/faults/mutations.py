@@ -29,7 +29,8 @@ _BELIEVE = """            with transaction() as session:
 """
 _APPLIED = "        applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)\n"
 _SEND_WITHIN = (
-    "        import keysat.tasks\n        keysat.tasks.issue_license.apply_async((str(invoice_id),), expires=30)\n"
+    "        from keysat.tasks.tasks import issue_license\n"
+    "        issue_license.apply_async((str(invoice_id),), expires=30)\n"
 )
 
 
@@ -76,7 +77,7 @@ MUTATIONS = (
             ),
         ),
     ),
-    Mutation("asking again after a webhook", (Change("keysat/tasks.py", _REFETCH, _BELIEVE + _REFETCH),)),
+    Mutation("asking again after a webhook", (Change("keysat/tasks/tasks.py", _REFETCH, _BELIEVE + _REFETCH),)),
     Mutation(
         "check of the amount",
         (
@@ -106,8 +107,8 @@ MUTATIONS = (
         "scan for settled invoices without a license",
         (
             Change(
-                "keysat/tasks.py",
-                '    owed = fan_out(issue_license, claim_unfulfilled, limit - queued("issue"))\n',
+                "keysat/tasks/tasks.py",
+                "    owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release)\n",
                 "    owed = 0\n",
             ),
         ),
@@ -116,12 +117,12 @@ MUTATIONS = (
         "sending after the commit: nothing is sent",
         (
             Change(
-                "keysat/tasks.py",
-                "    if result.license_owed:\n        send(issue_license, [Claim(wanted",
-                "    if False:\n        send(issue_license, [Claim(wanted",
+                "keysat/tasks/tasks.py",
+                "    if result.license_owed:\n        send(transaction, issue_license, [Claim(wanted",
+                "    if False:\n        send(transaction, issue_license, [Claim(wanted",
             ),
             Change(
-                "keysat/tasks.py",
+                "keysat/tasks/tasks.py",
                 "    if result is not None and result.license_owed:\n",
                 "    if False:\n",
             ),

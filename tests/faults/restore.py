@@ -10,7 +10,7 @@ from functools import partial
 import requests
 from sqlalchemy import update
 
-from keysat.db import transaction
+from keysat.core.db import transaction
 from keysat.models import Policy
 from tests.dumps import dump_to, restore_from
 from tests.environment import SCRATCH

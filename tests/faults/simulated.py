@@ -14,12 +14,12 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from keysat import tasks
-from keysat.db import engine
-from keysat.errors import RemoteUnavailable
+from keysat.accounts.inbox import store
+from keysat.core.db import engine
+from keysat.core.errors import RemoteUnavailable
 from keysat.providers.base import ProviderEvent
 from keysat.providers.fake import Fake, FakeServer, fake_server
-from keysat.webhooks.inbox import store
+from keysat.tasks import tasks
 from tests.builders import FAKE_URL
 from tests.faults.actors import Actor, Transactions, boundary
 from tests.faults.lives import GONE, Life

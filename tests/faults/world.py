@@ -13,10 +13,10 @@ from pathlib import Path
 import redis
 from sqlalchemy import text
 
-from keysat.db import Base, engine, transaction
+from keysat.core.db import Base, engine, transaction
 from keysat.embedded.process import Process, kill_group
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from tests.builders import SECRET, STORE, load_account, make_account, make_catalog
 from tests.environment import SCRATCH, Servers
 from tests.faults.buyers import Buyers

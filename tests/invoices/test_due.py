@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.orm import Session
 
-from keysat.db import engine, reading, transaction
+from keysat.core.db import engine, reading, transaction
 from keysat.invoices.due import claim_due, claim_unfulfilled, release
 from keysat.models import Invoice
 from tests.builders import (

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, literal, select, text
 
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.invoices.schedule import ABANDONED, JITTER, LAST_LOOK, STEPS, UNFULFILLED, interval, next_check
 from keysat.models import Invoice
 from keysat.models.invoice import InvoiceStatus

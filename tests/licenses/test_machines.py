@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, update
 
-from keysat.catalog import Terms
-from keysat.db import reading, transaction
-from keysat.errors import Conflict, NotFound
+from keysat.catalog.products import Terms
+from keysat.core.db import reading, transaction
+from keysat.core.errors import Conflict, NotFound
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate, deactivate, deactivate_machine, heartbeat, list_machines
 from keysat.licenses.seats import SEEN_EVERY, Caller

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keysat_licensing_client import PublicKey, Verifier
 from sqlalchemy import func
 
-from keysat.catalog import Terms
-from keysat.db import reading
-from keysat.errors import SettingsError
+from keysat.catalog.products import Terms
+from keysat.core.db import reading
+from keysat.core.errors import SettingsError
 from keysat.licenses.keys import verify
 from keysat.licenses.signer import (
     SigningKeyExists,

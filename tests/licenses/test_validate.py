@@ -9,8 +9,8 @@ import time_machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import event, func, select, text
 
-from keysat.catalog import Terms
-from keysat.db import engine, reading, transaction
+from keysat.catalog.products import Terms
+from keysat.core.db import engine, reading, transaction
 from keysat.licenses.keys import sign, verify
 from keysat.licenses.seats import Caller
 from keysat.licenses.standing import Reason

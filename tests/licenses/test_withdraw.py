@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, update
 
-from keysat.db import transaction
-from keysat.errors import Conflict, NotFound
+from keysat.core.db import transaction
+from keysat.core.errors import Conflict, NotFound
 from keysat.licenses.withdraw import change_status, withdraw_of_invoice
 from keysat.models import License
 from keysat.models.license import LicenseStatus

@@ -1,6 +1,6 @@
 import pytest
 
-from keysat.embedded.sandbox.server import Sandbox
+from keysat.sandbox.server import Sandbox
 from tests.providers.servers import recording
 
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keysat.errors import CredentialsRejected, RemoteNotFound
+from keysat.core.errors import CredentialsRejected, RemoteNotFound
+from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
-from keysat.money import Money
 from keysat.providers.base import NewInvoice, Provider, ProviderEvent, ProviderStatus, Webhook
 from keysat.providers.refusals import WebhookRejected
 

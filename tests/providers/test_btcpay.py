@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from keysat.errors import (
+from keysat.core.errors import (
     CredentialsRejected,
     InvalidInput,
     NotTheProvider,
@@ -17,10 +17,10 @@ from keysat.errors import (
     RemoteRefused,
     RemoteUnavailable,
 )
+from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
-from keysat.money import Money
 from keysat.providers.base import LightningPayment, NewInvoice, PaymentState, ProviderStatus, Webhook
-from keysat.providers.btcpay import BTCPay
+from keysat.providers.btcpay.adapter import BTCPay
 from keysat.providers.refusals import MIN_SECRET_BYTES, WebhookRejected
 from tests.btcpay_openapi import _operation, request_validator, validator, webhook_validator
 from tests.providers.servers import raw_server, read_request

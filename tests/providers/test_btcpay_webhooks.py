@@ -4,9 +4,15 @@ import json
 
 import pytest
 
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.errors import CredentialsRejected, PermissionMissing, RemoteAnswerInvalid, RemoteNotFound, RemoteRefused
-from keysat.providers.btcpay import BTCPay
+from keysat.core.errors import (
+    CredentialsRejected,
+    PermissionMissing,
+    RemoteAnswerInvalid,
+    RemoteNotFound,
+    RemoteRefused,
+)
+from keysat.providers.btcpay.adapter import BTCPay
+from keysat.sandbox.client import SandboxClient
 from tests.btcpay_openapi import _operation, request_validator
 from tests.providers.servers import raw_server, read_request, whole_answer
 

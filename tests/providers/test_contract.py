@@ -8,15 +8,15 @@ from uuid import uuid4
 
 import pytest
 
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.errors import RemoteAnswerInvalid
+from keysat.core.errors import RemoteAnswerInvalid
+from keysat.core.money import DECIMALS
 from keysat.models.invoice import PaymentException
-from keysat.money import DECIMALS
 from keysat.providers.base import ProviderStatus, Webhook
-from keysat.providers.btcpay import BTCPay
+from keysat.providers.btcpay.adapter import BTCPay
 from keysat.providers.fake import Fake, FakeServer, fake_server
 from keysat.providers.refusals import NotSupported
-from keysat.providers.zaprite import Zaprite
+from keysat.providers.zaprite.adapter import Zaprite
+from keysat.sandbox.client import SandboxClient
 
 pytest.register_assert_rewrite("tests.providers.contract")
 

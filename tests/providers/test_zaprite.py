@@ -5,18 +5,18 @@ from urllib.parse import unquote
 
 import pytest
 
-from keysat.errors import (
+from keysat.core.errors import (
     CredentialsRejected,
     RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
     RemoteUnavailable,
 )
+from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
-from keysat.money import Money
 from keysat.providers.base import NewInvoice, ProviderStatus, Webhook
 from keysat.providers.refusals import MIN_SECRET_BYTES, NotSupported, WebhookMalformed, WebhookRejected
-from keysat.providers.zaprite import Zaprite
+from keysat.providers.zaprite.adapter import Zaprite
 
 ORDER, OURS, SECRET = "od_7tPIRHBoaC", "0198c2d4-0000-7000-8000-000000000001", "a-token-of-at-least-24-bytes"
 ANSWER = {

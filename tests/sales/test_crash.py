@@ -11,17 +11,17 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.codes.manage import NewCode, add_code
-from keysat.db import engine, reading, transaction
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
-from keysat.errors import Conflict, RemoteRefused, RemoteUnavailable
+from keysat.core.db import engine, reading, transaction
+from keysat.core.errors import Conflict, RemoteRefused, RemoteUnavailable
+from keysat.core.money import Money
 from keysat.invoices.draft import DRAFT_LIFE, IN_PROGRESS
 from keysat.models import DiscountCode, Invoice
 from keysat.models.discount_code import CodeKind
-from keysat.money import Money
 from keysat.providers.base import NewInvoice
 from keysat.providers.registry import provider_for
 from keysat.sales.purchase import Order, purchase
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from tests.builders import (
     STORE,
     audit_actions,

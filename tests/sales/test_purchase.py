@@ -5,16 +5,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, text
 
-from keysat.catalog import Terms, add_policy
-from keysat.catalog_changes import change_product
-from keysat.db import reading, transaction
-from keysat.errors import NotFound, RemoteRefused, RemoteUnavailable, SalesUnavailable
+from keysat.accounts.breaker import may_create
+from keysat.accounts.selling import sell_with
+from keysat.catalog.changes import change_product
+from keysat.catalog.products import Terms, add_policy
+from keysat.core.db import reading, transaction
+from keysat.core.errors import NotFound, RemoteRefused, RemoteUnavailable, SalesUnavailable
+from keysat.core.money import Money
 from keysat.models import AuditLine, Invoice, Policy
 from keysat.models.provider_account import FAILURES_TO_OPEN
-from keysat.money import Money
 from keysat.providers.base import ProviderStatus
-from keysat.providers.breaker import may_create
-from keysat.providers.selling import sell_with
 from keysat.sales.purchase import Order
 from tests.builders import (
     PRICE,

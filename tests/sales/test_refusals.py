@@ -2,13 +2,13 @@
 
 import pytest
 
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
-from keysat.errors import CredentialsRejected, RemoteError, RemoteRefused, RemoteUnavailable
+from keysat.core.errors import CredentialsRejected, RemoteError, RemoteRefused, RemoteUnavailable
 from keysat.invoices.draft import IN_PROGRESS
 from keysat.models import Invoice
 from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.sales.purchase import Order
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from tests.builders import (
     STORE,
     load_account,

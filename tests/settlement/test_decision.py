@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keysat.core.money import DECIMALS, Money
 from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
-from keysat.money import DECIMALS, Money
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.settlement.decision import Says, decide, gone, read
 from keysat.settlement.outcome import Action, InvoiceState, Outcome, SettlementRules

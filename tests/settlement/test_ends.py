@@ -5,18 +5,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from keysat.accounts.inbox import MOST_ATTEMPTS, claim_events, store
+from keysat.accounts.manage import remove_account
 from keysat.codes.manage import NewCode, add_code
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.models import AuditLine, DiscountCode, Redemption
 from keysat.models import ProviderEvent as StoredEvent
 from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import PaymentException
-from keysat.providers.accounts import remove_account
 from keysat.providers.base import ProviderEvent, ProviderStatus
 from keysat.sales.purchase import Order
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import reconcile
-from keysat.webhooks.inbox import MOST_ATTEMPTS, claim_events, store
 from tests.builders import (
     PRICE,
     issue_now,

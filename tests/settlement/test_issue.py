@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, text
 
-from keysat.db import reading, transaction
-from keysat.errors import NotFound, NotPaid
+from keysat.core.db import reading, transaction
+from keysat.core.errors import NotFound, NotPaid
 from keysat.models import License
 from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, make_invoice, set_columns
 from tests.races import race_to_issue

@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.codes.manage import NewCode, add_code
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.models import AuditLine, Redemption
 from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import PaymentException
+from keysat.operations.report import report
 from keysat.providers.base import ProviderStatus
-from keysat.report import report
 from keysat.sales.purchase import Order
 from keysat.settlement.resolve import dismiss
 from tests.builders import PRICE, issue_now, load_invoice, load_licenses, look, make_shop, open_invoice, set_columns

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from tests.builders import STORE, load_account, load_invoice, look, make_account, make_catalog, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database")

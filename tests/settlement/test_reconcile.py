@@ -8,8 +8,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, text
 
-from keysat.db import reading, transaction
-from keysat.errors import (
+from keysat.accounts import manage
+from keysat.accounts.breaker import COOL_DOWN, callable_accounts, record_failure
+from keysat.accounts.recheck import claim_rechecks, pause_rejected
+from keysat.core.db import reading, transaction
+from keysat.core.errors import (
     CredentialsRejected,
     NotFound,
     RemoteAnswerInvalid,
@@ -21,15 +24,12 @@ from keysat.errors import (
 from keysat.models import AuditLine, Invoice
 from keysat.models.invoice import PaymentException
 from keysat.models.provider_account import FAILURES_TO_OPEN
-from keysat.providers import accounts
+from keysat.operations.timeline import timeline
 from keysat.providers.base import ProviderStatus
-from keysat.providers.breaker import COOL_DOWN, callable_accounts, record_failure
-from keysat.providers.recheck import claim_rechecks, pause_rejected
 from keysat.settlement.outcome import Action, SettlementRules
 from keysat.settlement.reconcile import AccountNotCallable, give_up
 from keysat.settlement.resolve import dismiss, settle_by_hand
-from keysat.tasks import recheck_account
-from keysat.timeline import timeline
+from keysat.tasks.tasks import recheck_account
 from tests.builders import (
     PRICE,
     audit_actions,
@@ -504,7 +504,7 @@ def test_account_of_rejected_credentials_resumes_once_they_pass(fake, invoice):
 def test_account_that_a_person_paused_never_resumes_by_itself(fake, invoice):
     account = load_account()
     with transaction() as session:
-        accounts.pause(session, account.id, "holidays", "cli")
+        manage.pause(session, account.id, "holidays", "cli")
     recheck_account(str(account.id))
     assert load_account().paused_at is not None
 

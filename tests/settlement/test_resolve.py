@@ -5,16 +5,16 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select
 
-from keysat.db import reading, transaction
-from keysat.errors import Conflict, InvalidInput, NotFound, NotPaid, RemoteNotFound
+from keysat.core.db import reading, transaction
+from keysat.core.errors import Conflict, InvalidInput, NotFound, NotPaid, RemoteNotFound
 from keysat.invoices.due import claim_unfulfilled
 from keysat.models import AuditLine
 from keysat.models.invoice import PaymentException
+from keysat.operations.status import read_status
 from keysat.providers.base import ProviderStatus
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import give_up
 from keysat.settlement.resolve import acknowledge, dismiss, settle_by_hand
-from keysat.status import read_status
 from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, look, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select
 
-from keysat.db import reading, transaction
-from keysat.errors import Conflict, InvalidInput, NotFound, NotPaid
+from keysat.core.db import reading, transaction
+from keysat.core.errors import Conflict, InvalidInput, NotFound, NotPaid
 from keysat.invoices.due import claim_settled
 from keysat.licenses.withdraw import change_status
 from keysat.models import Invoice, License

@@ -7,14 +7,14 @@ import pytest
 import requests
 from sqlalchemy import delete, func, select, update
 
-from keysat.db import reading, transaction
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
-from keysat.errors import Conflict, RemoteUnavailable
+from keysat.core.db import reading, transaction
+from keysat.core.errors import Conflict, RemoteUnavailable
+from keysat.core.money import Money
 from keysat.models import Invoice, Sweep
-from keysat.money import Money
 from keysat.providers.base import NewInvoice, ProviderStatus
 from keysat.providers.registry import provider_for
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from keysat.settlement import sweep as sweeping
 from keysat.settlement.backlog import backlogged
 from keysat.settlement.outcome import SettlementRules

@@ -6,15 +6,15 @@ from functools import partial
 import pytest
 from sqlalchemy import func, update
 
-from keysat.db import reading, transaction
-from keysat.errors import RemoteNotFound
+from keysat.accounts.breaker import callable_accounts
+from keysat.accounts.inbox import claim_events, store
+from keysat.core.db import reading, transaction
+from keysat.core.errors import RemoteNotFound
 from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled
 from keysat.models import ProviderEvent, TaskRun
 from keysat.models.task_run import note_run, ran_within
 from keysat.providers.base import ProviderEvent as Received
 from keysat.providers.base import ProviderStatus
-from keysat.providers.breaker import callable_accounts
-from keysat.webhooks.inbox import claim_events, store
 from tests.builders import (
     PRICE,
     load_account,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
-from keysat.worker import app
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
+from keysat.tasks.app import app
 from tests.builders import STORE, make_account, make_catalog
 from tests.nodes import Broker, BrokerContainer, ProcessContainer, Worker, worker_command
 

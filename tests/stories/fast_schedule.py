@@ -10,6 +10,6 @@ schedule.STEPS = {
     status: tuple(replace(step, every=step.every / SPEED) for step in steps) for status, steps in schedule.STEPS.items()
 }
 
-from keysat.worker import app
+from keysat.tasks.app import app
 
 __all__ = ["app"]

@@ -5,16 +5,16 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from keysat.api_keys import create_key
-from keysat.db import engine, reading, transaction
+from keysat.core.db import engine, reading, transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.migrations import require_head
 from keysat.models import Invoice, WebhookDelivery
 from keysat.models.api_key import Scope
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
+from keysat.operations.api_keys import create_key
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.sweep import pages
-from keysat.tasks import scan_deliveries, scan_pending
+from keysat.tasks.tasks import scan_deliveries, scan_pending
 from keysat.webhooks.endpoints import add_endpoint, pause_endpoint, resume_endpoint
 from tests.builders import (
     SECRET,

@@ -10,10 +10,10 @@ import pytest
 import redis
 import requests
 
-from keysat.api_keys import create_key
-from keysat.db import engine, transaction
+from keysat.core.db import engine, transaction
+from keysat.core.secrets import secret_box
 from keysat.models.api_key import Scope
-from keysat.secrets import secret_box
+from keysat.operations.api_keys import create_key
 from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import SECRET, STORE, load_account, load_licenses
 from tests.canaries import GIVEN, kept_in_files, leaks, leaks_in_logs

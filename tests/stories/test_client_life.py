@@ -10,9 +10,9 @@ from keysat_licensing_client import (
     Verifier,
 )
 
-from keysat.catalog import Terms, add_policy
+from keysat.catalog.products import Terms, add_policy
 from keysat.codes.manage import NewCode, add_code
-from keysat.db import transaction
+from keysat.core.db import transaction
 from keysat.licenses.withdraw import change_status
 from keysat.models.discount_code import CodeKind
 from keysat.models.license import LicenseStatus

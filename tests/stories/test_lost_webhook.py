@@ -3,11 +3,11 @@
 import pytest
 from keysat_licensing_client import PublicKey, Verifier
 
-from keysat.db import transaction
+from keysat.core.db import transaction
+from keysat.core.settings import load_settings
 from keysat.invoices.due import claim_due
 from keysat.licenses.signer import load_signer
-from keysat.settings import load_settings
-from keysat.tasks import issue_license, reconcile_invoice, scan_pending
+from keysat.tasks.tasks import issue_license, reconcile_invoice, scan_pending
 from tests.builders import (
     audit_actions,
     load_account,

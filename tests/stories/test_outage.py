@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from keysat.tasks import sweep_account, sweep_accounts
+from keysat.tasks.tasks import sweep_account, sweep_accounts
 from tests.builders import load_account, load_licenses, make_due, make_invoice
 from tests.nodes import wait_until
 

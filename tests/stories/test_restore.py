@@ -8,12 +8,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, Table, func, insert, select, text, update
 
 from keysat import migrations
-from keysat.db import engine, reading, transaction
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
+from keysat.core.db import engine, reading, transaction
+from keysat.core.secrets import seal, secret_box
+from keysat.core.settings import load_settings
 from keysat.models import Invoice, License, Tip
-from keysat.secrets import seal, secret_box
-from keysat.settings import load_settings
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from keysat.tips.manage import retry
 from keysat.tips.pay import Payer, pay
 from tests.builders import SECRET, STORE

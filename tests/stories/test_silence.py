@@ -7,10 +7,10 @@ from sqlalchemy import update
 from typer.testing import CliRunner
 
 from keysat.cli import app
-from keysat.db import transaction
+from keysat.core.db import transaction
+from keysat.core.settings import load_settings
 from keysat.models import Invoice, ProviderAccount
-from keysat.settings import load_settings
-from keysat.tasks import check_invariants, scan_pending
+from keysat.tasks.tasks import check_invariants, scan_pending
 from keysat.web.app import create_app
 from tests.builders import load_account, load_licenses, make_due, make_invoice
 from tests.nodes import wait_until

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import func, update
 
-from keysat.db import transaction
+from keysat.core.db import transaction
 from keysat.models import Invoice
 from tests.builders import make_invoice
 from tests.nodes import ProcessContainer, beat_command, wait_until, worker_command

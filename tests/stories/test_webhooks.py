@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.db import reading, transaction
+from keysat.accounts.inbox import MOST_LOOKS_A_MINUTE
+from keysat.core.db import reading, transaction
 from keysat.models import ProviderEvent
-from keysat.tasks import scan_pending
+from keysat.tasks.tasks import scan_pending
 from keysat.web.app import create_app
-from keysat.webhooks.inbox import MOST_LOOKS_A_MINUTE
 from tests.builders import SECRET, STORE, load_account, load_invoice, load_licenses, make_invoice
 from tests.nodes import wait_until
 from tests.web.conftest import serving

@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from keysat.tasks import scan_pending
+from keysat.tasks.tasks import scan_pending
 from keysat.web.app import create_app
 from tests.builders import (
     SECRET,

@@ -1,12 +1,12 @@
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.catalog import Terms
-from keysat.db import reading, transaction
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
+from keysat.catalog.products import Terms
+from keysat.core.db import reading, transaction
+from keysat.core.settings import load_settings
 from keysat.models import Tip
-from keysat.settings import load_settings
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from keysat.settlement.issue import issue
 from keysat.tips.pay import Payer
 from tests.builders import STORE, make_account, make_catalog, make_invoice

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from keysat import clock
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput
+from keysat.core import clock
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput
 from keysat.licenses.withdraw import change_status
 from keysat.models import Epoch, Invoice, Tip
 from keysat.models.epoch import declare_restore, notice_restore
 from keysat.models.license import LicenseStatus
 from keysat.providers.base import LightningPayment, PaymentState
-from keysat.providers.btcpay import BTCPay
+from keysat.providers.btcpay.adapter import BTCPay
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import settle_by_hand
 from keysat.settlement.reverse import reverse

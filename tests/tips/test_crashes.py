@@ -10,11 +10,11 @@ from threading import Lock
 import pytest
 from sqlalchemy import func, select
 
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
+from keysat.core.settings import load_settings
 from keysat.models import Tip
 from keysat.providers import registry
-from keysat.providers.btcpay import BTCPay
-from keysat.settings import load_settings
+from keysat.providers.btcpay.adapter import BTCPay
 from keysat.tips import bolt11, due
 from keysat.tips import pay as paying
 from keysat.tips.pay import Payer, pay

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from keysat.addresses import Networks
-from keysat.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteUnavailable
-from keysat.foreign import AddressRefused, ForeignAnswer, ForeignClient
-from keysat.lightning_address import parse_address
+from keysat.core.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteUnavailable
+from keysat.net.addresses import Networks
+from keysat.net.lightning_address import parse_address
+from keysat.net.untrusted import AddressRefused, ForeignAnswer, ForeignClient
 from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
-from tests.test_foreign import DISGUISED, HOSTILE, Listener
+from tests.net.test_untrusted import DISGUISED, HOSTILE, Listener
 
 ADDRESS = parse_address("dev@example.com")
 OFFER = {"tag": "payRequest", "callback": "https://example.com/pay", "minSendable": 1_000, "maxSendable": 10**9}

@@ -6,16 +6,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.catalog import Terms
-from keysat.db import reading, transaction
-from keysat.errors import Conflict, InvalidInput, NotFound
-from keysat.events import EventType
-from keysat.invariants import broken
+from keysat.catalog.products import Terms
+from keysat.core.db import reading, transaction
+from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.money import Money
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.models import AuditLine, OutboundEvent, ProviderAccount, Tip
-from keysat.money import Money
+from keysat.operations.invariants import broken
 from keysat.providers.registry import provider_for
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
+from keysat.queue.outbox import EventType
 from keysat.settlement.issue import issue
 from keysat.tips.due import LONG_OVER, MOST_ATTEMPTS, claim_tips
 from keysat.tips.manage import mark_sent, retry

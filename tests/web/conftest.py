@@ -7,9 +7,9 @@ import pytest
 import requests
 import uvicorn
 
-from keysat.api_keys import create_key
-from keysat.db import transaction
+from keysat.core.db import transaction
 from keysat.models.api_key import Scope
+from keysat.operations.api_keys import create_key
 from keysat.web.app import create_app
 from tests.builders import make_shop
 from tests.canaries import GIVEN, leaks

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
-from keysat.db import Base, reading
+from keysat.core.db import Base, reading
 from keysat.web.app import create_app
 
 NOWHERE = "01a21076-4515-7464-8cda-93e2d050f870"

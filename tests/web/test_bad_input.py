@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
-from keysat.db import reading
+from keysat.core.db import reading
 from keysat.models import Invoice, Product
 from keysat.models.api_key import Scope
 from tests.web.described import ADMIN, TEXTS, WITH_BODY, rows

@@ -8,13 +8,13 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import requests
 
-from keysat import background
 from keysat.codes.manage import NewCode, add_code
-from keysat.db import transaction
-from keysat.licenses.grant import grant
+from keysat.core import background
+from keysat.core.db import transaction
+from keysat.core.settings import load_settings
 from keysat.licenses.signer import load_signer
 from keysat.models.discount_code import CodeKind
-from keysat.settings import load_settings
+from keysat.sales.grant import grant
 from keysat.web import bulkhead, limits
 from keysat.web.app import create_app
 from tests.builders import make_account, make_catalog
@@ -102,7 +102,7 @@ def test_request_that_leaves_a_delivery_does_not_wait_for_a_hung_broker(key, mon
     with transaction() as session:
         add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE, max_uses=None))
     hold, held = threading.Event(), threading.Event()
-    monkeypatch.setattr("keysat.dispatch.send_deliveries", lambda _: [held.set(), hold.wait(30)])
+    monkeypatch.setattr("keysat.tasks.wake.send_deliveries", lambda _: [held.set(), hold.wait(30)])
     with serving(create_app()) as url:
         try:
             answer = post(url, "/v1/redeem", {"product": "editor", "code": "GIFT"})

@@ -4,8 +4,8 @@ import pytest
 from fastapi import Request
 
 from keysat.cli.doctor import noticed
-from keysat.errors import RateLimited
-from keysat.settings import load_settings
+from keysat.core.errors import RateLimited
+from keysat.core.settings import load_settings
 from keysat.web import limits
 from keysat.web.app import create_app
 from tests.builders import make_shop

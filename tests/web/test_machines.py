@@ -3,8 +3,8 @@
 import pytest
 from keysat_licensing_client import Client
 
-from keysat.catalog import Terms
-from keysat.settings import load_settings
+from keysat.catalog.products import Terms
+from keysat.core.settings import load_settings
 from tests.builders import load_machines, make_license
 
 ROUTES = ["activate", "heartbeat", "deactivate"]

@@ -11,13 +11,13 @@ import sys
 import pytest
 import requests
 
-from keysat import metric_files
+from keysat.core import metric_files
+from keysat.core.metric_values import Store, Totals
+from keysat.core.metrics import _registry
 from keysat.embedded.commands import child_environment
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
-from keysat.metric_values import Store, Totals
-from keysat.metrics import _registry
-from keysat.tasks import reconcile_invoice
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
+from keysat.tasks.tasks import reconcile_invoice
 from tests.builders import STORE, load_licenses, make_account, make_catalog, make_invoice
 from tests.nodes import ProcessContainer, wait_until, worker_command
 
@@ -175,7 +175,7 @@ def test_process_keeps_counting_over_what_becomes_of_its_file(directory, monkeyp
 
 
 def test_full_disk_costs_figures_until_there_is_room(directory, monkeypatch):
-    monkeypatch.setattr("keysat.metric_values.RETRY_SECONDS", 0)
+    monkeypatch.setattr("keysat.core.metric_values.RETRY_SECONDS", 0)
     store, full = Store(directory, "test"), os.open("/dev/full", os.O_WRONLY)
     value = store.value(*LABELS)
     value.inc(1)
@@ -192,7 +192,7 @@ def test_full_disk_costs_figures_until_there_is_room(directory, monkeypatch):
 
 def test_next_process_takes_over_the_file_and_its_counts(directory):
     program = (
-        "import sys; from pathlib import Path; from keysat.metric_values import Store; "
+        "import sys; from pathlib import Path; from keysat.core.metric_values import Store; "
         f"Store(Path(sys.argv[1]), 'test').value(*{LABELS!r}).inc(1)"
     )
     for _ in range(5):

@@ -7,11 +7,11 @@ import sys
 import pytest
 import requests
 
-from keysat import metrics
+from keysat.core import metrics
 from keysat.embedded.commands import child_environment
-from keysat.embedded.sandbox.client import SandboxClient
-from keysat.embedded.sandbox.server import Sandbox
-from keysat.tasks import reconcile_invoice
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
+from keysat.tasks.tasks import reconcile_invoice
 from tests.builders import STORE, load_licenses, make_account, make_catalog, make_invoice, set_account
 from tests.nodes import ProcessContainer, wait_until, worker_command
 

@@ -11,16 +11,16 @@ from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 from sqlalchemy import func, select
 
-from keysat.api_keys import create_key
 from keysat.codes.manage import NewCode, add_code
-from keysat.db import transaction
-from keysat.events import EventType, emit
-from keysat.licenses.grant import grant
+from keysat.core.db import transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.models import WebhookDelivery
 from keysat.models.api_key import Scope
 from keysat.models.discount_code import CodeKind
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
+from keysat.operations.api_keys import create_key
+from keysat.queue.outbox import EventType, emit
+from keysat.sales.grant import grant
 from keysat.web.state import signer
 from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import make_invoice, make_shop

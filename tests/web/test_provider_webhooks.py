@@ -8,14 +8,14 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select
 
-from keysat.db import reading, transaction
+from keysat.accounts.inbox import MOST_ATTEMPTS, claim_events
+from keysat.accounts.manage import NewAccount, add_account
+from keysat.core.db import reading, transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.models import AuditLine, ProviderEvent
-from keysat.providers.accounts import NewAccount, add_account
 from keysat.providers.base import ProviderStatus
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
-from keysat.tasks import handle_provider_event
-from keysat.webhooks.inbox import MOST_ATTEMPTS, claim_events
+from keysat.tasks.tasks import handle_provider_event
 from tests.builders import SECRET, load_account, load_invoice, make_account, make_invoice, set_columns
 from tests.nodes import wait_until
 

@@ -7,15 +7,15 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import func, select
 
-from keysat.catalog import Terms, add_policy
+from keysat.catalog.products import Terms, add_policy
 from keysat.codes.manage import NewCode, add_code
-from keysat.db import reading, transaction
-from keysat.errors import CredentialsRejected, RemoteRefused, RemoteUnavailable
+from keysat.core.db import reading, transaction
+from keysat.core.errors import CredentialsRejected, RemoteRefused, RemoteUnavailable
+from keysat.core.money import Money
 from keysat.invoices.draft import IN_PROGRESS
 from keysat.licenses.keys import verify
 from keysat.models import Invoice, License
 from keysat.models.discount_code import CodeKind
-from keysat.money import Money
 from keysat.providers.base import ProviderStatus
 from tests.builders import (
     invoice_of,

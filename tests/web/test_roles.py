@@ -4,9 +4,9 @@ import pytest
 import requests
 from fastapi import FastAPI
 
-from keysat.api_keys import create_key, revoke_key
-from keysat.db import transaction
+from keysat.core.db import transaction
 from keysat.models.api_key import Scope
+from keysat.operations.api_keys import create_key, revoke_key
 from keysat.web.app import create_app
 from tests.builders import make_shop
 from tests.web.conftest import serving

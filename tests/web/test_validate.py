@@ -8,11 +8,11 @@ import pytest
 from keysat_licensing_client import Client, ValidateOptions
 from sqlalchemy import func
 
-from keysat.catalog import Terms
-from keysat.db import transaction
+from keysat.catalog.products import Terms
+from keysat.core.db import transaction
+from keysat.core.settings import load_settings
 from keysat.licenses.withdraw import change_status
 from keysat.models.license import LicenseStatus
-from keysat.settings import load_settings
 from tests.builders import load_machines, make_license
 from tests.web.conftest import Api
 

@@ -1,8 +1,8 @@
 import pytest
 
-from keysat.db import transaction
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
+from keysat.core.db import transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.webhooks.deliver import Sender
 from keysat.webhooks.endpoints import add_endpoint
 from tests.webhooks.receiver import Receiver

@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from keysat.webhooks import backoff, outbox
+from keysat.webhooks import backoff, delivery_queue
 
 backoff.DELAYS = tuple(delay / 100 for delay in backoff.DELAYS)
-outbox.LEASE = timedelta(seconds=3)
+delivery_queue.LEASE = timedelta(seconds=3)
 
-from keysat.worker import app
+from keysat.tasks.app import app
 
 __all__ = ["app"]

@@ -16,7 +16,7 @@ from threading import local
 import requests
 from sqlalchemy import func, select
 
-from keysat.db import reading
+from keysat.core.db import reading
 from keysat.models import Invoice, License, ProviderEvent
 from keysat.sales.purchase import Order
 from tests.builders import SECRET, load_account, make_account, open_invoice

@@ -8,13 +8,14 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from keysat.db import reading, transaction
-from keysat.dispatch import queued
-from keysat.events import EventType, emit
+from keysat.core.db import reading, transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.models import DeliveryAttempt, WebhookDelivery
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
-from keysat.tasks import scan_deliveries
+from keysat.queue.outbox import EventType, emit
+from keysat.queue.send import queued
+from keysat.tasks.app import app
+from keysat.tasks.tasks import scan_deliveries
 from keysat.webhooks.endpoints import add_endpoint, rotate_secret
 from tests.nodes import ProcessContainer, wait_until, worker_command
 from tests.webhooks.receiver import Receiver, verified
@@ -42,9 +43,9 @@ class Moody(Receiver):
 
 
 @contextmanager
-def sending(app="keysat.worker", threads=32):
+def sending(app_name="keysat.worker", threads=32):
     """A sender, in a process of its own."""
-    command = worker_command(app, threads, extra=("-P", "threads", "-Q", "deliver"))
+    command = worker_command(app_name, threads, extra=("-P", "threads", "-Q", "deliver"))
     container = ProcessContainer(command, " ready.", ALLOWED)
     container.ready()
     try:
@@ -135,7 +136,7 @@ def _nothing_owed():
 
 def _scan():
     """What beat does, as often as the sender can take it."""
-    if not queued("deliver"):
+    if not queued(app, "deliver"):
         scan_deliveries.delay()
 
 

@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.db import reading, transaction
-from keysat.events import EventType, emit
+from keysat.core.db import reading, transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
+from keysat.queue.outbox import EventType, emit
 from keysat.webhooks.deliver import Sender, deliver
+from keysat.webhooks.delivery_queue import Attempt, due_deliveries, lease, record
 from keysat.webhooks.endpoints import pause_endpoint, remove_endpoint, resume_endpoint, rotate_secret
-from keysat.webhooks.outbox import Attempt, due_deliveries, lease, record
 from tests.webhooks.receiver import Receiver, verified
 
 

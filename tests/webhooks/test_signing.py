@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from keysat.errors import InvalidInput
+from keysat.core.errors import InvalidInput
 from keysat.webhooks.signing import check_secret, new_secret, signed_headers
 
 BODY = b'{"event_type":"license.issued","timestamp":"2026-11-25T00:00:00+00:00","data":{}}'

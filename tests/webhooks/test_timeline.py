@@ -2,12 +2,12 @@
 
 from sqlalchemy import select
 
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.models import OutboundEvent
+from keysat.operations.timeline import timeline
 from keysat.providers.base import ProviderStatus
-from keysat.timeline import timeline
 from keysat.webhooks.deliver import deliver
-from keysat.webhooks.outbox import due_deliveries
+from keysat.webhooks.delivery_queue import due_deliveries
 from tests.builders import PRICE, issue_now, load_invoice, look, make_invoice
 
 

@@ -10,17 +10,17 @@ from fastapi import APIRouter, Path
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sqlalchemy import select
 
-from keysat.certificates import check_pem
-from keysat.db import reading, transaction
-from keysat.errors import InvalidInput
+from keysat.accounts import editing, manage
+from keysat.accounts.selling import sell_with
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.models import ProviderAccount
-from keysat.providers import account_changes, accounts
+from keysat.net.certificates import check_pem
+from keysat.operations.status import read_status
 from keysat.providers.refusals import MIN_SECRET_BYTES
 from keysat.providers.registry import provider_for
-from keysat.providers.selling import sell_with
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
-from keysat.status import read_status
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Done, Note, Row
 from keysat.web.bulkhead import ASKING
@@ -158,11 +158,11 @@ def list_accounts(_: Reader) -> list[AccountRow]:
 @router.post("/accounts", status_code=201, responses=documented(409, 502), dependencies=ASKING)
 def create_account(body: NewAccount, actor: Writer) -> AccountRow:
     """Add an account; its credentials are stored encrypted."""
-    box, new = secret_box(load_settings()), accounts.NewAccount(**body.model_dump(exclude={"unchecked"}))
+    box, new = secret_box(load_settings()), manage.NewAccount(**body.model_dump(exclude={"unchecked"}))
     if not body.unchecked:
-        provider_for(accounts.build_account(box, new)).check_credentials()
+        provider_for(manage.build_account(box, new)).check_credentials()
     with transaction() as session:
-        row = accounts.add_account(session, box, new, actor)
+        row = manage.add_account(session, box, new, actor)
         session.refresh(row)
     return AccountRow.model_validate(row)
 
@@ -173,10 +173,10 @@ def change_account(name: AccountName, body: AccountChanges, actor: Writer) -> Ac
     changes = body.changes("unchecked")
     if not body.unchecked:
         with reading() as session:
-            wanted = account_changes.changed_account(accounts.require_account(session, name), changes)
+            wanted = editing.changed_account(manage.require_account(session, name), changes)
         provider_for(wanted).check_credentials()
     with transaction() as session:
-        row = account_changes.edit_account(session, name, changes, actor)
+        row = editing.edit_account(session, name, changes, actor)
         session.refresh(row)
     return AccountRow.model_validate(row)
 
@@ -199,7 +199,7 @@ def get_account(name: AccountName, _: Reader) -> AccountRow:
 def delete_account(name: AccountName, actor: Writer) -> Done:
     """Remove an account that has no invoices."""
     with transaction() as session:
-        accounts.remove_account(session, name, actor)
+        manage.remove_account(session, name, actor)
     return Done()
 
 
@@ -207,7 +207,7 @@ def delete_account(name: AccountName, actor: Writer) -> Done:
 def check_account(name: AccountName, _: Writer) -> Done:
     """Ask the provider something harmless, to see that address and credentials work."""
     with reading() as session:
-        account = accounts.require_account(session, name)
+        account = manage.require_account(session, name)
     provider_for(account).check_credentials()
     return Done()
 
@@ -216,7 +216,7 @@ def check_account(name: AccountName, _: Writer) -> Done:
 def pause_account(name: AccountName, body: Note, actor: Writer) -> AccountRow:
     """Stop asking for this account's invoices; nothing is lost, they wait."""
     with transaction() as session:
-        accounts.pause(session, accounts.require_account(session, name).id, body.note, actor)
+        manage.pause(session, manage.require_account(session, name).id, body.note, actor)
     return _account(name)
 
 
@@ -224,7 +224,7 @@ def pause_account(name: AccountName, body: Note, actor: Writer) -> AccountRow:
 def resume_account(name: AccountName, actor: Writer) -> AccountRow:
     """Ask again, from the next scan on."""
     with transaction() as session:
-        accounts.resume(session, name, actor)
+        manage.resume(session, name, actor)
     return _account(name)
 
 
@@ -233,15 +233,15 @@ def renew_credentials(name: AccountName, body: NewCredentials, actor: Writer) ->
     """Replace the credentials, once the provider accepts them, and resume the account."""
     box = secret_box(load_settings())
     with reading() as session:
-        account = accounts.require_account(session, name)
-    sealed = account_changes.sealed_anew(box, account, body.api_key, body.webhook_secret)
+        account = manage.require_account(session, name)
+    sealed = editing.sealed_anew(box, account, body.api_key, body.webhook_secret)
     if not body.unchecked:
-        provider_for(account_changes.with_credentials(account, sealed)).check_credentials()
+        provider_for(editing.with_credentials(account, sealed)).check_credentials()
     with transaction() as session:
-        account_changes.renew_credentials(session, name, sealed, actor)
+        editing.renew_credentials(session, name, sealed, actor)
     return _account(name)
 
 
 def _account(name: str) -> AccountRow:
     with reading() as session:
-        return AccountRow.model_validate(accounts.require_account(session, name))
+        return AccountRow.model_validate(manage.require_account(session, name))

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from keysat.db import reading
-from keysat.timeline import audit_lines
+from keysat.core.db import reading
+from keysat.operations.timeline import audit_lines
 from keysat.web.admin.auth import Reader
 from keysat.web.admin.shapes import Happened, Limit
 from keysat.web.errors import documented

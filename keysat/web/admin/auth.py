@@ -9,11 +9,11 @@ from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from keysat.api_keys import find_key, note_use
-from keysat.db import reading, transaction
-from keysat.errors import Forbidden, InvalidInput, Unauthorized
+from keysat.core.db import reading, transaction
+from keysat.core.errors import Forbidden, InvalidInput, Unauthorized
+from keysat.core.settings import load_settings
 from keysat.models.api_key import Scope
-from keysat.settings import load_settings
+from keysat.operations.api_keys import find_key, note_use
 from keysat.web.limits import admit_client
 
 _bearer = HTTPBearer(auto_error=False, description="An API key of `keysat api-key create`.")

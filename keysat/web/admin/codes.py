@@ -10,11 +10,11 @@ from fastapi import APIRouter, Path
 from pydantic import Field
 from sqlalchemy import select
 
-from keysat.catalog import require_product
+from keysat.catalog.products import require_product
 from keysat.codes import manage
 from keysat.codes.manage import NewCode, add_code, require_code
 from keysat.codes.report import slots
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.models import DiscountCode
 from keysat.models.discount_code import CodeKind
 from keysat.web.admin.auth import Reader, Writer

@@ -9,8 +9,8 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from keysat.db import reading, transaction
-from keysat.events import EventType
+from keysat.core.db import reading, transaction
+from keysat.queue.outbox import EventType
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Limit, Row
 from keysat.web.errors import documented

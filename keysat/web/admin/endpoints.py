@@ -10,11 +10,11 @@ from fastapi import APIRouter, Path
 from pydantic import Field, StringConstraints
 from sqlalchemy import select
 
-from keysat.db import reading, transaction
-from keysat.events import EventType
+from keysat.core.db import reading, transaction
+from keysat.core.secrets import secret_box
+from keysat.core.settings import load_settings
 from keysat.models import WebhookEndpoint
-from keysat.secrets import secret_box
-from keysat.settings import load_settings
+from keysat.queue.outbox import EventType
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Done, Row
 from keysat.web.errors import documented

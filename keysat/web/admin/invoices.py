@@ -11,18 +11,18 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from keysat.db import reading, transaction
-from keysat.errors import NotFound
-from keysat.invoices.explain import explain
-from keysat.invoices.search import Search, database_now, find_invoices, unhandled_webhooks
+from keysat.core.db import reading, transaction
+from keysat.core.errors import NotFound
+from keysat.core.settings import load_settings
 from keysat.models import Invoice, License, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
-from keysat.settings import load_settings
+from keysat.operations.search import Search, database_now, find_invoices, unhandled_webhooks
+from keysat.operations.timeline import timeline
+from keysat.operations.why import explain
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
 from keysat.settlement.resolve import acknowledge, dismiss, settle_by_hand
 from keysat.settlement.reverse import undo
-from keysat.timeline import timeline
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Happened, Limit, Note, Row, happened
 from keysat.web.errors import documented

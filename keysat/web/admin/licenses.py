@@ -10,13 +10,13 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from keysat.db import reading, transaction
-from keysat.errors import NotFound
-from keysat.licenses.grant import grant
+from keysat.core.db import reading, transaction
+from keysat.core.errors import NotFound
 from keysat.licenses.machines import deactivate_machine, list_machines
 from keysat.licenses.withdraw import change_status
 from keysat.models import Invoice, License, Product
 from keysat.models.license import LicenseStatus
+from keysat.sales.grant import grant
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Limit, Note, Row
 from keysat.web.errors import documented

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Path
 from pydantic import Field
 from sqlalchemy import select
 
-from keysat.catalog import Terms, add_policy, require_product
-from keysat.catalog_changes import change_policy, require_policy
-from keysat.db import reading, transaction
+from keysat.catalog.changes import change_policy, require_policy
+from keysat.catalog.products import Terms, add_policy, require_product
+from keysat.core.db import reading, transaction
 from keysat.models import Policy
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Number, Row

@@ -10,11 +10,11 @@ from fastapi import APIRouter
 from pydantic import Field
 from sqlalchemy import select
 
-from keysat.catalog import add_product, require_product
-from keysat.catalog_changes import change_product
-from keysat.db import reading, transaction
+from keysat.catalog.changes import change_product
+from keysat.catalog.products import add_product, require_product
+from keysat.core.db import reading, transaction
+from keysat.core.money import Money
 from keysat.models import Product
-from keysat.money import Money
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Row
 from keysat.web.errors import documented

@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from keysat import report
-from keysat.db import reading
+from keysat.core.db import reading
+from keysat.operations import report
 from keysat.web.admin.auth import Reader
 from keysat.web.errors import documented
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from keysat.money import MAX_AMOUNT
-from keysat.timeline import Moment
+from keysat.core.money import MAX_AMOUNT
+from keysat.operations.timeline import Moment
 from keysat.web.fields import Input, Lines
 
 Limit = Annotated[int, Query(ge=1, le=200, description="At most so many, the newest.")]

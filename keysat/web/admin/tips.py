@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path
 
-from keysat.db import reading, transaction
+from keysat.core.db import reading, transaction
 from keysat.models.tip import TipStatus
 from keysat.tips import manage
 from keysat.web.admin.auth import Reader, Writer

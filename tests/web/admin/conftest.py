@@ -1,8 +1,8 @@
 import pytest
 
-from keysat.api_keys import create_key
-from keysat.db import transaction
+from keysat.core.db import transaction
 from keysat.models.api_key import Scope
+from keysat.operations.api_keys import create_key
 from tests.builders import make_shop
 
 

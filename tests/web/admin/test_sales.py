@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from keysat.db import reading
-from keysat.errors import CredentialsRejected, RemoteUnavailable
+from keysat.core.db import reading
+from keysat.core.errors import CredentialsRejected, RemoteUnavailable
 from keysat.licenses.keys import verify
 from keysat.models import AuditLine
 from keysat.models.invoice import PaymentException

@@ -1,0 +1,121 @@
+"""The circuit breakers of a provider account: after failures in a row, nobody calls for a while.
+
+There is one for reading invoices and one for creating them: buyers choose what is created, and their failures must not
+keep paid invoices from being read. The state is in columns of the account's row, so all workers share it, the scan
+reads it for nothing, and it outlives the broker. Open: `open_until` lies ahead. Half open: it has passed, and one call
+is let through as a probe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, case, func, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from keysat.models import ProviderAccount
+from keysat.models.provider_account import FAILURES_TO_OPEN, MAX_REST, create_breaker_open, resting
+
+COOL_DOWN = timedelta(seconds=30)
+# A provider may ask for an hour. Those who paid don't wait that long for one question, nor do those who want to pay.
+MAX_RETRY_AFTER = timedelta(seconds=60)
+# How long a probe has until another purchase may be one.
+_PROBE = timedelta(seconds=15)
+
+
+@dataclass(frozen=True)
+class CallableAccount:
+    """An account that may be called; `probe` when its breaker is half open and one call has to suffice."""
+
+    account_id: UUID
+    probe: bool
+
+
+def callable_accounts(session: Session) -> list[CallableAccount]:
+    """The accounts that are neither paused nor behind an open breaker for reads."""
+    rows = session.execute(
+        select(ProviderAccount.id, ProviderAccount.failure_count).where(~resting()).order_by(ProviderAccount.created_at)
+    )
+    return [CallableAccount(account_id, probe=failures >= FAILURES_TO_OPEN) for account_id, failures in rows]
+
+
+def record_failure(
+    session: Session, account_id: UUID, error: str, retry_after: float | None, invoice_id: UUID | None = None
+) -> None:
+    """Count a failed read. A Retry-After, in seconds, opens the breaker at once.
+
+    Failures count of different invoices: one whose reads always fail rests by its own schedule, not the account.
+    """
+    other = ProviderAccount.failed_invoice_id.is_distinct_from(invoice_id)
+    failures = ProviderAccount.failure_count + (case((other, 1), else_=0) if invoice_id else 1)
+    session.execute(
+        update(ProviderAccount)
+        .where(ProviderAccount.id == account_id)
+        .values(
+            failure_count=failures,
+            failed_invoice_id=invoice_id,
+            open_until=_rest(ProviderAccount.open_until, failures, retry_after),
+            last_error=error,
+        )
+    )
+
+
+def record_success(session: Session, account_id: UUID) -> None:
+    """Close the breaker for reads."""
+    session.execute(
+        update(ProviderAccount)
+        .where(ProviderAccount.id == account_id, ProviderAccount.failure_count > 0)
+        .values(failure_count=0, open_until=None, last_error=None, failed_invoice_id=None)
+    )
+
+
+def record_create_failure(session: Session, account_id: UUID, error: str, retry_after: float | None) -> None:
+    """Count a failed create, as `record_failure`."""
+    failures = ProviderAccount.create_failure_count + 1
+    session.execute(
+        update(ProviderAccount)
+        .where(ProviderAccount.id == account_id)
+        .values(
+            create_failure_count=failures,
+            create_open_until=_rest(ProviderAccount.create_open_until, failures, retry_after),
+            create_last_error=error,
+        )
+    )
+
+
+def record_create_success(session: Session, account_id: UUID) -> None:
+    """Close the breaker for creates."""
+    session.execute(
+        update(ProviderAccount)
+        .where(ProviderAccount.id == account_id, ProviderAccount.create_failure_count > 0)
+        .values(create_failure_count=0, create_open_until=None, create_last_error=None)
+    )
+
+
+def may_create(session: Session, account_id: UUID) -> bool:
+    """Whether a new invoice may be asked for now; behind a half-open breaker one purchase at a time is the probe."""
+    closed = ProviderAccount.create_failure_count < FAILURES_TO_OPEN
+    allowed = session.scalar(
+        update(ProviderAccount)
+        .where(ProviderAccount.id == account_id, ~closed, ~create_breaker_open())
+        .values(create_open_until=func.now() + _PROBE)
+        .returning(ProviderAccount.id)
+    )
+    free = select(ProviderAccount.id).where(ProviderAccount.id == account_id, and_(closed, ~create_breaker_open()))
+    return allowed is not None or session.scalar(free) is not None
+
+
+def is_open(open_until: datetime | None, now: datetime) -> bool:
+    """Whether nobody may call at `now`, which is the database's time."""
+    return open_until is not None and now < open_until <= now + MAX_REST
+
+
+def _rest(
+    until: InstrumentedAttribute[datetime | None], failures: ColumnElement[int], retry_after: float | None
+) -> ColumnElement[datetime]:
+    """When the breaker closes; GREATEST passes over NULL, so a rest that was agreed on is never shortened."""
+    cool_down = case((failures >= FAILURES_TO_OPEN, func.now() + COOL_DOWN), else_=None)
+    asked = None if retry_after is None else func.now() + min(timedelta(seconds=min(retry_after, 1e6)), MAX_RETRY_AFTER)
+    return func.greatest(until, cool_down, asked)

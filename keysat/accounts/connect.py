@@ -1,0 +1,149 @@
+"""Connecting a provider's webhooks: a secret, our URL registered at the provider, and the proof that one arrives.
+
+The secret is committed before the provider is told of it, so that the first webhook signed with it finds it here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from cryptography.fernet import MultiFernet
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from keysat.accounts.manage import require_account
+from keysat.core.db import Begin
+from keysat.core.errors import KeysatError
+from keysat.core.money import Money
+from keysat.core.secrets import seal, unseal
+from keysat.models import ProviderAccount, ProviderEvent
+from keysat.models.audit import audit
+from keysat.providers.base import NewInvoice
+from keysat.providers.refusals import NotSupported
+from keysat.providers.registry import adapter_of, provider_for
+
+# More than what the chain calls dust, for which a store without Lightning makes no invoice.
+_TEST_PRICE = Money(1_000, "BTC")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where an account's webhooks go since `began`, by the database's clock.
+
+    `url_is_secret`: whoever knows it can pretend to be the provider. `by_hand` says why the provider wasn't told of
+    the URL, None where it was.
+    """
+
+    account: ProviderAccount
+    url: str = field(repr=False)
+    url_is_secret: bool
+    began: datetime
+    by_hand: str | None = None
+
+
+class NoWebhookCame(KeysatError):
+    """A webhook was waited for, and none came."""
+
+    def __init__(self, connection: Connection, our_url: str, seconds: float) -> None:
+        name = connection.account.name
+        if connection.by_hand is not None:
+            super().__init__(
+                f"no webhook of {name} came within {seconds:g} s. Once the URL is entered at the provider, the next "
+                f"payment's webhook connects it; `keysat provider test {name}` tells whether one came."
+            )
+            return
+        super().__init__(
+            f"no webhook of {name} came within {seconds:g} s, though the provider accepted the URL and made an "
+            f"invoice. Is {our_url} reachable from the provider (try `curl {our_url}/v1/pubkey` on its machine), does "
+            "the web server run (its /readyz tells), does a firewall or proxy refuse it? The provider's own list of "
+            f"webhook deliveries says what it met. Then try again: `keysat provider connect {name}`."
+        )
+
+
+def connect(
+    begin: Begin, box: MultiFernet, name: str, our_url: str, *, new_secret: bool = False, actor: str = "cli"
+) -> Connection:
+    """Register our webhook at an account's provider.
+
+    A webhook secret is made where the account has none, or a new one is wanted. `our_url` is where Keysat is reached,
+    without a slash at the end.
+
+    Raises:
+        NotFound: no account of that name.
+        SettingsError: its stored credentials can't be decrypted.
+        RemoteError: the provider didn't register it; the account's secret stays, so trying again is safe.
+    """
+    with begin() as session:
+        account = require_account(session, name)
+        secret = _secret_of(session, box, account, actor, new=new_secret)
+        began = session.scalars(select(func.clock_timestamp())).one()
+    token_in_url = adapter_of(account.kind).token_in_url
+    url = f"{our_url}/v1/{account.kind}/webhook/{account.id}{f'/{secret}' if token_in_url else ''}"
+    try:
+        provider_for(account, box).connect_webhook(url, secret)
+    except NotSupported as error:
+        return Connection(account, url, token_in_url, began, by_hand=str(error))
+    with begin() as session:
+        session.get_one(ProviderAccount, account.id).webhook_connected_at = func.now()
+        audit(session, actor, "provider.webhook_connected", account.id)
+    return Connection(account, url, token_in_url, began)
+
+
+def make_test_invoice(account: ProviderAccount) -> str:
+    """Have the provider make an invoice that nobody is asked to pay, which sends a webhook; returns its id there.
+
+    Raises:
+        RemoteError: the provider made none.
+    """
+    order_id = f"keysat-webhook-test-{uuid4()}"
+    wanted = NewInvoice(order_id, _TEST_PRICE, "A test of Keysat's webhook, not to be paid")
+    return provider_for(account).create_invoice(wanted).provider_invoice_id
+
+
+def has_arrived(session: Session, connection: Connection, test_invoice: str | None) -> bool:
+    """Whether a webhook came: about the test invoice, or, without one, about anything since the connection began."""
+    account = ProviderAccount
+    if test_invoice is None:
+        since = select(account.id).where(account.id == connection.account.id, account.last_event_at > connection.began)
+        return session.scalar(since) is not None
+    about_it = select(ProviderEvent.id).where(
+        ProviderEvent.provider_account_id == connection.account.id, ProviderEvent.provider_invoice_id == test_invoice
+    )
+    return session.scalar(about_it.limit(1)) is not None
+
+
+def doubt(our_url: str, provider_url: str) -> str | None:
+    """What may keep a provider elsewhere from reaching us safely, with the remedy; None where nothing is seen."""
+    if _is_this_machine(provider_url):
+        return None
+    if _is_this_machine(our_url):
+        return (
+            f"only this machine can reach {our_url}, and the provider is elsewhere; "
+            "set KEYSAT_PUBLIC_URL to the address that it can reach."
+        )
+    if urlsplit(our_url).scheme != "https":
+        return f"webhooks to {our_url} can be read and changed on their way; use https in KEYSAT_PUBLIC_URL."
+    return None
+
+
+def _secret_of(session: Session, box: MultiFernet, account: ProviderAccount, actor: str, *, new: bool) -> str:
+    credentials = unseal(box, account.sealed_credentials, f"account {account.name}")
+    if not credentials.get("webhook_secret") or new:
+        credentials["webhook_secret"] = secrets.token_urlsafe(32)
+        account.sealed_credentials = seal(box, credentials)
+        audit(session, actor, "provider.webhook_secret_made", account.id)
+    return credentials["webhook_secret"]
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified

@@ -1,0 +1,208 @@
+"""The inbox: a provider's webhooks, each stored once, and owed until the provider was asked about its invoice.
+
+An event is a hint. Whatever it says, it leads to a fresh question to the provider, and to nothing else. One question
+answers for all events about that invoice that came in before it was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, aliased
+from uuid_utils.compat import uuid7
+
+from keysat.core.errors import NotFound
+from keysat.models import Invoice, ProviderAccount, ProviderEvent
+from keysat.models.columns import seconds
+from keysat.models.invoice import InvoiceStatus
+from keysat.models.provider_account import resting
+from keysat.providers.base import ProviderEvent as Received
+from keysat.queue.claim import Claim, pull_back
+
+# The message sent with the commit handles an event at once; should that get lost, a scan sends another.
+FIRST_RETRY = timedelta(seconds=30)
+_MOST_DOUBLINGS = 7
+_MAX_WAIT = timedelta(hours=2)
+# After that (about two days) the invoice's own schedule is left to find out what the event was about. A settled
+# invoice has none, so what concerns one is asked about until there is an answer.
+MOST_ATTEMPTS = 50
+_SEEN_EVERY = timedelta(seconds=5)
+
+
+# A purchase sends about six events. Whatever is beyond these waits for the next scan, where one question answers all.
+MOST_LOOKS_A_MINUTE = 10
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Which invoice of ours a stored event is about, None where it is about none.
+
+    `handled` when that is done. `looks`: how often webhooks led to a look at this invoice within the last minute.
+    """
+
+    invoice_id: UUID | None
+    handled: bool
+    looks: int
+
+    @property
+    def look_at(self) -> UUID | None:
+        """The invoice to ask the provider about now."""
+        return None if self.handled or self.waits else self.invoice_id
+
+    @property
+    def waits(self) -> bool:
+        """Whether the event is left to the next scan, because a flood of them is about this invoice."""
+        return not self.handled and self.looks >= MOST_LOOKS_A_MINUTE
+
+
+def store(session: Session, account_id: UUID, event: Received, body: bytes) -> UUID | None:
+    """Keep an event with its raw body; returns its id, or None when its delivery was kept before."""
+    _note_arrival(session, account_id)
+    return session.scalar(
+        insert(ProviderEvent)
+        .values(
+            id=uuid7(),
+            provider_account_id=account_id,
+            delivery_id=event.delivery_id,
+            kind=event.kind,
+            provider_invoice_id=event.provider_invoice_id,
+            order_id=_as_id(event.order_id),
+            body=body,
+            next_attempt_at=func.now() + FIRST_RETRY,
+        )
+        .on_conflict_do_nothing(index_elements=[ProviderEvent.provider_account_id, ProviderEvent.delivery_id])
+        .returning(ProviderEvent.id)
+    )
+
+
+def hint_of(session: Session, event_id: UUID) -> Hint:
+    """Find the invoice that an event is about, by the provider's id, or a draft by ours.
+
+    Raises:
+        NotFound: no such event.
+    """
+    by_theirs = Invoice.provider_invoice_id == ProviderEvent.provider_invoice_id
+    by_ours = and_(Invoice.provider_invoice_id.is_(None), Invoice.id == ProviderEvent.order_id)
+    of_account = Invoice.provider_account_id == ProviderEvent.provider_account_id
+    other = aliased(ProviderEvent)
+    looks = (
+        select(func.count())
+        .where(
+            other.provider_account_id == ProviderEvent.provider_account_id,
+            other.provider_invoice_id == ProviderEvent.provider_invoice_id,
+            other.looked_at.between(func.now() - timedelta(minutes=1), func.now()),
+        )
+        .scalar_subquery()
+    )
+    row = session.execute(
+        select(Invoice.id, ProviderEvent.handled_at, looks)
+        .select_from(ProviderEvent)
+        .outerjoin(Invoice, and_(of_account, or_(by_theirs, by_ours)))
+        .where(ProviderEvent.id == event_id)
+    ).first()
+    if row is None:
+        raise NotFound("provider event", event_id)
+    return Hint(row[0], handled=row[1] is not None, looks=row[2])
+
+
+def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = None) -> None:
+    """An event needs nothing more; nor do those about the same invoice that came in before the provider was asked."""
+    this, unhandled = ProviderEvent.id == event_id, ProviderEvent.handled_at.is_(None)
+    which: ColumnElement[bool] = this
+    if asked_at is not None:
+        event = session.get_one(ProviderEvent, event_id)
+        which = or_(
+            this,
+            and_(
+                ProviderEvent.provider_account_id == event.provider_account_id,
+                ProviderEvent.provider_invoice_id == event.provider_invoice_id,
+                ProviderEvent.received_at <= asked_at,
+                unhandled,
+            ),
+        )
+    looked_at = case((this, func.now()), else_=ProviderEvent.looked_at) if asked_at else ProviderEvent.looked_at
+    session.execute(
+        update(ProviderEvent)
+        .where(which)
+        .values(
+            handled_at=func.coalesce(ProviderEvent.handled_at, func.now()), next_attempt_at=None, looked_at=looked_at
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def claim_events(session: Session, limit: int) -> list[Claim]:
+    """Take events that are still owed, and push each one's next attempt forward: 30 s, doubling up to an hour.
+
+    Those of accounts that are paused or left alone wait, and use up no attempt.
+    """
+    pull_back(session, ProviderEvent.next_attempt_at, _MAX_WAIT)
+    owed = (
+        select(ProviderEvent.id)
+        .where(
+            ProviderEvent.next_attempt_at <= func.now(),
+            ProviderEvent.provider_account_id.not_in(select(ProviderAccount.id).where(resting())),
+        )
+        .order_by(ProviderEvent.next_attempt_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("owed")
+    )
+    wait = FIRST_RETRY.total_seconds() * func.power(2, func.least(ProviderEvent.attempts, _MOST_DOUBLINGS))
+    claimed = session.scalars(
+        update(ProviderEvent)
+        .where(ProviderEvent.id == owed.c.id)
+        .values(next_attempt_at=func.now() + seconds(wait), attempts=ProviderEvent.attempts + 1)
+        .returning(ProviderEvent.id)
+        .execution_options(synchronize_session=False)
+    )
+    claims = [Claim(event_id) for event_id in claimed]
+    of_settled = exists().where(
+        Invoice.provider_account_id == ProviderEvent.provider_account_id,
+        Invoice.provider_invoice_id == ProviderEvent.provider_invoice_id,
+        Invoice.status == InvoiceStatus.SETTLED,
+    )
+    session.execute(
+        update(ProviderEvent)
+        .where(
+            ProviderEvent.id.in_([one.row_id for one in claims]), ProviderEvent.attempts > MOST_ATTEMPTS, ~of_settled
+        )
+        .values(next_attempt_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    return claims
+
+
+def release_events(session: Session, event_ids: list[UUID]) -> None:
+    """Give claimed events back, due at once, because nobody could be told of them."""
+    session.execute(
+        update(ProviderEvent)
+        .where(ProviderEvent.id.in_(event_ids), ProviderEvent.handled_at.is_(None))
+        .values(next_attempt_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _note_arrival(session: Session, account_id: UUID) -> None:
+    """Remember that webhooks arrive; a flood of them doesn't queue for the account's row."""
+    stale = or_(ProviderAccount.last_event_at.is_(None), ProviderAccount.last_event_at < func.now() - _SEEN_EVERY)
+    session.execute(
+        update(ProviderAccount)
+        .where(ProviderAccount.id == account_id, stale)
+        .values(
+            last_event_at=func.now(),
+            webhook_connected_at=func.coalesce(ProviderAccount.webhook_connected_at, func.now()),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _as_id(text: str | None) -> UUID | None:
+    try:
+        return None if text is None else UUID(text)
+    except ValueError:
+        return None

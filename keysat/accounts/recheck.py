@@ -1,0 +1,97 @@
+"""Rejected credentials: an account rests only after they were checked and failed, and resumes when they pass again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import extract, func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.accounts import manage
+from keysat.core.errors import CredentialsRejected, KeysatError
+from keysat.models import ProviderAccount
+from keysat.models.audit import audit
+from keysat.models.columns import seconds
+from keysat.providers.base import Provider
+from keysat.queue.claim import Claim, pull_back
+
+_FIRST_WAIT, _MAX_WAIT = 60, 3_600
+
+
+def rejection(provider: Provider, error: KeysatError) -> CredentialsRejected | None:
+    """What the provider says of the credentials themselves, after it rejected one call with them; None: they pass.
+
+    One 401 or 403 may be about one invoice, or come from one of several servers. Asks the provider, so no transaction
+    may be open.
+    """
+    if not isinstance(error, CredentialsRejected):
+        return None
+    try:
+        provider.check_credentials()
+    except CredentialsRejected as rejected:
+        return rejected
+    except KeysatError:
+        return None  # it doesn't say, so they aren't rejected
+    return None
+
+
+def pause_rejected(session: Session, account_id: UUID, sealed_credentials: bytes, reason: str, actor: str) -> None:
+    """Pause an account whose credentials failed their check, unless they were renewed since; they are checked again."""
+    same = select(ProviderAccount.id).where(
+        ProviderAccount.id == account_id, ProviderAccount.sealed_credentials == sealed_credentials
+    )
+    if session.scalar(same.with_for_update()) is None or not manage.pause(session, account_id, reason, actor):
+        return
+    first = func.now() + timedelta(seconds=_FIRST_WAIT)
+    session.execute(
+        update(ProviderAccount).where(ProviderAccount.id == account_id).values(recheck_at=first, recheck_count=0)
+    )
+
+
+def claim_rechecks(session: Session, limit: int) -> list[Claim]:
+    """Take accounts whose rejected credentials are due for a check: each 1 min, doubling up to an hour."""
+    pull_back(session, ProviderAccount.recheck_at, timedelta(seconds=_MAX_WAIT))
+    due = (
+        select(ProviderAccount.id)
+        .where(ProviderAccount.recheck_at <= func.now())
+        .order_by(ProviderAccount.recheck_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    wait = func.least(_MAX_WAIT, _FIRST_WAIT * func.power(2, func.least(ProviderAccount.recheck_count, 10)))
+    claimed = session.execute(
+        update(ProviderAccount)
+        .where(ProviderAccount.id == due.c.id)
+        .values(recheck_at=func.now() + seconds(wait), recheck_count=ProviderAccount.recheck_count + 1)
+        .returning(ProviderAccount.id, extract("epoch", ProviderAccount.recheck_at - func.now()))
+        .execution_options(synchronize_session=False)
+    )
+    return [Claim(account_id, float(left)) for account_id, left in claimed]
+
+
+def release_rechecks(session: Session, account_ids: list[UUID]) -> None:
+    """Give claimed accounts back, due at once, because no message could be sent."""
+    claimed = ProviderAccount.id.in_(account_ids)
+    session.execute(
+        update(ProviderAccount).where(claimed, ProviderAccount.recheck_at.is_not(None)).values(recheck_at=func.now())
+    )
+
+
+def resume_accepted(session: Session, account_id: UUID, sealed_credentials: bytes) -> bool:
+    """Resume an account whose credentials pass again, unless a person paused it or renewed them; whether it was."""
+    account = session.scalar(
+        select(ProviderAccount)
+        .where(
+            ProviderAccount.id == account_id,
+            ProviderAccount.sealed_credentials == sealed_credentials,
+            ProviderAccount.recheck_at.is_not(None),
+        )
+        .with_for_update()
+    )
+    if account is None:
+        return False
+    audit(session, "recheck", "provider.credentials_accepted", account_id)
+    manage.resume(session, account.name, "recheck")
+    return True

@@ -1,0 +1,80 @@
+"""Which accounts sell: the one a product names, else those that the operator ranked; no other ever does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.accounts.breaker import may_create
+from keysat.core.errors import NotFound, SalesUnavailable
+from keysat.models import ProviderAccount
+from keysat.models.audit import audit
+
+
+def choose_account(session: Session, name: str | None = None, account_id: UUID | None = None) -> ProviderAccount:
+    """The account to charge with: the one of that name or id, else the first of those that sell and can now.
+
+    Raises:
+        NotFound: there is none of that name.
+        SalesUnavailable: it is paused or fails, or no account sells.
+    """
+    wanted = select(ProviderAccount)
+    if name is not None:
+        wanted = wanted.where(ProviderAccount.name == name)
+    elif account_id is not None:
+        wanted = wanted.where(ProviderAccount.id == account_id)
+    else:
+        ranked = ProviderAccount.selling_rank.is_not(None)
+        wanted = wanted.where(ranked).order_by(ProviderAccount.selling_rank)
+    accounts = session.scalars(wanted).all()
+    if name is not None and not accounts:
+        raise NotFound("provider account", name, "`keysat provider list` shows them.")
+    return _first_able(session, accounts)
+
+
+def _first_able(session: Session, accounts: Sequence[ProviderAccount]) -> ProviderAccount:
+    if not accounts:
+        raise SalesUnavailable(
+            "no provider account sells; `keysat provider add` adds one, `keysat provider sell` names it."
+        )
+    causes = []
+    for account in accounts:
+        if account.paused_at is not None:
+            causes.append(f"provider account {account.name} is paused ({account.pause_reason})")
+        elif may_create(session, account.id):
+            return account
+        else:
+            causes.append(f"provider account {account.name} fails to make invoices ({account.create_last_error})")
+    raise SalesUnavailable("; ".join(causes) + ".")
+
+
+def sell_with(session: Session, names: Sequence[str], actor: str) -> None:
+    """Let these accounts sell, in this order: the first, and each other only where those before it can't.
+
+    Raises:
+        NotFound: no such account.
+    """
+    known = {account.name: account for account in session.scalars(select(ProviderAccount))}
+    for name in names:
+        if name not in known:
+            raise NotFound("provider account", name, "`keysat provider list` shows them.")
+    session.execute(update(ProviderAccount).values(selling_rank=None))
+    for rank, name in enumerate(dict.fromkeys(names), start=1):
+        session.execute(update(ProviderAccount).where(ProviderAccount.name == name).values(selling_rank=rank))
+        audit(session, actor, "provider.sells", known[name].id, name=name, rank=rank)
+
+
+def sell_with_first(session: Session, account: ProviderAccount, actor: str) -> None:
+    """Let a new account sell where none does; a real one takes the place of sandboxes, which pretend coins."""
+    others = ProviderAccount.id != account.id
+    count, real = session.execute(
+        select(func.count(), func.count().filter(~ProviderAccount.is_sandbox)).where(
+            others, ProviderAccount.selling_rank.is_not(None)
+        )
+    ).one()
+    if count == 0 or (real == 0 and not account.is_sandbox):
+        sell_with(session, [account.name], actor)
+        session.refresh(account)

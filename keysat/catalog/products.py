@@ -1,0 +1,185 @@
+"""The catalog: products, and the policies they are licensed under."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.money import BASIS_POINTS, Money
+from keysat.core.settings import load_settings
+from keysat.core.texts import check_line, check_name, check_note
+from keysat.models import Policy, Product
+from keysat.models.audit import audit
+from keysat.models.product import SLUG
+from keysat.net.lightning_address import parse_address
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A policy's terms: seconds, no duration = perpetual, 0 machines = unlimited, price in the product's currency.
+
+    `tip_pct_bps` hundredths of a percent of what is paid go to the Lightning Address `tip_recipient`.
+    """
+
+    duration_seconds: int | None = None
+    grace_seconds: int = 0
+    max_machines: int = 1
+    is_trial: bool = False
+    entitlements: tuple[str, ...] = ()
+    price_amount: int | None = None
+    tip_recipient: str | None = None
+    tip_pct_bps: int | None = None
+    tip_label: str = ""
+
+    @classmethod
+    def of(cls, policy: Policy) -> Terms:
+        """Those of a policy as it is stored."""
+        return cls(**{one.name: getattr(policy, one.name) for one in fields(cls)})
+
+
+def add_product(
+    session: Session, slug: str, name: str, price: Money, description: str = "", actor: str = "cli"
+) -> Product:
+    """Store a new product.
+
+    Raises:
+        InvalidInput: the slug has the wrong form.
+        Conflict: the slug is taken.
+    """
+    _check_slug(slug)
+    check_name(name)
+    check_note(description, "the description")
+    if session.scalar(select(Product).where(Product.slug == slug)) is not None:
+        raise Conflict(f"there is a product {slug} already; choose another slug.")
+    product = Product(
+        slug=slug,
+        name=name,
+        description=description,
+        price_amount=price.amount,
+        price_currency=price.currency,
+    )
+    session.add(product)
+    session.flush()
+    audit(session, actor, "product.added", product.id, slug=slug, price=str(price))
+    return product
+
+
+def require_product(session: Session, slug: str) -> Product:
+    """The product of that slug.
+
+    Raises:
+        NotFound: there is none.
+    """
+    product = session.scalar(select(Product).where(Product.slug == slug))
+    if product is None:
+        raise NotFound("product", slug, "`keysat product list` shows them.")
+    return product
+
+
+def add_policy(
+    session: Session,
+    product_slug: str,
+    slug: str,
+    name: str,
+    terms: Terms,
+    description: str = "",
+    actor: str = "cli",
+) -> Policy:
+    """Store a new policy of a product.
+
+    Raises:
+        InvalidInput: a term is out of range, or the slug has the wrong form.
+        NotFound: no such product.
+        Conflict: the product has a policy of that slug.
+    """
+    _check_slug(slug)
+    check_name(name)
+    check_note(description, "the description")
+    check_terms(terms)
+    product = require_product(session, product_slug)
+    taken = select(Policy).where(Policy.product_id == product.id, Policy.slug == slug)
+    if session.scalar(taken) is not None:
+        raise Conflict(f"{product_slug} has a policy {slug} already; choose another slug.")
+    policy = Policy(
+        product_id=product.id,
+        slug=slug,
+        name=name,
+        description=description,
+        duration_seconds=terms.duration_seconds,
+        grace_seconds=terms.grace_seconds,
+        max_machines=terms.max_machines,
+        is_trial=terms.is_trial,
+        entitlements=list(terms.entitlements),
+        price_amount=terms.price_amount,
+        tip_recipient=terms.tip_recipient,
+        tip_pct_bps=terms.tip_pct_bps,
+        tip_label=terms.tip_label,
+    )
+    session.add(policy)
+    session.flush()
+    audit(session, actor, "policy.added", policy.id, product=product_slug, slug=slug)
+    return policy
+
+
+def choose_policy(session: Session, product_slug: str, policy_slug: str | None) -> tuple[Product, Policy]:
+    """A product that is sold, and its policy of that slug; without one its default, the oldest.
+
+    Raises:
+        NotFound: no such product or policy, or it was archived.
+    """
+    product = require_product(session, product_slug)
+    if product.archived_at is not None:
+        raise NotFound("product", product_slug, "it was archived.")
+    policies = policies_of(session, product)
+    policy = next((one for one in policies if policy_slug in {None, one.slug}), None)
+    if policy is None:
+        hint = f"see `keysat policy list {product_slug}`, `keysat policy add`."
+        raise NotFound("policy", policy_slug or f"of {product_slug}", hint)
+    return product, policy
+
+
+def policies_of(session: Session, product: Product) -> list[Policy]:
+    """The policies that a product is sold under, oldest first."""
+    wanted = select(Policy).where(Policy.product_id == product.id, Policy.archived_at.is_(None)).order_by(Policy.id)
+    return list(session.scalars(wanted))
+
+
+def price_of(product: Product, policy: Policy) -> Money:
+    """What a license under the policy costs: the policy's own price, or the product's."""
+    amount = product.price_amount if policy.price_amount is None else policy.price_amount
+    return Money(amount, product.price_currency)
+
+
+def _check_slug(slug: str) -> None:
+    if not re.fullmatch(SLUG, slug):
+        raise InvalidInput(f"slug {slug!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
+
+
+def check_terms(terms: Terms) -> None:
+    """Make sure that a policy's terms are in range. Raises `InvalidInput`."""
+    if terms.duration_seconds is not None and not 0 < terms.duration_seconds <= 10**9:
+        raise InvalidInput("a duration must be 1 to 1,000,000,000 seconds, or left out for a perpetual license.")
+    if not 0 <= terms.grace_seconds <= 10**9:
+        raise InvalidInput("a grace period must be 0 to 1,000,000,000 seconds.")
+    if not 0 <= terms.max_machines <= 10**6:
+        raise InvalidInput("the number of machines must be 0 (unlimited) to 1,000,000.")
+    if terms.price_amount is not None and terms.price_amount < 0:
+        raise InvalidInput("a price can't be negative.")
+    if (terms.tip_recipient is None) != (terms.tip_pct_bps is None):
+        raise InvalidInput(
+            "a tip needs both a recipient, as dev@example.com, and a share, as 500 basis points for 5 %."
+        )
+    if terms.tip_recipient is not None:
+        parse_address(terms.tip_recipient, allow_local=bool(load_settings().tip_allowed_networks))
+    if terms.tip_pct_bps is not None and not 0 < terms.tip_pct_bps <= BASIS_POINTS:
+        raise InvalidInput("a tip's share must be 1 to 10,000 basis points: 500 is 5 %.")
+    # The key's format holds 255 entitlements of 255 bytes each.
+    check_line(terms.tip_label, "the tip's label")
+    for entitlement in terms.entitlements:
+        check_line(entitlement, "an entitlement")
+    if len(terms.entitlements) > 255 or any(not 0 < len(slug.encode()) <= 255 for slug in terms.entitlements):
+        raise InvalidInput("a policy has at most 255 entitlements of 1 to 255 bytes each.")

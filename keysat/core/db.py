@@ -1,0 +1,151 @@
+"""The database: one engine a process, and `transaction()`, the only place that commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any, Protocol
+
+from sqlalchemy import Engine, MetaData, create_engine, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from keysat.core.errors import Conflict, DatabaseBusy, DatabaseUnavailable, SchemaMissing
+from keysat.core.poolers import set_limits
+from keysat.core.settings import load_settings
+
+# A transaction here is a few statements; whatever takes longer is stuck and must let go of its locks.
+_SESSION_OPTIONS = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+    "timezone": "UTC",
+}
+# SQLSTATE classes that mean no working connection: connection, authorization, catalog, shutdown, resources.
+_CONNECTION_STATES = ("08", "28", "3D", "53", "57P")
+
+# Serialization failure, deadlock, lock timeout, statement timeout; a prepared statement that another connection has,
+# which only a pooler that hides itself can bring about.
+_ROLLED_BACK_STATES = {"40001", "40P01", "55P03", "57014", "26000", "42P05"}
+
+# Undefined table, undefined column.
+_MISSING_SCHEMA_STATES = {"42P01", "42703"}
+
+
+class Base(DeclarativeBase):
+    """The root of all tables; constraints get names that migrations can refer to."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Begin(Protocol):
+    """How code below the entry points is handed a way to open a transaction; `transaction` is one."""
+
+    def __call__(self) -> AbstractContextManager[Session]: ...
+
+
+AfterCommit = Callable[[dict[Any, Any]], None]
+_after_commit: list[AfterCommit] = []
+
+
+def after_commit(hook: AfterCommit) -> AfterCommit:
+    """From now on call this after each commit, when the connection is free again, with the session's `info`."""
+    _after_commit.append(hook)
+    return hook
+
+
+@cache
+def engine() -> Engine:
+    """This process's engine. Connections are tested before use and renewed after half an hour."""
+    created = create_engine(
+        load_settings().database_url,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        hide_parameters=True,  # they may hold a buyer's address
+        pool_size=5,
+        max_overflow=20,
+        pool_timeout=5,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "keysat",
+            "keepalives_idle": 30,
+            "tcp_user_timeout": 20_000,
+        },
+    )
+    set_limits(created, _SESSION_OPTIONS)
+    return created
+
+
+def forget_connections() -> None:
+    """In a forked child: leave the parent's connections alone and open new ones when needed."""
+    engine().dispose(close=False)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One transaction: committed at the end of the block, rolled back when the block raises.
+
+    Raises:
+        DatabaseUnavailable: there is no working connection to PostgreSQL, or it broke on the way.
+    """
+    with translated(), Session(engine(), expire_on_commit=False) as session, session.begin():
+        yield session
+    for hook in _after_commit:
+        hook(session.info)
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """Single reading statements, each its own snapshot: no transaction is open between or after them.
+
+    Raises:
+        DatabaseUnavailable: as `transaction`.
+    """
+    with (
+        translated(),
+        engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        Session(connection, expire_on_commit=False) as session,
+    ):
+        yield session
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let what the database refuses within the block be told as an error of `keysat.core.errors`."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseBusy("all connections are in use") from error
+    except DBAPIError as error:
+        if isinstance(error, IntegrityError):
+            raise Conflict(f"the change contradicts what is stored; nothing was changed ({_cause(error)}).") from error
+        state = getattr(error.orig, "pgcode", None)
+        if state in _MISSING_SCHEMA_STATES:
+            raise SchemaMissing(_cause(error)) from error
+        if error.connection_invalidated or state is None or state.startswith(_CONNECTION_STATES):
+            raise DatabaseUnavailable(database_name(), _cause(error)) from error
+        if state in _ROLLED_BACK_STATES:
+            raise DatabaseBusy(_cause(error)) from error
+        raise
+
+
+def database_name() -> str:
+    """Where the database is, as a person would name it, without the password."""
+    url = make_url(load_settings().database_url)
+    host = url.host or url.query.get("host") or "localhost"
+    return f"{host}{f':{url.port}' if url.port else ''}/{url.database}"
+
+
+def _cause(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+    return lines[0].strip()

@@ -1,0 +1,95 @@
+"""Counters and durations for Prometheus, gathered from all of Keysat's processes.
+
+Workers and web servers write to files in one directory, each process to one of its own, which the next process takes
+over when it is gone, so that their number stays bounded; the web server adds them up when it is asked. Where `record`
+was not called, as on the command line, they stay in memory and are lost. Whatever goes wrong with the files, a request
+or a task never notices: figures are counted in memory and written again once that works.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client.registry import Collector
+
+from keysat.core.errors import KeysatError
+from keysat.core.metric_values import Store, Totals
+
+_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_WAITS = (0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 900, 3_600, 21_600)
+_registry = CollectorRegistry()
+_store: Store | None = None
+
+# All have labels: a metric without any would take its place in memory before `record` can be called.
+reconciles = Counter(
+    "keysat_reconciles", "Looks at the provider, by what came of them.", ["action"], registry=_registry
+)
+provider_seconds = Histogram(
+    "keysat_provider_seconds",
+    "Seconds of calls to providers.",
+    ["account", "call"],
+    buckets=_SECONDS,
+    registry=_registry,
+)
+provider_errors = Counter(
+    "keysat_provider_errors", "Calls to providers without a usable answer.", ["account", "kind"], registry=_registry
+)
+webhooks = Counter(
+    "keysat_webhooks",
+    "Webhooks from providers: stored, duplicate; or without an account, rejected.",
+    ["account", "result"],
+    registry=_registry,
+)
+deliveries = Counter(
+    "keysat_deliveries", "Attempts to deliver outbound webhooks.", ["endpoint", "result"], registry=_registry
+)
+licenses_issued = Counter("keysat_licenses_issued", "Licenses issued.", ["source"], registry=_registry)
+payment_to_license = Histogram(
+    "keysat_payment_to_license_seconds",
+    "Seconds from the payment to the license; from when it was heard of, where the provider doesn't tell when it came.",
+    ["source"],
+    buckets=_WAITS,
+    registry=_registry,
+)
+http_requests = Counter("keysat_http_requests", "HTTP requests.", ["route", "method", "status"], registry=_registry)
+
+
+def record(directory: Path, program: str) -> None:
+    """From now on write what is counted to files in the directory; `program` tells this program's files from others'.
+
+    What can't be written is counted in memory, and nothing else comes of it.
+    """
+    global _store  # noqa: PLW0603 - it is the process's state, as the client library's own is
+    _store = Store(directory, program)
+    values.ValueClass = _store.value
+    _store.open()
+
+
+def exposition(*more: Collector) -> bytes:
+    """All that was counted, and what the given collectors tell, in Prometheus's text format."""
+    counted = _registry if _store is None else CollectorRegistry()
+    if _store is not None:
+        counted.register(Totals(_store, list(_registry.collect())))
+    text = generate_latest(counted)
+    for collector in more:
+        own = CollectorRegistry()
+        own.register(collector)
+        text += generate_latest(own)
+    return text
+
+
+@contextmanager
+def provider_call(account: str, call: str) -> Iterator[None]:
+    """Time a call to a provider, and count it where it fails."""
+    began = time.perf_counter()
+    try:
+        yield
+    except KeysatError as error:
+        provider_errors.labels(account, type(error).__name__).inc()
+        raise
+    finally:
+        provider_seconds.labels(account, call).observe(time.perf_counter() - began)

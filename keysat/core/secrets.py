@@ -1,0 +1,78 @@
+"""Secrets at rest: stored credentials are encrypted with Fernet keys that the database never sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from keysat.core.errors import SettingsError
+from keysat.core.settings import Settings
+
+
+def secret_box(settings: Settings) -> MultiFernet:
+    """The box that encrypts with the newest key and decrypts with any.
+
+    Raises:
+        SettingsError: no key is configured, or one isn't a Fernet key.
+    """
+    where = "KEYSAT_SECRETS_KEY" if settings.secrets_key else str(settings.secrets_key_file)
+    text = settings.secrets_key or _read(settings.secrets_key_file)
+    try:
+        return MultiFernet([Fernet(key.strip()) for key in text.split(",")])
+    except ValueError:
+        raise SettingsError(
+            f"{where} can't be used: each key must be 32 bytes in URL-safe base64, separated by commas; "
+            "restore it from your backup, or let `keysat key init` create one where none was used."
+        ) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(errors="replace").strip()
+    except OSError:
+        raise SettingsError(
+            f"no key to encrypt stored credentials: KEYSAT_SECRETS_KEY is unset and {path} can't be read; "
+            "restore it from your backup, or let `keysat key init` create one where none was used."
+        ) from None
+    if mode & 0o077:
+        raise SettingsError(f"{path} can be read by others; run `chmod 600 {path}`.")
+    return text
+
+
+def seal(box: MultiFernet, values: dict[str, str]) -> bytes:
+    """Encrypt a small mapping of secrets for a column."""
+    return box.encrypt(json.dumps(values, sort_keys=True).encode())
+
+
+def unseal(box: MultiFernet, sealed: bytes, owner: str) -> dict[str, str]:
+    """Decrypt what `seal` made; `owner` is named in the error.
+
+    Raises:
+        SettingsError: none of the configured keys fits.
+    """
+    try:
+        return dict(json.loads(box.decrypt(sealed)))
+    except InvalidToken:
+        raise SettingsError(
+            f"the stored credentials of {owner} can't be decrypted with the configured keys; "
+            "put the old key back into KEYSAT_SECRETS_KEY, after the new one."
+        ) from None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Create a file that only its owner can read (0600); never replaces one.
+
+    Raises:
+        FileExistsError: the file is there already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,68 @@
+"""Which certificate authorities are trusted: the system's, those of the environment, and the operator's own."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from functools import cache
+from pathlib import Path
+
+from keysat.core.errors import InvalidInput, SettingsError
+
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+
+
+@cache
+def tls_context(ca_file: Path | None = None, ca_pem: str | None = None) -> ssl.SSLContext:
+    """A client's context, which always verifies. It trusts the system's authorities and SSL_CERT_FILE's.
+
+    Beside them it trusts REQUESTS_CA_BUNDLE's, those of `ca_file`, and those of `ca_pem`.
+
+    Raises:
+        SettingsError: a file can't be read or holds no certificate.
+        InvalidInput: `ca_pem` holds no certificate.
+    """
+    context = ssl.create_default_context()
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    for source in [*([Path(bundle)] if bundle else []), *([ca_file] if ca_file else [])]:
+        try:
+            if source.is_dir():
+                context.load_verify_locations(capath=source)
+            else:
+                context.load_verify_locations(cafile=source)
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingsError(f"the certificate authorities in {source} can't be read ({error}).") from None
+    if ca_pem is not None:
+        try:
+            context.load_verify_locations(cadata=ca_pem)
+        except (ssl.SSLError, ValueError):
+            raise InvalidInput("the certificate authorities are no PEM certificates.") from None
+    return context
+
+
+def check_pem(text: str) -> str:
+    """The text, if it holds certificates in PEM and no private key.
+
+    Raises:
+        InvalidInput: it doesn't.
+    """
+    if "PRIVATE KEY" in text:
+        raise InvalidInput("the file holds a private key; give the certificates of the authority alone.")
+    if _CERTIFICATE not in text or not text.isascii():
+        raise InvalidInput(f"the certificate authorities must be PEM, beginning with {_CERTIFICATE}.")
+    tls_context(None, text)
+    return text
+
+
+def problem_of(error: BaseException) -> str | None:
+    """What is wrong with a server's certificate, in a few words, where that made a call fail."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        cause = waiting.pop()
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message or str(cause)
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            waiting += [*cause.args, cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
+    return None

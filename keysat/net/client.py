@@ -1,0 +1,240 @@
+"""HTTP calls to servers that may be slow, broken or hostile.
+
+`requests` times out between two reads, so a slow drip can hold a call for ever. Here each call has one deadline in
+total, a cap on the bytes it reads, follows no redirect, and ends either in JSON or in an error of `keysat.core.errors`
+that says whether trying again makes sense.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from keysat.core.errors import (
+    AnswerTooLarge,
+    CredentialsRejected,
+    NotTheProvider,
+    PermissionMissing,
+    RemoteAnswerInvalid,
+    RemoteError,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnavailable,
+)
+from keysat.core.texts import printable
+from keysat.net.certificates import problem_of, tls_context
+from keysat.net.deadlines import Adapter, Deadline
+
+_RETRIABLE = {408, 425, 429}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A successful answer: the HTTP status (2xx) and the decoded JSON, numbers with a point as Decimal."""
+
+    status: int
+    json: Any
+
+
+def has_message(problem: Any) -> bool:
+    """Whether the JSON of a refusal is an object with a `message` or `error` text."""
+    return isinstance(problem, dict) and any(isinstance(problem.get(name), str) for name in ("message", "error"))
+
+
+class StaysHere(requests.Session):
+    """A session that never looks at where a redirect leads; requests reads its body and parses its address for that."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        del resp
+
+
+class HttpClient:
+    """JSON over HTTP to one server, over kept-alive connections. Not for URLs that strangers chose."""
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        *,
+        deadline: float,
+        max_bytes: int,
+        name: str,
+        own_error: Callable[[Any], bool] = has_message,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`deadline` in seconds and `max_bytes` hold for each call; `name` is how errors call the server.
+
+        `own_error` tells by its JSON whether a refusal is the server's own. `tls`: None trusts the system.
+        """
+        self._own_error = own_error
+        self._base_url, self._name = base_url.rstrip("/"), name
+        self._seconds, self._max_bytes = deadline, max_bytes
+        self._secrets = [secret for value in headers.values() for secret in (value, value.rpartition(" ")[2])]
+        self._session = StaysHere()
+        # The environment is read once: per call it costs time, and a netrc file must not replace our credentials.
+        self._session.proxies = dict(requests.utils.get_environ_proxies(self._base_url))
+        self._session.trust_env = False
+        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity", **headers})
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, Adapter(pool_maxsize=32, tls=tls or tls_context()))
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
+        """Read `path`, relative to the base URL. Raises as `request` does."""
+        return self.request("GET", path, params=params)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json_body: object = None,
+        params: Mapping[str, Any] | None = None,
+        private: Sequence[str] = (),
+    ) -> Answer:
+        """Make one call and decode its answer. `private` are texts of the body that no error may repeat.
+
+        Raises:
+            RemoteUnavailable: no full answer in time, a cut connection, 408, 429 or 5xx; try later.
+            NotTheProvider: a redirect, or a refusal that isn't the server's own.
+            CredentialsRejected: 401, or as PermissionMissing 403.
+            RemoteNotFound: 404.
+            RemoteRefused: any other 4xx.
+            RemoteAnswerInvalid: too many bytes, or a body that isn't JSON.
+        """
+        with Deadline(self._seconds) as deadline:
+            try:
+                response = self._session.request(
+                    method,
+                    self._base_url + path,
+                    json=json_body,
+                    params=params,
+                    timeout=self._seconds,
+                    allow_redirects=False,
+                    stream=True,
+                )
+                with response:
+                    body = self._read(response)
+            except RemoteError:
+                raise
+            except (requests.RequestException, OSError, ValueError) as error:
+                self._fail(deadline, error)
+            if deadline.is_over:
+                self._fail(deadline, TimeoutError())
+        self._check_status(response, body, private)
+        return Answer(response.status_code, self._decode(body))
+
+    def _read(self, response: requests.Response) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_content(65_536):
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise AnswerTooLarge(f"{self._name} sent more than {self._max_bytes:,} bytes; it was cut off.")
+        return bytes(body)
+
+    def _fail(self, deadline: Deadline, error: Exception) -> NoReturn:
+        if deadline.is_over or isinstance(error, requests.Timeout | TimeoutError):
+            raise RemoteUnavailable(f"{self._name} gave no full answer within {self._seconds:g} s.") from error
+        if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
+            raise RemoteRefused(f"{self._name} has an address that can't be used; correct it.") from error
+        raise RemoteUnavailable(f"{self._name} at {self._base_url} {why(error)}.") from error
+
+    def _check_status(self, response: requests.Response, body: bytes, private: Sequence[str]) -> None:
+        status = response.status_code
+        if 200 <= status < 300:
+            return
+        if status in _RETRIABLE or status >= 500:
+            wish = retry_after(response.headers.get("Retry-After"))
+            raise RemoteUnavailable(f"{self._name} answered {status}.", retry_after=wish)
+        if 300 <= status < 400:
+            raise NotTheProvider(
+                f"{self._name} at {self._base_url} answered with a redirect ({status}), which is not followed; check "
+                "the address.",
+                status,
+            )
+        if not self._own_error(_json_or_none(body)):
+            raise self._not_the_provider(status)
+        if status in {401, 403}:
+            refusal = PermissionMissing if status == 403 else CredentialsRejected
+            raise refusal(f"{self._name} rejected our credentials ({status}).")
+        if status == 404:
+            raise RemoteNotFound(f"{self._name} knows nothing at {urlsplit(response.url).path} (404).")
+        excerpt = printable(body.decode("utf-8", "replace"))
+        for secret in filter(None, [*self._secrets, *private]):
+            excerpt = re.sub(_however_escaped(secret), "[redacted]", excerpt, flags=re.IGNORECASE)
+        raise RemoteRefused(f"{self._name} refused the request ({status}): {excerpt[:200]}", _refusal_code(body))
+
+    def _not_the_provider(self, status: int) -> NotTheProvider:
+        return NotTheProvider(
+            f"what answered {status} at {self._base_url} isn't {self._name} itself; check the address, and what stands "
+            "before it.",
+            status,
+        )
+
+    def _decode(self, body: bytes) -> Any:
+        try:
+            return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+        except (ValueError, RecursionError, ArithmeticError) as error:  # the last from Decimal, of absurd exponents
+            raise RemoteAnswerInvalid(f"{self._name} sent something that isn't JSON.") from error
+
+
+def why(error: Exception) -> str:
+    """Why a call got no answer, as a predicate of the server, with the remedy where there is one."""
+    if (certificate := problem_of(error)) is not None:
+        return (
+            f"shows a certificate that isn't trusted ({certificate}); mend it there, or name its authority "
+            "(KEYSAT_CA_FILE, or the account's own)"
+        )
+    causes, inner = [type(error).__name__], error.args[0] if error.args else None
+    causes.append(type(getattr(inner, "reason", None)).__name__)
+    if "gaierror" in causes or "NameResolutionError" in causes or isinstance(error, socket.gaierror):
+        return "has a name that doesn't resolve; check the address"
+    if "NewConnectionError" in causes:
+        return "refuses connections or can't be reached; check the address and that it runs"
+    return f"cut the connection ({causes[0]})"
+
+
+def _however_escaped(secret: str) -> str:
+    """A pattern that finds a text as it is, and as it looks in JSON and in URLs."""
+    return "".join(rf"(?:\\?{re.escape(one)}|\\u{ord(one):04x}|{re.escape(quote(one, safe=''))})" for one in secret)
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError, ArithmeticError):
+        return None
+
+
+def _refusal_code(body: bytes) -> str | None:
+    problem = _json_or_none(body)
+    code = problem.get("code") if isinstance(problem, dict) else None
+    return code if isinstance(code, str) else None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def retry_after(value: str | None) -> float | None:
+    """Read a Retry-After header's two forms, seconds or an HTTP date (RFC 9110, 10.2.3), into seconds from now."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value)) if value.strip().isdigit() else _until(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _until(value: str) -> float:
+    return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())

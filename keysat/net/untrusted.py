@@ -1,0 +1,145 @@
+"""HTTP calls to URLs that strangers chose: receivers of webhooks, Lightning Addresses.
+
+The address that is connected to is the one that was checked, so a name that resolves to something else a moment later
+gains nothing. No redirects, no proxies, no cookies, no credentials from the environment; one deadline for the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+
+from keysat.core.errors import InvalidInput, KeysatError, RemoteUnavailable
+from keysat.net.addresses import Networks, refusal
+from keysat.net.certificates import tls_context
+from keysat.net.client import StaysHere, why
+from keysat.net.deadlines import Adapter, Deadline, Refused
+
+_MAX_URL = 2_000
+
+
+class AddressRefused(KeysatError):
+    """A URL leads to an address that it must not lead to; nothing was sent."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"nothing is sent to {host}: {reason}.")
+
+
+@dataclass(frozen=True)
+class ForeignAnswer:
+    """An answer with whatever status; `truncated` where there were more bytes than are read."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    truncated: bool
+
+
+class ForeignClient:
+    """Calls URLs that strangers chose. May be shared by threads."""
+
+    def __init__(
+        self,
+        allowed: Networks,
+        *,
+        deadline: float,
+        max_bytes: int,
+        allow_http: bool = False,
+        ca_file: Path | None = None,
+    ) -> None:
+        """`deadline` in seconds and `max_bytes` of the answer's body hold for each call.
+
+        `allowed` are networks that may be reached although they aren't public, and over http, too.
+        """
+        self._allowed, self._seconds, self._max_bytes = allowed, deadline, max_bytes
+        # Without TLS only to the operator's own networks, unless it is allowed everywhere.
+        self._plain = allow_http
+        self._session = StaysHere()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, Adapter(pool_maxsize=32, tls=tls_context(ca_file), refuse=self._refuse))
+
+    def request(
+        self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> ForeignAnswer:
+        """Make one call.
+
+        Raises:
+            InvalidInput: the URL can't be used.
+            AddressRefused: it leads to an address that isn't public; nothing was sent.
+            RemoteUnavailable: no full answer in time, or a cut connection.
+        """
+        host = check_url(url, allow_http=self._plain or bool(self._allowed.networks))
+        own = {"Accept-Encoding": "identity", "User-Agent": "keysat", "Connection": "close", **(headers or {})}
+        with Deadline(self._seconds) as deadline:
+            try:
+                response = self._session.request(
+                    method, url, data=body, headers=own, timeout=self._seconds, allow_redirects=False, stream=True
+                )
+                with response:
+                    content, truncated = self._read(response)
+            except (requests.RequestException, OSError, ValueError) as error:
+                if (refused := _refused(error)) is not None:
+                    raise AddressRefused(host, str(refused)) from None
+                if deadline.is_over or isinstance(error, requests.Timeout | TimeoutError):
+                    raise RemoteUnavailable(f"{host} gave no full answer within {self._seconds:g} s.") from error
+                raise RemoteUnavailable(f"{host} {why(error)}.") from error
+            if deadline.is_over and not truncated:
+                raise RemoteUnavailable(f"{host} gave no full answer within {self._seconds:g} s.")
+        return ForeignAnswer(response.status_code, response.headers, content, truncated)
+
+    def _read(self, response: requests.Response) -> tuple[bytes, bool]:
+        body = bytearray()
+        for chunk in response.iter_content(4_096):
+            body += chunk
+            if len(body) > self._max_bytes:
+                return bytes(body[: self._max_bytes]), True
+        return bytes(body), False
+
+    def _refuse(self, address: str, *, secure: bool) -> str | None:
+        reason = refusal(address, self._allowed)
+        if reason is None and not secure and not self._may_be_plain(address):
+            return "http is for the operator's own networks only"
+        return reason
+
+    def _may_be_plain(self, address: str) -> bool:
+        return self._plain or refusal(address, Networks()) is not None
+
+
+def check_url(url: str, *, allow_http: bool) -> str:
+    """Look whether a URL may be called, as far as can be told without resolving its host; returns the host.
+
+    Raises:
+        InvalidInput: it is no https URL (nor http, where that is allowed), or holds a user name.
+    """
+    schemes = {"https", "http"} if allow_http else {"https"}
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 and parts.scheme in schemes and "@" not in parts.netloc else None
+    except ValueError:
+        host = None
+    plain = url.isprintable() and not any(character.isspace() or character == "\\" for character in url)
+    if not host or not plain or len(url) > _MAX_URL:
+        wanted = "https:// or http://" if allow_http else "https://"
+        raise InvalidInput(f"the URL {url[:100]!r} must start with {wanted} and a host, without user or password.")
+    return host
+
+
+def _refused(error: BaseException) -> Refused | None:
+    """The refusal that requests and urllib3 wrapped, if it was one."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Refused):
+            return one
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            waiting += [*one.args, one.__cause__, one.__context__, getattr(one, "reason", None)]
+    return None

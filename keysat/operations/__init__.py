@@ -1,0 +1,1 @@
+"""What an operator sees and keeps up: status, alarms, timelines, reports, retention."""

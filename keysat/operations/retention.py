@@ -1,0 +1,92 @@
+"""Retention: what is over and old is deleted, in small transactions. What is owed stays, and so does the audit log."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select, true
+from sqlalchemy.orm import InstrumentedAttribute
+
+from keysat.core.db import Begin
+from keysat.models import Invoice, InvoiceLook, OutboundEvent, ProviderEvent, Sweep, WebhookDelivery
+from keysat.models.columns import seconds
+
+_BATCH = 1_000
+_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Rows of one table that may go once they are older than a time, and where `freed` holds of other tables.
+
+    `freed` is looked at last, for a batch that was found without it: else each batch would join whole tables.
+    """
+
+    name: str
+    key: InstrumentedAttribute[Any]
+    at: InstrumentedAttribute[Any]
+    over: ColumnElement[bool] = field(default_factory=true)
+    freed: ColumnElement[bool] = field(default_factory=true)
+
+
+_DONE = WebhookDelivery.next_attempt_at.is_(None)
+_UNTOLD = ~exists().where(WebhookDelivery.event_id == OutboundEvent.id)
+_CLOSED = exists().where(Invoice.id == InvoiceLook.invoice_id, Invoice.next_check_at.is_(None), ~Invoice.in_review)
+# In this order: a delivery takes its attempts along, and leaves an event that nobody is owed any more.
+KINDS = (
+    _Kind("webhook_deliveries", WebhookDelivery.id, WebhookDelivery.delivered_at, _DONE),
+    _Kind("outbound_events", OutboundEvent.id, OutboundEvent.created_at, freed=_UNTOLD),
+    _Kind("provider_events", ProviderEvent.id, ProviderEvent.received_at, ProviderEvent.next_attempt_at.is_(None)),
+    _Kind("invoice_looks", InvoiceLook.id, InvoiceLook.at, freed=_CLOSED),
+    _Kind("sweeps", Sweep.id, Sweep.finished_at, Sweep.finished_at.is_not(None)),
+)
+
+
+def count_prunable(read: Begin, days: int) -> dict[str, int]:
+    """How many rows of each table `prune` would delete."""
+    counts = {}
+    with read() as session:
+        for kind in KINDS:
+            wanted = select(func.count()).select_from(kind.key.class_).where(_old(kind, days), kind.freed)
+            counts[kind.name] = session.scalar(wanted) or 0
+    return counts
+
+
+def prune(begin: Begin, days: int, seconds_left: float = math.inf) -> dict[str, int]:
+    """Delete what has been over for so many days, for so many seconds; returns how many rows of each table.
+
+    Dead letters, and whatever is owed still or waits for a person, stay whatever their age.
+    """
+    counts, until = {kind.name: 0 for kind in KINDS}, time.monotonic() + seconds_left
+    for kind in KINDS:
+        after: object = None
+        while True:
+            with begin() as session:
+                found = session.scalars(_next(kind, days, after)).all()
+                # A statement of its own sees what was committed before the locks were taken, as a delivery of an event.
+                counts[kind.name] += len(
+                    session.scalars(
+                        delete(kind.key.class_)
+                        .where(kind.key.in_(found), _old(kind, days), kind.freed)
+                        .returning(kind.key)
+                        .execution_options(synchronize_session=False)
+                    ).all()
+                )
+            if len(found) < _BATCH or time.monotonic() > until:
+                break
+            after = found[-1]
+    return counts
+
+
+def _next(kind: _Kind, days: int, after: object) -> Select[Any]:
+    """The next rows by key, locked, so that nobody makes one owed again; those that somebody is at are left out."""
+    more = true() if after is None else kind.key > after
+    some = select(kind.key).where(_old(kind, days), more).order_by(kind.key).limit(_BATCH)
+    return some.with_for_update(of=kind.key.class_, skip_locked=True)
+
+
+def _old(kind: _Kind, days: int) -> ColumnElement[bool]:
+    return and_(kind.at < func.now() - seconds(days * _DAY), kind.over)

@@ -1,0 +1,93 @@
+"""Finding invoices: by any id, by the buyer's address, by what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from keysat.core.errors import NotFound
+from keysat.invoices.backlog import abandoned
+from keysat.models import Invoice, ProviderAccount, ProviderEvent
+from keysat.models.invoice import InvoiceStatus
+
+
+@dataclass(frozen=True)
+class Search:
+    """What invoices are wanted; what is None or False doesn't matter. `which` is our id or the provider's."""
+
+    which: str | None = None
+    email: str | None = None
+    status: InvoiceStatus | None = None
+    account: str | None = None
+    review: bool = False
+    failing: bool = False
+    unfulfilled: bool = False
+    abandoned: bool = False
+    before: UUID | None = None
+
+    def conditions(self) -> Iterator[ColumnExpressionArgument[bool]]:
+        """The conditions that the invoices meet."""
+        if self.which is not None:
+            yield by_any_id(self.which)
+        if self.email is not None:
+            yield func.lower(Invoice.buyer_email) == self.email.lower()
+        if self.status is not None:
+            yield Invoice.status == self.status
+        if self.account is not None:
+            yield ProviderAccount.name == self.account
+        if self.review:
+            yield Invoice.in_review
+        if self.failing:
+            yield Invoice.failing
+        if self.unfulfilled:
+            yield and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None))
+        if self.abandoned:
+            yield abandoned()
+        if self.before is not None:
+            yield Invoice.id < self.before
+
+
+def find_invoices(session: Session, search: Search, limit: int) -> list[tuple[Invoice, str | None]]:
+    """The invoices, each with its account's name (None where it was free), newest first."""
+    rows = select(Invoice, ProviderAccount.name).outerjoin(ProviderAccount)
+    wanted = rows.where(*search.conditions()).order_by(Invoice.id.desc()).limit(limit)
+    return [(invoice, account) for invoice, account in session.execute(wanted)]
+
+
+def require_invoice(session: Session, which: str) -> Invoice:
+    """The invoice of that id, ours or the provider's.
+
+    Raises:
+        NotFound: there is none.
+    """
+    invoice = session.scalar(select(Invoice).where(by_any_id(which)).limit(1))
+    if invoice is None:
+        raise NotFound("invoice", which, "`keysat invoice list` shows them.")
+    return invoice
+
+
+def unhandled_webhooks(session: Session, invoice: Invoice) -> int:
+    """How many of the provider's webhooks about an invoice weren't acted on yet."""
+    about = or_(ProviderEvent.provider_invoice_id == invoice.provider_invoice_id, ProviderEvent.order_id == invoice.id)
+    wanted = select(func.count()).select_from(ProviderEvent)
+    of_account = ProviderEvent.provider_account_id == invoice.provider_account_id
+    return session.scalar(wanted.where(of_account, about, ProviderEvent.handled_at.is_(None))) or 0
+
+
+def database_now(session: Session) -> datetime:
+    """The database's time."""
+    return session.scalars(select(func.now())).one()
+
+
+def by_any_id(which: str) -> ColumnElement[bool]:
+    """The condition that an invoice has that id, ours or the provider's."""
+    theirs = Invoice.provider_invoice_id == which
+    try:
+        return or_(Invoice.id == UUID(which), theirs)
+    except ValueError:
+        return theirs

@@ -1,0 +1,221 @@
+"""BTCPay Server through its Greenfield API (v1).
+
+Shapes and statuses follow BTCPay's own OpenAPI description of July 2026. Amounts are decimal strings in whole units.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from keysat.core.errors import (
+    CredentialsRejected,
+    InvalidInput,
+    NotTheProvider,
+    RemoteAnswerInvalid,
+    RemoteNotFound,
+    RemoteRefused,
+    RemoteUnavailable,
+)
+from keysat.core.texts import printable
+from keysat.models.invoice import PaymentException
+from keysat.net.client import HttpClient
+from keysat.providers.base import (
+    CreatedInvoice,
+    FoundInvoice,
+    InvoicePage,
+    InvoiceSnapshot,
+    LightningPayment,
+    NewInvoice,
+    PaymentState,
+    Provider,
+    ProviderEvent,
+    ProviderStatus,
+    Webhook,
+)
+from keysat.providers.btcpay import webhooks
+from keysat.providers.btcpay.answers import (
+    CERTAIN_REFUSALS,
+    EXCEPTIONS,
+    STATUSES,
+    Received,
+    created_at,
+    created_invoice,
+    lightning_payment,
+    listed,
+    mapping,
+    money,
+    order_id_of,
+    own_error,
+    policy_of,
+    received_payments,
+    text,
+)
+from keysat.providers.listing import read_page
+from keysat.providers.refusals import MIN_SECRET_BYTES, NoWebhookSecret, WebhookRejected
+from keysat.providers.signed_events import read_event, require_signature
+
+_MAX_SAID = 60
+_MAX_FOUND = 20
+# BTCPay leaves archived invoices out of lists unless asked for them, and a paid one needs its license all the same.
+_ARCHIVED = {"includeArchived": "true"}
+_MSAT_PER_SAT = 1000
+# As long as we check an unpaid invoice: what confirms within that time isn't called invalid.
+_MONITORING_MINUTES = 30 * 24 * 60
+
+
+class BTCPay(Provider):
+    """One BTCPay store. Credentials: `api_key`, and `webhook_secret` for webhooks."""
+
+    kind: ClassVar[str] = "btcpay"
+    pays_lightning: ClassVar[bool] = True
+    lists_invoices: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        base_url: str,
+        store_id: str,
+        credentials: Mapping[str, str],
+        *,
+        deadline: float,
+        max_bytes: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._store_id = store_id
+        self._webhook_secret = credentials.get("webhook_secret", "")
+        self._store_path = f"/api/v1/stores/{quote(store_id, safe='')}"
+        self._http = HttpClient(
+            base_url,
+            {"Authorization": f"token {credentials['api_key']}"},
+            deadline=deadline,
+            max_bytes=max_bytes,
+            name="BTCPay",
+            tls=tls,
+            own_error=own_error,
+        )
+
+    def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
+        metadata = {"orderId": wanted.order_id, "source": "keysat", "itemDesc": wanted.description}
+        if wanted.policy_id is not None:
+            metadata["keysatPolicy"] = str(wanted.policy_id)
+        if wanted.buyer_email:
+            metadata["buyerEmail"] = wanted.buyer_email
+        checkout: dict[str, Any] = {"monitoringMinutes": _MONITORING_MINUTES}
+        if wanted.redirect_url:
+            checkout["redirectURL"] = wanted.redirect_url
+        body: dict[str, Any] = {
+            "amount": f"{wanted.price.to_decimal():f}",
+            "currency": wanted.price.currency,
+            "metadata": metadata,
+            "checkout": checkout,
+        }
+        private = [wanted.buyer_email or ""]
+        answer = self._http.request("POST", f"{self._store_path}/invoices", json_body=body, private=private)
+        return created_invoice(mapping(answer))
+
+    def find_invoices(self, order_id: str) -> list[FoundInvoice]:
+        wanted = {"orderId": order_id, "take": _MAX_FOUND, **_ARCHIVED}
+        answer = self._http.get(f"{self._store_path}/invoices", wanted)
+        return [self._found(item) for item in listed(answer) if order_id_of(item) == order_id]
+
+    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
+        span = {"startDate": int(since.timestamp()), "endDate": int(until.timestamp()), **_ARCHIVED}
+        items = listed(self._http.get(f"{self._store_path}/invoices", {**span, "skip": skip, "take": take}))
+        return read_page(items, self._found, created_at, order_id_of, is_last=len(items) < take)
+
+    def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
+        path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"
+        snapshot = self._snapshot(mapping(self._http.get(path)), provider_invoice_id)
+        in_full = snapshot.exception in {PaymentException.LATE, PaymentException.OVER}
+        paid_late = snapshot.status is ProviderStatus.EXPIRED and in_full
+        unconfirmed = self._unconfirmed(provider_invoice_id) if paid_late else False
+        if unconfirmed is None:  # an expired invoice with money on it is a person's to see, until it is confirmed
+            return replace(snapshot, exception=PaymentException.NONE, said=f"{snapshot.said}, payments unknown")
+        if unconfirmed:
+            return replace(snapshot, status=ProviderStatus.PROCESSING, said=f"{snapshot.said}, unconfirmed")
+        return snapshot
+
+    def paid_at(self, provider_invoice_id: str) -> datetime | None:
+        received = [payment.received_at for payment in self._payments(provider_invoice_id)]
+        return datetime.fromtimestamp(max(received), UTC) if received else None
+
+    def _unconfirmed(self, provider_invoice_id: str) -> bool | None:
+        """Whether a payment still waits for its confirmations; BTCPay says `PaidLate` as soon as it is seen.
+
+        None where BTCPay doesn't tell the payments.
+        """
+        try:
+            payments = self._payments(provider_invoice_id)
+        except (RemoteNotFound, RemoteRefused, CredentialsRejected, NotTheProvider):
+            return None
+        return not payments or any(payment.status != "Settled" for payment in payments)
+
+    def _payments(self, provider_invoice_id: str) -> list[Received]:
+        path = f"/invoices/{quote(provider_invoice_id, safe='')}/payment-methods"
+        try:
+            return received_payments(self._http.get(f"/api/v1{path}"))
+        except (RemoteNotFound, NotTheProvider):  # older servers know it under the store alone
+            return received_payments(self._http.get(self._store_path + path))
+
+    def connect_webhook(self, url: str, secret: str) -> None:
+        webhooks.connect(self._http, self._store_path, url, secret)
+
+    def check_credentials(self) -> None:
+        self._http.get(f"{self._store_path}/invoices", {"take": 1})
+
+    def _found(self, item: dict[str, Any]) -> FoundInvoice:
+        snapshot = self._snapshot(item, text(item, "id"))
+        return FoundInvoice(created_invoice(item), snapshot, created_at(item), policy_of(item))
+
+    def _snapshot(self, answer: dict[str, Any], wanted_id: str) -> InvoiceSnapshot:
+        if text(answer, "id") != wanted_id:
+            raise RemoteAnswerInvalid(f"BTCPay answered about another invoice than {wanted_id}.")
+        if answer.get("storeId", self._store_id) != self._store_id:
+            raise RemoteAnswerInvalid(f"BTCPay answered about invoice {wanted_id} of another store.")
+        status, exception = answer.get("status"), answer.get("additionalStatus", "None")
+        known = isinstance(status, str) and isinstance(exception, str) and exception in EXCEPTIONS
+        return InvoiceSnapshot(
+            provider_invoice_id=wanted_id,
+            status=STATUSES.get(str(status), ProviderStatus.UNKNOWN) if known else ProviderStatus.UNKNOWN,
+            exception=EXCEPTIONS.get(str(exception), PaymentException.NONE),
+            charged=money(answer, "amount"),
+            paid=money(answer, "paidAmount"),
+            order_id=order_id_of(answer),
+            said=printable(f"{status}/{exception}"[:_MAX_SAID]),
+        )
+
+    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+        if len(self._webhook_secret.encode()) < MIN_SECRET_BYTES:
+            raise NoWebhookSecret
+        given = {name.lower(): value for name, value in webhook.headers.items()}.get("btcpay-sig", "")
+        require_signature(self._webhook_secret, webhook.body, given, prefix="sha256=")
+        event, fields = read_event(webhook.body)
+        if fields.get("storeId", self._store_id) != self._store_id:
+            raise WebhookRejected("the webhook is about another store.")
+        is_test = event.provider_invoice_id is not None and event.provider_invoice_id.startswith("__test__")
+        return replace(event, provider_invoice_id=None) if is_test else replace(event, order_id=order_id_of(fields))
+
+    def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
+        if max_fee_msat < _MSAT_PER_SAT:  # BTCPay takes a limit of 0 for none
+            raise InvalidInput(f"a fee limit of {max_fee_msat} msat can't be told to BTCPay; allow at least 1 sat.")
+        body = {"BOLT11": bolt11, "maxFeeFlat": str(max_fee_msat // _MSAT_PER_SAT)}
+        try:
+            return lightning_payment(
+                self._http.request("POST", f"{self._store_path}/lightning/BTC/invoices/pay", json_body=body)
+            )
+        except (RemoteUnavailable, RemoteAnswerInvalid):
+            return LightningPayment(None, PaymentState.UNKNOWN)  # it may have gone out: look it up, never pay again
+        except RemoteRefused as error:
+            certain = error.code in CERTAIN_REFUSALS
+            return LightningPayment(None, PaymentState.FAILED if certain else PaymentState.UNKNOWN)
+
+    def find_lightning_payment(self, payment_hash: str) -> LightningPayment:
+        path = f"{self._store_path}/lightning/BTC/payments/{quote(payment_hash, safe='')}"
+        try:
+            return lightning_payment(self._http.get(path))
+        except RemoteNotFound:
+            return LightningPayment(payment_hash, PaymentState.UNKNOWN, unheard_of=True)

@@ -1,0 +1,65 @@
+"""Registering our webhook at a BTCPay store."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from keysat.core.errors import NotTheProvider, PermissionMissing, RemoteAnswerInvalid, RemoteNotFound
+from keysat.net.client import HttpClient
+
+PERMISSION = "btcpay.store.webhooks.canmodifywebhooks"
+EVENTS = (
+    "InvoiceCreated",
+    "InvoiceReceivedPayment",
+    "InvoiceProcessing",
+    "InvoiceExpired",
+    "InvoiceSettled",
+    "InvoiceInvalid",
+    "InvoicePaymentSettled",
+)
+
+
+def connect(http: HttpClient, store_path: str, url: str, secret: str) -> None:
+    """Register `url` at the store of that API path, signed with `secret`; what has that URL already is updated.
+
+    Raises:
+        PermissionMissing: the API key may not do it; the sentence names the permission it needs.
+        RemoteError: as `keysat.net.client`.
+    """
+    webhook = {
+        "url": url,
+        "secret": secret,
+        "enabled": True,
+        "automaticRedelivery": True,
+        "authorizedEvents": {"everything": False, "specificEvents": list(EVENTS)},
+    }
+    try:
+        known = _ids_at(http, store_path, url)
+        for webhook_id in known:
+            _update(http, store_path, webhook_id, webhook)
+        if not known:
+            http.request("POST", f"{store_path}/webhooks", json_body=webhook, private=[secret])
+    except PermissionMissing:
+        raise PermissionMissing(
+            f"BTCPay doesn't let this API key register a webhook: it needs the permission {PERMISSION}. Make a key "
+            "that has it, besides those for invoices, and enter it with `keysat provider renew`."
+        ) from None
+
+
+def _ids_at(http: HttpClient, store_path: str, url: str) -> list[str]:
+    """The ids of the webhooks with that URL, each as a part of a path."""
+    answer = http.get(f"{store_path}/webhooks").json
+    try:
+        webhooks: list[Any] = answer if isinstance(answer, list) else [None]
+        return [quote(one["id"], safe="") for one in webhooks if one["url"] == url]
+    except (TypeError, KeyError):
+        raise RemoteAnswerInvalid("BTCPay's list of webhooks has another shape than it should.") from None
+
+
+def _update(http: HttpClient, store_path: str, webhook_id: str, webhook: dict[str, Any]) -> None:
+    private = [webhook["secret"]]
+    try:
+        http.request("PUT", f"/api/v1/webhooks/{webhook_id}", json_body=webhook, private=private)
+    except (RemoteNotFound, NotTheProvider):  # an older BTCPay knows it under its store only
+        http.request("PUT", f"{store_path}/webhooks/{webhook_id}", json_body=webhook, private=private)

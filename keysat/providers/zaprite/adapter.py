@@ -1,0 +1,142 @@
+"""Zaprite through its orders API (v1): an order of Zaprite's is an invoice of ours.
+
+What is known of it is what others' integrations and Zaprite's own examples show, so whatever is odd or missing in an
+answer counts as unknown. Amounts are integers in the smallest unit, sats for BTC and cents for the others.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ssl
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from math import gcd
+from typing import Any, ClassVar, NoReturn
+from urllib.parse import quote
+
+from keysat.core.errors import RemoteAnswerInvalid, RemoteNotFound
+from keysat.net.client import HttpClient
+from keysat.providers.base import (
+    CreatedInvoice,
+    FoundInvoice,
+    InvoicePage,
+    InvoiceSnapshot,
+    NewInvoice,
+    Provider,
+    ProviderEvent,
+    Webhook,
+)
+from keysat.providers.listing import read_page
+from keysat.providers.refusals import MIN_SECRET_BYTES, NotSupported, NoWebhookSecret, WebhookRejected
+from keysat.providers.zaprite.answers import (
+    created_order,
+    found_order,
+    made_at,
+    order_id_of,
+    order_of,
+    read_event,
+    snapshot_of,
+)
+
+
+class Zaprite(Provider):
+    """One organization at Zaprite. Credentials: `api_key`, and `webhook_secret`, the token in our webhook's URL."""
+
+    kind: ClassVar[str] = "zaprite"
+    has_stores: ClassVar[bool] = False
+    token_in_url: ClassVar[bool] = True
+    default_url: ClassVar[str | None] = "https://api.zaprite.com"
+    lists_invoices: ClassVar[bool] = True
+    lists_by_date: ClassVar[bool] = False
+    max_page: ClassVar[int] = 100
+
+    def __init__(
+        self,
+        base_url: str,
+        store_id: str,
+        credentials: Mapping[str, str],
+        *,
+        deadline: float,
+        max_bytes: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        del store_id  # the API key alone says whose orders these are
+        self._webhook_secret = credentials.get("webhook_secret", "")
+        self._http = HttpClient(
+            base_url,
+            {"Authorization": f"Bearer {credentials['api_key']}"},
+            deadline=deadline,
+            max_bytes=max_bytes,
+            name="Zaprite",
+            tls=tls,
+        )
+
+    def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
+        metadata = {"source": "keysat"}
+        if wanted.policy_id is not None:
+            metadata["keysatPolicy"] = str(wanted.policy_id)
+        body: dict[str, Any] = {
+            "amount": wanted.price.amount,
+            "currency": wanted.price.currency,
+            "externalUniqId": wanted.order_id,
+            "label": wanted.description,
+            "metadata": metadata,
+        }
+        if wanted.buyer_email:
+            body["customerData"] = {"email": wanted.buyer_email}
+        if wanted.redirect_url:
+            body["redirectUrl"] = wanted.redirect_url
+        private = [wanted.buyer_email or ""]
+        return created_order(order_of(self._http.request("POST", "/v1/orders", json_body=body, private=private)))
+
+    def find_invoices(self, order_id: str) -> list[FoundInvoice]:
+        """Of several orders with our id, which Zaprite allows, it tells one."""
+        try:
+            order = self._order(order_id)
+        except RemoteNotFound:
+            return []
+        if order.get("externalUniqId") != order_id:
+            raise RemoteAnswerInvalid(f"Zaprite answered about another order than ours of id {order_id}.")
+        return [FoundInvoice(created_order(order), snapshot_of(order))]
+
+    def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
+        snapshot = snapshot_of(self._order(provider_invoice_id))
+        # Zaprite finds an order by our id, too.
+        if snapshot.provider_invoice_id != provider_invoice_id:
+            raise RemoteAnswerInvalid(f"Zaprite answered about another order than {provider_invoice_id}.")
+        return snapshot
+
+    def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
+        """Zaprite lists by page, newest first, and not by date; pages are of a size that `skip` is a multiple of."""
+        del until
+        limit = gcd(skip, take) if skip else take
+        page = skip // limit + 1
+        body = self._http.get("/v1/orders", {"limit": limit, "page": page}).json
+        items = body.get("items", body.get("data")) if isinstance(body, dict) else body
+        if not isinstance(items, list):
+            raise RemoteAnswerInvalid("Zaprite's list of orders has another shape than it should.")
+        meta = body.get("meta") if isinstance(body, dict) else None
+        pages = meta.get("pagesCount") if isinstance(meta, dict) else None
+        read = read_page(items, found_order, made_at, order_id_of, is_last=False)
+        told = page >= pages if type(pages) is int else len(items) < limit
+        old = read.oldest is not None and read.oldest < since
+        return replace(read, is_last=told or old or not items)
+
+    def check_credentials(self) -> None:
+        self._http.get("/v1/orders", {"limit": 1})
+
+    def connect_webhook(self, url: str, secret: str) -> NoReturn:
+        del url, secret
+        raise NotSupported(self.kind, "register a webhook by itself; enter the webhook's URL at Zaprite by hand")
+
+    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+        secret = self._webhook_secret.encode()
+        if len(secret) < MIN_SECRET_BYTES:
+            raise NoWebhookSecret
+        if not hmac.compare_digest(webhook.token.encode("utf-8", "surrogatepass"), secret):
+            raise WebhookRejected("the token in the webhook's URL is not this account's.")
+        return read_event(webhook.body)
+
+    def _order(self, order_id: str) -> dict[str, Any]:
+        return order_of(self._http.get(f"/v1/orders/{quote(order_id, safe='')}"))

@@ -1,0 +1,192 @@
+"""Reading Zaprite's orders and events into our shapes, or an error that says what is wrong with them. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from keysat.core.errors import InvalidInput, RemoteAnswerInvalid
+from keysat.core.money import Money
+from keysat.core.texts import printable
+from keysat.models.invoice import PaymentException
+from keysat.net.client import Answer
+from keysat.providers.base import (
+    CreatedInvoice,
+    FoundInvoice,
+    InvoiceSnapshot,
+    ProviderEvent,
+    ProviderStatus,
+)
+from keysat.providers.refusals import WebhookMalformed
+from keysat.providers.signed_events import is_name
+
+_MAX_SAID = 60
+_CONFIRMED = "CONFIRMED"
+
+_STATUSES = {
+    "PENDING": ProviderStatus.PENDING,
+    "UNDERPAID": ProviderStatus.PENDING,  # the buyer may still pay the rest
+    "PROCESSING": ProviderStatus.PROCESSING,
+    "PAID": ProviderStatus.SETTLED,
+    "COMPLETE": ProviderStatus.SETTLED,
+    "OVERPAID": ProviderStatus.SETTLED,
+    "EXPIRED": ProviderStatus.EXPIRED,
+    "INVALID": ProviderStatus.INVALID,
+    "CANCELLED": ProviderStatus.INVALID,
+    "REFUNDED": ProviderStatus.REFUNDED,
+}
+_EXCEPTIONS = {"UNDERPAID": PaymentException.PARTIAL, "OVERPAID": PaymentException.OVER}
+
+
+def created_order(order: dict[str, Any]) -> CreatedInvoice:
+    """Read the id of an order and where it is paid."""
+    return CreatedInvoice(_text(order, "id"), _text(order, "checkoutUrl"))
+
+
+def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
+    """Read the state of an order. Raises `RemoteAnswerInvalid`."""
+    said = str(order.get("status", "")) or "no status"
+    status = _STATUSES.get(said, ProviderStatus.UNKNOWN)
+    charged = _charged(order)
+    paid = _paid(order, charged, status)
+    exception = _EXCEPTIONS.get(said, PaymentException.NONE)
+    unconfirmed = _unconfirmed(order)
+    if status is ProviderStatus.PENDING and unconfirmed:
+        status = ProviderStatus.PROCESSING
+    if status is ProviderStatus.EXPIRED and paid is not None and paid.amount > 0:
+        exception = PaymentException.PARTIAL  # be it all of the price: that it counts, Zaprite hasn't said
+    order_id = order.get("externalUniqId")
+    return InvoiceSnapshot(
+        provider_invoice_id=_text(order, "id"),
+        status=status,
+        exception=exception,
+        charged=charged,
+        paid=paid,
+        order_id=order_id if isinstance(order_id, str) else None,
+        said=printable(said[:_MAX_SAID]),
+        unconfirmed=unconfirmed,
+    )
+
+
+def _unconfirmed(order: dict[str, Any]) -> bool:
+    """Whether a transaction was seen that Zaprite doesn't call confirmed."""
+    listed = order.get("transactions")
+    return isinstance(listed, list) and any(
+        isinstance(one, dict) and one.get("status", _CONFIRMED) != _CONFIRMED for one in listed
+    )
+
+
+def found_order(order: dict[str, Any]) -> FoundInvoice:
+    """Read an entry of a list. Raises `RemoteAnswerInvalid`."""
+    return FoundInvoice(created_order(order), snapshot_of(order), made_at(order), _policy(order))
+
+
+def order_id_of(order: Any) -> str | None:
+    """Read our invoice id, where the order carries one."""
+    value = order.get("externalUniqId") if isinstance(order, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _policy(order: dict[str, Any]) -> UUID | None:
+    """Which policy we said that the order is for; None where we didn't make it."""
+    metadata = order.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("source") != "keysat":
+        return None
+    try:
+        return UUID(str(metadata.get("keysatPolicy")))
+    except ValueError:
+        return None
+
+
+def made_at(order: Any) -> datetime | None:
+    """Read when an order was made; None where it isn't told."""
+    made = order.get("createdAt") if isinstance(order, dict) else None
+    try:
+        at = datetime.fromisoformat(made) if isinstance(made, str) else None
+    except ValueError:
+        return None
+    return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _charged(order: dict[str, Any]) -> Money | None:
+    amounts = (order.get("totalAmount"), order.get("amount"))
+    amount = next((one for one in amounts if one is not None), None)
+    try:
+        return None if amount is None else Money(amount, _text(order, "currency"))
+    except InvalidInput as error:
+        raise RemoteAnswerInvalid(f"the amount of Zaprite's order can't be read: {error}") from error
+
+
+def _paid(order: dict[str, Any], charged: Money | None, status: ProviderStatus) -> Money | None:
+    """What came in by the order's transactions; None where they don't tell it in the order's own currency.
+
+    Only confirmed transactions count. None, too, where they fall short of a settled order's price: a merchant can say
+    that it was paid elsewhere.
+    """
+    listed = order.get("transactions")
+    if charged is None or not isinstance(listed, list):
+        return None
+    try:
+        confirmed = [one for one in listed if one.get("status", _CONFIRMED) == _CONFIRMED]
+        told = [
+            one["amountInOrderCurrency"]
+            for one in confirmed
+            if one.get("orderCurrency", charged.currency) == charged.currency
+        ]
+        paid = Money(sum(told), charged.currency)
+    except (AttributeError, KeyError, TypeError, InvalidInput):
+        return None
+    falls_short = status is ProviderStatus.SETTLED and paid.amount < charged.amount
+    return None if len(told) < len(confirmed) or falls_short else paid
+
+
+def read_event(body: bytes) -> ProviderEvent:
+    """Read a genuine body.
+
+    Zaprite numbers no deliveries that we know of, and an id in the body may be that of the webhook, the same in each.
+    So a body is its own id: what comes twice is one delivery, and a state that changed has another body. Should an
+    order come back to a state in the very same words, the invoice's schedule finds out.
+
+    Raises:
+        WebhookMalformed: it has neither a type nor an order.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise WebhookMalformed from None
+    outer = fields if isinstance(fields, dict) else {}
+    data = _inner(outer, "data")
+    inner = _inner(data, "object")
+    kind = _name(outer.get(field) for field in ("event", "eventType", "type", "name"))
+    invoice_id = _name((data.get("id"), inner.get("id"), outer.get("orderId"), outer.get("id")))
+    if kind is None and invoice_id is None:
+        raise WebhookMalformed
+    order_id = _name(one.get("externalUniqId") for one in (data, inner, outer))
+    return ProviderEvent(hashlib.sha256(body).hexdigest(), kind or "unknown", invoice_id, order_id)
+
+
+def _inner(fields: dict[str, Any], field: str) -> dict[str, Any]:
+    value = fields.get(field)
+    return value if isinstance(value, dict) else {}
+
+
+def _name(candidates: Iterable[Any]) -> str | None:
+    return next((one for one in candidates if is_name(one)), None)
+
+
+def order_of(answer: Answer) -> dict[str, Any]:
+    """Take an answer for an order. Raises `RemoteAnswerInvalid`."""
+    if not isinstance(answer.json, dict):
+        raise RemoteAnswerInvalid("Zaprite sent JSON of another shape than an order.")
+    return answer.json
+
+
+def _text(order: dict[str, Any], field: str) -> str:
+    value = order.get(field)
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise RemoteAnswerInvalid(f"Zaprite's order has no usable {field!r}.")
+    return value

@@ -1,0 +1,42 @@
+"""Granting: a license issued by hand, without an invoice."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from keysat.catalog.products import choose_policy
+from keysat.core.errors import InvalidInput
+from keysat.licenses.terms import terms_of
+from keysat.models import License
+from keysat.models.audit import audit
+from keysat.models.license import LicenseSource
+from keysat.queue.outbox import EventType, emit_license
+
+
+def grant(
+    session: Session, product_slug: str, policy_slug: str | None, note: str, signer_id: str, actor: str
+) -> License:
+    """Issue a license of a product that is sold, under that policy or the product's default; the note says why.
+
+    Raises:
+        InvalidInput: no note says why.
+        NotFound: no such product or policy, or it was archived.
+    """
+    if not note.strip():
+        raise InvalidInput('say why, for the audit log: --note "..."')
+    product, policy = choose_policy(session, product_slug, policy_slug)
+    now = session.scalars(select(func.now())).one()
+    row = License(
+        product_id=product.id,
+        policy_id=policy.id,
+        source=LicenseSource.MANUAL,
+        signer=signer_id,
+        **terms_of(policy, now),
+    )
+    session.add(row)
+    session.flush()
+    session.refresh(row)  # its status is the table's default
+    emit_license(session, EventType.LICENSE_ISSUED, row.id)
+    audit(session, actor, "license.issued", row.id, policy=policy.slug, note=note)
+    return row

@@ -1,0 +1,140 @@
+"""The sandbox as a whole: ledger, provider and control side, webhooks, behind one HTTP server."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from typing import Self
+
+from keysat.core.errors import KeysatError
+from keysat.sandbox.control import Control
+from keysat.sandbox.faults import Fault, FaultPlan
+from keysat.sandbox.http import Server
+from keysat.sandbox.ledger import Clock, Ledger
+from keysat.sandbox.lightning import Lightning
+from keysat.sandbox.provider import Provider
+from keysat.sandbox.tally import Tally
+from keysat.sandbox.webhooks import BTCPAY_RETRY_DELAYS, Sender, WebhookPlan
+from keysat.sandbox.wire import Answer, Request, replaced, rewritten
+from keysat.sandbox.zaprite import Zaprite
+
+_EXPIRY_SECONDS = 0.2
+
+
+class AddressUnusable(KeysatError):
+    """The sandbox can't listen where it should."""
+
+    def __init__(self, host: str, port: int, cause: str) -> None:
+        super().__init__(f"the sandbox can't listen on {host}:{port} ({cause}); choose another port, 0 for any.")
+
+
+class Sandbox:
+    """A pretended BTCPay Server and Zaprite in this process. Also a context manager that starts and stops it."""
+
+    def __init__(
+        self,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        *,
+        clock: Clock = time.time,
+        retry_delays: tuple[float, ...] = BTCPAY_RETRY_DELAYS,
+        webhook_timeout: float = 10.0,
+    ) -> None:
+        """Set it up without listening yet.
+
+        Args:
+            port: where to listen; 0 takes a free one.
+            host: the address to listen on. The control side asks for no credentials, so keep it on loopback.
+            clock: Unix seconds, for tests that let invoices expire.
+            retry_delays: seconds before each redelivery of a failed webhook, unless a plan says otherwise.
+            webhook_timeout: seconds that a receiver of webhooks has for its answer.
+        """
+        self._host, self._port = host, port
+        plan = WebhookPlan(retry_delays=retry_delays)
+        self._webhooks = Sender(plan, webhook_timeout)
+        self.ledger = Ledger(self._webhooks.send, clock)
+        self._faults, self._tally = FaultPlan(), Tally()
+        self._lightning = Lightning(lambda: self.url)
+        self._btcpay = Provider(self.ledger, lambda: self.url, self._lightning)
+        self._zaprite = Zaprite(self.ledger, lambda: self.url)
+        self._control = Control(self.ledger, self._faults, self._webhooks, self._tally, self._lightning, plan)
+        self._server: Server | None = None
+        self._expiry = threading.Thread(target=self._expire, name="sandbox-expiry", daemon=True)
+        self._stopped = threading.Event()
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at the end. Known once it is started."""
+        return f"http://{self._host}:{self._port}"
+
+    def start(self) -> Self:
+        """Listen and return at once; a sandbox starts once.
+
+        Raises:
+            AddressUnusable: the port is taken, or the address isn't ours.
+        """
+        try:
+            self._server = Server((self._host, self._port), self._handle)
+        except (OSError, OverflowError) as error:
+            raise AddressUnusable(self._host, self._port, str(error)) from error
+        self._port = self._server.server_address[1]
+        self._server.start()
+        self._expiry.start()
+        return self
+
+    def stop(self) -> None:
+        """Cut all connections and forget the webhooks that wait. The ledger stays readable."""
+        self._stopped.set()
+        if self._server is not None:
+            self._server.stop()
+            self._expiry.join()
+            self._server = None
+        self._webhooks.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _handle(self, request: Request) -> tuple[Answer, Fault | None]:
+        if request.path == "/sandbox" or request.path.startswith("/sandbox/"):
+            return self._control.answer(request), None
+        if self._lightning.speaks(request.path):
+            return self._lightning.recipient(request), None
+        provider = self._zaprite if request.path.startswith("/v1/") else self._btcpay
+        route = provider.route(request)
+        self._tally.count(route)
+        mishap = self._faults.strike(request.method, request.path, route.store_id)
+        if mishap.wait:
+            self._stopped.wait(mishap.wait)
+        fault = mishap.last
+        if fault is not None and fault.refuses:
+            return replaced(Answer(200), fault), fault
+        answer = rewritten(provider.answer(request, route), mishap.fields, mishap.removed)
+        return (replaced(answer, fault) if fault else answer), fault
+
+    def _expire(self) -> None:
+        while not self._stopped.wait(_EXPIRY_SECONDS):
+            self.ledger.expire_due()
+
+
+def run(host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT, from the main thread. The address is told on stderr.
+
+    Raises:
+        AddressUnusable: the port is taken, or the address isn't ours.
+    """
+    ended = threading.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}
+    try:
+        with Sandbox(port, host) as sandbox:
+            sys.stderr.write(f"sandbox ready at {sandbox.url}\n")
+            sys.stderr.flush()
+            ended.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,61 @@
+"""The JSON in which Zaprite shows the records: orders, and the events about them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from keysat.sandbox.records import Additional, Event, Invoice, Status
+
+
+def order_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
+    """Zaprite's order, with what was asked for it; amounts in the smallest unit."""
+    currency = invoice.draft.currency
+    return {
+        **invoice.draft.checkout,
+        **_state(invoice),
+        "createdAt": datetime.fromtimestamp(invoice.created_at, UTC).isoformat(),
+        "checkoutUrl": f"{base_url}/order/{invoice.id}",
+        "totalAmount": invoice.amount,
+        "currency": currency,
+        "transactions": [
+            {
+                "id": one.id,
+                "amountInOrderCurrency": one.amount,
+                "orderCurrency": currency,
+                "status": "CONFIRMED" if one.is_confirmed else "PENDING",
+            }
+            for one in invoice.payments
+        ],
+    }
+
+
+def order_event(event: Event) -> dict[str, Any]:
+    """What Zaprite's webhook says of a change; it may say the same twice."""
+    return {"event": "order.change", "data": _state(event.invoice)}
+
+
+def _state(invoice: Invoice) -> dict[str, Any]:
+    return {"id": invoice.id, "externalUniqId": invoice.order_id, "status": _status(invoice)}
+
+
+def _status(invoice: Invoice) -> str:
+    if invoice.is_refunded:
+        return "REFUNDED"
+    match invoice.status, invoice.additional:
+        case Status.INVALID, _:
+            return "INVALID"
+        case Status.SETTLED, Additional.MARKED:
+            return "COMPLETE"
+        case Status.SETTLED, Additional.OVER:
+            return "OVERPAID"
+        case Status.SETTLED, _:
+            return "PAID"
+        case Status.PROCESSING, _:
+            return "PROCESSING"
+        case Status.EXPIRED, Additional.LATE:
+            return "PAID" if invoice.is_confirmed else "PROCESSING"
+        case Status.EXPIRED, _:
+            return "EXPIRED"
+        case _:
+            return "UNDERPAID" if invoice.payments else "PENDING"

@@ -1,0 +1,125 @@
+"""The Celery app: `celery -A keysat.worker worker`, `beat`, `flower`, `call` ...
+
+Its settings are in `celeryconfig.py`. A worker or beat that can't work safely doesn't start: it says why in one
+sentence and exits with 1.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import structlog
+from celery import Celery, Task
+from celery.signals import (
+    before_task_publish,
+    setup_logging,
+    task_failure,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_process_init,
+)
+from celery.worker.request import Request as CeleryRequest
+from celery.worker.state import revoked as revoked_tasks
+
+from keysat.core import clock, metrics
+from keysat.core.db import engine, forget_connections, reading
+from keysat.core.errors import KeysatError
+from keysat.core.logs import configure_logs, get_logger
+from keysat.core.settings import load_settings
+from keysat.licenses.signer import check_signer
+from keysat.migrations import require_head
+
+log = get_logger(__name__)
+
+try:
+    load_settings()
+except KeysatError as error:
+    sys.exit(f"keysat: {error}")
+
+
+class Request(CeleryRequest):
+    """A message as a worker has it, which expires by the database's clock."""
+
+    def maybe_expire(self) -> Literal[True] | None:
+        """Whether it has expired; then it is marked as revoked."""
+        expires: datetime | None = self.expires
+        if expires is None or clock.now() <= expires:
+            return None
+        revoked_tasks.add(self.id)
+        return True
+
+
+class _Task(Task[Any, Any]):
+    Request = f"{__name__}:Request"
+
+
+app = Celery("keysat", include=["keysat.tasks.tasks"], task_cls=_Task)
+app.config_from_object("celeryconfig")
+
+
+@before_task_publish.connect
+def _expire_by_the_databases_clock(headers: dict[str, Any], **_: object) -> None:
+    if headers.get("expires") and not headers.get("retries"):  # one that is tried again keeps what it had
+        ahead = clock.now() - datetime.now(UTC)
+        headers["expires"] = (datetime.fromisoformat(headers["expires"]) + ahead).isoformat()
+
+
+@setup_logging.connect
+def _configure_logs(**_: object) -> None:
+    configure_logs(load_settings())
+
+
+@worker_init.connect
+def _refuse_to_start_unsafely(sender: Any, **_: object) -> None:
+    try:
+        require_head()
+        with reading() as session:
+            check_signer(session, load_settings().signing_key_file)
+    except KeysatError as error:
+        # SystemExit passes Celery's signal dispatch, which logs any other exception and goes on.
+        sys.exit(f"keysat: {error}")
+    engine().dispose()
+    metrics.record(load_settings().metrics_dir, "sender" if str(sender.hostname).startswith("sender@") else "worker")
+
+
+@worker_process_init.connect
+def _begin_afresh(**_: object) -> None:
+    forget_connections()
+    # What was loaded stays. The collector puts off its full rounds until a quarter as much is new, which would be for
+    # thousands of tasks, and failed calls would keep what they have read until then. It counts anew when it runs.
+    gc.freeze()
+    gc.collect()
+
+
+_SUBJECTS = {
+    "keysat.handle_provider_event": "event_id",
+    "keysat.recheck_account": "account_id",
+    "keysat.sweep_account": "account_id",
+    "keysat.deliver_webhook": "delivery_id",
+    "keysat.pay_tip": "tip_id",
+}
+
+
+@task_prerun.connect
+def _bind_task(task_id: str, task: Task[Any, Any], args: list[object], **_: object) -> None:
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
+    if args:
+        subject = _SUBJECTS.get(task.name, "invoice_id")
+        structlog.contextvars.bind_contextvars(**{subject: str(args[0])})
+
+
+@task_failure.connect
+def _say_refusal(exception: BaseException, **_: object) -> None:
+    """Celery itself tells expected errors only at INFO; others it logs with their traceback."""
+    if isinstance(exception, KeysatError):
+        log.warning("task refused", reason=str(exception))
+
+
+@task_postrun.connect
+def _unbind_task(**_: object) -> None:
+    structlog.contextvars.clear_contextvars()

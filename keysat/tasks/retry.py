@@ -1,0 +1,71 @@
+"""Trying again: a task whose provider is in trouble, few times and soon; after that the row's own schedule goes on."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from datetime import datetime
+from typing import Any, NoReturn
+from uuid import UUID
+
+from celery import Task
+
+from keysat.core import clock
+from keysat.core.db import transaction
+from keysat.core.errors import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    KeysatError,
+    RemoteAnswerInvalid,
+    RemoteUnavailable,
+)
+from keysat.settlement.reconcile import give_up
+
+MAX_RETRIES = 3
+LONGEST_BACKOFF_SECONDS = 20.0
+# A message that waits longer than the broker's visibility timeout is delivered again and again.
+LONGEST_COUNTDOWN_SECONDS = 60.0
+_RETRIABLE = (RemoteUnavailable, RemoteAnswerInvalid, DatabaseUnavailable, DatabaseBusy)
+
+
+def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError) -> NoReturn:
+    """Try again in a moment where that makes sense and the message still has the time; else leave it to the row.
+
+    Exponential backoff with full jitter from 1 s on, at most 3 times, or what the provider asked for.
+    """
+    _let_go(error)
+    retries = task.request.retries
+    delay = backoff(error, retries)
+    in_time = delay < min(_seconds_left(task), LONGEST_COUNTDOWN_SECONDS)
+    if isinstance(error, _RETRIABLE) and retries < MAX_RETRIES and in_time:
+        raise task.retry(exc=error, countdown=delay, max_retries=MAX_RETRIES)
+    if not isinstance(error, DatabaseUnavailable):
+        with transaction() as session:
+            give_up(session, invoice_id, error)
+    raise error
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the frames of a failed call, which hold what was read.
+
+    An error that is raised anew refers to itself through them, so that all of it, perhaps a megabyte a call, would stay
+    until the garbage collector goes through everything.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+
+
+def backoff(error: KeysatError, retries: int) -> float:
+    """Seconds until the next try: the provider's wish, or a random share of 1, 2, 4 ... 20."""
+    jittered = random.uniform(0, min(LONGEST_BACKOFF_SECONDS, 2.0**retries))  # noqa: S311 - not a secret
+    wish = error.retry_after if isinstance(error, RemoteUnavailable) else None
+    return jittered if wish is None else wish + jittered
+
+
+def _seconds_left(task: Task[Any, Any]) -> float:
+    expires: object = task.request.expires  # as it travels in the message: ISO 8601
+    if not isinstance(expires, str):
+        return LONGEST_BACKOFF_SECONDS
+    return (datetime.fromisoformat(expires) - clock.now()).total_seconds()

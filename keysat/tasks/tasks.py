@@ -1,0 +1,248 @@
+"""Every task, in the order of the story. A message is a wake-up: what is owed is in PostgreSQL.
+
+A task reads its arguments, calls, commits and sends; arguments are ids. A refusal (`KeysatError`) ends as a failed
+task with one sentence, in the log and in Flower.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from datetime import timedelta
+from functools import cache, partial
+from typing import Any
+from uuid import UUID
+
+from celery import Task
+
+from keysat.accounts.breaker import CallableAccount, callable_accounts
+from keysat.accounts.inbox import claim_events, hint_of, mark_handled, release_events
+from keysat.accounts.recheck import claim_rechecks, release_rechecks, resume_accepted
+from keysat.accounts.webhook_health import silent_accounts
+from keysat.core.db import reading, transaction
+from keysat.core.errors import InvalidInput, KeysatError
+from keysat.core.logs import get_logger
+from keysat.core.settings import load_settings
+from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled, release
+from keysat.licenses.signer import check_signer
+from keysat.models import ProviderAccount
+from keysat.models.epoch import notice_restore
+from keysat.models.task_run import note_run, ran_within
+from keysat.operations.invariants import broken
+from keysat.operations.retention import prune
+from keysat.providers.registry import provider_for
+from keysat.queue.claim import Claim
+from keysat.queue.send import fan_out, queued, send
+from keysat.settlement.backlog import backlogged
+from keysat.settlement.issue import issue
+from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.settlement.sweep import pages
+from keysat.tasks.app import app
+from keysat.tasks.retry import MAX_RETRIES, again_or_give_up
+from keysat.tasks.wake import send_deliveries
+from keysat.tips.due import claim_tips, release_tips
+from keysat.tips.pay import Payer, pay
+from keysat.webhooks.deliver import Sender, deliver
+from keysat.webhooks.delivery_queue import due_deliveries, pull_back_deliveries
+
+# Settled invoices of one account that a scan checks for money that went back; they are in no hurry.
+SETTLED_CHECKS = 20
+RECHECKS = 100
+
+STEADY = timedelta(days=2)
+
+# A sweep shares its worker with scans, so it goes on in a message of its own after a while.
+SWEEP_SECONDS, SWEEP_MESSAGE_SECONDS = 10.0, 60
+PRUNE_SECONDS = 20.0  # what is left then goes the next time
+
+log = get_logger(__name__)
+
+
+@app.task(name="keysat.scan_pending", throws=(KeysatError,))
+def scan_pending() -> None:
+    """Send `issue_license` for settled invoices without a license, and `reconcile_invoice` for those that are due."""
+    limit = load_settings().scan_queue_limit
+    room = limit - queued(app, "issue")
+    owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release)
+    events = fan_out(transaction, handle_provider_event, claim_events, limit - queued(app, "issue"), release_events)
+    with transaction() as session:
+        note_run(session, "scan_pending")
+        accounts = callable_accounts(session)
+    checks = _scan_accounts(accounts, limit - queued(app, "reconcile"))
+    fan_out(transaction, recheck_account, claim_rechecks, RECHECKS, release_rechecks)
+    log.info("scanned", licenses_owed=owed, looks=checks, events=events)
+
+
+def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
+    """Send `reconcile_invoice` for the invoices that are due, each account its share of the room."""
+    random.shuffle(accounts)  # so that where the room is scarce, it isn't always the same account's
+    checks = 0
+    for left, account in zip(range(len(accounts), 0, -1), accounts, strict=True):
+        share = 1 if account.probe else math.ceil((room - checks) / left)
+        due = partial(claim_due, account_id=account.account_id)
+        checks += fan_out(transaction, reconcile_invoice, due, share, release)
+        if not account.probe:
+            settled = partial(claim_settled, account_id=account.account_id)
+            checks += fan_out(transaction, reconcile_invoice, settled, SETTLED_CHECKS, release)
+    return checks
+
+
+@app.task(name="keysat.reconcile_invoice", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
+def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
+    """Ask the provider about an invoice, act on the answer, and send `issue_license` where one is owed."""
+    wanted, began = _as_id(invoice_id), time.monotonic()
+    try:
+        result = reconcile(reading, transaction, wanted, rules_of(load_settings()))
+    except KeysatError as error:
+        again_or_give_up(self, wanted, error)
+    if result.license_owed:
+        send(transaction, issue_license, [Claim(wanted)], began, release)
+
+
+@app.task(name="keysat.handle_provider_event", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
+def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
+    """Ask the provider about the invoice that a stored webhook is about, as if it had just become due."""
+    wanted, began = _as_id(event_id), time.monotonic()
+    with reading() as session:
+        hint = hint_of(session, wanted)
+    if hint.waits:
+        return
+    result = None
+    if (invoice_id := hint.look_at) is not None:
+        try:
+            result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="webhook")
+        except KeysatError as error:
+            again_or_give_up(self, invoice_id, error)
+    with transaction() as session:
+        mark_handled(session, wanted, None if result is None else result.asked_at)
+    if result is not None and result.license_owed:
+        send(transaction, issue_license, [Claim(result.invoice_id)], began, release)
+
+
+@app.task(name="keysat.issue_license", throws=(KeysatError,))
+def issue_license(invoice_id: str) -> None:
+    """Issue the license of a settled invoice, once; for any other invoice, refuse."""
+    signer_id = _signer_id()
+    with transaction() as session:
+        license_id = issue(session, _as_id(invoice_id), signer_id)
+    if license_id is not None:
+        log.info("license issued", license_id=str(license_id))
+
+
+@app.task(name="keysat.recheck_account", throws=(KeysatError,))
+def recheck_account(account_id: str) -> None:
+    """Check credentials that were rejected; an account whose credentials pass again is resumed."""
+    with reading() as session:
+        account = session.get_one(ProviderAccount, _as_id(account_id))
+    provider_for(account).check_credentials()
+    with transaction() as session:
+        resumed = resume_accepted(session, account.id, account.sealed_credentials)
+    log.info("credentials accepted", account=account.name, resumed=resumed)
+
+
+@app.task(name="keysat.sweep_accounts", throws=(KeysatError,))
+def sweep_accounts() -> None:
+    """Send `sweep_account` for accounts with a backlog, as an outage leaves it behind."""
+    with reading() as session:
+        accounts = backlogged(session, load_settings().sweep_backlog)
+    for account_id in accounts:
+        sweep_account.apply_async((str(account_id),), expires=SWEEP_MESSAGE_SECONDS)
+
+
+@app.task(name="keysat.sweep_account", throws=(KeysatError,))
+def sweep_account(account_id: str) -> None:
+    """Ask about many invoices in one call, and send `reconcile_invoice` for those that changed; then go on later."""
+    until = time.monotonic() + SWEEP_SECONDS
+    for page in pages(reading, transaction, _as_id(account_id), rules_of(load_settings())):
+        send(transaction, reconcile_invoice, page.changed, time.monotonic(), release)
+        if page.finished:
+            log.info("swept", seen=page.sweep.seen, changed=page.sweep.changed, orphans=len(page.sweep.orphans))
+        elif time.monotonic() > until:
+            break
+    else:
+        return
+    sweep_account.apply_async((account_id,), expires=SWEEP_MESSAGE_SECONDS)
+
+
+@app.task(name="keysat.scan_deliveries", throws=(KeysatError,))
+def scan_deliveries() -> None:
+    """Send `deliver_webhook` for outbound webhooks that are due, to no endpoint more than it takes at once."""
+    settings = load_settings()
+    room = settings.scan_queue_limit - queued(app, "deliver")
+    with transaction() as session:
+        pull_back_deliveries(session)
+        owed = due_deliveries(session, settings.webhook_concurrency, max(0, room))
+    send_deliveries(owed)
+
+
+@app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
+def deliver_webhook(delivery_id: str) -> None:
+    """Attempt an outbound webhook, then see to the endpoint's next one."""
+    next_one = deliver(transaction, _sender(), _as_id(delivery_id))
+    if next_one is not None:
+        send_deliveries([next_one])
+
+
+@app.task(name="keysat.scan_tips", throws=(KeysatError,))
+def scan_tips() -> None:
+    """Send `pay_tip` for tips that are due; notice first where the database was restored."""
+    with transaction() as session:
+        if notice_restore(session):
+            log.warning("the database was restored from a backup: tips of earlier sales wait for a person")
+    fan_out(transaction, pay_tip, claim_tips, load_settings().scan_queue_limit - queued(app, "tips"), release_tips)
+
+
+@app.task(name="keysat.pay_tip", throws=(KeysatError,))
+def pay_tip(tip_id: str) -> None:
+    """Bring a tip one step further: have it paid, or look up what became of its payment."""
+    status = pay(reading, transaction, _payer(), _as_id(tip_id))
+    log.info("tip", tip_id=tip_id, status=status)
+
+
+@app.task(name="keysat.prune", throws=(KeysatError,))
+def prune_() -> None:
+    """Delete what has long been over, by a clock that agrees with the run before."""
+    with transaction() as session:
+        steady = ran_within(session, "prune", STEADY)
+        note_run(session, "prune")
+    if steady:
+        log.info("pruned", **prune(transaction, load_settings().retention_days, PRUNE_SECONDS))
+    else:
+        log.info("nothing pruned: the run before this one was long ago, or the clock has jumped")
+
+
+@app.task(name="keysat.check_invariants", throws=(KeysatError,))
+def check_invariants() -> None:
+    """Say in the log what is not as it should be, and what to do about it."""
+    with reading() as session:
+        for alarm in [*broken(session, load_settings().scan_seconds), *silent_accounts(session)]:
+            log.warning("alarm", alarm=str(alarm))
+
+
+@cache
+def _sender() -> Sender:
+    return Sender.of(load_settings())
+
+
+@cache
+def _payer() -> Payer:
+    return Payer.of(load_settings())
+
+
+@cache
+def _signer_id() -> str:
+    with reading() as session:
+        return check_signer(session, load_settings().signing_key_file).key_id
+
+
+def _as_id(text: str) -> UUID:
+    """Read an id from a message that anyone may have written.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    try:
+        return UUID(text)
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidInput(f"{str(text)[:60]!r} is not an id.") from None

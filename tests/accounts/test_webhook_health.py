@@ -1,0 +1,126 @@
+"""When webhooks count as silent: sales were found by asking, and no webhook told of them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func
+
+from keysat.accounts.inbox import store
+from keysat.accounts.webhook_health import silent_accounts, webhook_state
+from keysat.core.db import reading, transaction
+from keysat.providers.base import ProviderEvent
+from tests.builders import load_account, make_account, make_invoice, make_shop, set_account, set_columns
+
+pytestmark = pytest.mark.usefixtures("empty_database", "fake")
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+def connected(since=30 * HOUR, last_event=2 * HOUR, name="main"):
+    """The account's webhooks were connected, and the last one came, so long ago."""
+    make_shop()
+    set_account(
+        name,
+        webhook_connected_at=func.now() - since,
+        last_event_at=None if last_event is None else func.now() - last_event,
+    )
+
+
+def sold(count, ago=HOUR, **facts):
+    """So many invoices were settled so long ago, one a second."""
+    invoices = [make_invoice() for _ in range(count)]
+    for number, invoice in enumerate(invoices):
+        set_columns(invoice.id, status="settled", settled_at=func.now() - ago - number * SECOND, **facts)
+    return invoices
+
+
+def told_of(invoice):
+    """A webhook about an invoice came; it doesn't count as the last one."""
+    last = load_account().last_event_at
+    with transaction() as session:
+        event = ProviderEvent(f"delivery-{invoice.id}", "InvoiceSettled", invoice.provider_invoice_id)
+        store(session, load_account().id, event, b"{}")
+    set_account(last_event_at=last)
+
+
+def alarms():
+    with reading() as session:
+        return silent_accounts(session)
+
+
+def test_three_sales_of_which_no_webhook_told_are_an_alarm_with_its_remedy():
+    connected()
+    sold(3)
+    [silence] = alarms()
+    assert (silence.account, silence.untold) == ("main", 3)
+    last = f"{load_account().last_event_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert str(silence).startswith(f"no webhook of account main came since {last}, though 3 of its invoices were paid")
+    assert "KEYSAT_PUBLIC_URL" in str(silence)
+    assert "`keysat provider connect main`" in str(silence)
+
+
+def test_webhook_that_was_registered_and_of_which_none_ever_came_is_an_alarm_without_any_sale():
+    connected(since=2 * MINUTE, last_event=None)
+    [silence] = alarms()
+    assert "the webhook of account main is registered since" in str(silence)
+    assert "and none came" in str(silence)
+    assert "`keysat provider connect main`" in str(silence)
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        lambda: sold(3),
+        connected,
+        lambda: (connected(), sold(2)),
+        lambda: (connected(), sold(3, ago=50 * SECOND)),
+        lambda: (connected(last_event=30 * HOUR), sold(3, ago=25 * HOUR)),
+        lambda: (connected(), sold(3, ago=3 * HOUR)),
+        lambda: (connected(), sold(3, ago=2 * HOUR - 50 * SECOND)),
+        lambda: (connected(), sold(3, settled_by_hand=True)),
+        lambda: (connected(), sold(2), [told_of(invoice) for invoice in sold(2)]),
+        lambda: (connected(), [make_invoice() for _ in range(3)]),
+        lambda: connected(since=50 * SECOND, last_event=None),
+    ],
+    ids=[
+        "never connected",
+        "no sales",
+        "two sales",
+        "sales just now",
+        "sales of yesterday",
+        "sales before the last webhook",
+        "sales with the last webhook",
+        "settled by hand",
+        "told of",
+        "unpaid",
+        "connected just now",
+    ],
+)
+def test_all_else_is_quiet(happened):
+    happened()
+    assert alarms() == []
+
+
+def test_one_accounts_silence_is_not_anothers():
+    connected()
+    sold(3)
+    make_account("other", store_id="other")
+    connected(name="other")
+    assert [silence.account for silence in alarms()] == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ({}, "no webhook is connected, so payments are found by asking alone; `keysat provider connect main` has"),
+        ({"webhook_connected_at": 1}, "webhooks are connected since 2026-03-01 12:00:00 UTC, none came yet"),
+        (
+            {"webhook_connected_at": 1, "last_event_at": 2},
+            "webhooks are connected since 2026-03-01 12:00:00 UTC, the last one came 2026-03-02 12:00:00 UTC",
+        ),
+    ],
+)
+def test_state_tells_since_when_and_the_last_one(facts, state):
+    make_account()
+    set_account(**{"last_error": None, **{name: datetime(2026, 3, day, 12, tzinfo=UTC) for name, day in facts.items()}})
+    assert webhook_state(load_account()).startswith(state)

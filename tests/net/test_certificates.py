@@ -1,0 +1,143 @@
+"""Servers with certificates of an authority of the operator's own: trusted where it is named, and never unverified."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from keysat.core.errors import InvalidInput, RemoteUnavailable, SettingsError
+from keysat.net.addresses import Networks
+from keysat.net.certificates import check_pem, tls_context
+from keysat.net.client import HttpClient
+from keysat.net.untrusted import ForeignClient
+from tests.providers.servers import raw_server, read_request, whole_answer
+
+PEM = serialization.Encoding.PEM
+
+
+class Authority:
+    """An authority made for a test, and the certificates it signs."""
+
+    def __init__(self):
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = self._signed("An authority", self.key.public_key(), is_authority=True)
+
+    def _signed(self, name, public_key, *, is_authority=False, address="127.0.0.1", days=1):
+        now = datetime.now(UTC)
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority")])
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=3))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    @property
+    def pem(self):
+        return self.certificate.public_bytes(PEM).decode()
+
+    def server_context(self, folder, **facts):
+        key = ec.generate_private_key(ec.SECP256R1())
+        both = folder / "server.pem"
+        private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        both.write_bytes(private + self._signed("a server", key.public_key(), **facts).public_bytes(PEM))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(both)
+        return context
+
+
+@pytest.fixture
+def authority():
+    return Authority()
+
+
+def serving(context):
+    """A server that answers one request over TLS."""
+
+    def talk(connection, server):
+        try:
+            with context.wrap_socket(connection, server_side=True) as secure:
+                if read_request(secure) is not None:
+                    secure.sendall(whole_answer(b'{"ok": true}', 200))
+        except OSError:
+            return  # the client didn't trust us
+
+    return raw_server(talk)
+
+
+def secure_url(server):
+    return server.url.replace("http://", "https://")
+
+
+def provider_client(url, **facts):
+    return HttpClient(url, {}, deadline=5, max_bytes=1_000, name="The server", **facts)
+
+
+def test_authority_of_an_account_is_trusted_and_no_other_is(authority, tmp_path):
+    with serving(authority.server_context(tmp_path)) as server:
+        url = secure_url(server)
+        assert provider_client(url, tls=tls_context(None, authority.pem)).get("/").json == {"ok": True}
+        for tls in (None, tls_context(None, Authority().pem)):
+            with pytest.raises(
+                RemoteUnavailable, match=r"certificate that isn't trusted \(.*self-signed|unable to get"
+            ):
+                provider_client(url, tls=tls).get("/")
+
+
+def test_receivers_are_trusted_by_the_operators_file(authority, tmp_path):
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    own = Networks.parse("127.0.0.0/8")
+    with serving(authority.server_context(tmp_path)) as server:
+        client = ForeignClient(own, deadline=5, max_bytes=100, ca_file=tmp_path / "ca.pem")
+        assert client.request("GET", secure_url(server)).status == 200
+        with pytest.raises(RemoteUnavailable, match="certificate that isn't trusted"):
+            ForeignClient(own, deadline=5, max_bytes=100).request("GET", secure_url(server))
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"])
+def test_authorities_of_the_environment_are_trusted(authority, tmp_path, monkeypatch, variable):
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "ca.pem"))
+    with serving(authority.server_context(tmp_path)) as server:
+        fresh = tls_context.__wrapped__()
+        assert provider_client(secure_url(server), tls=fresh).get("/").json == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"), [({"days": -1}, "expired"), ({"address": "127.9.9.9"}, "IP address mismatch")]
+)
+def test_sentence_names_what_is_wrong_with_the_certificate(authority, tmp_path, facts, problem):
+    server = serving(authority.server_context(tmp_path, **facts))
+    with server as running, pytest.raises(RemoteUnavailable, match=problem):
+        provider_client(secure_url(running), tls=tls_context(None, authority.pem)).get("/")
+
+
+@pytest.mark.parametrize("text", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"])
+def test_text_that_holds_no_certificate_is_refused(text):
+    with pytest.raises(InvalidInput, match="PEM"):
+        check_pem(text)
+
+
+def test_private_key_is_refused():
+    with pytest.raises(InvalidInput, match="private key"):
+        check_pem("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----")
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(SettingsError, match="nothing-here"):
+        tls_context(tmp_path / "nothing-here")

@@ -1,0 +1,69 @@
+"""Beat's scheduler: nothing stored, and no clock, keeps the scans from being sent."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+
+from keysat.core.settings import load_settings
+from keysat.tasks.app import app
+from keysat.tasks.beat import SteadyScheduler
+from tests.nodes import ProcessContainer, beat_command, wait_until
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Recording(SteadyScheduler):
+    """Remembers what would have been sent."""
+
+    def __init__(self, *args, **kwargs):
+        self.sent = []
+        super().__init__(*args, **kwargs)
+
+    def apply_entry(self, entry, producer=None):
+        self.sent.append(entry.name)
+
+    def run_for(self, traveller, seconds):
+        """Tick as beat does while the clock goes on by so many seconds; returns what was sent meanwhile."""
+        self.sent.clear()
+        for _ in range(seconds):
+            while self.tick() == 0:
+                continue
+            traveller.shift(timedelta(seconds=1))
+            self._offset += 1  # the monotonic clock goes on as well, which a pretended one doesn't
+        return set(self.sent)
+
+
+@pytest.fixture
+def clock():
+    with time_machine.travel(NOW, tick=False) as traveller:
+        yield traveller
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-30), timedelta(days=-1), timedelta(days=1), timedelta(days=400)])
+def test_scans_go_on_after_the_clock_has_jumped(clock, jump):
+    scheduler = Recording(app)
+    assert "scan-pending" in scheduler.run_for(clock, 20)
+    clock.shift(jump)
+    assert "scan-pending" in scheduler.run_for(clock, 20)
+    assert {"scan-pending", "scan-deliveries", "scan-tips"} <= scheduler.run_for(clock, 40)
+
+
+def test_every_entry_is_sent_in_its_turn(clock):
+    scheduler = Recording(app)
+    assert scheduler.run_for(clock, 301) == set(app.conf.beat_schedule) - {"prune"}
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", None])
+def test_stored_schedule_of_whatever_kind_stops_nothing(servers, empty_broker, tmp_path, content):
+    for name in ("beat", "beat.db", "celerybeat-schedule"):
+        if content is None:
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).write_bytes(content)
+    beat = ProcessContainer([*beat_command()[:-1], str(tmp_path / "beat")], environment={"KEYSAT_SCAN_SECONDS": "0.5"})
+    try:
+        wait_until(lambda: "scan-pending" in beat.logs())
+    finally:
+        beat.teardown()
+    assert (load_settings().data_dir / "beat.alive").exists()

@@ -1,0 +1,41 @@
+"""A look that fails leaves nothing behind in the worker."""
+
+import gc
+import weakref
+
+import pytest
+
+from keysat.core.errors import RemoteAnswerInvalid
+from keysat.tasks import tasks
+from tests.builders import make_invoice
+
+
+class Megabytes:
+    """What a provider sent."""
+
+
+@pytest.fixture
+def no_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_what_a_failed_look_has_read_is_let_go_at_once(empty_database, fake, empty_broker, monkeypatch, no_collector):
+    held = []
+
+    def read(*_):
+        body = Megabytes()
+        held.append(weakref.ref(body))
+        raise ValueError(body.__doc__)
+
+    def look(*arguments):
+        try:
+            read()
+        except ValueError as error:
+            raise RemoteAnswerInvalid("the provider sent something that isn't JSON.") from error
+
+    monkeypatch.setattr(tasks, "reconcile", look)
+    tasks.reconcile_invoice.apply((str(make_invoice().id),), retries=3)
+    assert [reference() for reference in held] == [None]

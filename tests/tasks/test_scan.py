@@ -1,0 +1,81 @@
+"""What a scan sends is bounded by what waits already, so that messages are worked on before they expire."""
+
+import json
+
+import pytest
+from sqlalchemy import func, select, update
+
+from keysat.accounts.inbox import store
+from keysat.core.db import reading, transaction
+from keysat.core.settings import load_settings
+from keysat.models import Invoice, ProviderEvent
+from keysat.providers.base import ProviderEvent as Received
+from keysat.tasks.tasks import handle_provider_event, issue_license, scan_pending
+from tests.builders import load_account, make_due, make_invoice, make_shop
+
+LIMIT, WAITING, OWED = 5, 3, 8
+NOBODY = "0198c0de-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(autouse=True)
+def small_queue(empty_database, fake, empty_broker, monkeypatch):
+    monkeypatch.setenv("KEYSAT_SCAN_QUEUE_LIMIT", str(LIMIT))
+    load_settings.cache_clear()
+    make_shop()
+    yield
+    monkeypatch.undo()
+    load_settings.cache_clear()
+
+
+def owe_licenses():
+    for _ in range(OWED):
+        make_invoice(status="settled", settled_at=func.now(), next_check_at=func.now())
+
+
+def owe_answers():
+    account = load_account()
+    with transaction() as session:
+        for number in range(OWED):
+            store(session, account.id, Received(f"delivery-{number}", "InvoiceSettled", f"invoice-{number}"), b"{}")
+        session.execute(update(ProviderEvent).values(next_attempt_at=func.now()))
+
+
+def claimed(column):
+    with reading() as session:
+        return session.scalar(select(func.count()).where(column > 0))
+
+
+@pytest.mark.parametrize(
+    ("owe", "task", "attempts"),
+    [(owe_licenses, issue_license, Invoice.check_count), (owe_answers, handle_provider_event, ProviderEvent.attempts)],
+)
+def test_queue_of_licenses_and_events_is_filled_up_to_the_limit_and_the_rest_stays_due(
+    empty_broker, owe, task, attempts
+):
+    owe()
+    for _ in range(WAITING):
+        task.delay(NOBODY)
+    scan_pending()
+    assert empty_broker.llen("issue") == LIMIT
+    assert claimed(attempts) == LIMIT - WAITING
+    scan_pending()
+    assert empty_broker.llen("issue") == LIMIT
+
+
+def test_licenses_that_are_owed_come_before_events(empty_broker):
+    owe_answers()
+    owe_licenses()
+    scan_pending()
+    assert (claimed(Invoice.check_count), claimed(ProviderEvent.attempts)) == (LIMIT, 0)
+
+
+def test_message_that_does_nothing_when_it_comes_twice_stays_good_and_a_look_does_not(empty_broker):
+    owe_licenses()
+    make_due(make_invoice().id)
+    scan_pending()
+    assert {expiry(raw) for raw in empty_broker.lrange("issue", 0, -1)} == {None}
+    assert [expiry(raw) for raw in empty_broker.lrange("reconcile", 0, -1)] != [None]
+
+
+def expiry(raw):
+    return json.loads(raw)["headers"]["expires"]
