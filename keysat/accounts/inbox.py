@@ -21,7 +21,7 @@ from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
 from keysat.models.provider_account import resting
 from keysat.providers.base import ProviderEvent as Received
-from keysat.queue.claim import Claim, pull_back
+from keysat.queue.claim import Claim, claim, release
 
 # The message sent with the commit handles an event at once; should that get lost, a scan sends another.
 FIRST_RETRY = timedelta(seconds=30)
@@ -131,7 +131,6 @@ def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = N
         .values(
             handled_at=func.coalesce(ProviderEvent.handled_at, func.now()), next_attempt_at=None, looked_at=looked_at
         )
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -140,27 +139,17 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
 
     Those of accounts that are paused or left alone wait, and use up no attempt.
     """
-    pull_back(session, ProviderEvent.next_attempt_at, _MAX_WAIT)
-    owed = (
-        select(ProviderEvent.id)
-        .where(
-            ProviderEvent.next_attempt_at <= func.now(),
-            ProviderEvent.provider_account_id.not_in(select(ProviderAccount.id).where(resting())),
-        )
-        .order_by(ProviderEvent.next_attempt_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("owed")
-    )
     wait = FIRST_RETRY.total_seconds() * func.power(2, func.least(ProviderEvent.attempts, _MOST_DOUBLINGS))
-    claimed = session.scalars(
-        update(ProviderEvent)
-        .where(ProviderEvent.id == owed.c.id)
-        .values(next_attempt_at=func.now() + seconds(wait), attempts=ProviderEvent.attempts + 1)
-        .returning(ProviderEvent.id)
-        .execution_options(synchronize_session=False)
+    claimed = claim(
+        session,
+        ProviderEvent.next_attempt_at,
+        limit,
+        func.now() + seconds(wait),
+        ProviderEvent.provider_account_id.not_in(select(ProviderAccount.id).where(resting())),
+        max_wait=_MAX_WAIT,
+        values={ProviderEvent.attempts: ProviderEvent.attempts + 1},
     )
-    claims = [Claim(event_id) for event_id in claimed]
+    claims = [Claim(one.row_id) for one in claimed]
     of_settled = exists().where(
         Invoice.provider_account_id == ProviderEvent.provider_account_id,
         Invoice.provider_invoice_id == ProviderEvent.provider_invoice_id,
@@ -172,19 +161,13 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
             ProviderEvent.id.in_([one.row_id for one in claims]), ProviderEvent.attempts > MOST_ATTEMPTS, ~of_settled
         )
         .values(next_attempt_at=None)
-        .execution_options(synchronize_session=False)
     )
     return claims
 
 
 def release_events(session: Session, event_ids: list[UUID]) -> None:
-    """Give claimed events back, due at once, because nobody could be told of them."""
-    session.execute(
-        update(ProviderEvent)
-        .where(ProviderEvent.id.in_(event_ids), ProviderEvent.handled_at.is_(None))
-        .values(next_attempt_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
+    """Make claimed events due at once again."""
+    release(session, ProviderEvent.next_attempt_at, event_ids)
 
 
 def _note_arrival(session: Session, account_id: UUID) -> None:
@@ -197,7 +180,6 @@ def _note_arrival(session: Session, account_id: UUID) -> None:
             last_event_at=func.now(),
             webhook_connected_at=func.coalesce(ProviderAccount.webhook_connected_at, func.now()),
         )
-        .execution_options(synchronize_session=False)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import extract, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.accounts import manage
@@ -14,7 +14,7 @@ from keysat.models import ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.columns import seconds
 from keysat.providers.base import Provider
-from keysat.queue.claim import Claim, pull_back
+from keysat.queue.claim import Claim, claim, release
 
 _FIRST_WAIT, _MAX_WAIT = 60, 3_600
 
@@ -51,32 +51,20 @@ def pause_rejected(session: Session, account_id: UUID, sealed_credentials: bytes
 
 def claim_rechecks(session: Session, limit: int) -> list[Claim]:
     """Take accounts whose rejected credentials are due for a check: each 1 min, doubling up to an hour."""
-    pull_back(session, ProviderAccount.recheck_at, timedelta(seconds=_MAX_WAIT))
-    due = (
-        select(ProviderAccount.id)
-        .where(ProviderAccount.recheck_at <= func.now())
-        .order_by(ProviderAccount.recheck_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
     wait = func.least(_MAX_WAIT, _FIRST_WAIT * func.power(2, func.least(ProviderAccount.recheck_count, 10)))
-    claimed = session.execute(
-        update(ProviderAccount)
-        .where(ProviderAccount.id == due.c.id)
-        .values(recheck_at=func.now() + seconds(wait), recheck_count=ProviderAccount.recheck_count + 1)
-        .returning(ProviderAccount.id, extract("epoch", ProviderAccount.recheck_at - func.now()))
-        .execution_options(synchronize_session=False)
+    return claim(
+        session,
+        ProviderAccount.recheck_at,
+        limit,
+        func.now() + seconds(wait),
+        max_wait=timedelta(seconds=_MAX_WAIT),
+        values={ProviderAccount.recheck_count: ProviderAccount.recheck_count + 1},
     )
-    return [Claim(account_id, float(left)) for account_id, left in claimed]
 
 
 def release_rechecks(session: Session, account_ids: list[UUID]) -> None:
-    """Give claimed accounts back, due at once, because no message could be sent."""
-    claimed = ProviderAccount.id.in_(account_ids)
-    session.execute(
-        update(ProviderAccount).where(claimed, ProviderAccount.recheck_at.is_not(None)).values(recheck_at=func.now())
-    )
+    """Make claimed accounts due at once again."""
+    release(session, ProviderAccount.recheck_at, account_ids)
 
 
 def resume_accepted(session: Session, account_id: UUID, sealed_credentials: bytes) -> bool:

@@ -17,7 +17,7 @@ from keysat.cli.when import parse_when
 from keysat.core.db import reading, transaction
 from keysat.core.errors import BrokerUnavailable
 from keysat.core.settings import load_settings
-from keysat.invoices.due import release
+from keysat.invoices.due import release_invoices
 from keysat.models import Sweep
 from keysat.queue.send import send
 from keysat.settlement.reconcile import rules_of
@@ -64,7 +64,7 @@ def sweep(
 
 def _look_at(page: Page) -> None:
     try:
-        send(transaction, reconcile_invoice, page.changed, time.monotonic(), release)
+        send(transaction, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
     except BrokerUnavailable as error:
         say(f"{error} The {len(page.changed)} invoices that changed are due for the next scan.")
 

@@ -91,16 +91,10 @@ def cancel(session: Session, invoice_id: UUID, actor: str) -> None:
         .where(Redemption.invoice_id == invoice_id, Redemption.status == RedemptionStatus.RESERVED)
         .values(status=RedemptionStatus.CANCELLED, changed_at=func.now())
         .returning(Redemption.id, Redemption.code_id)
-        .execution_options(synchronize_session=False)
     ).one_or_none()
     if freed is not None:
         redemption_id, code_id = freed
-        session.execute(
-            update(DiscountCode)
-            .where(DiscountCode.id == code_id)
-            .values(uses=DiscountCode.uses - 1)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(update(DiscountCode).where(DiscountCode.id == code_id).values(uses=DiscountCode.uses - 1))
         audit(session, actor, "code.cancelled", redemption_id, invoice_id=str(invoice_id))
 
 
@@ -113,6 +107,5 @@ def _take_slot(session: Session, code_id: UUID) -> bool:
         )
         .values(uses=DiscountCode.uses + 1)
         .returning(DiscountCode.id)
-        .execution_options(synchronize_session=False)
     )
     return taken is not None

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, MetaData, create_engine, make_url
+from sqlalchemy import Connection, Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -98,7 +98,7 @@ def transaction() -> Iterator[Session]:
     Raises:
         DatabaseUnavailable: there is no working connection to PostgreSQL, or it broke on the way.
     """
-    with translated(), Session(engine(), expire_on_commit=False) as session, session.begin():
+    with translated(), _session(engine()) as session, session.begin():
         yield session
     for hook in _after_commit:
         hook(session.info)
@@ -114,9 +114,14 @@ def reading() -> Iterator[Session]:
     with (
         translated(),
         engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-        Session(connection, expire_on_commit=False) as session,
+        _session(connection) as session,
     ):
         yield session
+
+
+def _session(bind: Engine | Connection) -> Session:
+    # An UPDATE by condition leaves loaded objects as they are: what is read after it is read again.
+    return Session(bind, expire_on_commit=False, execution_options={"synchronize_session": False})
 
 
 @contextmanager

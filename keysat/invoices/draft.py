@@ -99,7 +99,6 @@ def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: Created
             checkout_url=created.checkout_url,
             next_check_at=func.coalesce(Invoice.next_check_at, func.now() + FIRST_LOOK),  # closed or not: watch it
         )
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -125,7 +124,6 @@ def _close(session: Session, invoice_id: UUID, allowed: ColumnElement[bool], why
         )
         .values(status=InvoiceStatus.INVALID, next_check_at=None, last_error=None, error_count=0)
         .returning(Invoice.id)
-        .execution_options(synchronize_session=False)
     )
     if closed is not None:
         emit_invoice(session, EventType.INVOICE_INVALID, invoice_id)

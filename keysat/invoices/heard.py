@@ -20,7 +20,6 @@ def note(session: Session, invoice_id: UUID, actor: str, said: str, outcome: str
         .where(Invoice.id == invoice_id, or_(Invoice.last_said.is_(None), Invoice.last_said != said))
         .values(last_said=said)
         .returning(Invoice.check_count)
-        .execution_options(synchronize_session=False)
     )
     if checks is not None:
         session.add(InvoiceLook(invoice_id=invoice_id, actor=actor, said=said, outcome=outcome, check_count=checks))

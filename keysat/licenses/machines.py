@@ -88,7 +88,6 @@ def _free(session: Session, machine_id: UUID, reason: str | None, actor: str) ->
         .where(Machine.id == machine_id, Machine.deactivated_at.is_(None))
         .values(deactivated_at=func.now(), deactivation_reason=reason)
         .returning(Machine.license_id)
-        .execution_options(synchronize_session=False)
     )
     if license_id is None:
         return False

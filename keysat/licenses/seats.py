@@ -76,7 +76,6 @@ def refresh(begin: Begin, standing: Standing, caller: Caller) -> None:
                 hostname=func.coalesce(caller.hostname, Machine.hostname),
                 platform=func.coalesce(caller.platform, Machine.platform),
             )
-            .execution_options(synchronize_session=False)
         )
 
 

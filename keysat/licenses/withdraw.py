@@ -63,7 +63,6 @@ def restore_of_invoice(
         .where(License.invoice_id == invoice_id, License.status == became)
         .values(status=was)
         .returning(License.id)
-        .execution_options(synchronize_session=False)
     )
     if restored is not None:
         emit_license(session, _EVENTS[was], restored)
@@ -72,11 +71,7 @@ def restore_of_invoice(
 
 def _move(session: Session, which: ColumnElement[bool], target: LicenseStatus, actor: str, note: str) -> UUID | None:
     moved = session.scalar(
-        update(License)
-        .where(which, License.status.in_(_SOURCES[target]))
-        .values(status=target)
-        .returning(License.id)
-        .execution_options(synchronize_session=False)
+        update(License).where(which, License.status.in_(_SOURCES[target])).values(status=target).returning(License.id)
     )
     if moved is not None:
         emit_license(session, _EVENTS[target], moved)

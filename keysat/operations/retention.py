@@ -72,7 +72,6 @@ def prune(begin: Begin, days: int, seconds_left: float = math.inf) -> dict[str, 
                         delete(kind.key.class_)
                         .where(kind.key.in_(found), _old(kind, days), kind.freed)
                         .returning(kind.key)
-                        .execution_options(synchronize_session=False)
                     ).all()
                 )
             if len(found) < _BATCH or time.monotonic() > until:

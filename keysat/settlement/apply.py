@@ -105,11 +105,7 @@ def end_gone(session: Session, look: Look, actor: str) -> bool:
 
 
 def _compare_and_set(look: Look, outcome: Outcome) -> Update:
-    statement = (
-        update(Invoice)
-        .where(Invoice.id == look.invoice_id, Invoice.status == look.status)
-        .execution_options(synchronize_session=False)
-    )
+    statement = update(Invoice).where(Invoice.id == look.invoice_id, Invoice.status == look.status)
     if outcome.review is not None:  # of two checks at once that found the same, only one raises the review
         same_money = Invoice.paid_amount.is_not_distinct_from(look.paid_amount)
         statement = statement.where(Invoice.reviewed == look.reviewed, same_money)

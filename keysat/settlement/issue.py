@@ -51,7 +51,6 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
         update(Invoice)
         .where(Invoice.id == invoice_id, Invoice.fulfilled_at.is_(None))
         .values(fulfilled_at=func.now(), next_check_at=None)
-        .execution_options(synchronize_session=False)
     )
     redeem(session, invoice_id, actor)
     if license_id is not None:

@@ -147,7 +147,6 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
             error_count=Invoice.error_count + (1 if asked else 0),
             next_check_at=func.greatest(callable_at, soon) if asked else callable_at,
         )
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -171,7 +170,6 @@ def _look_again_at_once(session: Session, invoice_id: UUID) -> None:
         update(Invoice)
         .where(Invoice.id == invoice_id, Invoice.status != InvoiceStatus.SETTLED)
         .values(next_check_at=func.now())
-        .execution_options(synchronize_session=False)
     )
 
 

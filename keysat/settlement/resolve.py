@@ -103,11 +103,7 @@ def _update(
     session: Session, invoice_id: UUID, allowed: ColumnExpressionArgument[bool], refusal: str, **values: object
 ) -> None:
     changed = session.scalar(
-        update(Invoice)
-        .where(Invoice.id == invoice_id, allowed)
-        .values(values)
-        .returning(Invoice.id)
-        .execution_options(synchronize_session=False)
+        update(Invoice).where(Invoice.id == invoice_id, allowed).values(values).returning(Invoice.id)
     )
     if changed is None:
         if session.get(Invoice, invoice_id) is None:

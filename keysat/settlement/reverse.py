@@ -30,7 +30,6 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
         .where(Invoice.id == invoice_id, Invoice.status == InvoiceStatus.SETTLED, Invoice.reversed_at.is_(None))
         .values(reversed_at=func.now(), next_check_at=None, last_error=None, error_count=0)
         .returning(Invoice.id)
-        .execution_options(synchronize_session=False)
     )
     if reversed_now is None:
         return False
@@ -38,10 +37,7 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
     was = withdraw_of_invoice(session, invoice_id, _TARGETS[how], actor, why)
     if was is not None:
         session.execute(
-            update(Invoice)
-            .where(Invoice.id == invoice_id)
-            .values(license_was=was, license_became=_TARGETS[how])
-            .execution_options(synchronize_session=False)
+            update(Invoice).where(Invoice.id == invoice_id).values(license_was=was, license_became=_TARGETS[how])
         )
     audit(session, actor, "invoice.reversed", invoice_id, why=why, license_was=was and str(was))
     return True
@@ -81,7 +77,6 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
             reviewed=[],
             review_resolved_at=case((Invoice.in_review, func.now()), else_=Invoice.review_resolved_at),
         )
-        .execution_options(synchronize_session=False)
     )
     if row.license_was is not None:
         became = LicenseStatus(row.license_became or LicenseStatus.SUSPENDED)

@@ -98,7 +98,6 @@ def claim_at_once(session: Session, invoice_ids: list[UUID]) -> list[Claim]:
             check_count=Invoice.check_count + 1,
         )
         .returning(Invoice.id)
-        .execution_options(synchronize_session=False)
     )
     return [Claim(invoice_id, MESSAGE.total_seconds()) for invoice_id in claimed]
 
@@ -114,7 +113,6 @@ def reschedule(session: Session, invoice_ids: list[UUID]) -> None:
             check_count=Invoice.check_count + 1,
             last_checked_at=func.now(),
         )
-        .execution_options(synchronize_session=False)
     )
 
 

@@ -24,7 +24,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput, KeysatError
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
-from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled, release
+from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled, release_invoices
 from keysat.licenses.signer import check_signer
 from keysat.models import ProviderAccount
 from keysat.models.epoch import notice_restore
@@ -64,7 +64,7 @@ def scan_pending() -> None:
     """Send `issue_license` for settled invoices without a license, and `reconcile_invoice` for those that are due."""
     limit = load_settings().scan_queue_limit
     room = limit - queued(app, "issue")
-    owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release)
+    owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)
     events = fan_out(transaction, handle_provider_event, claim_events, limit - queued(app, "issue"), release_events)
     with transaction() as session:
         note_run(session, "scan_pending")
@@ -81,10 +81,10 @@ def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
     for left, account in zip(range(len(accounts), 0, -1), accounts, strict=True):
         share = 1 if account.probe else math.ceil((room - checks) / left)
         due = partial(claim_due, account_id=account.account_id)
-        checks += fan_out(transaction, reconcile_invoice, due, share, release)
+        checks += fan_out(transaction, reconcile_invoice, due, share, release_invoices)
         if not account.probe:
             settled = partial(claim_settled, account_id=account.account_id)
-            checks += fan_out(transaction, reconcile_invoice, settled, SETTLED_CHECKS, release)
+            checks += fan_out(transaction, reconcile_invoice, settled, SETTLED_CHECKS, release_invoices)
     return checks
 
 
@@ -97,7 +97,7 @@ def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
     except KeysatError as error:
         again_or_give_up(self, wanted, error)
     if result.license_owed:
-        send(transaction, issue_license, [Claim(wanted)], began, release)
+        send(transaction, issue_license, [Claim(wanted)], began, release_invoices)
 
 
 @app.task(name="keysat.handle_provider_event", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
@@ -117,7 +117,7 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
     with transaction() as session:
         mark_handled(session, wanted, None if result is None else result.asked_at)
     if result is not None and result.license_owed:
-        send(transaction, issue_license, [Claim(result.invoice_id)], began, release)
+        send(transaction, issue_license, [Claim(result.invoice_id)], began, release_invoices)
 
 
 @app.task(name="keysat.issue_license", throws=(KeysatError,))
@@ -155,7 +155,7 @@ def sweep_account(account_id: str) -> None:
     """Ask about many invoices in one call, and send `reconcile_invoice` for those that changed; then go on later."""
     until = time.monotonic() + SWEEP_SECONDS
     for page in pages(reading, transaction, _as_id(account_id), rules_of(load_settings())):
-        send(transaction, reconcile_invoice, page.changed, time.monotonic(), release)
+        send(transaction, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
         if page.finished:
             log.info("swept", seen=page.sweep.seen, changed=page.sweep.changed, orphans=len(page.sweep.orphans))
         elif time.monotonic() > until:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, extract, func, literal, select, update
+from sqlalchemy import ColumnElement, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from keysat.models import Tip
 from keysat.models.audit import audit
 from keysat.models.columns import seconds
 from keysat.models.tip import TipStatus
-from keysat.queue.claim import Claim, pull_back
+from keysat.queue.claim import Claim, claim, release
 from keysat.queue.outbox import EventType, emit
 from keysat.tips.authorize import OLDER_THAN_RESTORE, is_older_than_restore, objection
 from keysat.tips.bolt11 import Bolt11
@@ -44,33 +44,12 @@ class Budget:
 
 def claim_tips(session: Session, limit: int) -> list[Claim]:
     """Take tips that are due, and push each one's next attempt forward, so that others leave it alone meanwhile."""
-    pull_back(session, Tip.next_attempt_at, _MAX_WAIT)
-    due = (
-        select(Tip.id)
-        .where(Tip.next_attempt_at <= func.now())
-        .order_by(Tip.next_attempt_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    claimed = session.execute(
-        update(Tip)
-        .where(Tip.id == due.c.id)
-        .values(next_attempt_at=func.now() + CLAIM)
-        .returning(Tip.id, extract("epoch", Tip.next_attempt_at - func.now()))
-        .execution_options(synchronize_session=False)
-    )
-    return [Claim(tip_id, float(left)) for tip_id, left in claimed]
+    return claim(session, Tip.next_attempt_at, limit, func.now() + CLAIM, max_wait=_MAX_WAIT)
 
 
 def release_tips(session: Session, tip_ids: list[UUID]) -> None:
-    """Give claimed tips back, due at once, because nobody could be told of them."""
-    session.execute(
-        update(Tip)
-        .where(Tip.id.in_(tip_ids), Tip.next_attempt_at.is_not(None))
-        .values(next_attempt_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
+    """Make claimed tips due at once again."""
+    release(session, Tip.next_attempt_at, tip_ids)
 
 
 def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) -> bool:
@@ -207,7 +186,6 @@ def _set(session: Session, tip: Tip, *also: ColumnElement[bool], **values: objec
         .where(Tip.id == tip.id, Tip.status == tip.status, same_payment, Tip.attempts == tip.attempts, *also)
         .values(values)
         .returning(Tip.id)
-        .execution_options(synchronize_session=False)
     )
     return changed is not None
 

@@ -104,7 +104,7 @@ def _over() -> ColumnElement[bool]:
 
 def _end(session: Session, tip_id: UUID, allowed: ColumnElement[bool], values: dict[str, Any]) -> bool:
     changed = update(Tip).where(Tip.id == tip_id, allowed).values(values).returning(Tip.id)
-    return session.scalar(changed.execution_options(synchronize_session=False)) is not None
+    return session.scalar(changed) is not None
 
 
 def _refusal(tip: Tip) -> Conflict:

@@ -106,7 +106,6 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
             *(WebhookDelivery.id, WebhookDelivery.attempts, WebhookDelivery.leased_until),
             *(OutboundEvent.event_type, OutboundEvent.body),
         )
-        .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         return None
@@ -155,7 +154,6 @@ def record(session: Session, leased: Leased, attempt: Attempt) -> UUID | None:
             delivered_at=func.now() if attempt.delivered else None,
             last_error=attempt.failure,
         )
-        .execution_options(synchronize_session=False)
     )
     _note_health(session, leased, attempt, gone=gone)
     return session.scalar(_due_of(leased.endpoint_id))
@@ -169,7 +167,6 @@ def _note_health(session: Session, leased: Leased, attempt: Attempt, *, gone: bo
         .where(WebhookEndpoint.id == leased.endpoint_id)
         .values(failing_since=since)
         .returning(WebhookEndpoint.failing_since < func.now() - FAILING_FOR)
-        .execution_options(synchronize_session=False)
     )
     if gone:
         disable_endpoint(session, leased.endpoint_id, "it answered 410: it wants nothing more", "deliver")

@@ -135,7 +135,6 @@ def disable_endpoint(session: Session, endpoint_id: UUID, reason: str, actor: st
         .where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.disabled_at.is_(None))
         .values(disabled_at=func.now(), disabled_reason=reason)
         .returning(WebhookEndpoint.name)
-        .execution_options(synchronize_session=False)
     )
     if name is not None:
         audit(session, actor, "endpoint.disabled", endpoint_id, name=name, reason=reason)

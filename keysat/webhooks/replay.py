@@ -68,6 +68,5 @@ def _send_again(session: Session, which: ColumnElement[bool], rate: float) -> in
             last_error=None,
         )
         .returning(WebhookDelivery.id)
-        .execution_options(synchronize_session=False)
     )
     return len(sent.all())

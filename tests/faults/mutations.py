@@ -72,8 +72,8 @@ MUTATIONS = (
         (
             Change(
                 "keysat/settlement/apply.py",
-                "        .where(Invoice.id == look.invoice_id, Invoice.status == look.status)\n        .execution",
-                "        .where(Invoice.id == look.invoice_id)\n        .execution",
+                ".where(Invoice.id == look.invoice_id, Invoice.status == look.status)",
+                ".where(Invoice.id == look.invoice_id)",
             ),
         ),
     ),
@@ -91,15 +91,9 @@ MUTATIONS = (
     Mutation(
         "pushing claimed rows forward",
         (
+            Change("keysat/queue/claim.py", "        .values({due: until, ", "        .values({due: due, "),
             Change(
-                "keysat/invoices/due.py",
-                "            next_check_at=next_check(Invoice.status, Invoice.created_at),\n",
-                "",
-            ),
-            Change(
-                "keysat/invoices/due.py",
-                'extract("epoch", Invoice.next_check_at - func.now())',
-                'extract("epoch", next_check(Invoice.status, Invoice.created_at) - func.now())',
+                "keysat/queue/claim.py", 'extract("epoch", due - func.now())', 'extract("epoch", until - func.now())'
             ),
         ),
     ),
@@ -108,7 +102,7 @@ MUTATIONS = (
         (
             Change(
                 "keysat/tasks/tasks.py",
-                "    owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release)\n",
+                "    owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)\n",
                 "    owed = 0\n",
             ),
         ),

@@ -9,7 +9,7 @@ from sqlalchemy import event, func, select, text
 from sqlalchemy.orm import Session
 
 from keysat.core.db import engine, reading, transaction
-from keysat.invoices.due import claim_due, claim_unfulfilled, release
+from keysat.invoices.due import claim_due, claim_unfulfilled, release_invoices
 from keysat.models import Invoice
 from tests.builders import (
     issue_now,
@@ -203,7 +203,7 @@ def test_released_invoice_is_due_at_once():
     wanted = due_invoices(2)
     kept, given_back = claim()
     with transaction() as session:
-        release(session, [given_back])
+        release_invoices(session, [given_back])
     assert claim() == [given_back]
     assert {kept, given_back} == set(wanted)
 
@@ -213,7 +213,7 @@ def test_release_does_not_wake_an_invoice_that_is_done(signer):
     issue_now(fulfilled, signer.key_id)
     set_columns(reversed_one, reversed_at=func.now(), next_check_at=None)
     with transaction() as session:
-        release(session, [fulfilled, reversed_one])
+        release_invoices(session, [fulfilled, reversed_one])
     assert claim_owed() == []
     assert len(load_licenses()) == 1
 
