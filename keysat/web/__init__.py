@@ -1,6 +1,6 @@
-"""The HTTP API: what buyers' programs, payment providers and operators' tools speak to.
+"""The HTTP API for buyers' programs, payment providers and operators' tools.
 
-`app` puts it together; each other module is one noun's routes, thin over the plain functions below. Routes are plain
-functions, which FastAPI runs in threads; a route reads its input, calls, commits, and sends messages after that.
+`app` assembles it. Each other module has one noun's routes, thin wrappers of the plain functions below. Routes are
+plain functions that FastAPI runs in threads. A route reads its input, calls, commits, and then sends messages.
 Errors are always `{"ok": false, "error": "<code>", "message": "<a sentence>"}`.
 """

@@ -1,4 +1,4 @@
-"""The application, which `keysat web` serves: it is what sets up the logs that keep secrets out."""
+"""The FastAPI application. `keysat web` serves it and sets up logs that contain no secrets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ price is then in `price_amount`, in the smallest unit of that currency, the buye
 fields in sats, which can't express it, are 0. Errors are `{"ok": false, "error": "<code>", "message": "..."}`."""
 
 
-# Each thread may need a connection of the database's pool, which gives out 25.
+# Each thread may need a connection from the database pool, which has 25.
 _THREADS = 20
 
 
@@ -34,7 +34,7 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app() -> FastAPI:
-    """Put the routes together, with the settings of the environment."""
+    """Create the application with all routes, configured from the environment."""
     settings = load_settings()
     app = FastAPI(
         title="Keysat",
@@ -69,7 +69,7 @@ def create_app() -> FastAPI:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's description, less the 422 that it adds everywhere: malformed input is answered with 400."""
+    """Return FastAPI's schema without the 422 it adds to every route: malformed input gets a 400."""
     if app.openapi_schema is None:
         described = FastAPI.openapi(app)
         for path in described["paths"].values():

@@ -1,4 +1,4 @@
-"""Requests that ask a provider have places of their own: however many hang, the others' threads stay free."""
+"""Limit of concurrent requests that call a provider, so that hanging ones don't use up all threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RETRY_SECONDS = 5
 
 
 class Places:
-    """So many requests at once; others wait for a moment, without a thread, and are then refused."""
+    """Limits concurrent requests to `count`. Others wait briefly, without a thread, and are then refused."""
 
     def __init__(self, count: int = PLACES) -> None:
         self._free = asyncio.Semaphore(count)
@@ -24,7 +24,7 @@ class Places:
         """Take a place.
 
         Raises:
-            TooBusy: none became free in time.
+            TooBusy: No place became free in time.
         """
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -38,10 +38,10 @@ class Places:
 
 
 async def provider_place(request: Request) -> AsyncIterator[None]:
-    """A dependency: a place among the requests that ask a provider, until this one is answered.
+    """Dependency that reserves a place for a request that calls a provider until the response is sent.
 
     Raises:
-        TooBusy: they all wait for theirs.
+        TooBusy: No place became free in time.
     """
     places: Places = request.app.state.provider_places
     await places.take()
@@ -51,5 +51,5 @@ async def provider_place(request: Request) -> AsyncIterator[None]:
         places.free()
 
 
-# For the routes of the admin API that ask a provider.
+# Dependencies of admin API routes that call a provider.
 ASKING = [Depends(provider_place)]

@@ -1,7 +1,7 @@
-"""How connections are kept from taking the web server: one that is silent, slow, or one too many is closed.
+"""Protection of the web server from too many connections: silent, slow and excess ones are closed.
 
-Without a proxy before it, uvicorn would wait for ever for a request's headers, and open connections until the process
-may open no more files.
+Without a proxy, uvicorn would wait forever for a request's headers, and accept connections until the process reaches
+its limit of open files.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 HEADER_SECONDS = 10.0
-# From the headers to the end of the answer. A request's work takes a fraction of it, whoever reads slowly the rest.
+# From the headers to the end of the response. The work takes a fraction of it, a client that reads slowly the rest.
 REQUEST_SECONDS = 120.0
-# So many may be accepted before the first of them is counted.
+# Max connections accepted before the first of them is counted.
 BACKLOG = 256
-_OTHER_FILES = 128  # the database's and the broker's connections, files, the standard streams
+_OTHER_FILES = 128  # connections to database and broker, files, standard streams
 _MIN_CONNECTIONS = 16
 _PER_MINUTE = 10
 
 
 def guarded(max_connections: int) -> type[H11Protocol]:
-    """The protocol with this cap, or a lower one where the process may not open as many files."""
+    """Return the protocol class with this limit, or a lower one if the process may not open as many files."""
     files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max_connections + BACKLOG + _OTHER_FILES
     if files != resource.RLIM_INFINITY and files < wanted:
@@ -49,14 +49,14 @@ class GuardedProtocol(H11Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether no request is in progress."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection; where it is one too many, the one that has been idle longest makes way."""
+        """Accept the connection. If it exceeds the limit, close the one that has been idle longest."""
         super().connection_made(transport)
-        # Asyncio sets it on its own listeners' connections only; without it, answers wait 40 ms for an acknowledgment.
+        # Asyncio sets it only for its own listeners. Without it, responses wait 40 ms for an acknowledgment.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._accepted_at = self.loop.time()
         self._expect(HEADER_SECONDS)
@@ -65,7 +65,7 @@ class GuardedProtocol(H11Protocol):
             min(others, key=lambda each: each._accepted_at).abort()  # noqa: SLF001 - of its own class
 
     def data_received(self, data: bytes) -> None:
-        """Read on; the first bytes of a request begin the time for its headers."""
+        """Read data. The first bytes of a request start the deadline for its headers."""
         before = self.cycle
         if self.idle and self._deadline is None:
             self._expect(HEADER_SECONDS)
@@ -74,7 +74,7 @@ class GuardedProtocol(H11Protocol):
             self._expect(REQUEST_SECONDS)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, which may have come already."""
+        """Wait for the next request, which may have arrived already."""
         self._stop_expecting()
         self._accepted_at = self.loop.time()
         before = self.cycle
@@ -83,14 +83,13 @@ class GuardedProtocol(H11Protocol):
             self._expect(REQUEST_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
         self._stop_expecting()
         super().connection_lost(exc)
 
     def abort(self) -> None:
-        """Close it, whatever was to be sent."""
+        """Close the connection and discard unsent data."""
         self._stop_expecting()
-        self.connections.discard(self)  # so that the next one too many doesn't choose it again
+        self.connections.discard(self)  # so that the next excess connection doesn't choose it again
         self.transport.abort()
 
     def _expect(self, seconds: float) -> None:
@@ -104,14 +103,14 @@ class GuardedProtocol(H11Protocol):
 
 
 class Throttle(logging.Filter):
-    """Lets a message through so many times a minute: strangers choose how often some are logged."""
+    """Limits how often a minute a message is logged, as untrusted clients can trigger some at will."""
 
     def __init__(self) -> None:
         super().__init__()
         self._until, self._counts = 0.0, Counter[str]()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log it."""
+        """Return whether to log the record."""
         now = time.monotonic()
         if now >= self._until:
             self._until = now + 60
@@ -121,6 +120,6 @@ class Throttle(logging.Filter):
 
 
 def throttle_server_logs() -> None:
-    """Throttle what uvicorn and asyncio log of connections."""
+    """Throttle the connection logs of uvicorn and asyncio."""
     for name in ("uvicorn.error", "asyncio"):
         logging.getLogger(name).addFilter(Throttle())

@@ -1,7 +1,7 @@
-"""Errors as the API's clients know them: `{"ok": false, "error": "<code>", "message": "..."}`, never a stack trace.
+"""Error responses of the API: `{"ok": false, "error": "<code>", "message": "..."}`, never a stack trace.
 
-The codes and their statuses are those of the published clients' contract. What concerns the operator (addresses,
-commands, hosts) goes to the log, not to the client.
+Codes and statuses follow the contract of the published clients. Details for the operator (addresses, commands, hosts)
+go to the log, not to the client.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _UPSTREAM_REFUSED = "the payment provider refused the request."
 
 
 class Problem(BaseModel):
-    """An error."""
+    """An error response."""
 
     ok: Literal[False] = False
     error: str
@@ -71,19 +71,19 @@ class Problem(BaseModel):
 
 
 def problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The answer for an error; a status that the contract has no code for takes the nearest one's."""
+    """Return an error response. A status without a code in the contract uses the nearest code."""
     code = _CODES.get(status, "bad_request" if status < 500 else "service_unavailable")
     return JSONResponse({"ok": False, "error": code, "message": message}, status, headers)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for the OpenAPI description; every route may also answer 400, 413, 429 and 503."""
+    """Return the error responses of a route for OpenAPI. Every route may also return 400, 413, 429 and 503."""
     every = {400, 413, 429, 503, *statuses}
     return {status: {"model": Problem, "description": _CODES.get(status, "bad_request")} for status in every}
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error in the contract's shape."""
+    """Install handlers that return every error in the contract's format."""
     app.add_exception_handler(KeysatError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -91,7 +91,7 @@ def install(app: FastAPI) -> None:
 
 
 def status_of(error: KeysatError) -> int:
-    """The HTTP status of a refusal."""
+    """Return the HTTP status of an error."""
     return next((status for kind, status in _BY_KIND if isinstance(error, kind)), 503)
 
 
@@ -106,14 +106,14 @@ def _message(error: KeysatError, status: int) -> str:
 
 
 def _route(request: Request) -> str:
-    """The route's pattern: a path may hold a provider's secret token."""
+    """Return the route's pattern, as a path may contain a provider's secret token."""
     return str(getattr(request.scope.get("route"), "path", "none"))
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, KeysatError)
     status = status_of(error)
-    if status >= 500 and not isinstance(error, TooBusy):  # of which there are as many as somebody likes
+    if status >= 500 and not isinstance(error, TooBusy):  # clients can cause any number of these
         log.warning("request failed", route=_route(request), reason=str(error))
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if isinstance(error, RateLimited | SalesUnavailable | TooBusy):
@@ -124,7 +124,7 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 
 def misread_validation() -> JSONResponse:
-    """The answer to a validation that can't be read: programs expect 200 and a reason, whatever they sent."""
+    """Return the response to a malformed validation request. Programs expect 200 and a reason for any input."""
     return JSONResponse({"ok": False, "reason": "bad_format"})
 
 

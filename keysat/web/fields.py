@@ -1,4 +1,4 @@
-"""The shapes of texts in requests. What a table or a terminal would choke on is refused before it gets anywhere."""
+"""Types of request fields. Text that a table or a terminal can't handle is refused on input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 from keysat.core.money import DECIMALS
 from keysat.core.texts import MAX_EMAIL, MAX_NAME, MAX_NOTE, MAX_URL
 
-# Within a class of characters: spaces and control characters.
+# For use inside a character class: spaces and control characters.
 _NEVER = r"\s\x00-\x1f\x7f-\x9f"
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
@@ -35,7 +35,7 @@ def _encodable(text: str) -> str:
 
 
 def _bytes(most: int) -> AfterValidator:
-    """At most so many bytes of UTF-8, which also makes sure that it is Unicode."""
+    """Return a validator: valid Unicode, at most `most` bytes of UTF-8."""
 
     def check(text: str) -> str:
         if len(_encodable(text).encode()) > most:
@@ -47,21 +47,22 @@ def _bytes(most: int) -> AfterValidator:
 
 def _in_utc(when: datetime) -> datetime:
     try:
-        return when.astimezone(UTC)  # PostgreSQL takes fewer offsets than Python
+        return when.astimezone(UTC)  # PostgreSQL accepts fewer offsets than Python
     except OverflowError:
         raise ValueError("it is out of range") from None
 
 
 class Input(BaseModel):
-    """A request's body: JSON of exactly these fields."""
+    """Base of request bodies: JSON with exactly these fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class PublicInput(Input):
-    """A buyer's or a program's request, as published clients may send it.
+    """Base of public request bodies, as published clients may send them.
 
-    Unknown fields are ignored, texts are trimmed, and a blank one counts as left out. `AS_IT_COMES` stay untrimmed.
+    Unknown fields are ignored. Texts are trimmed, and blank ones are treated as left out. Fields in `AS_IT_COMES` are
+    not trimmed.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
@@ -75,22 +76,22 @@ class PublicInput(Input):
         return {name: value for name, value in trimmed.items() if value is not None}
 
 
-# A machine's fingerprint is hashed by programs offline, too, and must not differ from theirs.
+# Programs also hash a machine's fingerprint offline, and both hashes must be equal.
 AS_IT_COMES = {"fingerprint"}
 
 
 def _trimmed(name: str, value: Any) -> Any:
     if not isinstance(value, str) or (name in AS_IT_COMES and value):
         return value
-    return value.strip() or (value.strip() if name == "key" else None)  # a blank key is one, of no format
+    return value.strip() or (value.strip() if name == "key" else None)  # a blank key is a key in a bad format
 
 
-# The default of a field that, left out, changes nothing. It is never read and never described.
+# Default of a field that changes nothing when left out. It is never read, and not part of the schema.
 UNCHANGED: Any = None
 
 
 class Changes(Input):
-    """A request's body that changes a row: what is left out stays, and no default is described."""
+    """Base of request bodies that change a row. Fields left out stay unchanged. The schema has no defaults."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -100,11 +101,11 @@ class Changes(Input):
         return described
 
     def changes(self, *settings: str) -> dict[str, Any]:
-        """The fields that were given, but for those that are no part of the row."""
+        """Return the given fields, without `settings`, which are not part of the row."""
         return self.model_dump(exclude_unset=True, exclude=set(settings))
 
 
-# A line that shows something.
+# A line that isn't blank.
 Name = Annotated[
     str,
     StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"),
@@ -114,7 +115,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Line = Annotated[str, StringConstraints(max_length=500, pattern=_LINE), _bytes(MAX_NAME)]
 Lines = Annotated[str, StringConstraints(max_length=5_000, pattern=_LINES), _bytes(MAX_NOTE)]
 KeyText = Annotated[str, AfterValidator(_encodable)]
-# Whatever text a program takes for its machine's, a line break of a file included: it is hashed as it comes.
+# Any text that a program uses for its machine, including a file's line break. It is hashed unchanged.
 Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_encodable)]
 HostText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500, pattern=_LINE), _bytes(MAX_NAME)]
 Email = Annotated[

@@ -1,4 +1,4 @@
-"""Whether this process lives and can work, and its figures: for supervisors and Prometheus, not for the internet."""
+"""Liveness, readiness and metrics of this process: for supervisors and Prometheus, not for the internet."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ CHECK_SECONDS = 2.0
 _GAUGE_SECONDS = 5.0
 _READY_SECONDS = 0.2
 _checkers = ThreadPoolExecutor(4, thread_name_prefix="readiness")
-# Not the threads of the other routes, which work on while these wait for what doesn't answer.
+# Separate threads, so that the other routes keep working while these wait for an unresponsive service.
 _askers = ThreadPoolExecutor(1, thread_name_prefix="ready")
 _scrapers = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
 
 class Alive(BaseModel):
-    """This process answers."""
+    """This process is alive."""
 
     ok: Literal[True] = True
 
 
 class Ready(Alive):
-    """Everything it needs is there."""
+    """All dependencies are available."""
 
     checks: dict[str, Literal["ok"]]
 
 
 @router.get("/livez")
 async def livez() -> Alive:
-    """Tell that the process lives, whatever the rest does."""
+    """Report that the process is alive, independent of its dependencies."""
     return Alive()
 
 
 @router.get("/readyz", response_model=Ready, responses={503: {"model": Problem, "description": "not ready"}})
 async def readyz() -> Any:
-    """Tell whether database, schema, signing key and broker are there, within two seconds."""
+    """Check database, schema, signing key and broker, within two seconds."""
     missing = await asyncio.wrap_future(_askers.submit(_readiness.read))
     if missing:
         return problem(503, f"not ready: {', '.join(missing)}.")
@@ -68,13 +68,13 @@ async def readyz() -> Any:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics_() -> Response:
-    """Give all figures in Prometheus's text format."""
+    """Return all metrics in Prometheus's text format."""
     text = await asyncio.wrap_future(_scrapers.submit(metrics.exposition, _gauges))
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 class Readiness:
-    """What is missing; whoever asks while it is looked for, or right after, gets the same answer."""
+    """Cached readiness. Requests during a check or right after it share its result."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -82,7 +82,7 @@ class Readiness:
         self._read_at = -CHECK_SECONDS
 
     def read(self) -> dict[str, str]:
-        """Each missing thing, and why."""
+        """Return the failed checks, each with its reason."""
         with self._lock:
             if time.monotonic() - self._read_at > _READY_SECONDS:
                 running = {name: _checkers.submit(check) for name, check in _CHECKS.items()}
@@ -131,7 +131,7 @@ def _trouble(check: Future[None]) -> str | None:
 
 
 class Gauges(Collector):
-    """What is owed, counted in the database, at most every few seconds however often it is asked for."""
+    """Collects the backlog from the database, at most every few seconds."""
 
     def __init__(self) -> None:
         self._gauge: Gauge | None = None
@@ -139,11 +139,11 @@ class Gauges(Collector):
         self._read_at = 0.0
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing beforehand: registering must not ask the database."""
+        """Return nothing, as registering must not query the database."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """The counts of `keysat status`; without a database only that it is away."""
+        """Yield the numbers of `keysat status`. Without a database, yield only `keysat_up` 0."""
         try:
             gauge = self._fresh()
         except KeysatError:

@@ -1,7 +1,7 @@
-"""Rate limits, shared by all web processes through the broker's server; each process's own while that is away.
+"""Rate limits, shared by all web processes through the broker's server, per process while it is unavailable.
 
-Validations, machine calls and polls are counted by each process for itself: they are many, and a round trip to share
-the count would be a good part of what one costs.
+Each process counts validations, machine calls and polls on its own. They are frequent, and a round trip to share the
+count would be a large part of their cost.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from keysat.core.errors import RateLimited
 from keysat.core.settings import load_settings
 
 _SERVER_SECONDS = 0.5
-# So many threads may wait for the server, for no longer than that for their turn; after a failure it rests.
+# Max threads waiting for the server, max seconds to wait for a turn, and the pause after a failure.
 _SERVER_PLACES, _TURN_SECONDS, _REST_SECONDS = 4, 0.05, 5.0
-# A /48 is what many customers get as a whole: all its /64 networks together may ask so many times as often as one.
+# Many customers get a whole /48. Its limit is this many times the limit of one /64.
 _SITE_FACTOR = 16
 
 
 class _Server:
-    """The counts that all web processes share."""
+    """Request counts that all web processes share."""
 
     def __init__(self, broker_url: str) -> None:
         url = broker_url.replace("redis+socket://", "unix://", 1)
@@ -44,7 +44,7 @@ class _Server:
         self._places, self._rests_until = BoundedSemaphore(_SERVER_PLACES), 0.0
 
     def wait(self, rule: RateLimitItem, who: tuple[str, ...]) -> int | None:
-        """Count; returns the seconds to wait where it is one too many, 0 where it isn't, None where nobody knows."""
+        """Count a request. Return the seconds to wait if it exceeds the limit, 0 if not, None if unknown."""
         if time.monotonic() < self._rests_until or not self._places.acquire(timeout=_TURN_SECONDS):
             return None
         try:
@@ -65,7 +65,7 @@ def _server(broker_url: str) -> _Server:
 
 
 class _Window:
-    """A rate's present window in this process: who asked how often since it began."""
+    """A rate's current window in this process: the number of requests per client since its start."""
 
     def __init__(self, rule: RateLimitItem) -> None:
         self._rule, self._lock = rule, Lock()
@@ -97,7 +97,7 @@ def admit(rate: str, *who: str, factor: int = 1) -> None:
     """Count a request against a rate such as "30/minute", or `factor` times that.
 
     Raises:
-        RateLimited: it is one too many.
+        RateLimited: The request exceeds the rate.
     """
     rule = _rule(rate, factor)
     wait = _server(load_settings().broker_url).wait(rule, who)
@@ -108,7 +108,7 @@ def admit(rate: str, *who: str, factor: int = 1) -> None:
 
 
 def client_networks(request: Request) -> list[tuple[str, int]]:
-    """Who asks, each with the factor of its limit: an IPv4 address; of an IPv6 one its /64 and /48 networks."""
+    """Return the IPv4 address of the client, or its IPv6 /64 and /48 networks, each with its limit's factor."""
     host = request.client.host if request.client else ""
     try:
         address = ip_address(host)
@@ -123,22 +123,22 @@ def client_networks(request: Request) -> list[tuple[str, int]]:
 
 
 def admit_client(rate: str, what: str, request: Request) -> None:
-    """Count a request against the rate of whoever makes it.
+    """Count a request against the rate of its client.
 
     Raises:
-        RateLimited: it is one too many.
+        RateLimited: The request exceeds the rate.
     """
     for network, factor in client_networks(request):
         admit(rate, what, network, factor=factor)
 
 
 def limit_purchases(request: Request) -> None:
-    """A dependency: count a purchase or redemption."""
+    """Dependency that counts a purchase or redemption."""
     admit_client(load_settings().rate_purchase, "purchase", request)
 
 
 def limit_validations(request: Request) -> None:
-    """A dependency: count a validation, a machine call or a poll."""
+    """Dependency that counts a validation, a machine call or a poll."""
     rate = load_settings().rate_validate
     for network, factor in client_networks(request):
         _own(rate, factor).admit(("validate", network))

@@ -1,4 +1,4 @@
-"""Machines: a license's seats, taken and freed by the programs that run on them."""
+"""Machines: programs that run on them take and free a license's seats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter(
 
 
 class MachineRequest(PublicInput):
-    """A key, and the machine that it is used on; `reason` tells why it is deactivated."""
+    """A key and the machine it is used on. `reason` is the reason for a deactivation."""
 
     key: KeyText
     fingerprint: Fingerprint
@@ -32,12 +32,11 @@ class MachineRequest(PublicInput):
 
     @property
     def caller(self) -> Caller:
-        """The machine."""
         return Caller.of(self.fingerprint, self.hostname, self.platform)
 
 
 class MachineAnswer(BaseModel):
-    """Whether it was done, else the reason; `max_machines` 0 = unlimited."""
+    """Whether the request succeeded, otherwise the reason. `max_machines` 0 = unlimited."""
 
     ok: bool
     reason: Reason | None = None
@@ -48,19 +47,19 @@ class MachineAnswer(BaseModel):
 
 @router.post("/activate", response_model_exclude_none=True)
 def activate(body: MachineRequest) -> MachineAnswer:
-    """Take a seat for a machine; one that has a seat keeps it."""
+    """Take a seat for a machine. A machine that has a seat keeps it."""
     return _told(machines.activate(reading, transaction, read_key, body.key, body.caller))
 
 
 @router.post("/heartbeat", response_model_exclude_none=True)
 def heartbeat(body: MachineRequest) -> MachineAnswer:
-    """Say that a machine is in use still; `not_found` where it has no seat."""
+    """Report that a machine is still in use. `not_found` if it has no seat."""
     return _told(machines.heartbeat(reading, transaction, read_key, body.key, body.caller))
 
 
 @router.post("/deactivate", response_model_exclude_none=True)
 def deactivate(body: MachineRequest) -> MachineAnswer:
-    """Free a machine's seat, even where the license counts no more; `not_found` where it has none."""
+    """Free a machine's seat, even if the license is no longer valid. `not_found` if it has none."""
     return _told(machines.deactivate(reading, transaction, read_key, body.key, body.caller, body.reason))
 
 

@@ -1,4 +1,4 @@
-"""What every request passes before it reaches a route: the count of requests, and the cap on its body."""
+"""Middleware for all requests: metrics, the body limit, HEAD and CORS."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class CountRequests:
-    """Counts requests by route, method and status; by the route's pattern, as a path may hold a secret."""
+    """Counts requests by route, method and status. Uses the route's pattern, as a path may contain a secret."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -32,7 +31,7 @@ class CountRequests:
             route = getattr(scope.get("route"), "path", "none")
             metrics.http_requests.labels(route, method, status).inc()
 
-        # Any word can be a method, and each would stay among the figures for ever.
+        # Any word can be a method, and each one would stay in the metrics forever.
         method = scope["method"] if scope["method"] in _METHODS else "other"
 
         async def counting(message: Message) -> None:
@@ -44,18 +43,17 @@ class CountRequests:
             with left_to_background():
                 await self._app(scope, receive, counting)
         except Exception:
-            count(500)  # answered further out, where no route is known
+            count(500)  # the response is made further out, where the route is unknown
             raise
 
 
 class BodyLimit:
-    """Reads a request's body whole before the route runs: at most 64 KB, within 10 s."""
+    """Reads the whole body before the route runs: at most 64 KB, within 10 s."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -97,13 +95,12 @@ async def _read(scope: Scope, receive: Receive) -> bytes | None:
 
 
 class HeadAsGet:
-    """Answers HEAD as GET would, without the body, on every route that has GET."""
+    """Handles HEAD like GET, without the body, on every route that has GET."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -115,7 +112,7 @@ class HeadAsGet:
 
 
 class PublicCors:
-    """Lets pages of every origin call the public routes; the admin API and the providers' webhooks stay closed."""
+    """Lets pages of any origin call the public routes, but not the admin API or the provider webhooks."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -124,7 +121,6 @@ class PublicCors:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         public = scope["type"] == "http" and (scope["path"] == "/" or _is_public(scope["path"]))
         await (self._open if public else self._app)(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""What is sold: products and their policies, as buyers see them."""
+"""Public routes for products and their policies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SECONDS_OF_A_DAY = 86_400
 
 
 class Entitlement(BaseModel):
-    """An entitlement, explained to buyers."""
+    """An entitlement and its explanation for buyers."""
 
     slug: str
     name: str
@@ -31,7 +31,7 @@ class Entitlement(BaseModel):
 
 
 class PublicProduct(BaseModel):
-    """A product. `price_amount` is in the smallest unit of `price_currency`; other than in BTC, sats are 0."""
+    """A product. `price_amount` is in the smallest unit of `price_currency`. In other currencies than BTC, sats are 0."""
 
     id: str
     slug: str
@@ -44,7 +44,7 @@ class PublicProduct(BaseModel):
 
 
 class PublicPolicy(BaseModel):
-    """The terms of a license. 0 seconds = perpetual, 0 machines = unlimited. Nothing renews by itself."""
+    """The terms of a license. 0 seconds = perpetual, 0 machines = unlimited. Licenses don't renew automatically."""
 
     slug: str
     name: str
@@ -63,26 +63,26 @@ class PublicPolicy(BaseModel):
 
 
 class Products(BaseModel):
-    """All products that are sold."""
+    """All products on sale."""
 
     products: list[PublicProduct]
 
 
 class Policies(BaseModel):
-    """A product and the policies it is sold under; the first one is the default."""
+    """A product and the policies it is sold under. The first policy is the default."""
 
     product: PublicProduct
     policies: list[PublicPolicy]
 
 
 def sats(money: Money) -> int:
-    """An amount for the contract's fields in sats; 0 for other currencies, which it can't express."""
+    """Return an amount for the contract's sats fields. Other currencies, which they can't express, are 0."""
     return money.amount if money.currency == "BTC" else 0
 
 
 @router.get("")
 def products() -> Products:
-    """List what is sold."""
+    """List the products on sale."""
     with reading() as session:
         rows = session.scalars(select(Product).where(Product.archived_at.is_(None)).order_by(Product.id)).all()
     return Products(products=[_product(row) for row in rows])
@@ -90,7 +90,7 @@ def products() -> Products:
 
 @router.get("/{slug}", responses=documented(404))
 def product(slug: ProductSlug) -> PublicProduct:
-    """Tell about one product."""
+    """Get a product."""
     with reading() as session:
         row = require_product(session, slug)
     return _product(_sold(row))

@@ -1,4 +1,4 @@
-"""Providers' webhooks: verified, stored, answered; what they are about is asked of the provider right after."""
+"""Provider webhooks. Each is verified, stored and acknowledged. The provider is then queried about its subject."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1", tags=["provider webhooks"], responses=documente
 
 
 class Stored(BaseModel):
-    """The webhook is kept; `duplicate` when it was before."""
+    """The webhook is stored. `duplicate` if it was stored before."""
 
     ok: Literal[True] = True
     duplicate: bool
@@ -43,13 +43,13 @@ Body = Annotated[bytes, Depends(_raw_body)]
 
 @router.post("/{kind}/webhook/{account_id}")
 def webhook(kind: str, account_id: UUID, request: Request, body: Body) -> Stored:
-    """Take a webhook of a provider that signs."""
+    """Receive a webhook of a provider that signs."""
     return _receive(kind, account_id, Webhook(request.headers, body))
 
 
 @router.post("/{kind}/webhook/{account_id}/{token}")
 def webhook_with_token(kind: str, account_id: UUID, token: str, request: Request, body: Body) -> Stored:
-    """Take a webhook of a provider that doesn't sign, at a URL that only it knows."""
+    """Receive a webhook of a provider that doesn't sign, at a URL that only it knows."""
     return _receive(kind, account_id, Webhook(request.headers, body, token))
 
 
@@ -72,7 +72,7 @@ def _receive(kind: str, account_id: UUID, webhook: Webhook) -> Stored:
 
 
 def _account(session: Session, kind: str, account_id: UUID) -> ProviderAccount:
-    # Looked up by its whole id in an index, so the time it takes doesn't tell how near a guess came.
+    # The index is searched by the whole id, so the duration doesn't reveal how close a guess was.
     account = session.get(ProviderAccount, account_id)
     if account is None or account.kind != kind:
         raise NotFound("provider account", account_id)

@@ -1,4 +1,4 @@
-"""Who asks, where a proxy stands before the web server: X-Forwarded-For counts from the listed proxies only."""
+"""Client addresses behind a proxy: X-Forwarded-For is trusted from the listed proxies only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AGAIN_SECONDS = 3_600.0
 
 
 class TrustedProxies:
-    """Takes the address from X-Forwarded-For where a listed proxy sent it, and warns where another one did."""
+    """Takes the address from X-Forwarded-For if a listed proxy sent it, and warns if another peer did."""
 
     def __init__(self, app: ASGIApp, proxies: list[str], program: str) -> None:
         self._app = ProxyHeadersMiddleware(app, trusted_hosts=proxies)  # type: ignore[arg-type]
@@ -26,7 +26,6 @@ class TrustedProxies:
         self._notice_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] == "http" and time.monotonic() >= self._notice_at:
             peer = scope["client"][0] if scope["client"] else ""
             named = any(name == b"x-forwarded-for" for name, _ in scope["headers"])
@@ -42,7 +41,7 @@ class TrustedProxies:
         if not self._warned:
             log.warning("untrusted proxy", reason=sentence, peer=peer)
             self._warned = True
-        # Who comes from the internet without a proxy can write what they like; they are no reason for an alarm.
+        # Clients on the internet can send any header, so they raise no alarm.
         if _private(peer):
             self._notice_at = time.monotonic() + _AGAIN_SECONDS
             notices.notice(notices.PROXY, self._program, sentence)

@@ -1,4 +1,4 @@
-"""Buying: start a purchase, poll it until its license is there, or redeem a code for a free one."""
+"""Purchases: start one, poll it until its license is issued, or redeem a code for a free license."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from keysat.web.state import signer
 
 router = APIRouter(tags=["purchase"])
 
-# For programs that began to poll with the plain id, before there was a secret.
+# For programs that poll with the plain id, from before there was a secret.
 PLAIN_ID_SHOWS = timedelta(hours=1)
 
 IdempotencyKey = Annotated[
@@ -42,7 +42,7 @@ IdempotencyKey = Annotated[
 
 
 class Wanted(PublicInput):
-    """Who wants what; without a policy the product's default."""
+    """The buyer and the product. Without a policy, the product's default applies."""
 
     product: Slug
     buyer_email: Email | None = None
@@ -51,22 +51,22 @@ class Wanted(PublicInput):
 
 
 class PurchaseRequest(Wanted):
-    """What to buy; the buyer's browser is sent to `redirect_url` after the payment."""
+    """A purchase request. The buyer's browser is sent to `redirect_url` after the payment."""
 
     redirect_url: HttpUrl | None = None
     code: Line | None = None
 
 
 class RedeemRequest(Wanted):
-    """What the code is for."""
+    """A redemption request. The code must be one for a free license."""
 
     code: Line
 
 
 class Started(BaseModel):
-    """A purchase. `invoice_id` is the invoice's id and a secret, which polls the purchase and opens its license.
+    """A purchase. `invoice_id` is the invoice's id and a secret that gives access to the purchase and its license.
 
-    `btcpay_invoice_id` is the provider's id; empty, with the license, where nothing is to be paid.
+    `btcpay_invoice_id` is the provider's id. If nothing is to be paid, it is empty and the license is included.
     """
 
     invoice_id: str
@@ -83,9 +83,9 @@ class Started(BaseModel):
 
 
 class Polled(BaseModel):
-    """The state of a purchase: pending, settled, expired or invalid; the license follows a moment after settled.
+    """The state of a purchase: pending, settled, expired or invalid. The license follows shortly after settled.
 
-    `invoice_id` is what was asked about.
+    `invoice_id` is the one in the request.
     """
 
     invoice_id: str
@@ -114,7 +114,7 @@ class Redeemed(BaseModel):
     response_model_exclude_none=True,
 )
 def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
-    """Open an invoice; the buyer pays at `checkout_url`, the program polls `poll_url`."""
+    """Open an invoice. The buyer pays at `checkout_url`, the program polls `poll_url`."""
     order = Order(
         product=body.product,
         policy=body.policy_slug,
@@ -148,9 +148,9 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
 
 @router.get("/v1/purchase/{invoice_id}", responses=documented(404), dependencies=[Depends(limit_validations)])
 def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
-    """Tell the state of a purchase, with the license once it is issued.
+    """Get the state of a purchase, with the license once it is issued.
 
-    The plain id of the invoice, which stands in logs and at the provider, shows the license for its first hour only.
+    The plain id of the invoice, which appears in logs and at the provider, shows the license for its first hour only.
     """
     row_id, proven = _purchase_of(invoice_id)
     with reading() as session:
@@ -197,10 +197,10 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
 
 
 def _purchase_of(given: str) -> tuple[UUID, bool]:
-    """The invoice's id, and whether its secret came with it.
+    """Return the invoice's id, and whether its secret was given.
 
     Raises:
-        NotFound: it is no id, or the secret is another purchase's.
+        NotFound: The id is malformed, or the secret is wrong.
     """
     plain, dot, secret = given.partition(".")
     try:

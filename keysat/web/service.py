@@ -1,4 +1,4 @@
-"""Who this is, and the key that verifies its licenses."""
+"""Information about the service, and the public key that verifies its licenses."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Service(PublicKey):
 
 @router.get("/")
 def service() -> Service:
-    """Tell who this is."""
+    """Get information about this installation."""
     return Service(version=__version__, operator=load_settings().operator, public_key_pem=signer().public_key_pem)
 
 
 @router.get("/v1/pubkey")
 def public_key() -> PublicKey:
-    """Give the key that licenses are verified with, offline too."""
+    """Get the public key that verifies licenses, also offline."""
     return PublicKey(public_key_pem=signer().public_key_pem)

@@ -1,4 +1,4 @@
-"""What a web process keeps for its life: the signing key, and which keys it found to be genuine."""
+"""State of a web process: the signing key, and a cache of license keys verified as genuine."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from keysat.licenses.signer import Signer, check_signer
 
 @cache
 def signer() -> Signer:
-    """The signing key, once it was found to be the one that issued the licenses.
+    """Return the signing key after checking that it issued the licenses.
 
     Raises:
-        SettingsError: it is missing or another one.
-        DatabaseUnavailable: the licenses can't be asked; a later call tries again.
+        SettingsError: The key is missing, or another one issued the licenses.
+        DatabaseUnavailable: The licenses can't be checked. A later call tries again.
     """
     with reading() as session:
         return check_signer(session, load_settings().signing_key_file)
 
 
 def read_key(text: str) -> Payload:
-    """What a license key says, if its signature is ours. The genuine keys seen last are remembered as such.
+    """Return the payload of a license key with a valid signature. Recent genuine keys are cached.
 
     Raises:
-        BadKeyFormat: it is no license key.
-        BadSignature: it was changed, or signed by another key.
+        BadKeyFormat: The text is no license key.
+        BadSignature: The key was changed, or signed by another key.
     """
     return _genuine(clean(text))
 
 
-# To check a signature costs a third of what it costs to read the license, and its outcome never changes.
+# Checking a signature costs a third of reading the license, and its outcome never changes.
 @lru_cache(maxsize=10_000)
 def _genuine(key: str) -> Payload:
     return verify(key, signer().public_key)

@@ -1,4 +1,4 @@
-"""Validation: is this key good, for this product, on this machine, now?"""
+"""Validation of a license key for a product, a machine and the current time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROBLEMS = {status: told for status, told in documented().items() if status != 
 
 
 class ValidateRequest(PublicInput):
-    """The key, and what it must be good for; a fingerprint takes a seat on that machine where none is taken yet."""
+    """The key, and what it must be valid for. A fingerprint takes a seat for its machine unless it has one."""
 
     key: KeyText
     product_slug: Line | None = None
@@ -36,7 +36,7 @@ class ValidateRequest(PublicInput):
 
 
 class Validated(BaseModel):
-    """Whether the key is good, else the reason; the license's facts wherever it was found. Times are UTC.
+    """Whether the key is valid, otherwise the reason, and the license's fields if it was found. Times are UTC.
 
     Without `expires_at` the license is perpetual. `max_machines` 0 = unlimited.
     """
@@ -59,7 +59,7 @@ class Validated(BaseModel):
 
 @router.post("/v1/validate", response_model=Validated, responses=_PROBLEMS)
 def validate(body: ValidateRequest, request: Request) -> JSONResponse:
-    """Say whether a key is good. The answer is 200 in any case; a refusal has its `reason`."""
+    """Check whether a key is valid. The status is 200 for a refusal, too, which has a `reason`."""
     try:
         limit_validations(request)
     except RateLimited as error:
@@ -71,7 +71,7 @@ def validate(body: ValidateRequest, request: Request) -> JSONResponse:
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:
-    """What `Validated` describes; the model itself would be built only to be taken apart again."""
+    """Return the fields of `Validated` as a dict, as building the model only to serialize it costs time."""
     facts = {"reason": verdict.reason, "machine_id": verdict.machine_id and str(verdict.machine_id)}
     if verdict.standing is not None:
         facts |= _facts(verdict.standing)

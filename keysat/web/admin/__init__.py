@@ -1,4 +1,4 @@
-"""The admin API: what the command line can do, for the operator's own tools. Every route asks for an API key."""
+"""The admin API: the functions of the command line, for the operator's tools. Every route needs an API key."""
 
 from fastapi import APIRouter, Depends
 

@@ -1,4 +1,4 @@
-"""Provider accounts. Their credentials go in and never come out."""
+"""Admin routes for provider accounts. Credentials are write-only."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ WebhookSecret = Annotated[str, StringConstraints(max_length=1_000, pattern=rf"^(
 
 
 class Credentials(Input):
-    """The API key, and the webhook secret of 24 bytes or more; without one the account keeps the one it has."""
+    """The API key, and a webhook secret of 24 bytes or more. Without one the account keeps its secret."""
 
     api_key: ApiKey
     webhook_secret: WebhookSecret = ""
 
 
 class NewCredentials(Credentials):
-    """`unchecked` stores them without asking the provider whether it accepts the key."""
+    """`unchecked` stores them without checking that the provider accepts the key."""
 
     unchecked: bool = False
 
 
 class NewAccount(Credentials):
-    """An account; URL and store are left out where its kind has its own, or none.
+    """A new account. Leave out the URL if its kind has its own, and the store if its kind has none.
 
-    `is_sandbox`: its coins are pretended; left out, a server on this machine is one. `ca_pem`: authorities to trust for
-    its server. `unchecked` stores it without asking the provider whether it accepts the key.
+    `is_sandbox`: its coins aren't real. If left out, a server on this machine is a sandbox. `ca_pem`: authorities to
+    trust for its server. `unchecked` stores it without checking that the provider accepts the key.
     """
 
     name: Slug
@@ -77,7 +77,7 @@ class NewAccount(Credentials):
 
 
 class AccountChanges(Changes):
-    """What to change; what is left out stays. `ca_pem` null trusts the system's authorities alone."""
+    """Changes to an account. Fields left out stay unchanged. `ca_pem` null trusts the system's authorities only."""
 
     name: Slug = UNCHANGED
     base_url: Line = UNCHANGED
@@ -88,13 +88,13 @@ class AccountChanges(Changes):
 
 
 class Selling(Input):
-    """The accounts that sell, by name: the first, and each other only where those before it can't."""
+    """The names of the accounts that sell, in order. Each one sells only if those before it can't."""
 
     accounts: Annotated[list[Slug], Field(max_length=50)]
 
 
 class AccountRow(Row):
-    """An account and how it fares: whether it is paused or left alone after failures, and when webhooks came."""
+    """An account and its health: whether it is paused or resting after failures, and when webhooks arrived."""
 
     id: UUID
     name: str
@@ -118,9 +118,9 @@ class AccountRow(Row):
 
 
 class Status(BaseModel):
-    """What is owed, as `keysat status` tells it. `trouble`: something waits for a person.
+    """The backlog, as `keysat status` shows it. `trouble`: something waits for a person.
 
-    `breaches` are sentences about what must always be true and isn't, each with its remedy.
+    `breaches` are sentences about violated invariants, each with its remedy.
     """
 
     trouble: bool
@@ -138,7 +138,7 @@ class Status(BaseModel):
 
 @router.get("/status", tags=["admin: status"])
 def status(_: Reader) -> Status:
-    """Tell what is owed."""
+    """Get the backlog."""
     with reading() as session:
         state = read_status(session, load_settings().scan_seconds)
     counts = {name: getattr(state.gauge, name) for name in Status.model_fields if hasattr(state.gauge, name)}
@@ -149,7 +149,7 @@ def status(_: Reader) -> Status:
 
 @router.get("/accounts")
 def list_accounts(_: Reader) -> list[AccountRow]:
-    """List the accounts."""
+    """List the provider accounts."""
     with reading() as session:
         rows = session.scalars(select(ProviderAccount).order_by(ProviderAccount.name)).all()
     return [AccountRow.model_validate(row) for row in rows]
@@ -157,7 +157,7 @@ def list_accounts(_: Reader) -> list[AccountRow]:
 
 @router.post("/accounts", status_code=201, responses=documented(409, 502), dependencies=ASKING)
 def create_account(body: NewAccount, actor: Writer) -> AccountRow:
-    """Add an account; its credentials are stored encrypted."""
+    """Add an account. Its credentials are stored encrypted."""
     box, new = secret_box(load_settings()), manage.NewAccount(**body.model_dump(exclude={"unchecked"}))
     if not body.unchecked:
         provider_for(manage.build_account(box, new)).check_credentials()
@@ -169,7 +169,7 @@ def create_account(body: NewAccount, actor: Writer) -> AccountRow:
 
 @router.patch("/accounts/{name}", responses=documented(404, 409, 502), dependencies=ASKING)
 def change_account(name: AccountName, body: AccountChanges, actor: Writer) -> AccountRow:
-    """Change an account's name, address, store, sandbox mark or authorities; its key is checked there first."""
+    """Change an account's name, address, store, sandbox mark or authorities, after checking its key there."""
     changes = body.changes("unchecked")
     if not body.unchecked:
         with reading() as session:
@@ -183,7 +183,7 @@ def change_account(name: AccountName, body: AccountChanges, actor: Writer) -> Ac
 
 @router.put("/selling", responses=documented(404))
 def choose_selling(body: Selling, actor: Writer) -> list[AccountRow]:
-    """Name the accounts that sell, in their order; no other sells but where a product names it."""
+    """Set the accounts that sell, in order. Any other account sells only if a product names it."""
     with transaction() as session:
         sell_with(session, body.accounts, actor)
     return list_accounts(actor)
@@ -191,7 +191,7 @@ def choose_selling(body: Selling, actor: Writer) -> list[AccountRow]:
 
 @router.get("/accounts/{name}", responses=documented(404))
 def get_account(name: AccountName, _: Reader) -> AccountRow:
-    """Tell about one account."""
+    """Get an account."""
     return _account(name)
 
 
@@ -205,7 +205,7 @@ def delete_account(name: AccountName, actor: Writer) -> Done:
 
 @router.post("/accounts/{name}/test", responses=documented(404, 502), dependencies=ASKING)
 def check_account(name: AccountName, _: Writer) -> Done:
-    """Ask the provider something harmless, to see that address and credentials work."""
+    """Check address and credentials with a harmless request to the provider."""
     with reading() as session:
         account = manage.require_account(session, name)
     provider_for(account).check_credentials()
@@ -214,7 +214,7 @@ def check_account(name: AccountName, _: Writer) -> Done:
 
 @router.post("/accounts/{name}/pause", responses=documented(404))
 def pause_account(name: AccountName, body: Note, actor: Writer) -> AccountRow:
-    """Stop asking for this account's invoices; nothing is lost, they wait."""
+    """Stop checking this account's invoices. Nothing is lost, they wait."""
     with transaction() as session:
         manage.pause(session, manage.require_account(session, name).id, body.note, actor)
     return _account(name)
@@ -222,7 +222,7 @@ def pause_account(name: AccountName, body: Note, actor: Writer) -> AccountRow:
 
 @router.post("/accounts/{name}/resume", responses=documented(404))
 def resume_account(name: AccountName, actor: Writer) -> AccountRow:
-    """Ask again, from the next scan on."""
+    """Check this account's invoices again from the next scan on."""
     with transaction() as session:
         manage.resume(session, name, actor)
     return _account(name)

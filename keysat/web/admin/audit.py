@@ -1,4 +1,4 @@
-"""The audit log."""
+"""Admin routes for the audit log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BeforeLine = Annotated[
 
 
 class AuditEntry(Happened):
-    """A line of the audit log; ids grow."""
+    """A line of the audit log. Ids increase."""
 
     id: int
 

@@ -1,4 +1,4 @@
-"""Who may use the admin API: whoever brings a key; a key of scope `write` where something is changed."""
+"""Authentication of the admin API: every request needs an API key, changes need one of scope `write`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _write(request: Request, given: Annotated[HTTPAuthorizationCredentials | Non
 
 
 def _actor(request: Request, given: HTTPAuthorizationCredentials | None, needed: Scope) -> str:
-    """The name that the audit log gets. Counted before the key is looked at, so that nobody can try many."""
+    """Return the name for the audit log. Requests are counted before the key is checked, to stop guessing."""
     admit_client(load_settings().rate_admin, "admin", request)
     with reading() as session:
         key = None if given is None else find_key(session, given.credentials)
@@ -42,10 +42,10 @@ def _actor(request: Request, given: HTTPAuthorizationCredentials | None, needed:
 
 
 def known_query(request: Request) -> None:
-    """Refuse a query parameter that the route doesn't have: a mistyped filter must not list everybody.
+    """Refuse unknown query parameters, as a mistyped filter must not list everything.
 
     Raises:
-        InvalidInput: there is one; the sentence names those that there are.
+        InvalidInput: A parameter is unknown. The message lists the known ones.
     """
     known = set(_query_names(request.scope["route"].dependant))
     if unknown := sorted(set(request.query_params) - known):

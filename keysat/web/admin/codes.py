@@ -1,4 +1,4 @@
-"""Discount codes."""
+"""Admin routes for discount codes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WhichCode = Annotated[CodeText, Path(description="The code, in any case.")]
 
 
 class CodeRequest(Input):
-    """A code: `amount` in basis points, sats, or the smallest unit of `currency`, as `kind` says; 0 if free."""
+    """A code. Depending on `kind`, `amount` is in basis points, sats or the smallest unit of `currency`. 0 if free."""
 
     code: CodeText
     kind: CodeKind
@@ -42,7 +42,7 @@ class CodeRequest(Input):
 
 
 class CodeRow(Row):
-    """A code as it is stored; `uses` counts the slots that are held."""
+    """A stored code. `uses` is the number of slots in use."""
 
     id: UUID
     code: str
@@ -59,7 +59,7 @@ class CodeRow(Row):
 
 
 class CodeDetails(CodeRow):
-    """A code, and how many of its redemptions have each status."""
+    """A code and the number of its redemptions per status."""
 
     redemptions: dict[str, int]
 
@@ -86,7 +86,7 @@ def create_code(body: CodeRequest, actor: Writer) -> CodeRow:
 
 @router.get("/{code}", responses=documented(404))
 def get_code(code: WhichCode, _: Reader) -> CodeDetails:
-    """Tell about one code and its redemptions."""
+    """Get a code and its redemptions."""
     with reading() as session:
         row = require_code(session, code)
         return CodeDetails(**CodeRow.model_validate(row).model_dump(), redemptions=slots(session, row.id))
@@ -94,7 +94,7 @@ def get_code(code: WhichCode, _: Reader) -> CodeDetails:
 
 @router.post("/{code}/disable", responses=documented(404))
 def disable_code(code: WhichCode, actor: Writer) -> CodeRow:
-    """Let nobody start a purchase with a code any more."""
+    """Disable a code for new purchases."""
     with transaction() as session:
         row = manage.disable_code(session, code, actor)
     return CodeRow.model_validate(row)

@@ -1,4 +1,4 @@
-"""Deliveries of outbound webhooks: what was sent, what is owed, and sending again."""
+"""Admin routes for deliveries of outbound webhooks: sent and pending ones, and sending again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DeliveryId = Annotated[UUID, Path(description="The delivery's id.")]
 
 
 class DeliveryRow(Row):
-    """A delivery; `failed` is a dead letter. `attempts` are those of the current ten."""
+    """A delivery. `failed` is a dead letter. `attempts` are those of the current ten."""
 
     id: UUID
     event: str
@@ -38,7 +38,7 @@ class DeliveryRow(Row):
 
 
 class AttemptRow(Row):
-    """One attempt: the status and the first 2,000 bytes of the answer, or why there was none."""
+    """One attempt: status and first 2,000 bytes of the response, or why there was none."""
 
     at: datetime
     status_code: int | None
@@ -55,7 +55,7 @@ class DeliveryDetails(DeliveryRow):
 
 
 class Replay(Input):
-    """Which deliveries that are no longer owed are sent again, at so many a second (0 = all at once)."""
+    """Selects finished deliveries to send again, at `rate` a second (0 = all at once)."""
 
     endpoint: Slug | None = None
     event: EventType | None = None
@@ -66,7 +66,7 @@ class Replay(Input):
 
 
 class Replayed(BaseModel):
-    """How many deliveries are sent again, or would be."""
+    """The number of deliveries that are or would be sent again."""
 
     count: int
 
@@ -89,7 +89,7 @@ def search_deliveries(
 
 @router.get("/{delivery_id}", responses=documented(404))
 def get_delivery(delivery_id: DeliveryId, _: Reader) -> DeliveryDetails:
-    """Tell about one delivery, with its body and its attempts."""
+    """Get a delivery with its body and its attempts."""
     with reading() as session:
         row, body, attempts = show_delivery(session, delivery_id)
     log = [AttemptRow.model_validate(one) for one in attempts]
@@ -98,7 +98,7 @@ def get_delivery(delivery_id: DeliveryId, _: Reader) -> DeliveryDetails:
 
 @router.post("/replay")
 def replay_deliveries(body: Replay, actor: Writer) -> Replayed:
-    """Send many deliveries again, oldest first; their attempts so far stay on record."""
+    """Send many deliveries again, oldest first. Earlier attempts stay on record."""
     which = Filter(body.endpoint, body.event, body.status, body.since)
     if body.dry_run:
         with reading() as session:
@@ -109,7 +109,7 @@ def replay_deliveries(body: Replay, actor: Writer) -> Replayed:
 
 @router.post("/{delivery_id}/retry", responses=documented(404, 409))
 def retry_delivery(delivery_id: DeliveryId, actor: Writer) -> Done:
-    """Send a delivery again, at once and with ten attempts; those so far stay on record."""
+    """Send a delivery again, at once and with ten attempts. Earlier attempts stay on record."""
     with transaction() as session:
         retry(session, delivery_id, actor)
     return Done()

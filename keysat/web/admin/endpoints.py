@@ -1,4 +1,4 @@
-"""Endpoints of outbound webhooks: who is told what happens."""
+"""Admin routes for endpoints of outbound webhooks, which receive events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EventTypes = Annotated[list[EventType], Field(max_length=50, description="Which 
 
 
 class NewEndpoint(Input):
-    """An endpoint; without a `secret` one is made, and told in the answer, for the only time."""
+    """A new endpoint. Without a `secret` one is generated and returned, only this once."""
 
     name: Slug
     url: Line
@@ -39,21 +39,21 @@ class NewEndpoint(Input):
 
 
 class EndpointChanges(Changes):
-    """What to change; what is left out stays."""
+    """Changes to an endpoint. Fields left out stay unchanged."""
 
     url: Line = UNCHANGED
     event_types: EventTypes = UNCHANGED
 
 
 class Rotation(Input):
-    """The old secret counts, too, for so many seconds; without a `secret` a new one is made."""
+    """A new secret, generated if left out. The old one also signs for `overlap_seconds`."""
 
     overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86_400)] = 86_400
     secret: GivenSecret = ""
 
 
 class EndpointRow(Row):
-    """An endpoint and how it fares; it is told nothing while it is paused or disabled."""
+    """An endpoint and its health. Nothing is sent while it is paused or disabled."""
 
     id: UUID
     name: str
@@ -101,7 +101,7 @@ def create_endpoint(body: NewEndpoint, actor: Writer) -> EndpointWithSecret:
 
 @router.patch("/{name}", responses=documented(404))
 def update_endpoint(name: Name, body: EndpointChanges, actor: Writer) -> EndpointRow:
-    """Change where an endpoint listens, also for what it is owed, or which events it is told."""
+    """Change an endpoint's URL, also for pending deliveries, or its events."""
     http = load_settings().webhook_may_be_http
     with transaction() as session:
         endpoints.change_endpoint(
@@ -112,13 +112,13 @@ def update_endpoint(name: Name, body: EndpointChanges, actor: Writer) -> Endpoin
 
 @router.get("/{name}", responses=documented(404))
 def get_endpoint(name: Name, _: Reader) -> EndpointRow:
-    """Tell about one endpoint."""
+    """Get an endpoint."""
     return _endpoint(name)
 
 
 @router.delete("/{name}", responses=documented(404))
 def delete_endpoint(name: Name, actor: Writer) -> Done:
-    """Remove an endpoint with all that it is owed and the history of its deliveries."""
+    """Remove an endpoint with its pending deliveries and its delivery history."""
     with transaction() as session:
         endpoints.remove_endpoint(session, name, actor)
     return Done()
@@ -126,7 +126,7 @@ def delete_endpoint(name: Name, actor: Writer) -> Done:
 
 @router.post("/{name}/pause", responses=documented(404))
 def pause_endpoint(name: Name, actor: Writer) -> EndpointRow:
-    """Send nothing for now; what happens meanwhile waits."""
+    """Pause an endpoint. Its deliveries wait."""
     with transaction() as session:
         endpoints.pause_endpoint(session, name, actor)
     return _endpoint(name)
@@ -134,7 +134,7 @@ def pause_endpoint(name: Name, actor: Writer) -> EndpointRow:
 
 @router.post("/{name}/resume", responses=documented(404))
 def resume_endpoint(name: Name, actor: Writer) -> EndpointRow:
-    """Send again what waited for an endpoint that was paused or disabled."""
+    """Send the deliveries that waited for a paused or disabled endpoint."""
     with transaction() as session:
         endpoints.resume_endpoint(session, name, actor)
     return _endpoint(name)
@@ -142,7 +142,7 @@ def resume_endpoint(name: Name, actor: Writer) -> EndpointRow:
 
 @router.post("/{name}/rotate", responses=documented(404))
 def rotate_endpoint_secret(name: Name, body: Rotation, actor: Writer) -> EndpointWithSecret:
-    """Give an endpoint a new secret; until the overlap ends, deliveries are signed with the old one, too."""
+    """Give an endpoint a new secret. Until the overlap ends, deliveries are signed with the old one, too."""
     overlap = timedelta(seconds=body.overlap_seconds)
     with transaction() as session:
         secret = endpoints.rotate_secret(

@@ -1,4 +1,4 @@
-"""Invoices: finding one, why its buyer has no license, and what a person may decide."""
+"""Admin routes for invoices: search, why a buyer has no license, and manual decisions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ InvoiceId = Annotated[UUID, Path(description="Our id of it, which is the provide
 
 
 class InvoiceRow(Row):
-    """An invoice; amounts in the smallest unit of `currency`. `in_review`: it waits for a person."""
+    """An invoice. Amounts are in the smallest unit of `currency`. `in_review`: it waits for a person."""
 
     id: UUID
     provider_account_id: UUID | None
@@ -65,7 +65,7 @@ class InvoiceRow(Row):
 
 
 class InvoiceDetails(BaseModel):
-    """An invoice, why its buyer has no license or that one was issued, and all that happened, oldest first."""
+    """An invoice, why its buyer has no license or that one was issued, and its history, oldest first."""
 
     invoice: InvoiceRow
     account: str | None
@@ -75,7 +75,7 @@ class InvoiceDetails(BaseModel):
 
 
 class Looked(BaseModel):
-    """What the provider said, in its own words, and what was decided."""
+    """The provider's status, in its own words, and the decision."""
 
     provider_says: str
     decision: str
@@ -102,7 +102,7 @@ def search_invoices(
 
 @router.get("/{invoice_id}", responses=documented(404))
 def get_invoice(invoice_id: InvoiceId, _: Reader) -> InvoiceDetails:
-    """Tell all about an invoice: why has this buyer no license?"""
+    """Get all details of an invoice, including why its buyer has no license."""
     with reading() as session:
         invoice = _require(session, invoice_id)
         account = invoice.provider_account_id and session.get_one(ProviderAccount, invoice.provider_account_id)
@@ -118,7 +118,7 @@ def get_invoice(invoice_id: InvoiceId, _: Reader) -> InvoiceDetails:
 
 @router.post("/{invoice_id}/reconcile", responses=documented(404, 409, 502))
 def reconcile_invoice(invoice_id: InvoiceId, actor: Writer) -> Looked:
-    """Ask the provider now, act on the answer, and issue the license if it is paid."""
+    """Check the provider now, act on its response, and issue the license if the invoice is paid."""
     with reading() as session:
         _require(session, invoice_id)
     result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor, insist=True)
@@ -128,7 +128,7 @@ def reconcile_invoice(invoice_id: InvoiceId, actor: Writer) -> Looked:
 
 @router.post("/{invoice_id}/settle", responses=documented(404, 409))
 def settle_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Looked:
-    """Settle an invoice on your word, whatever the provider says, and issue its license."""
+    """Settle an invoice by hand, regardless of the provider's status, and issue its license."""
     with transaction() as session:
         settle_by_hand(session, invoice_id, body.note, actor)
     license_id = _issue(invoice_id, actor)
@@ -137,7 +137,7 @@ def settle_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Looked:
 
 @router.post("/{invoice_id}/dismiss", responses=documented(404, 409))
 def dismiss_review(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
-    """Close an invoice's review without a license, as after a refund by hand."""
+    """Close an invoice's review without a license, for example after a refund by hand."""
     with transaction() as session:
         dismiss(session, invoice_id, body.note, actor)
     return Done()
@@ -145,7 +145,7 @@ def dismiss_review(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
 
 @router.post("/{invoice_id}/acknowledge", responses=documented(404, 409))
 def acknowledge_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
-    """Take note that an invoice gets no usable answer; it is checked as before, and is no alarm any more."""
+    """Acknowledge that an invoice gets no usable response. Checks continue without an alarm."""
     with transaction() as session:
         acknowledge(session, invoice_id, body.note, actor)
     return Done()
@@ -153,7 +153,7 @@ def acknowledge_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Don
 
 @router.post("/{invoice_id}/restore", responses=documented(404, 409))
 def restore_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
-    """Undo a reversal on your word: the license counts as before, or is issued where it had not been."""
+    """Undo a reversal by hand: the license regains its status, or is issued if it wasn't before."""
     with transaction() as session:
         undo(session, invoice_id, body.note, actor)
     _issue(invoice_id, actor)

@@ -1,4 +1,4 @@
-"""Licenses and the machines they are used on."""
+"""Admin routes for licenses and the machines they are used on."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ LicenseId = Annotated[UUID, Path(description="The license's id.")]
 
 
 class Grant(Note):
-    """Which license to issue by hand; without a policy under the product's default."""
+    """A license to issue by hand. Without a policy, the product's default applies."""
 
     product: Slug
     policy: Slug | None = None
 
 
 class LicenseRow(Row):
-    """A license as it is stored; `max_machines` 0 = unlimited, no `expires_at` = perpetual."""
+    """A stored license. `max_machines` 0 = unlimited, no `expires_at` = perpetual."""
 
     id: UUID
     invoice_id: UUID | None
@@ -59,7 +59,7 @@ class LicenseDetails(LicenseRow):
 
 
 class MachineRow(Row):
-    """A machine; it holds a seat until `deactivated_at`."""
+    """A machine. It has a seat until `deactivated_at`."""
 
     id: UUID
     license_id: UUID
@@ -107,20 +107,20 @@ def issue_license(body: Grant, actor: Writer) -> LicenseDetails:
 
 @router.get("/licenses/{license_id}", responses=documented(404))
 def get_license(license_id: LicenseId, _: Reader) -> LicenseDetails:
-    """Tell about a license, with its key."""
+    """Get a license with its key."""
     with reading() as session:
         return _details(_require(session, license_id))
 
 
 @router.post("/licenses/{license_id}/revoke", responses=documented(404, 409))
 def revoke_license(license_id: LicenseId, body: Note, actor: Writer) -> LicenseRow:
-    """Revoke a license for good."""
+    """Revoke a license permanently."""
     return _change(license_id, LicenseStatus.REVOKED, body.note, actor)
 
 
 @router.post("/licenses/{license_id}/suspend", responses=documented(404, 409))
 def suspend_license(license_id: LicenseId, body: Note, actor: Writer) -> LicenseRow:
-    """Suspend a license; `unsuspend` lifts it."""
+    """Suspend a license. `unsuspend` lifts the suspension."""
     return _change(license_id, LicenseStatus.SUSPENDED, body.note, actor)
 
 

@@ -1,4 +1,4 @@
-"""A product's policies, archived ones too. What is changed concerns licenses that are issued from now on."""
+"""Admin routes for a product's policies, including archived ones. Changes affect only licenses issued later."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Entitlements = Annotated[list[Annotated[Line, Field(min_length=1, max_length=63)
 
 
 class NewPolicy(Input):
-    """A policy to be; without a name it has its slug's.
+    """A new policy. The name defaults to the slug.
 
-    The price, where there is one, overrides the product's, in its currency.
+    A price overrides the product's, in the product's currency.
 
-    `tip_pct_bps` hundredths of a percent of what is paid go to the Lightning Address `tip_recipient`.
+    `tip_pct_bps` hundredths of a percent of the payment go to the Lightning Address `tip_recipient`.
     """
 
     slug: Slug
@@ -51,7 +51,7 @@ class NewPolicy(Input):
 
 
 class PolicyChanges(Changes):
-    """What to change; what is left out stays, and null takes a limit, a price or a tip away."""
+    """Changes to a policy. Fields left out stay unchanged. Null removes a limit, a price or a tip."""
 
     name: Name = UNCHANGED
     description: Lines = UNCHANGED
@@ -69,7 +69,7 @@ class PolicyChanges(Changes):
 
 
 class PolicyRow(Row):
-    """A policy as it is stored."""
+    """A stored policy."""
 
     id: UUID
     product_id: UUID
@@ -92,7 +92,7 @@ class PolicyRow(Row):
 
 @router.get("")
 def list_policies(slug: ProductSlug, _: Reader) -> list[PolicyRow]:
-    """List a product's policies, oldest first: the first that isn't archived is the default."""
+    """List a product's policies, oldest first. The first that isn't archived is the default."""
     with reading() as session:
         product = require_product(session, slug)
         rows = session.scalars(select(Policy).where(Policy.product_id == product.id).order_by(Policy.id)).all()
@@ -112,7 +112,7 @@ def create_policy(slug: ProductSlug, body: NewPolicy, actor: Writer) -> PolicyRo
 
 @router.get("/{policy}")
 def get_policy(slug: ProductSlug, policy: PolicySlug, _: Reader) -> PolicyRow:
-    """Tell about one policy."""
+    """Get a policy."""
     with reading() as session:
         return PolicyRow.model_validate(require_policy(session, slug, policy))
 

@@ -1,4 +1,4 @@
-"""Products, archived ones too."""
+"""Admin routes for products, including archived ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/products", tags=["admin: products"])
 
 
 class Entitlement(Input):
-    """An entitlement, explained to buyers."""
+    """An entitlement and its explanation for buyers."""
 
     slug: Slug
     name: Name
@@ -33,7 +33,7 @@ class Entitlement(Input):
 
 
 class NewProduct(Input):
-    """A product; its price in the smallest unit of the currency (sats for BTC)."""
+    """A new product. The price is in the smallest unit of the currency (sats for BTC)."""
 
     slug: Slug
     name: Name
@@ -43,7 +43,7 @@ class NewProduct(Input):
 
 
 class ProductChanges(Changes):
-    """What to change; what is left out stays. `account` names the one that sells it; null leaves that to the ranks."""
+    """Changes to a product. Fields left out stay unchanged. `account` sells it, by rank if null."""
 
     name: Name = UNCHANGED
     description: Lines = UNCHANGED
@@ -55,7 +55,7 @@ class ProductChanges(Changes):
 
 
 class ProductRow(Row):
-    """A product as it is stored."""
+    """A stored product."""
 
     id: UUID
     slug: str
@@ -78,7 +78,7 @@ def list_products(_: Reader) -> list[ProductRow]:
 
 @router.post("", status_code=201, responses=documented(409))
 def create_product(body: NewProduct, actor: Writer) -> ProductRow:
-    """Add a product; it can be sold once it has a policy."""
+    """Add a product. It can be sold once it has a policy."""
     price = Money(body.price_amount, body.price_currency)
     with transaction() as session:
         row = add_product(session, body.slug, body.name, price, body.description, actor)
@@ -88,7 +88,7 @@ def create_product(body: NewProduct, actor: Writer) -> ProductRow:
 
 @router.get("/{slug}", responses=documented(404))
 def get_product(slug: ProductSlug, _: Reader) -> ProductRow:
-    """Tell about one product."""
+    """Get a product."""
     with reading() as session:
         return ProductRow.model_validate(require_product(session, slug))
 

@@ -1,4 +1,4 @@
-"""The money report."""
+"""Admin route for the report of payments."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Lines = Annotated[report.By, Query(description="A line for each day of a product
 
 
 class ReportLine(BaseModel):
-    """One day of one product in one currency, in its smallest unit; without a day: all days.
+    """One product on one day in one currency, in its smallest unit. Without a day, all days.
 
-    `settled + late + over + under_review = received`; `received - under_review - reversed - tips = net`.
+    `settled + late + over + under_review = received`, and `received - under_review - reversed - tips = net`.
     """
 
     day: date | None
@@ -41,7 +41,7 @@ class ReportLine(BaseModel):
 
 
 class Report(BaseModel):
-    """The lines, and their sum for each currency."""
+    """The lines, and their total per currency."""
 
     lines: list[ReportLine]
     totals: list[ReportLine]
@@ -49,7 +49,7 @@ class Report(BaseModel):
 
 @router.get("", responses=documented())
 def get_report(_: Reader, first: First = None, last: Last = None, by: Lines = report.By.DAY) -> Report:
-    """What came in, by day, product and currency."""
+    """Get the payments received, by day, product and currency."""
     today = datetime.now(UTC).date()
     with reading() as session:
         lines = report.report(session, first or today.replace(day=1), last or today, by)

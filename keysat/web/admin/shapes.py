@@ -1,4 +1,4 @@
-"""Shapes that several admin routes share: notes, pages, numbers that a table can hold."""
+"""Shared types of the admin routes: notes, pages, numbers within the range of a column."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Number = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class Row(BaseModel):
-    """What is read from a table's row."""
+    """Base of responses that are read from a table's row."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
 class Note(Input):
-    """Why, for the audit log."""
+    """The reason, for the audit log."""
 
     note: Annotated[Lines, Field(min_length=1)]
 
 
 class Happened(Row):
-    """One thing that happened: who did what to which row, with its facts."""
+    """One event: who did what to which row, with details."""
 
     at: datetime
     actor: str
@@ -42,11 +42,11 @@ class Happened(Row):
 
 
 class Done(BaseModel):
-    """It was done."""
+    """The request succeeded."""
 
     ok: bool = True
 
 
 def happened(moments: list[Moment]) -> list[Happened]:
-    """A timeline for an answer."""
+    """Convert a timeline for a response."""
     return [Happened.model_validate(moment) for moment in moments]

@@ -1,4 +1,4 @@
-"""Tips to Lightning Addresses."""
+"""Admin routes for tips to Lightning Addresses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TipId = Annotated[UUID, Path(description="The tip's id.")]
 
 
 class TipRow(Row):
-    """A tip as it is stored, in millisatoshi; while it is `paying`, its payment may have gone out."""
+    """A stored tip, in millisatoshi. While it is `paying`, its payment may have been sent."""
 
     id: UUID
     invoice_id: UUID
@@ -49,14 +49,14 @@ def search_tips(_: Reader, status: TipStatus | None = None, limit: Limit = 50, b
 
 @router.get("/{tip_id}", responses=documented(404))
 def get_tip(tip_id: TipId, _: Reader) -> TipRow:
-    """Tell about one tip."""
+    """Get a tip."""
     with reading() as session:
         return TipRow.model_validate(manage.require_tip(session, tip_id))
 
 
 @router.post("/{tip_id}/sent", responses=documented(404, 409))
 def mark_sent(tip_id: TipId, decision: Note, actor: Writer) -> Done:
-    """Mark a tip as paid, whose payment was found at the node; nothing is paid."""
+    """Mark a tip as paid whose payment was found at the node. No payment is made."""
     with transaction() as session:
         manage.mark_sent(session, tip_id, decision.note, actor)
     return Done()
@@ -64,7 +64,7 @@ def mark_sent(tip_id: TipId, decision: Note, actor: Writer) -> Done:
 
 @router.post("/{tip_id}/retry", responses=documented(404, 409))
 def retry_tip(tip_id: TipId, actor: Writer) -> Done:
-    """Try a tip again that failed or was skipped."""
+    """Retry a tip that failed or was skipped."""
     with transaction() as session:
         manage.retry(session, tip_id, actor=actor)
     return Done()
@@ -72,7 +72,7 @@ def retry_tip(tip_id: TipId, actor: Writer) -> Done:
 
 @router.post("/{tip_id}/release", responses=documented(404, 409))
 def release_tip(tip_id: TipId, decision: Note, actor: Writer) -> Done:
-    """Let a tip be paid that is held, or whose payment stayed unknown; the note says how you know that it wasn't."""
+    """Retry a tip that is held or whose payment's outcome is unknown. The note must explain that it wasn't paid."""
     with transaction() as session:
         manage.retry(session, tip_id, decision.note, actor)
     return Done()
