@@ -31,7 +31,7 @@ class Entitlement(BaseModel):
 
 
 class PublicProduct(BaseModel):
-    """A product. `price_amount` is in the smallest unit of `price_currency`. In other currencies than BTC, sats are 0."""
+    """A product. `price_amount` is in the smallest unit of `price_currency`. Sats are 0 for non-BTC prices."""
 
     id: str
     slug: str
