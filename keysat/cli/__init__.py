@@ -1,6 +1,6 @@
-"""The `keysat` command: one file a noun. stdout is data, stderr is talk.
+"""The `keysat` command: one file per noun. stdout is for data, stderr for messages.
 
-Exit codes: 0 fine, 1 refused or failed, 2 wrong usage, 3 something is owed or broken (`status`, `doctor`, `demo`).
+Exit codes: 0 success, 1 refused or failed, 2 wrong usage, 3 something needs attention (`status`, `doctor`, `demo`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _options(
         raise typer.Exit
 
 
-_command = typer.main.get_command(app)  # once: it takes as long as most commands
+_command = typer.main.get_command(app)  # built once, as it takes as long as most commands
 
 
 def _require_text(arguments: list[str]) -> None:
@@ -85,20 +85,20 @@ def _require_text(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Run the command line; a refusal is one sentence on stderr and exit code 1."""
+    """Run the command line. An error prints one sentence on stderr and exits with code 1."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None where it was closed before we began
+        if isinstance(stream, io.TextIOWrapper):  # None if it was closed before the start
             stream.reconfigure(errors="backslashreplace")
     try:
         settings = load_settings()
         configure_logs(settings)
-        if settings.log_level == "INFO":  # a person at the command line is told by the command itself
+        if settings.log_level == "INFO":  # the command itself reports to its user
             logging.getLogger().setLevel(logging.ERROR)
         _require_text(sys.argv)
         _command(prog_name="keysat")
     except KeysatError as error:
         sys.exit(f"keysat: {printable(str(error))}")
-    except OSError as error:  # stdout is full or gone; what was changed was committed before it was told
+    except OSError as error:  # stdout is full or gone, but changes were committed before the output
         sys.exit(f"keysat: the output can't be written ({error.strerror or error}).")
     except KeyboardInterrupt:
         sys.exit(130)

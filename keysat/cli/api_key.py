@@ -1,4 +1,4 @@
-"""`keysat api-key`: who may use the admin API."""
+"""`keysat api-key`: keys of the admin API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 @app.command()
 def create(name: Name, scope: Annotated[Scope, typer.Option(help="What it allows.")] = Scope.READ) -> None:
-    """Make a key and print it, for the only time."""
+    """Create a key and print it, only this once."""
     with transaction() as session:
         key = create_key(session, name, scope)
     say(f"the key {name} ({scope}); it is stored nowhere, so keep it now:")
@@ -36,7 +36,7 @@ def rotate(
     name: Name,
     overlap: Annotated[str, typer.Option(help="How long the old key works still, as 30m, 24h or 7d.")] = "24h",
 ) -> None:
-    """Make a new key of the same name and scope and print it; the old one works for a while still."""
+    """Create a new key of the same name and scope and print it. The old one still works during the overlap."""
     with transaction() as session:
         key = rotate_key(session, name, _duration(overlap))
     say(f"the new key {name}; the old one works for {overlap} still:")
@@ -45,7 +45,7 @@ def rotate(
 
 @app.command()
 def revoke(name: Name) -> None:
-    """Let the keys of that name work no more."""
+    """Revoke all keys of that name."""
     with transaction() as session:
         revoke_key(session, name)
     say(f"{name} works no more")
@@ -53,7 +53,7 @@ def revoke(name: Name) -> None:
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the keys that were made, newest first."""
+    """List the keys, newest first."""
     with reading() as session:
         rows = session.execute(select(ApiKey, usable()).order_by(ApiKey.id.desc())).all()
     show_rows(

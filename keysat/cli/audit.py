@@ -18,7 +18,7 @@ app = typer.Typer(help="The audit log.", no_args_is_help=True)
 
 
 def moment_rows(moments: Iterable[Moment | AuditLine]) -> list[Row]:
-    """Things that happened, for printing."""
+    """Convert events to rows for printing."""
     return [
         {
             "at": moment.at,

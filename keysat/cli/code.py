@@ -39,7 +39,7 @@ def add(
     description: Annotated[str, typer.Option(help="What it is for; buyers don't see it.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add a code; exactly one of --percent, --fixed-sats, --price and --free says what it does."""
+    """Add a code. Its effect is exactly one of --percent, --fixed-sats, --price and --free."""
     kind, worth = _effect(percent, fixed_sats, price, free)
     with transaction() as session:
         row = add_code(
@@ -69,7 +69,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(code: Code, as_json: AsJson = False) -> None:
-    """Show a code and who holds its slots."""
+    """Show a code and the number of its redemptions per status."""
     with reading() as session:
         row = require_code(session, code)
         record = {**_record(session, row), **slots(session, row.id), "description": row.description}
@@ -78,7 +78,7 @@ def show(code: Code, as_json: AsJson = False) -> None:
 
 @app.command()
 def disable(code: Code) -> None:
-    """Let nobody start a purchase with a code any more; those that started one keep it."""
+    """Disable a code for new purchases. Purchases already started keep it."""
     with transaction() as session:
         row = disable_code(session, code)
     say(f"code {row.code} is disabled")
@@ -86,7 +86,7 @@ def disable(code: Code) -> None:
 
 @app.command("recount")
 def recount_(code: Code) -> None:
-    """Set a code's counter to what its redemptions say, should `keysat status` find that they differ."""
+    """Set a code's counter to match its redemptions, if `keysat status` reports a difference."""
     with transaction() as session:
         row = recount(session, code)
     say(f"code {row.code} counts {row.uses} slots")

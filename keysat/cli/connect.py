@@ -1,4 +1,4 @@
-"""`keysat provider connect`: have the provider send us its webhooks, and see that one arrives."""
+"""`keysat provider connect`: register for the provider's webhooks and check that one arrives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def connect(
     new_secret: Annotated[bool, typer.Option("--new-secret", help="Replace the webhook secret, too.")] = False,
     wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for a webhook.")] = 30,
 ) -> None:
-    """Have the provider send its webhooks to us, and check that one arrives. Prints the webhook's URL."""
+    """Register for the provider's webhooks and check that one arrives. Prints the webhook's URL."""
     settings = load_settings()
     with reading() as session:
         provider_url = require_account(session, name).base_url

@@ -16,7 +16,7 @@ app = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
 @app.command()
 def upgrade() -> None:
-    """Bring the schema to the one this version needs; safe to run at any time, from several places."""
+    """Migrate the schema to the one this version needs. Safe to run at any time, also concurrently."""
     before, after = migrations.upgrade()
     with transaction() as session:
         restored = notice_restore(session)
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 @app.command()
 def restored() -> None:
-    """Say that the database was restored from a backup: tips of sales before it wait for a person. Safe to repeat."""
+    """Declare that the database was restored from a backup: tips of earlier sales wait for a person. Safe to repeat."""
     migrations.require_head()
     with transaction() as session:
         found = notice_restore(session) or declare_restore(session)
@@ -42,7 +42,7 @@ def current(as_json: AsJson = False) -> None:
 
 @app.command()
 def check() -> None:
-    """Compare the schema with the declared one; exit 3 when they differ."""
+    """Compare the schema with the declared one. Exit 3 if they differ."""
     migrations.require_head()
     differences = migrations.differences()
     for line in differences:

@@ -1,4 +1,4 @@
-"""`keysat webhook delivery`: what was sent to endpoints, what is owed, and sending again."""
+"""`keysat webhook delivery`: sent and pending deliveries, and sending again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List deliveries, newest first; `failed` ones are dead letters."""
+    """List deliveries, newest first. `failed` ones are dead letters."""
     with reading() as session:
         rows = list_deliveries(session, _filter(endpoint, event, status, since), limit)
     show_rows([row.__dict__ for row in rows], as_json)
@@ -40,7 +40,7 @@ def list_(
 
 @app.command()
 def show(delivery: Delivery, as_json: AsJson = False) -> None:
-    """Show a delivery, its body, and what came of each attempt."""
+    """Show a delivery, its body, and the result of each attempt."""
     with reading() as session:
         row, body, attempts = show_delivery(session, delivery)
     made = [{"at": one.at, "status": one.status_code, "ms": one.duration_ms} for one in attempts]
@@ -54,7 +54,7 @@ def show(delivery: Delivery, as_json: AsJson = False) -> None:
 
 @app.command()
 def retry(delivery: Delivery) -> None:
-    """Send a delivery again, at once and with ten attempts; those so far stay on record."""
+    """Send a delivery again, at once and with ten attempts. Earlier attempts stay on record."""
     with transaction() as session:
         send_again(session, delivery)
     say(f"delivery {delivery} is due; the worker sends it within seconds")
@@ -69,7 +69,7 @@ def replay_(
     rate: Annotated[float, typer.Option(min=0, max=1_000, help="So many a second; 0 = all at once.")] = 10,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
 ) -> None:
-    """Send many deliveries again, oldest first: those that failed, or with --status delivered those that arrived."""
+    """Send many deliveries again, oldest first: failed ones, or with --status delivered those that arrived."""
     which = _filter(endpoint, event, status, since)
     if dry_run:
         with reading() as session:

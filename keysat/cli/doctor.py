@@ -1,4 +1,4 @@
-"""The checks of `keysat doctor`: each says what it found, and how to mend it."""
+"""The checks of `keysat doctor`: each reports what it found, and the remedy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_SKEW_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's result; `detail` holds the remedy where it is not ok."""
+    """One check's result. `detail` includes the remedy if it is not ok."""
 
     what: str
     ok: bool
@@ -40,7 +40,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Run all checks, whatever the others find."""
+    """Run all checks, even if some fail."""
     findings = [
         _check("signing key", lambda: _signing_key_file(settings)),
         _check("credentials key", lambda: _secrets_key(settings)),
@@ -68,7 +68,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def noticed(settings: Settings) -> list[Finding]:
-    """What processes noticed in passing, and whether their figures are kept."""
+    """Return the findings that processes left: whether metrics are stored, and untrusted proxies."""
     kept = {kind: [found.sentence for found in notices(settings) if found.kind == kind] for kind in (METRICS, PROXY)}
     metrics = list(dict.fromkeys([*trouble_in(settings.metrics_dir), *kept[METRICS]]))
     proxies = list(dict.fromkeys(kept[PROXY]))
@@ -80,7 +80,7 @@ def noticed(settings: Settings) -> list[Finding]:
 
 
 def _status(settings: Settings) -> Iterator[Finding]:
-    """All that `keysat status` complains of, a finding each."""
+    """Yield each complaint of `keysat status` as a finding."""
     try:
         with reading() as session:
             status = read_status(session, settings.scan_seconds)
@@ -167,7 +167,7 @@ def _broker(settings: Settings) -> str:
     try:
         with app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
-            channel: Any = connection.default_channel  # opening one is what talks to the server
+            channel: Any = connection.default_channel  # opening a channel is what contacts the server
             channel.close()
     except (OperationalError, OSError) as error:
         raise BrokerUnavailable(broker_name(settings), str(error) or type(error).__name__) from error

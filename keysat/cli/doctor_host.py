@@ -1,4 +1,4 @@
-"""What `keysat doctor` checks around the database: beat, web, public URL, disk, limits of the database, backups."""
+"""Checks of `keysat doctor` around the database: beat, web, public URL, disk, database limits, backups."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_tim
 
 
 class Broken(KeysatError):
-    """A check found something broken; the sentence says what and how to mend it."""
+    """A check found something broken. The message states what, and the remedy."""
 
 
 def beat(status: Status, settings: Settings) -> str:
-    """When beat last had a scan run."""
+    """Return when the last scan of beat ran."""
     ago = status.scanned_ago
     if ago is None or not -_SECONDS <= ago <= max(60.0, 4 * settings.scan_seconds):
         last = "no scan ever ran" if ago is None else f"the last scan ran {ago:,.0f} s ago"
@@ -37,7 +37,7 @@ def beat(status: Status, settings: Settings) -> str:
 
 
 def web(settings: Settings) -> str:
-    """Whether buyers' programs reach us where we say that we are."""
+    """Check that the web server is reachable at the public URL."""
     client = HttpClient(
         settings.url, {}, deadline=_SECONDS, max_bytes=100_000, name="the web server", tls=tls_context(settings.ca_file)
     )
@@ -49,7 +49,7 @@ def web(settings: Settings) -> str:
 
 
 def public_url(settings: Settings) -> str:
-    """Whether license keys travel encrypted."""
+    """Check that the public URL uses encryption."""
     parts = urlsplit(settings.url)
     local = parts.hostname in {"localhost", "::1"} or (parts.hostname or "").startswith("127.")
     if parts.scheme != "https" and not local:
@@ -58,7 +58,7 @@ def public_url(settings: Settings) -> str:
 
 
 def disk(settings: Settings) -> str:
-    """How much room there is for the data folder."""
+    """Return the free space for the data folder."""
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
     usage = shutil.disk_usage(folder)
     free = f"{usage.free / 1e9:.1f} GB free at {folder}"
@@ -68,7 +68,7 @@ def disk(settings: Settings) -> str:
 
 
 def limits() -> str:
-    """Which limits of the database hold for our connections."""
+    """Return the limits that the database applies to our connections."""
     with reading() as session:
         found = {name: session.scalar(select(func.current_setting(name))) for name in _LIMITS}
         size = session.scalar(select(func.pg_size_pretty(func.pg_database_size(func.current_database()))))
@@ -78,7 +78,7 @@ def limits() -> str:
 
 
 def backups(settings: Settings) -> str:
-    """How old the newest backup is, where that can be known."""
+    """Return the age of the newest backup, if KEYSAT_BACKUP_DIR is set."""
     if settings.backup_dir is None:
         return "not known; KEYSAT_BACKUP_DIR names the folder to watch"
     newest = max((path.stat().st_mtime for path in _files(settings.backup_dir)), default=None)

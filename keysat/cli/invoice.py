@@ -1,4 +1,4 @@
-"""`keysat invoice`: what buyers were asked to pay, and what became of it."""
+"""`keysat invoice`: invoices and manual decisions about them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def open_(
     note: Annotated[str | None, typer.Option(help="A note about the buyer.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open an invoice at the provider; prints where the buyer pays it. What costs nothing is licensed at once."""
+    """Open an invoice at the provider and print where to pay it. If it is free, the license is issued at once."""
     order = Order(product, policy, code, buyer_email=email, buyer_note=note, account=account)
     invoice_id = purchase(transaction, order, _signer_id, "cli")
     with reading() as session:
@@ -105,7 +105,7 @@ def _summary(invoice: Invoice, account: str | None) -> Row:
 
 @app.command()
 def show(which: WhichInvoice, as_json: AsJson = False) -> None:
-    """Tell all about an invoice: why has this buyer no license?"""
+    """Show all details of an invoice, including why its buyer has no license."""
     with reading() as session:
         invoice = require_invoice(session, which)
         account = _account_of(session, invoice)
@@ -142,7 +142,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
 
 @app.command("reconcile")
 def reconcile_(which: WhichInvoice) -> None:
-    """Ask the provider now, act on the answer, and issue the license if it is paid. Needs no worker."""
+    """Check the provider now, act on its response, and issue the license if paid. Needs no worker."""
     with reading() as session:
         invoice_id = require_invoice(session, which).id
     result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="cli", insist=True)
@@ -155,7 +155,7 @@ def reconcile_(which: WhichInvoice) -> None:
 
 @app.command()
 def settle(which: WhichInvoice, note: Note) -> None:
-    """Settle an invoice on your word, whatever the provider says, and issue its license."""
+    """Settle an invoice by hand, regardless of the provider's status, and issue its license."""
     with transaction() as session:
         invoice_id = require_invoice(session, which).id
         settle_by_hand(session, invoice_id, note, "cli")
@@ -164,7 +164,7 @@ def settle(which: WhichInvoice, note: Note) -> None:
 
 @app.command()
 def dismiss(which: WhichInvoice, note: Note) -> None:
-    """Close an invoice's review without a license, as after a refund by hand."""
+    """Close an invoice's review without a license, for example after a refund by hand."""
     with transaction() as session:
         dismiss_review(session, require_invoice(session, which).id, note, "cli")
     say("the review is closed; the invoice is as it was otherwise")
@@ -172,7 +172,7 @@ def dismiss(which: WhichInvoice, note: Note) -> None:
 
 @app.command()
 def acknowledge(which: WhichInvoice, note: Note) -> None:
-    """Take note that an invoice gets no usable answer; it is checked as before, and is no alarm any more."""
+    """Acknowledge that an invoice gets no usable response. Checks continue without an alarm."""
     with transaction() as session:
         resolve.acknowledge(session, require_invoice(session, which).id, note, "cli")
     say("it is no alarm any more; a later answer is acted on as ever")
@@ -180,7 +180,7 @@ def acknowledge(which: WhichInvoice, note: Note) -> None:
 
 @app.command()
 def restore(which: WhichInvoice, note: Note) -> None:
-    """Undo a reversal on your word: the license counts as before, or is issued where it had not been."""
+    """Undo a reversal by hand: the license regains its status, or is issued if it wasn't before."""
     with transaction() as session:
         invoice_id = require_invoice(session, which).id
         undo(session, invoice_id, note, "cli")
@@ -191,7 +191,7 @@ def restore(which: WhichInvoice, note: Note) -> None:
 def watch(
     which: WhichInvoice, every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0
 ) -> None:
-    """Follow an invoice in the database, a line for each change, until its license is there. Ctrl-C ends it."""
+    """Follow an invoice in the database, one line per change, until its license is issued. Ctrl-C ends it."""
     told = ""
     while True:
         with reading() as session:

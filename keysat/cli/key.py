@@ -23,7 +23,7 @@ def init(
         typer.Option("--credentials-lost", help="Make a new key for credentials though the stored ones need the old."),
     ] = False,
 ) -> None:
-    """Create the keys, readable by their owner only; existing ones are never replaced. Back them up."""
+    """Create the keys, readable by their owner only. Existing ones are never replaced. Back them up."""
     settings = load_settings()
     _refuse_where_old_keys_are_needed(settings, credentials_lost=credentials_lost)
     created = create_missing_keys(settings)
@@ -51,7 +51,7 @@ def _refuse_where_old_keys_are_needed(settings: Settings, *, credentials_lost: b
 
 @app.command()
 def show(as_json: AsJson = False) -> None:
-    """Print the public key that buyers' programs verify licenses with."""
+    """Print the public key with which buyers' programs verify licenses."""
     signer = load_signer(load_settings().signing_key_file)
     if as_json:
         show_record({"key_id": signer.key_id, "public_key_pem": signer.public_key_pem}, as_json)

@@ -1,4 +1,4 @@
-"""`keysat license`: the licenses, their keys, issuing them by hand, and withdrawing them."""
+"""`keysat license`: show licenses and their keys, issue them by hand, and withdraw them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LicenseId = Annotated[UUID, typer.Argument(metavar="LICENSE", help="The license'
 
 
 def license_record(row: License) -> Row:
-    """A license for printing, with its key where the signing key is at hand."""
+    """Convert a license to a record for printing, with its key if the signing key is available."""
     try:
         with reading() as session:
             key = check_signer(session, load_settings().signing_key_file).key_for(row)
@@ -105,7 +105,7 @@ def issue(
 
 @app.command()
 def suspend(license_id: LicenseId, note: Note) -> None:
-    """Suspend a license; `unsuspend` lifts it."""
+    """Suspend a license. `unsuspend` lifts the suspension."""
     _change(license_id, LicenseStatus.SUSPENDED, note)
 
 
@@ -117,7 +117,7 @@ def unsuspend(license_id: LicenseId, note: Note) -> None:
 
 @app.command()
 def revoke(license_id: LicenseId, note: Note) -> None:
-    """Revoke a license for good."""
+    """Revoke a license permanently."""
     _change(license_id, LicenseStatus.REVOKED, note)
 
 
@@ -135,7 +135,7 @@ def verify_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a key's signature offline, without the database; exit 1 when it is wrong."""
+    """Verify a key's signature offline, without the database. Exit 1 if it is wrong."""
     trusted = (
         load_signer(load_settings().signing_key_file).public_key if public_key is None else _read_public_key(public_key)
     )
@@ -146,7 +146,7 @@ def verify_(
 
 @app.command()
 def inspect(key: Annotated[str, typer.Argument(help="The license key, LIC1-...")], as_json: AsJson = False) -> None:
-    """Show what a key says, without checking its signature."""
+    """Show the contents of a key, without checking its signature."""
     show_record(_describe(parse(clean(key))), as_json)
 
 

@@ -1,4 +1,4 @@
-"""`keysat machine`: where a license is in use, and freeing a seat."""
+"""`keysat machine`: list the machines of a license, and free a seat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(help="Machines: where licenses are in use.", no_args_is_help=T
 def list_(
     license_id: Annotated[UUID, typer.Argument(metavar="LICENSE", help="The license's id.")], as_json: AsJson = False
 ) -> None:
-    """List the machines of a license, oldest first, with those that were deactivated."""
+    """List the machines of a license, including deactivated ones, oldest first."""
     with reading() as session:
         rows = list_machines(session, license_id)[::-1]
     show_rows(
@@ -43,7 +43,7 @@ def list_(
 def deactivate(
     machine_id: Annotated[UUID, typer.Argument(metavar="MACHINE", help="The machine's id.")], note: Note
 ) -> None:
-    """Free a machine's seat; its program takes one again when it asks next, if one is free then."""
+    """Free a machine's seat. Its program takes one again at its next request, if one is free."""
     with transaction() as session:
         deactivate_machine(session, machine_id, note, "cli")
     say(f"machine {machine_id} is deactivated")

@@ -1,4 +1,4 @@
-"""Running Keysat: `up`, `down`, `status`, `doctor`, `demo`, `celery` and `shell`."""
+"""Commands to run Keysat: `up`, `down`, `status`, `doctor`, `demo`, `celery` and `shell`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def up(
     flower: Annotated[bool, typer.Option(help="Show Flower, where it is installed.")] = True,
     web: Annotated[bool, typer.Option(help="Serve the HTTP API.")] = True,
 ) -> None:
-    """Run Keysat here: embedded servers where no URL is set, migrations, web, worker, beat, Flower. Ctrl-C stops it."""
+    """Run Keysat here: embedded servers if no URL is set, migrations, web, worker, beat, Flower. Ctrl-C stops it."""
     settings = load_settings()
     worker_args = () if concurrency is None else (f"--concurrency={concurrency}",)
     stack.up(
@@ -50,13 +50,13 @@ def up(
 
 
 def down() -> None:
-    """Stop the Keysat that runs in the data directory, and whatever a killed one left behind."""
+    """Stop the Keysat that runs in the data directory, and processes that a killed one left behind."""
     if not stack.down(load_settings(), say):
         say("nothing runs here")
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show what is due and what runs; exit 3 when something waits for a person, or the database can't be asked."""
+    """Show the backlog and running processes. Exit 3 if something waits for a person or the database is unavailable."""
     settings = load_settings()
     try:
         migrations.require_head()
@@ -101,7 +101,7 @@ def _show_status(state: Status, processes: dict[str, int], *, as_json: bool) -> 
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check everything Keysat needs, each with its remedy; exit 3 when something is broken."""
+    """Check everything Keysat needs, with a remedy for each failure. Exit 3 if something is broken."""
     findings = checks.examine(load_settings())
     if as_json:
         show_rows([finding.__dict__ for finding in findings], as_json)
@@ -115,7 +115,7 @@ def doctor(as_json: AsJson = False) -> None:
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the scratch directory and say where it is.")] = False,
 ) -> None:
-    """See it work: 200 invoices, 150 paid, every webhook dropped, a worker killed; exit 0 only if all is licensed."""
+    """Run a demo: 200 invoices, 150 paid, every webhook dropped, a worker killed. Exit 0 only if all is licensed."""
     raise typer.Exit(demonstration.run_in_scratch(keep=keep))
 
 
@@ -125,7 +125,7 @@ def celery(context: typer.Context) -> None:
 
 
 def shell(context: typer.Context) -> None:
-    """Open a Python shell with Keysat's app and tasks at hand."""
+    """Open a Python shell with Keysat's app and tasks imported."""
     say("At hand: app, celery, and the tasks scan_pending, reconcile_invoice, issue_license.")
     _exec_celery(["shell", "--python", *context.args])
 

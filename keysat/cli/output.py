@@ -1,4 +1,4 @@
-"""What commands print: tables for people on a terminal, tab-separated lines in a pipe, JSON where asked for."""
+"""Output of commands: tables on a terminal, tab-separated lines in a pipe, JSON on request."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Row = Mapping[str, Any]
 
 
 def say(text: str) -> None:
-    """Talk to the person, on stderr."""
+    """Print a message for the user to stderr."""
     print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
 
 
 def show_line(text: str) -> None:
-    """Print a line of text, at once."""
+    """Print a line of text and flush it."""
     print(printable(text), flush=True)
 
 
@@ -49,7 +49,7 @@ def show_rows(rows: Sequence[Row], as_json: bool) -> None:
 
 
 def show_record(record: Row, as_json: bool) -> None:
-    """Print the fields of one thing, a line each; fields that are None are left out of the text."""
+    """Print the fields of a record, one per line. The text leaves out empty fields."""
     if as_json:
         print(json.dumps(record, indent=2, default=_plain))
         return
@@ -60,7 +60,7 @@ def show_record(record: Row, as_json: bool) -> None:
 
 
 def on_a_terminal() -> bool:
-    """Whether stdout is a terminal; it is None where it was closed before we began."""
+    """Return whether stdout is a terminal. It is None if it was closed before the start."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
@@ -69,7 +69,7 @@ def _plain(value: Any) -> str:
 
 
 def _cell(value: Any) -> str:
-    """What stands for a value on a line; line breaks become spaces, and nothing in it acts upon the terminal."""
+    """Format a value for one line. Line breaks become spaces, and unprintable characters are replaced."""
     return printable(_shown(value).replace("\r\n", " ").replace("\n", " ").replace("\t", " "))
 
 

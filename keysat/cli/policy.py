@@ -1,4 +1,4 @@
-"""`keysat policy`: the terms a product is licensed under."""
+"""`keysat policy`: policies, the terms of licenses."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def edit(
     tip_label: Annotated[str | None, typer.Option(help="What the tip is for, as your records should say.")] = None,
     highlight: Annotated[bool | None, typer.Option(help="Show it to buyers as the one to take.")] = None,
 ) -> None:
-    """Change what licenses are issued under from now on; those that were issued keep their terms."""
+    """Change the terms of licenses issued from now on. Issued licenses keep their terms."""
     changes: dict[str, object] = {
         "name": name,
         "description": description,
@@ -114,7 +114,7 @@ def edit(
 
 @app.command()
 def archive(product: Product_, policy: Policy_) -> None:
-    """Take a policy out of sale; licenses stay as they are."""
+    """Take a policy out of sale. Issued licenses stay unchanged."""
     _change(product, policy, {"archived": True})
 
 

@@ -1,4 +1,4 @@
-"""`keysat product`: what licenses are for."""
+"""`keysat product`: the products on sale."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ app = typer.Typer(help="Products.", no_args_is_help=True)
 
 Slug = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's slug.")]
 
-# A comma groups thousands and nothing else: 19,99 EUR must not become 1999 EUR.
+# A comma only groups thousands: 19,99 EUR must not become 1999 EUR.
 _PRICE = re.compile(
     r"(?P<number>(?:[0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.[0-9]{1,8})?)(?: *(?P<unit>[A-Za-z]+))?"
 )
 
 
 def parse_price(text: str) -> Money:
-    """Read a price a person typed: `21000` or `21000 sat` in sats, `19.99 EUR` in a currency."""
+    """Parse a price as typed by a person: `21000` or `21000 sat` in sats, `19.99 EUR` in a currency."""
     found = _PRICE.fullmatch(text.strip())
     if found is None:
         raise InvalidInput(f"price {text[:40]!r} must be like 21000 or 21,000 (sats), or '19.99 EUR'.")
@@ -75,7 +75,7 @@ def edit(
 
 @app.command()
 def archive(slug: Slug) -> None:
-    """Take a product out of sale; licenses stay as they are."""
+    """Take a product out of sale. Issued licenses stay unchanged."""
     _change(slug, {"archived": True})
 
 

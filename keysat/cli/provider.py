@@ -51,7 +51,7 @@ def add(
     unchecked: Unchecked = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add an account whose key the provider accepts; its credentials are stored encrypted."""
+    """Add an account whose key the provider accepts. Its credentials are stored encrypted."""
     api_key = read_secret("API key", "KEYSAT_PROVIDER_API_KEY", api_key_file)
     secret = read_secret("webhook secret", "", webhook_secret_file) if webhook_secret_file else ""
     box, pem = secret_box(load_settings()), read_text("certificates", ca_file) if ca_file else None
@@ -96,7 +96,7 @@ def edit(
 def sell(
     names: Annotated[list[str], typer.Argument(help="The accounts that sell; each one after the first is a fallback.")],
 ) -> None:
-    """Name the account that sells, and others for when it can't. No other sells, but where a product names it."""
+    """Set the account that sells, and its fallbacks. Any other account sells only if a product names it."""
     with transaction() as session:
         sell_with(session, names, "cli")
     say(f"{names[0]} sells" + (f"; where it can't, {', '.join(names[1:])}" if names[1:] else ""))
@@ -114,7 +114,7 @@ def _check(account: ProviderAccount, *, unchecked: bool) -> None:
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the accounts and how they fare."""
+    """List the accounts and their health."""
     with reading() as session:
         rows = session.scalars(select(ProviderAccount).order_by(ProviderAccount.name)).all()
     show_rows(
@@ -138,7 +138,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
-    """Ask the provider something harmless, to see that address and credentials work, and tell of its webhooks."""
+    """Check address and credentials with a harmless request to the provider, and report on its webhooks."""
     with reading() as session:
         account = manage.require_account(session, name)
     provider_for(account).check_credentials()
@@ -148,7 +148,7 @@ def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> No
 
 @app.command()
 def pause(name: Annotated[str, typer.Argument(help="The account's name.")], note: Note = "by hand") -> None:
-    """Stop asking for this account's invoices; nothing is lost, they wait."""
+    """Stop checking this account's invoices. Nothing is lost, they wait."""
     with transaction() as session:
         changed = manage.pause(session, manage.require_account(session, name).id, note, "cli")
     say(f"{name} is paused; its invoices wait for `keysat provider resume {name}`" if changed else f"{name} was paused")
@@ -156,7 +156,7 @@ def pause(name: Annotated[str, typer.Argument(help="The account's name.")], note
 
 @app.command()
 def resume(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
-    """Ask again, from the next scan on."""
+    """Check this account's invoices again from the next scan on."""
     with transaction() as session:
         manage.resume(session, name)
     say(f"{name} is asked again from the next scan on")

@@ -1,4 +1,4 @@
-"""`keysat report` and `keysat prune`: the books, and what they no longer need."""
+"""`keysat report` and `keysat prune`: report payments, and delete old data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def report(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, amounts in sats and cents.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What came in, by day, product and currency: settled, late, over, under review, reversed, tips; with totals."""
+    """Report payments by day, product and currency, with totals: settled, late, over, under review, reversed, tips."""
     with reading() as session:
         lines = read_report(session, _day(begins), datetime.now(UTC).date() if ends is None else _day(ends), by)
     if as_csv:
@@ -52,7 +52,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what has long been over: delivered webhooks, handled events, looks. Audit and what is owed stay."""
+    """Delete old data: delivered webhooks, handled events, checks. The audit log and pending work stay."""
     days = older_than or load_settings().retention_days
     counts = count_prunable(reading, days) if dry_run else delete_old(transaction, days)
     show_record(counts, as_json)

@@ -1,4 +1,4 @@
-"""`keysat sandbox`: a pretended payment provider for trying Keysat, and what its buyers do."""
+"""`keysat sandbox`: a simulated payment provider for trying Keysat, and actions of its buyers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def store(
     kind: Annotated[Kind, typer.Option(help="Whose API it has.")] = Kind.BTCPAY,
     url: Url = AT_HOME,
 ) -> None:
-    """Add a store; its API key, any text you make up, is read from stdin or KEYSAT_PROVIDER_API_KEY."""
+    """Add a store. Its API key, any text you make up, is read from stdin or KEYSAT_PROVIDER_API_KEY."""
     with SandboxClient(url) as client:
         client.register_store(store_id, read_secret("API key", "KEYSAT_PROVIDER_API_KEY", None), kind=kind)
     its_id = f" --store {store_id}" if adapter_of(kind).has_stores else ""
@@ -71,7 +71,7 @@ def expire(invoice: Id, url: Url = AT_HOME, as_json: AsJson = False) -> None:
 
 @app.command()
 def refund(invoice: Id, url: Url = AT_HOME, as_json: AsJson = False) -> None:
-    """Give the money back and mark the invoice invalid, as a merchant would."""
+    """Refund an invoice and mark it invalid, as a merchant would."""
     with SandboxClient(url) as client:
         _show(client.refund(invoice), as_json)
 

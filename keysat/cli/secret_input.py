@@ -1,4 +1,4 @@
-"""Secrets for commands: from a file, the environment, a hidden prompt or stdin, never from a flag."""
+"""Input of secrets: from a file, the environment, a hidden prompt or stdin, never from a flag."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_text(what: str, file: Path) -> str:
     """Read a small text file.
 
     Raises:
-        InvalidInput: it can't be read, is no text, or is too large.
+        InvalidInput: The file can't be read, is no text, or is too large.
     """
     try:
         with file.open("rb") as stream:
@@ -29,10 +29,10 @@ def read_text(what: str, file: Path) -> str:
 
 
 def read_secret(what: str, variable: str, file: Path | None) -> str:
-    """Read a secret from the named file, else the environment variable, else the terminal or stdin's first line.
+    """Read a secret from the file, else the environment variable, else the terminal or stdin's first line.
 
     Raises:
-        InvalidInput: the file can't be read, or nothing was given.
+        InvalidInput: The file can't be read, or the secret is empty.
     """
     if file is not None:
         return read_text(what, file).strip()
@@ -45,7 +45,7 @@ def read_secret(what: str, variable: str, file: Path | None) -> str:
 
 
 def _from_stdin(what: str) -> str:
-    """What stdin gives; nothing where it was closed, ends at once, or is no text."""
+    """Return a line from stdin, or nothing if it is closed, empty or not text."""
     try:
         if sys.stdin is None:
             return ""

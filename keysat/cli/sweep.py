@@ -1,4 +1,4 @@
-"""`keysat sweep`: ask a provider for many invoices in one call, after an outage or to be sure."""
+"""`keysat sweep`: check many invoices in one call to the provider, after an outage or to be sure."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def sweep(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew where one was interrupted.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the provider for many invoices in one call, and look closely at those that changed.
+    """Fetch many invoices from the provider in one call, and reconcile those that changed.
 
-    Paid invoices that lost their rows are adopted where they say what they are for; the others are listed as orphans,
-    for you to see to. An interrupted sweep goes on where it stopped.
+    Paid invoices that lost their rows are adopted if they state what they are for. The others are listed as orphans,
+    for you to handle. An interrupted sweep resumes.
     """
     begins = None if since is None else parse_when(since)
     with reading() as session:
@@ -70,7 +70,7 @@ def _look_at(page: Page) -> None:
 
 
 def _watched(found: Iterable[Page]) -> Iterator[Page]:
-    """Show how far it is: a bar on a terminal, a line every few seconds elsewhere."""
+    """Show progress: a bar on a terminal, a line every few seconds elsewhere."""
     if sys.stderr.isatty():
         columns = (TextColumn("sweeping"), BarColumn(), TextColumn("{task.fields[seen]:,} seen"), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -88,7 +88,7 @@ def _watched(found: Iterable[Page]) -> Iterator[Page]:
 
 
 def _share(sweep: Sweep) -> float:
-    """How much of the span of time is done, from 0 to 1."""
+    """Return the finished share of the time span, from 0 to 1."""
     span = (sweep.started_at - sweep.since).total_seconds()
     left = (sweep.next_until - sweep.since).total_seconds()
     return 1.0 if sweep.finished_at is not None or span <= 0 else min(1.0, max(0.0, 1 - left / span))

@@ -1,4 +1,4 @@
-"""`keysat tip`: what goes to Lightning Addresses."""
+"""`keysat tip`: tips to Lightning Addresses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def list_(
 
 @app.command()
 def show(tip: WhichTip, as_json: AsJson = False) -> None:
-    """Show a tip, and the payment that it was or may be paid by."""
+    """Show a tip, and the payment that paid it or may have paid it."""
     with reading() as session:
         row = require_tip(session, tip)
     record = {
@@ -57,7 +57,7 @@ def retry(
     tip: WhichTip,
     note: Annotated[str, typer.Option(help="How you know that it wasn't paid; needed for one that is held.")] = "",
 ) -> None:
-    """Try a tip again that failed, was skipped or is held; one under way is looked up by itself."""
+    """Retry a tip that failed, was skipped or is held. One under way is checked automatically."""
     with transaction() as session:
         try_again(session, tip, note)
     say(f"tip {tip} is due; the worker tries it within a minute")
@@ -65,7 +65,7 @@ def retry(
 
 @app.command()
 def sent(tip: WhichTip, note: Annotated[str, typer.Option(help="How you know that it was paid.")] = "") -> None:
-    """Mark a tip as paid, whose payment you found at the node; nothing is paid."""
+    """Mark a tip as paid whose payment you found at the node. No payment is made."""
     with transaction() as session:
         mark_sent(session, tip, note)
     say(f"tip {tip} is marked as sent")

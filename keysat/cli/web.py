@@ -19,7 +19,7 @@ GRACE_SECONDS = 20
 
 
 class AddressUnusable(KeysatError):
-    """The web server can't listen where it should."""
+    """The web server can't listen on its address."""
 
     def __init__(self, host: str, port: int, cause: str) -> None:
         super().__init__(
@@ -28,7 +28,7 @@ class AddressUnusable(KeysatError):
 
 
 def web() -> None:
-    """Serve the HTTP API. Ctrl-C or SIGTERM ends it, once the requests that run are answered."""
+    """Serve the HTTP API. Ctrl-C or SIGTERM stops it, once running requests are complete."""
     settings = load_settings()
     configure_logs(settings)
     metrics.record(settings.metrics_dir, f"web{settings.web_port}")
@@ -39,8 +39,8 @@ def web() -> None:
         backlog=BACKLOG,
         timeout_keep_alive=settings.web_keep_alive,
         log_config=None,
-        access_log=False,  # a path may hold a provider's secret token
-        proxy_headers=False,  # the application knows which proxies to trust
+        access_log=False,  # a path may contain a provider's secret token
+        proxy_headers=False,  # the application itself checks which proxies to trust
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
@@ -48,7 +48,7 @@ def web() -> None:
     notices.withdraw(notices.PROXY, f"web{settings.web_port}")
     with _listen(settings) as listener:
         say(f"Keysat answers at http://{settings.web_host}:{settings.web_port}")
-        # Uvicorn raises the signal again once it is done; that it was told to end is no failure.
+        # Uvicorn raises the signal again after its shutdown, but a requested stop is no failure.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listener])

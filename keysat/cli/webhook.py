@@ -1,4 +1,4 @@
-"""`keysat webhook`: telling your own programs what happens."""
+"""`keysat webhook`: send events to your own programs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SecretFile = Annotated[
 
 
 class NotDelivered(KeysatError):
-    """The receiver didn't take a test event."""
+    """The receiver didn't accept a test event."""
 
 
 @endpoint.command()
@@ -50,7 +50,7 @@ def add(
     secret_file: SecretFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add an endpoint; prints its secret, for the only time. Try it with `keysat webhook test NAME`."""
+    """Add an endpoint and print its secret, only this once. Try it with `keysat webhook test NAME`."""
     settings = load_settings()
     given = read_secret("secret", "", secret_file) if secret_file else ""
     with transaction() as session:
@@ -62,7 +62,7 @@ def add(
 
 @endpoint.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the endpoints and how they fare."""
+    """List the endpoints and their health."""
     with reading() as session:
         rows = session.scalars(select(WebhookEndpoint).order_by(WebhookEndpoint.name)).all()
     show_rows(
@@ -94,7 +94,7 @@ def edit(
         list[str] | None, typer.Option("--event", help="All events it wants; repeatable; '' = all there are.")
     ] = None,
 ) -> None:
-    """Change where an endpoint listens, also for what it is owed, or which events it is told."""
+    """Change an endpoint's URL, also for pending deliveries, or its events."""
     wanted = None if event is None else [one for one in event if one]
     with transaction() as session:
         endpoints.change_endpoint(
@@ -105,7 +105,7 @@ def edit(
 
 @endpoint.command()
 def pause(name: Name) -> None:
-    """Send nothing for now; what happens meanwhile waits."""
+    """Pause an endpoint. Its deliveries wait."""
     with transaction() as session:
         endpoints.pause_endpoint(session, name)
     say(f"endpoint {name} is paused; its deliveries wait for `keysat webhook endpoint resume {name}`")
@@ -113,7 +113,7 @@ def pause(name: Name) -> None:
 
 @endpoint.command()
 def resume(name: Name) -> None:
-    """Send again what waited for an endpoint that was paused or disabled."""
+    """Send the deliveries that waited for a paused or disabled endpoint."""
     with transaction() as session:
         endpoints.resume_endpoint(session, name)
     say(f"endpoint {name} is told everything again")
@@ -126,10 +126,10 @@ def rotate(
     secret_file: SecretFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new secret; prints it, for the only time.
+    """Create a new secret and print it, only this once.
 
-    Until the overlap ends, `webhook-signature` holds a signature of each; `X-Keysat-Signature` has room for the new
-    one only, and what a receiver refuses for it comes again.
+    Until the overlap ends, `webhook-signature` has a signature of each secret. `X-Keysat-Signature` has room for the
+    new one only. Deliveries that a receiver refuses because of it are sent again.
     """
     given = read_secret("secret", "", secret_file) if secret_file else ""
     with transaction() as session:
@@ -139,7 +139,7 @@ def rotate(
 
 @endpoint.command()
 def remove(name: Name) -> None:
-    """Remove an endpoint, with all that it is owed and the history of its deliveries."""
+    """Remove an endpoint with its pending deliveries and its delivery history."""
     with transaction() as session:
         endpoints.remove_endpoint(session, name)
     say(f"endpoint {name} is gone")
@@ -147,7 +147,7 @@ def remove(name: Name) -> None:
 
 @app.command("test")
 def try_(name: Name, as_json: AsJson = False) -> None:
-    """Send a signed event of type webhook.test now, and show the answer; it is not retried."""
+    """Send a signed event of type webhook.test now, and show the response. It is not retried."""
     settings = load_settings()
     with reading() as session:
         row = endpoints.require_endpoint(session, name)

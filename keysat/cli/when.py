@@ -1,4 +1,4 @@
-"""Times as people type them: a day, a time of day, or how long ago."""
+"""Parsing of times as people type them: a day, a time of day, or an age."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def parse_when(text: str) -> datetime:
-    """Read `2026-11-25`, `2026-11-25T14:00` (UTC where no offset is given), or an age as `30m`, `36h`, `7d`.
+    """Parse `2026-11-25`, `2026-11-25T14:00` (UTC if no offset is given), or an age such as `30m`, `36h`, `7d`.
 
     Raises:
-        InvalidInput: it is none of these.
+        InvalidInput: The text is none of these.
     """
     if _AGE.fullmatch(text.strip()):
         return datetime.now(UTC) - parse_age(text)
@@ -27,10 +27,10 @@ def parse_when(text: str) -> datetime:
 
 
 def parse_age(text: str) -> timedelta:
-    """Read a span as `30m`, `36h`, `7d`.
+    """Parse a time span such as `30m`, `36h`, `7d`.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: The text is no time span.
     """
     age = _AGE.fullmatch(text.strip())
     if age is None:
