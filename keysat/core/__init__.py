@@ -1,1 +1,1 @@
-"""What every program has: settings, errors, money, the clock, logs, metrics, secrets, the database. No domain in it."""
+"""Shared by all programs: settings, errors, money, clock, logs, metrics, secrets, database. No domain logic."""

@@ -1,6 +1,6 @@
-"""One thread a process for what a request leaves to be done after it, so that requests never wait for the broker.
+"""Run jobs in one background thread per process, so that web requests never wait for the broker.
 
-Where it has fallen behind, more is refused: a scan does the same within seconds.
+When the queue is full, further jobs are refused. A scan does the same work within seconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _wanted: ContextVar[bool] = ContextVar("keysat_background", default=False)
 
 @contextmanager
 def left_to_background() -> Iterator[None]:
-    """Within this, and in the threads that are started from it, `run` doesn't wait."""
+    """Make `run` return without waiting, in this block and in the threads started from it."""
     token = _wanted.set(True)
     try:
         yield
@@ -33,7 +33,10 @@ def left_to_background() -> Iterator[None]:
 
 
 def run(job: Job) -> bool:
-    """Run a job: here, or where a request is served, in the thread. Returns whether it was or will be run."""
+    """Run a job here or, while a request is served, in the background thread.
+
+    Returns whether the job was run or will be.
+    """
     if not _wanted.get():
         job()
         return True
@@ -41,7 +44,7 @@ def run(job: Job) -> bool:
 
 
 class Jobs:
-    """A queue and its thread, which ends when there was nothing to do for a while."""
+    """A bounded queue and its thread, which ends after `IDLE_SECONDS` without a job."""
 
     def __init__(self) -> None:
         self._begin()
@@ -52,14 +55,14 @@ class Jobs:
         self._running = False
 
     def put(self, job: Job) -> bool:
-        """Returns whether there was room."""
+        """Add a job. Returns False if the queue is full or no thread can be started."""
         with self._lock:
             try:
                 self._queue.put_nowait(job)
                 if not self._running:
                     Thread(target=self._run, name="background", daemon=True).start()
                     self._running = True
-            except (Full, RuntimeError):  # RuntimeError: no more threads can be had
+            except (Full, RuntimeError):  # RuntimeError: no thread can be started
                 return False
         return True
 
@@ -75,7 +78,7 @@ class Jobs:
                 continue
             try:
                 job()
-            except Exception:  # the thread serves others, too
+            except Exception:  # the thread runs other jobs, too
                 log.exception("a job in the background failed")
 
 

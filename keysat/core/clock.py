@@ -1,7 +1,8 @@
-"""How far this machine's clock is from the database's, which alone counts.
+"""Measure the offset between this machine's clock and the database's, which is authoritative.
 
-What is due is due by the database's clock. Messages expire by it, too: Celery writes the time of day into them, and a
-worker whose clock is ahead would throw away each of them, as would all others with those of a sender that is behind.
+The database's clock decides which rows are due. Messages expire by it, too, because Celery writes the time of day into
+them. A worker whose clock is ahead would discard every message. If a sender's clock is behind, all other workers would
+discard its messages.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _ASK_EVERY_SECONDS = 60.0
 
 @dataclass
 class _Measured:
-    """What this process knows: seconds that the database is ahead, and when (monotonic) it was asked last."""
+    """The last measurement: seconds that the database is ahead, and the monotonic time of the last query."""
 
     ahead: float = 0.0
     asked_at: float = float("-inf")
@@ -30,7 +31,10 @@ _measured = _Measured()
 
 
 def now() -> datetime:
-    """The database's time, measured at most a minute ago; by the last measure where the database doesn't answer."""
+    """Return the database's time, from an offset measured at most a minute ago.
+
+    While the database is unavailable, the last offset is used.
+    """
     if time.monotonic() - _measured.asked_at > _ASK_EVERY_SECONDS:
         _measured.asked_at = time.monotonic()
         _measure()

@@ -1,4 +1,4 @@
-"""The database: one engine a process, and `transaction()`, the only place that commits."""
+"""The database: one engine per process, and `transaction()`, the only place that commits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keysat.core.errors import Conflict, DatabaseBusy, DatabaseUnavailable, Sche
 from keysat.core.poolers import set_limits
 from keysat.core.settings import load_settings
 
-# A transaction here is a few statements; whatever takes longer is stuck and must let go of its locks.
+# A transaction here is a few statements. One that takes longer is stuck and must release its locks.
 _SESSION_OPTIONS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
@@ -26,8 +26,8 @@ _SESSION_OPTIONS = {
 # SQLSTATE classes that mean no working connection: connection, authorization, catalog, shutdown, resources.
 _CONNECTION_STATES = ("08", "28", "3D", "53", "57P")
 
-# Serialization failure, deadlock, lock timeout, statement timeout; a prepared statement that another connection has,
-# which only a pooler that hides itself can bring about.
+# Serialization failure, deadlock, lock timeout, statement timeout. The last two concern a prepared statement of another
+# connection, which only a pooler that isn't recognized can cause.
 _ROLLED_BACK_STATES = {"40001", "40P01", "55P03", "57014", "26000", "42P05"}
 
 # Undefined table, undefined column.
@@ -35,7 +35,7 @@ _MISSING_SCHEMA_STATES = {"42P01", "42703"}
 
 
 class Base(DeclarativeBase):
-    """The root of all tables; constraints get names that migrations can refer to."""
+    """The base class of all tables. Constraints get names that migrations can refer to."""
 
     metadata = MetaData(
         naming_convention={
@@ -49,7 +49,7 @@ class Base(DeclarativeBase):
 
 
 class Begin(Protocol):
-    """How code below the entry points is handed a way to open a transaction; `transaction` is one."""
+    """A way to open a transaction, passed to code below the entry points. `transaction` is one."""
 
     def __call__(self) -> AbstractContextManager[Session]: ...
 
@@ -59,19 +59,19 @@ _after_commit: list[AfterCommit] = []
 
 
 def after_commit(hook: AfterCommit) -> AfterCommit:
-    """From now on call this after each commit, when the connection is free again, with the session's `info`."""
+    """Register a hook to call with the session's `info` after each commit, once the connection is released."""
     _after_commit.append(hook)
     return hook
 
 
 @cache
 def engine() -> Engine:
-    """This process's engine. Connections are tested before use and renewed after half an hour."""
+    """Return this process's engine. Connections are tested before use and recycled after half an hour."""
     created = create_engine(
         load_settings().database_url,
         pool_pre_ping=True,
         pool_recycle=1800,
-        hide_parameters=True,  # they may hold a buyer's address
+        hide_parameters=True,  # they may contain a buyer's address
         pool_size=5,
         max_overflow=20,
         pool_timeout=5,
@@ -87,16 +87,16 @@ def engine() -> Engine:
 
 
 def forget_connections() -> None:
-    """In a forked child: leave the parent's connections alone and open new ones when needed."""
+    """In a forked child, leave the parent's connections alone. New ones are opened when needed."""
     engine().dispose(close=False)
 
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """One transaction: committed at the end of the block, rolled back when the block raises.
+    """Open a transaction that commits at the end of the block and rolls back when the block raises.
 
     Raises:
-        DatabaseUnavailable: there is no working connection to PostgreSQL, or it broke on the way.
+        DatabaseUnavailable: there is no working connection to PostgreSQL, or it broke.
     """
     with translated(), _session(engine()) as session, session.begin():
         yield session
@@ -106,7 +106,9 @@ def transaction() -> Iterator[Session]:
 
 @contextmanager
 def reading() -> Iterator[Session]:
-    """Single reading statements, each its own snapshot: no transaction is open between or after them.
+    """Open a session for single read statements, each with its own snapshot.
+
+    No transaction is open between or after them.
 
     Raises:
         DatabaseUnavailable: as `transaction`.
@@ -126,7 +128,7 @@ def _session(bind: Engine | Connection) -> Session:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Let what the database refuses within the block be told as an error of `keysat.core.errors`."""
+    """Translate database errors in the block into those of `keysat.core.errors`."""
     try:
         yield
     except PoolTimeout as error:
@@ -145,7 +147,7 @@ def translated() -> Iterator[None]:
 
 
 def database_name() -> str:
-    """Where the database is, as a person would name it, without the password."""
+    """Return the database's host, port and name for messages, without the password."""
     url = make_url(load_settings().database_url)
     host = url.host or url.query.get("host") or "localhost"
     return f"{host}{f':{url.port}' if url.port else ''}/{url.database}"

@@ -1,6 +1,6 @@
-"""The errors Keysat raises on purpose: one class for each refusal, building its own sentence.
+"""The errors Keysat raises on purpose: one class per refusal, which builds its own message.
 
-An entry point shows `str(error)` to a person and nothing else: what is wrong, and what to do about it.
+Entry points show only `str(error)` to people: what is wrong, and what to do about it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from uuid import UUID
 
 
 class KeysatError(Exception):
-    """The root: something was refused or failed, and the message says what to do. Command line exit code 1."""
+    """Base class: something was refused or failed. The message explains what to do. Command line exit code 1."""
 
 
 class SettingsError(KeysatError):
-    """A setting is missing or malformed; the sentence names the variable and the remedy."""
+    """A setting is missing or malformed. The message names the variable and the remedy."""
 
 
 class DatabaseUnavailable(KeysatError):
@@ -27,7 +27,7 @@ class DatabaseUnavailable(KeysatError):
 
 
 class DatabaseBusy(KeysatError):
-    """A transaction was rolled back because of others: a deadlock, a lock or statement timeout. Try again."""
+    """A transaction was rolled back because of others: a deadlock, or a lock or statement timeout. Try again."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(
@@ -36,7 +36,7 @@ class DatabaseBusy(KeysatError):
 
 
 class SchemaOutdated(KeysatError):
-    """The database's schema is not the one this version was written for."""
+    """The database schema isn't the one this version needs."""
 
     def __init__(self, found: str | None, wanted: str) -> None:
         super().__init__(
@@ -45,7 +45,7 @@ class SchemaOutdated(KeysatError):
 
 
 class SchemaUnknown(KeysatError):
-    """The database's schema is of a version that this one doesn't know, as after the restore of a newer dump."""
+    """The database schema is from a version unknown to this one, for example after restoring a newer dump."""
 
     def __init__(self, found: str, wanted: str) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class SchemaUnknown(KeysatError):
 
 
 class SchemaBroken(KeysatError):
-    """The tables aren't those of the revision that the database claims to be at, as after a restore over others."""
+    """The tables don't match the revision the database claims, for example after a restore over other tables."""
 
     def __init__(self, database: str, cause: str) -> None:
         super().__init__(
@@ -65,7 +65,7 @@ class SchemaBroken(KeysatError):
 
 
 class SchemaMissing(KeysatError):
-    """A statement met a table or column that isn't there."""
+    """A statement used a table or column that doesn't exist."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(f"the database lacks a part of the schema ({cause}); run `keysat db upgrade`.")
@@ -90,15 +90,15 @@ class NotFound(KeysatError):
 
 
 class Conflict(KeysatError):
-    """The change would contradict what is stored; the sentence says how."""
+    """The change would contradict what is stored. The message explains how."""
 
 
 class InvalidInput(KeysatError):
-    """A value given by a person is not of the form that is needed."""
+    """A value that a person entered has the wrong form."""
 
 
 class NotPaid(KeysatError):
-    """A license was asked for an invoice that no provider confirmed as paid."""
+    """A license was requested for an invoice that no provider confirmed as paid."""
 
     def __init__(self, invoice_id: UUID, status: str) -> None:
         self.invoice_id, self.status = invoice_id, status
@@ -109,15 +109,15 @@ class NotPaid(KeysatError):
 
 
 class Unauthorized(KeysatError):
-    """The caller isn't known."""
+    """The caller isn't authenticated."""
 
 
 class Forbidden(KeysatError):
-    """The caller is known and may not do that."""
+    """The caller is authenticated but not allowed to do this."""
 
 
 class RateLimited(KeysatError):
-    """Too many requests; `retry_after` is in whole seconds."""
+    """Too many requests. `retry_after` is in whole seconds."""
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
@@ -125,7 +125,7 @@ class RateLimited(KeysatError):
 
 
 class SalesUnavailable(KeysatError):
-    """No account that sells can take a payment now; nothing was charged. `retry_after` is in whole seconds."""
+    """No selling account can take a payment now. Nothing was charged. `retry_after` is in whole seconds."""
 
     def __init__(self, why: str, retry_after: int = 30) -> None:
         self.retry_after = retry_after
@@ -133,7 +133,7 @@ class SalesUnavailable(KeysatError):
 
 
 class TooBusy(KeysatError):
-    """All places for requests of this kind are taken; `retry_after` is in whole seconds."""
+    """Too many requests of this kind are in progress. `retry_after` is in whole seconds."""
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
@@ -141,13 +141,13 @@ class TooBusy(KeysatError):
 
 
 class RemoteError(KeysatError):
-    """Another server's answer, or its lack, kept a call from succeeding."""
+    """A call failed because of another server's response, or the lack of one."""
 
 
 class RemoteUnavailable(RemoteError):
     """A timeout, a cut connection, 408, 429 or 5xx: the same call may succeed later.
 
-    `retry_after` is the server's own wish in seconds, or None when it gave none.
+    `retry_after` is the delay that the server requested, in seconds, or None.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -156,9 +156,9 @@ class RemoteUnavailable(RemoteError):
 
 
 class NotTheProvider(RemoteUnavailable):
-    """An answer that isn't the server's own: a firewall, a portal or a maintenance page stands before it.
+    """A response that isn't the server's own: it is from a firewall, a portal or a maintenance page.
 
-    It says nothing of what was asked for. `status` is its HTTP status.
+    It contains no information about the requested object. `status` is its HTTP status.
     """
 
     def __init__(self, message: str, status: int) -> None:
@@ -167,21 +167,21 @@ class NotTheProvider(RemoteUnavailable):
 
 
 class RemoteAnswerInvalid(RemoteError):
-    """An answer of the wrong shape, too large, or about something else than was asked."""
+    """A response has the wrong shape, is too large, or is about something other than the request."""
 
 
 class AnswerTooLarge(RemoteAnswerInvalid):
-    """An answer has more bytes than are read; asked for less, the server may answer with less."""
+    """A response exceeds the byte limit. A request for less may get a smaller response."""
 
 
 class RemoteNotFound(RemoteError):
-    """The server says that the thing asked for does not exist (404)."""
+    """The server reports that the requested object doesn't exist (404)."""
 
 
 class RemoteRefused(RemoteError):
-    """The server understood and refused (any other 4xx); the same call would be refused again.
+    """The server understood and refused the call (any other 4xx). The same call would be refused again.
 
-    `code` is the refusal's name in the answer's JSON, where it has one.
+    `code` is the refusal's name in the response's JSON, if it has one.
     """
 
     def __init__(self, message: str, code: str | None = None) -> None:
@@ -194,4 +194,4 @@ class CredentialsRejected(RemoteError):
 
 
 class PermissionMissing(CredentialsRejected):
-    """The server knows our credentials, but they don't allow this call (403)."""
+    """The server accepts our credentials, but they don't allow this call (403)."""

@@ -1,4 +1,4 @@
-"""Where Keysat keeps its data where no setting names a folder."""
+"""Default folders for Keysat's data, used when no setting names one."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ import os
 import re
 from pathlib import Path
 
-# A unix socket's path holds 107 bytes; PostgreSQL adds "/.s.PGSQL.5432" to its folder.
+# A unix socket's path has at most 107 bytes. PostgreSQL adds "/.s.PGSQL.5432" to its folder.
 _MAX_RUN_DIR = 107 - len("/.s.PGSQL.5432.lock")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
 
 def default_data_dir() -> Path:
-    """By the XDG base directories."""
+    """Return the data directory, following the XDG Base Directory Specification."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(home) / "keysat"
 
 
 def run_dir_of(data_dir: Path) -> Path:
-    """In the data directory; in /tmp where the path is too long for a socket, or a URL would have to escape it."""
+    """Return the folder for sockets, in the data directory.
+
+    It is in /tmp if the path is too long for a socket, or if a URL would have to escape it.
+    """
     inside = data_dir / "run"
     if len(os.fsencode(inside)) <= _MAX_RUN_DIR and _PLAIN_PATH.fullmatch(str(inside)):
         return inside

@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, with the task and the invoice it is about, and no secrets."""
+"""Structured logs: one line per event, with its task and invoice, and without secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Event = MutableMapping[str, Any]
 
 
 def redact(_logger: object, _method: str, event: Event) -> Event:
-    """Blot out values whose name says secret, license keys, and passwords inside URLs."""
+    """Redact values with a secret's name, license keys, and passwords in URLs."""
     for name, value in event.items():
         event[name] = _blot_out(name, value)
     return event
@@ -38,7 +38,7 @@ def _blot_out(name: str, value: Any) -> Any:
 
 
 def make_harmless(_logger: object, _method: str, event: Event) -> Event:
-    """Put a mark in place of what acts upon a terminal, line by line: tracebacks have several."""
+    """Replace characters that act upon a terminal, line by line, because tracebacks have several lines."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = "\n".join(map(printable, value.split("\n")))
@@ -46,7 +46,7 @@ def make_harmless(_logger: object, _method: str, event: Event) -> Event:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send this process's log lines, ours and the libraries', to stderr in the configured format."""
+    """Send this process's log lines, including those of libraries, to stderr in the configured format."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -66,7 +66,7 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    # A traceback becomes text before it is redacted; drawn by the renderer, it would show the frames' variables.
+    # A traceback becomes text before it is redacted. The renderer would show the frames' variables.
     render: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
@@ -78,12 +78,11 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    # They announce each received and finished task; our own lines say what came of it.
+    # These log each received and finished task. Our own lines report its outcome.
     for chatty in ("celery.worker.strategy", "celery.app.trace", "urllib3", "alembic"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger

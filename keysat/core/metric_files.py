@@ -1,7 +1,7 @@
-"""The files in which processes leave their figures, each process in one that is locked for it alone.
+"""Files with metrics, each locked and written by one process.
 
-The format is that of Prometheus's client library. They are written with plain writes, not through a memory map: on a
-full disk, or where somebody cuts the file short, a write fails, but a memory map ends the process.
+The format is that of Prometheus's client library. The files are written with plain writes, not through a memory map.
+On a full disk, or when the file is truncated, a write fails, but a memory map ends the process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from keysat.core.logs import get_logger
 
 log = get_logger(__name__)
 
-UNUSABLE = (OSError, ValueError, struct.error)  # what reading and writing these files may raise
+UNUSABLE = (OSError, ValueError, struct.error)  # raised by reading and writing these files
 MAX_BYTES = 16_777_216
 MAX_SLOTS = 1_000
 CHECK_SECONDS = 1.0
@@ -31,11 +31,11 @@ _HEADER_BYTES = 8
 
 
 def parse(data: bytes) -> Iterator[tuple[str, float, int]]:
-    """Key, value and the value's position of each entry.
+    """Yield the key, the value and the value's position of each entry.
 
     Raises:
-        ValueError: it has another format, or it is cut short.
-        struct.error: as before.
+        ValueError: the data has another format, or is truncated.
+        struct.error: same as ValueError.
     """
     if not data:
         return
@@ -58,38 +58,37 @@ def parse(data: bytes) -> Iterator[tuple[str, float, int]]:
 
 
 def key_of(metric: str, sample: str, labels: dict[str, str], about: str) -> str:
-    """The key of a sample."""
     return json.dumps([metric, sample, labels, about], sort_keys=True)
 
 
 class MetricFile:
-    """This process's file; its lock ends with the process."""
+    """This process's file. Its lock ends with the process."""
 
     def __init__(self, path: Path, descriptor: int, data: bytes) -> None:
         self.path, self._descriptor = path, descriptor
         self._places = {key: place for key, _, place in parse(data)}
         used = _NUMBER.unpack_from(data)[0] if data else 0
         self._image = bytearray(data[:used] if used else _NUMBER.pack(_HEADER_BYTES) + bytes(4))
-        self._whole = False  # whether the file holds what the image does
+        self._whole = False  # whether the file's content is that of the image
         self._checked_at = 0.0
 
     def get(self, key: str) -> float:
-        """A sample's value; 0 where there is none."""
+        """Return a sample's value, or 0 if there is none."""
         place = self._places.get(key)
         return 0.0 if place is None else float(_VALUE.unpack_from(self._image, place)[0])
 
     def values(self) -> dict[str, float]:
-        """All samples."""
+        """Return the values of all samples by key."""
         return {key: self.get(key) for key in self._places}
 
     def put(self, key: str, value: float) -> None:
-        """Keep a sample's value, so that `save` writes it."""
+        """Set a sample's value in memory. `save` writes it."""
         if key not in self._places:
             self._append(key)
         _VALUE.pack_into(self._image, self._places[key], value, 0.0)
 
     def save(self, key: str) -> None:
-        """Write a sample, or everything where the file isn't as it was left.
+        """Write a sample, or all samples if the file was changed by others.
 
         Raises:
             OSError: it can't be written.
@@ -108,7 +107,7 @@ class MetricFile:
 
     @property
     def lost(self) -> bool:
-        """Whether another file, or none, is in its place."""
+        """Whether the file was deleted or replaced."""
         try:
             there, own = self.path.stat(), os.fstat(self._descriptor)
         except OSError:
@@ -116,7 +115,7 @@ class MetricFile:
         return (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino)
 
     def close(self) -> None:
-        """Let go of the file, and of the lock where no other process has the descriptor."""
+        """Close the file. This releases the lock if no other process has the descriptor."""
         os.close(self._descriptor)
 
     def _append(self, key: str) -> None:
@@ -128,23 +127,23 @@ class MetricFile:
         self._whole = False
 
     def _write(self, data: bytes | bytearray, at: int) -> None:
-        self._whole = False  # unless this goes through
+        self._whole = False  # until the write succeeds
         if os.pwrite(self._descriptor, data, at) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._whole = True
 
 
 def take(directory: Path, program: str) -> MetricFile:
-    """The program's first file that no living process has; one that can't be read is set aside.
+    """Open the program's first file that no living process has. A file that can't be read is set aside.
 
     Raises:
-        OSError: there is none that can be written.
+        OSError: no file can be written.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     trouble = OSError(errno.EMFILE, "all files are in use")
     for number in range(MAX_SLOTS):
         path = directory / f"counter_{program}-{number}.db"
-        for _ in range(2):  # the second time after what was there was set aside
+        for _ in range(2):  # again after an unreadable file was set aside
             try:
                 taken = _take(path)
             except OSError as error:
@@ -162,12 +161,12 @@ def take(directory: Path, program: str) -> MetricFile:
 
 
 def _take(path: Path) -> MetricFile | None:
-    """The file under its lock, or None where another process has it. What can't be read is renamed.
+    """Open and lock the file. Returns None if another process has it. A file that can't be read is renamed.
 
     Raises:
-        OSError: it can't be opened, or not be renamed.
+        OSError: it can't be opened or renamed.
         ValueError: it was renamed.
-        struct.error: as before.
+        struct.error: same as ValueError.
     """
     if path.is_dir():
         path.replace(f"{path}.corrupt")
@@ -193,7 +192,7 @@ def _take(path: Path) -> MetricFile | None:
 
 
 def read(path: Path) -> list[tuple[str, float]]:
-    """What a file holds.
+    """Return the keys and values in a file.
 
     Raises:
         OSError, ValueError, struct.error: it can't be read.
@@ -205,7 +204,7 @@ def read(path: Path) -> list[tuple[str, float]]:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """All processes' files, dead ones' too; none where the folder can't be read."""
+    """Return the files of all processes, including dead ones, or none if the folder can't be read."""
     try:
         return sorted(path for path in directory.iterdir() if path.suffix == ".db")
     except OSError:
@@ -213,11 +212,11 @@ def files_in(directory: Path) -> list[Path]:
 
 
 def trouble_in(directory: Path) -> list[str]:
-    """What keeps figures from being kept or shown, a sentence each with its remedy."""
+    """Return what prevents metrics from being stored or shown, one sentence each with its remedy."""
     try:
         names = list(directory.iterdir())
     except FileNotFoundError:
-        return []  # nobody has counted anything yet
+        return []  # no process has counted anything yet
     except OSError as error:
         return [f"{directory} can't be read ({error.strerror}), so nothing is counted; correct KEYSAT_METRICS_DIR."]
     found = []

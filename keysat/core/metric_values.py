@@ -1,4 +1,4 @@
-"""Figures in memory that are written to the process's file as they change, and the sums of all processes' figures."""
+"""Metrics in memory, written to the process's file as they change, and their sums over all processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RETRY_SECONDS = 30.0
 
 
 class Value:
-    """A figure, as Prometheus's client library wants it; `before` is what the file held when this process took it."""
+    """A value for Prometheus's client library. `before` is the file's value when this process took the file."""
 
     _multiprocess = True
 
@@ -33,26 +33,23 @@ class Value:
         self.before = self.own = 0.0
 
     def inc(self, amount: float) -> None:
-        """Add to it."""
         self._store.add(self, amount)
 
     def set(self, value: float, timestamp: float | None = None) -> None:  # noqa: ARG002 - the library's signature
-        """Begin anew."""
         self._store.add(self, value - self.get())
 
     def get(self) -> float:
-        """What it is."""
         return self.before + self.own
 
     def set_exemplar(self, exemplar: object) -> None:
-        """Exemplars aren't kept."""
+        """Do nothing. Exemplars aren't stored."""
 
     def get_exemplar(self) -> None:
-        """Exemplars aren't kept."""
+        """Return None. Exemplars aren't stored."""
 
 
 class Store:
-    """All figures of this process, and its file as long as there is one."""
+    """All values of this process, and its file if it has one."""
 
     def __init__(self, directory: Path, program: str) -> None:
         self.directory, self._program = directory, program
@@ -75,7 +72,7 @@ class Store:
         about: str,
         **_: object,
     ) -> Value:
-        """The figure of a sample, which is made where there is none yet."""
+        """Return the value of a sample, creating it if needed."""
         key = metric_files.key_of(metric, name, dict(zip(labels, label_values, strict=True)), about)
         with self._lock:
             if key not in self._values:
@@ -85,14 +82,14 @@ class Store:
             return self._values[key]
 
     def open(self) -> None:
-        """Take a file already, so that the log tells at the start where that fails."""
+        """Take a file early, so that a failure is logged at startup."""
         with self._lock:
             self._attempt(None)
             if not self._failed:
                 notices.withdraw(notices.METRICS, self._program)
 
     def add(self, value: Value, amount: float) -> None:
-        """Count, and write what was counted where that works."""
+        """Add to a value, and write it if possible."""
         with self._lock:
             value.own += amount
             if self._file is not None:
@@ -101,7 +98,7 @@ class Store:
                 self._attempt(value)
 
     def samples(self) -> Iterator[tuple[str, float]]:
-        """Keys and values of this process and all others."""
+        """Yield the keys and values of this process and all others."""
         with self._lock:
             own = {value.key: value.get() for value in self._values.values()}
             path = self._file.path if self._file else None
@@ -156,7 +153,7 @@ class Store:
             self._file = None
 
     def _begin_in_child(self) -> None:
-        """A forked child has counted nothing yet, and the file stays its parent's."""
+        """In a forked child, reset the values and leave the file to its parent."""
         self._lock = Lock()
         self._let_go()
         self._rests_until = 0.0
@@ -165,24 +162,24 @@ class Store:
 
 
 class Totals(Collector):
-    """The sums over all processes' files of what the given metrics describe; what isn't of them is left out."""
+    """The sums of the given metrics over all processes' files. Other metrics are left out."""
 
     def __init__(self, store: Store, described: list[Metric]) -> None:
         self._store, self._described = store, described
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing beforehand: registering must not read the files."""
+        """Return nothing, because registering must not read the files."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Each metric with its sums."""
+        """Yield each metric with its sums."""
         sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = defaultdict(lambda: defaultdict(float))
         for key, value in self._store.samples():
             try:
                 metric, sample, labels, _ = json.loads(key)
                 sums[metric][sample, tuple(sorted((str(name), str(of)) for name, of in labels.items()))] += value
             except (ValueError, TypeError, AttributeError):
-                continue  # another version's
+                continue  # written by another version
         for metric in self._described:
             family = Metric(metric.name, metric.documentation, metric.type)
             known = {f"{metric.name}_{suffix}" for suffix in _SUFFIXES[metric.type]}
@@ -197,7 +194,7 @@ _Sums = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def _cumulated(metric: str, sums: _Sums) -> _Sums:
-    """A histogram's buckets as Prometheus wants them, each with all that are below, and their count."""
+    """Return a histogram's cumulative buckets and their count, as Prometheus expects them."""
     buckets: dict[tuple[tuple[str, str], ...], dict[float, float]] = defaultdict(lambda: defaultdict(float))
     result = {}
     for (sample, labels), value in sums.items():

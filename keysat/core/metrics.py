@@ -1,9 +1,9 @@
-"""Counters and durations for Prometheus, gathered from all of Keysat's processes.
+"""Counters and durations for Prometheus, collected from all of Keysat's processes.
 
-Workers and web servers write to files in one directory, each process to one of its own, which the next process takes
-over when it is gone, so that their number stays bounded; the web server adds them up when it is asked. Where `record`
-was not called, as on the command line, they stay in memory and are lost. Whatever goes wrong with the files, a request
-or a task never notices: figures are counted in memory and written again once that works.
+Workers and web servers write to one directory, each process to its own file. A new process takes over the file of one
+that has ended, so the number of files is bounded. The web server adds them up on request. If `record` was not called,
+as on the command line, metrics stay in memory and are lost. A failure of the files never affects a request or a task.
+Metrics are then counted in memory and written once that works again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WAITS = (0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 900, 3_600, 21_600)
 _registry = CollectorRegistry()
 _store: Store | None = None
 
-# All have labels: a metric without any would take its place in memory before `record` can be called.
+# All have labels. A metric without labels would be created in memory before `record` can be called.
 reconciles = Counter(
     "keysat_reconciles", "Looks at the provider, by what came of them.", ["action"], registry=_registry
 )
@@ -59,9 +59,9 @@ http_requests = Counter("keysat_http_requests", "HTTP requests.", ["route", "met
 
 
 def record(directory: Path, program: str) -> None:
-    """From now on write what is counted to files in the directory; `program` tells this program's files from others'.
+    """Write metrics to files in the directory from now on. `program` distinguishes this program's files from others.
 
-    What can't be written is counted in memory, and nothing else comes of it.
+    If writing fails, metrics are counted in memory, without any other effect.
     """
     global _store  # noqa: PLW0603 - it is the process's state, as the client library's own is
     _store = Store(directory, program)
@@ -70,7 +70,7 @@ def record(directory: Path, program: str) -> None:
 
 
 def exposition(*more: Collector) -> bytes:
-    """All that was counted, and what the given collectors tell, in Prometheus's text format."""
+    """Return all metrics, and those of the given collectors, in Prometheus's text format."""
     counted = _registry if _store is None else CollectorRegistry()
     if _store is not None:
         counted.register(Totals(_store, list(_registry.collect())))
@@ -84,7 +84,7 @@ def exposition(*more: Collector) -> bytes:
 
 @contextmanager
 def provider_call(account: str, call: str) -> Iterator[None]:
-    """Time a call to a provider, and count it where it fails."""
+    """Time a call to a provider, and count it if it fails."""
     began = time.perf_counter()
     try:
         yield

@@ -1,6 +1,6 @@
-"""Money as integers in the smallest unit of a currency; decimals only at the edges.
+"""Money as integers in the smallest unit of a currency. Decimals are used only at the edges.
 
-`Money(2100, "BTC")` is 2,100 sats, `Money(1999, "EUR")` is 19.99 euro. Floats never occur.
+`Money(2100, "BTC")` is 2,100 sats, `Money(1999, "EUR")` is 19.99 euro. Floats are never used.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Money:
             raise InvalidInput(f"an amount is out of range; use 0 to {MAX_AMOUNT} in the smallest unit.")
 
     def __str__(self) -> str:
-        """The way a person reads it: `2,100 sat`, `19.99 EUR`."""
+        """Format the amount for people: `2,100 sat`, `19.99 EUR`."""
         return f"{self.amount:,} sat" if self.currency == "BTC" else f"{self.to_decimal():,f} {self.currency}"
 
     def to_decimal(self) -> Decimal:
-        """The amount in whole units, with all its decimals: `Decimal("0.00002100")`."""
+        """Return the amount in whole units, with all its decimals: `Decimal("0.00002100")`."""
         return Decimal(self.amount).scaleb(-DECIMALS[self.currency])
 
     def less_basis_points(self, points: int) -> int:
-        """The amount less `points` hundredths of a percent, rounded down, in the smallest unit."""
+        """Return the amount less `points` hundredths of a percent, rounded down, in the smallest unit."""
         return self.amount * (BASIS_POINTS - points) // BASIS_POINTS
 
 
@@ -59,7 +59,7 @@ def parse_decimal(text: object, currency: str) -> Money:
     value = _exact(text)
     if not value.is_finite() or not 0 <= value <= MAX_AMOUNT or len(value.as_tuple().digits) > _MOST_DIGITS:
         raise InvalidInput("the number is not an amount: out of range (negative or too large), or of too many digits.")
-    with localcontext(prec=2 * _MOST_DIGITS):  # so that nothing is rounded but once
+    with localcontext(prec=2 * _MOST_DIGITS):  # so that rounding happens only once
         units = value.scaleb(DECIMALS[currency]).to_integral_value(rounding=ROUND_HALF_UP)
     return Money(int(units), currency)
 

@@ -1,6 +1,6 @@
-"""Small facts that a process noticed and an operator should know: `keysat status` and `doctor` show them for a day.
+"""Notices from processes to the operator, which `keysat status` and `doctor` show for a day.
 
-They are kept beside the queues, not in PostgreSQL, and best effort: what may not be lost is not noted here.
+They are stored beside the queues, not in PostgreSQL, with best effort. Facts that must not be lost don't belong here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SERVER_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Notice:
-    """What was noticed last, of one kind, by one program."""
+    """The last notice of one kind from one program."""
 
     kind: str
     who: str
@@ -34,18 +34,18 @@ class Notice:
 
 
 def notice(kind: str, program: str, sentence: str) -> None:
-    """Note a fact, without waiting for the server."""
+    """Record a notice without waiting for the server."""
     value = json.dumps([time.time(), sentence])
     _in_background(lambda client: [client.hset(_KEY, _field(kind, program), value), client.expire(_KEY, _KEPT_SECONDS)])
 
 
 def withdraw(kind: str, program: str) -> None:
-    """Forget what this program noted of a kind."""
+    """Delete this program's notice of a kind."""
     _in_background(lambda client: client.hdel(_KEY, _field(kind, program)))
 
 
 def notices(settings: Settings) -> list[Notice]:
-    """What was noted within a day; nothing where the server doesn't answer, which is told elsewhere."""
+    """Return the last day's notices, or none if the server doesn't respond, which is reported elsewhere."""
     try:
         with _client(settings) as client:
             noted = client.hgetall(_KEY)
@@ -85,5 +85,5 @@ def _in_background(act: object) -> None:
 
     try:
         Thread(target=run, name="notice", daemon=True).start()
-    except RuntimeError as error:  # no more threads can be had
+    except RuntimeError as error:  # no thread can be started
         log.info("a notice could not be kept", reason=str(error))

@@ -1,7 +1,7 @@
-"""Connections through a pooler such as PgBouncer, which may give each transaction another connection of the server.
+"""Connections through a pooler such as PgBouncer, which may use another server connection for each transaction.
 
-Nothing may be bound to one connection there: the limits are set anew in each transaction, and nothing is prepared. A
-pooler is recognized by the process id that it names for the connection, which isn't the one PostgreSQL knows.
+No state may be bound to one connection there. The limits are set in each transaction, and no statement is prepared.
+A pooler is recognized by the process id that it gives for the connection, which differs from PostgreSQL's.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ _POOLED = "keysat_pooled"
 
 
 def behind_pooler(connection: Connection) -> bool:
-    """Whether the connection is a pooler's."""
+    """Whether the connection goes through a pooler."""
     return bool(connection.info.get(_POOLED))
 
 
 def set_limits(engine: Engine, limits: Mapping[str, str]) -> None:
-    """Give the engine's connections these settings: as they begin, or where a pooler refuses that, each transaction."""
+    """Apply these settings to the engine's connections when they start.
+
+    Behind a pooler, which may refuse that, they are set in each transaction.
+    """
     options = " ".join(f"-c {name}={value}" for name, value in limits.items())
     in_transaction = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in limits.items())
     refused = False
@@ -45,7 +48,7 @@ def set_limits(engine: Engine, limits: Mapping[str, str]) -> None:
             cursor.execute("SELECT pg_backend_pid()")
             record.info[_POOLED] = cursor.fetchone()[0] != connection.get_backend_pid()
             if record.info[_POOLED]:
-                cursor.execute("SET timezone = 'UTC'")  # which poolers keep for each client
+                cursor.execute("SET timezone = 'UTC'")  # poolers track this setting for each client
         connection.autocommit = False
 
     @event.listens_for(engine, "begin")

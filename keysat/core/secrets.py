@@ -1,4 +1,4 @@
-"""Secrets at rest: stored credentials are encrypted with Fernet keys that the database never sees."""
+"""Encrypt stored credentials with Fernet keys that are never in the database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keysat.core.settings import Settings
 
 
 def secret_box(settings: Settings) -> MultiFernet:
-    """The box that encrypts with the newest key and decrypts with any.
+    """Return a box that encrypts with the newest key and decrypts with any.
 
     Raises:
         SettingsError: no key is configured, or one isn't a Fernet key.
@@ -50,10 +50,10 @@ def seal(box: MultiFernet, values: dict[str, str]) -> bytes:
 
 
 def unseal(box: MultiFernet, sealed: bytes, owner: str) -> dict[str, str]:
-    """Decrypt what `seal` made; `owner` is named in the error.
+    """Decrypt the output of `seal`. `owner` is named in the error.
 
     Raises:
-        SettingsError: none of the configured keys fits.
+        SettingsError: no configured key fits.
     """
     try:
         return dict(json.loads(box.decrypt(sealed)))
@@ -65,10 +65,10 @@ def unseal(box: MultiFernet, sealed: bytes, owner: str) -> dict[str, str]:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Create a file that only its owner can read (0600); never replaces one.
+    """Create a file that only its owner can read (0600). An existing file is never replaced.
 
     Raises:
-        FileExistsError: the file is there already.
+        FileExistsError: the file exists.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""The forms that settings have: each takes the text of a variable, or says in half a sentence what is wrong with it."""
+"""Types of settings. Each validates a variable's text, or explains in half a sentence what is wrong with it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _absolute(path: Path) -> Path:
 
 
 def _psycopg2(url: str) -> str:
-    """SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; the driver here is psycopg2."""
+    """Select the driver psycopg2, because SQLAlchemy 2.1 uses psycopg 3 for a bare postgresql://."""
     try:
         parts = make_url(url)
     except (ArgumentError, ValueError):
         parts = make_url("unreadable://")
     if parts.drivername not in {"postgres", "postgresql", "postgresql+psycopg2"}:
         raise ValueError("it must look like postgresql://user:password@host:5432/name")
-    if "@" in (parts.host or ""):  # the end of the password, which errors would name as the host
+    if "@" in (parts.host or ""):  # the end of the password, which errors would show as the host
         raise ValueError(f"it has more than one @; {_ESCAPED}")
     return f"postgresql+psycopg2://{url.partition('://')[2]}"
 
@@ -45,7 +45,7 @@ def _redis(url: str) -> str:
 
 
 def _ends_its_password(url: str) -> bool:
-    """Whether no part of the password would be taken for the host, the port or the path, which errors name."""
+    """Whether no part of the password would be parsed as the host, the port or the path, which errors show."""
     parts = urlsplit(url)
     try:
         return parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment

@@ -1,7 +1,7 @@
-"""Every setting: its environment variable, default and meaning, in one place.
+"""All settings, with their environment variables, defaults and meanings.
 
-`DATABASE_URL` and `BROKER_URL` have no prefix, as is the custom; all others start with `KEYSAT_`. A value that
-can't be used stops the program at its start with a sentence that names the variable and the remedy.
+`DATABASE_URL` and `BROKER_URL` have no prefix, by convention. All others start with `KEYSAT_`. An invalid value stops
+the program at startup with a message that names the variable and the remedy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from keysat.core.setting_types import Absolute, BrokerUrl, DatabaseUrl, Networks
 
 
 class Settings(BaseSettings):
-    """The settings of one process; read once, never changed."""
+    """The settings of one process, read once and never changed."""
 
     model_config = SettingsConfigDict(env_prefix="KEYSAT_", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     provider_timeout: float = Field(
         default=10,
         ge=0.1,
-        le=14,  # a look makes up to three calls, and a task may take 45 s (celeryconfig.py)
+        le=14,  # a check makes up to three calls, and a task may take 45 s (celeryconfig.py)
         description="Seconds for one provider call, from the first byte to the last.",
     )
     provider_max_bytes: int = Field(
@@ -178,13 +178,13 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """Where Keysat is reached, without a slash at the end."""
+        """The URL of Keysat, without a trailing slash."""
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - an address nobody can be reached at
         return self.public_url or f"http://{everywhere.get(self.web_host, self.web_host)}:{self.web_port}"
 
     @property
     def webhook_may_be_http(self) -> bool:
-        """Whether an endpoint may have an http:// address: everywhere, or in the operator's own networks."""
+        """Whether an endpoint may have an http:// address, anywhere or in the operator's own networks."""
         return self.webhook_allow_http or bool(self.webhook_allowed_networks)
 
     @property
@@ -204,7 +204,7 @@ class Settings(BaseSettings):
 
     @property
     def secrets_key_file(self) -> Path:
-        """Where the Fernet key lives when `KEYSAT_SECRETS_KEY` is unset."""
+        """Where the Fernet key is stored when `KEYSAT_SECRETS_KEY` is unset."""
         return self.data_dir / "secrets.key"
 
 
@@ -214,10 +214,10 @@ def _variable(location: str) -> str:
 
 @cache
 def load_settings() -> Settings:
-    """Read the environment once for this process.
+    """Read the environment, once per process.
 
     Raises:
-        SettingsError: a variable's value can't be used; every such variable is named.
+        SettingsError: a variable's value is invalid. The message names every such variable.
     """
     try:
         return Settings()
@@ -231,5 +231,5 @@ def load_settings() -> Settings:
 
 
 def broker_name(settings: Settings) -> str:
-    """Where the broker is, as a person would name it, without the password."""
+    """Return the broker's address for messages, without the password."""
     return settings.broker_url.partition("://")[2].rpartition("@")[2]

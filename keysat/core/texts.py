@@ -1,4 +1,4 @@
-"""Untrusted texts: what names, notes, addresses and URLs may be, and how they are shown. Lengths are in bytes."""
+"""Check and display untrusted texts: names, notes, addresses and URLs. Lengths are in bytes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def printable(text: str) -> str:
-    """The text on one line, with a mark in place of each character that acts upon a terminal, a log or a table.
+    """Return the text on one line, with a mark in place of each character that acts upon a terminal, a log or a table.
 
-    Such are control characters, escapes, line separators, marks of direction, and what takes no room.
+    These are control characters, escapes, line separators, direction marks, and zero-width characters.
     """
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def csv_cell(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    """Return a cell that no spreadsheet parses as a formula (OWASP, CSV injection)."""
     text = printable(value) if isinstance(value, str) else value
     return f"'{text}" if isinstance(text, str) and text[:1] in _FORMULA else text
 
 
 def check_name(text: str, what: str = "the name") -> str:
-    """A line that shows something. Raises InvalidInput."""
+    """Check a line, which must have a visible character. Raises InvalidInput."""
     check_line(text, what, MAX_NAME)
     if not any(unicodedata.category(one)[0] not in "ZC" for one in text):
         raise InvalidInput(f"{what} is what people see; it can't be empty.")
@@ -40,21 +40,21 @@ def check_name(text: str, what: str = "the name") -> str:
 
 
 def check_line(text: str, what: str, max_bytes: int = MAX_NAME) -> str:
-    """A text of one line, without control characters; it may be empty. Raises InvalidInput."""
+    """Check a text of one line, without control characters. It may be empty. Raises InvalidInput."""
     if any(unicodedata.category(one) == "Cc" for one in text):
         raise InvalidInput(f"{what} has line breaks or control characters; leave them out.")
     return _check_size(text, what, max_bytes)
 
 
 def check_note(text: str, what: str = "the note", max_bytes: int = MAX_NOTE) -> str:
-    """A text of any number of lines, without other control characters. Raises InvalidInput."""
+    """Check a text of any number of lines, without other control characters. Raises InvalidInput."""
     if any(unicodedata.category(one) == "Cc" and one not in _LINE_ENDS for one in text):
         raise InvalidInput(f"{what} has control characters; leave them out.")
     return _check_size(text, what, max_bytes)
 
 
 def check_email(text: str) -> str:
-    """An e-mail address, as far as can be told without asking. Raises InvalidInput."""
+    """Check the form of an e-mail address. Raises InvalidInput."""
     check_line(text, "the e-mail address", MAX_EMAIL)
     if not _EMAIL.fullmatch(text):
         raise InvalidInput(f"{text[:60]!r} is no e-mail address; it must look like buyer@example.com.")
@@ -62,7 +62,7 @@ def check_email(text: str) -> str:
 
 
 def check_http_url(text: str) -> str:
-    """An http or https URL. Raises InvalidInput."""
+    """Check an http or https URL. Raises InvalidInput."""
     check_line(text, "the URL", MAX_URL)
     if not _URL.fullmatch(text):
         raise InvalidInput(f"the URL {text[:60]!r} must start with https:// or http://.")
