@@ -26,8 +26,8 @@ _SESSION_OPTIONS = {
 # SQLSTATE classes that mean no working connection: connection, authorization, catalog, shutdown, resources.
 _CONNECTION_STATES = ("08", "28", "3D", "53", "57P")
 
-# Serialization failure, deadlock, lock timeout, statement timeout. The last two concern a prepared statement of another
-# connection, which only a pooler that isn't recognized can cause.
+# Serialization failure, deadlock, lock timeout, statement timeout. 26000 and 42P05: a prepared statement that another
+# connection has, which only a pooler that isn't recognized can cause.
 _ROLLED_BACK_STATES = {"40001", "40P01", "55P03", "57014", "26000", "42P05"}
 
 # Undefined table, undefined column.

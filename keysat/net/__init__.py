@@ -1,1 +1,1 @@
-"""HTTP to servers that others run: one deadline and one cap for each call, and a guard for untrusted addresses."""
+"""HTTP to remote servers: one deadline and one size limit per call, and a guard for untrusted addresses."""

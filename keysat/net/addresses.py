@@ -1,6 +1,6 @@
-"""Which addresses a URL that a stranger chose may lead to: public ones, and the operator's own networks. Pure.
+"""Decide which addresses an untrusted URL may reach: public ones, and the operator's own networks. Pure.
 
-`ipaddress.is_global` isn't enough: in Python 3.11 it takes 64:ff9b::7f00:1, 2002:7f00:1::, fec0::1 and 224.0.0.1 for
+`ipaddress.is_global` isn't enough. In Python 3.11 it reports 64:ff9b::7f00:1, 2002:7f00:1::, fec0::1 and 224.0.0.1 as
 public. The lists are those of the IANA special-purpose registries.
 """
 
@@ -30,7 +30,7 @@ _V4_REFUSED = {
         "240.0.0.0/4": "a reserved network",
     }.items()
 }
-# All that is public lies in 2000::/3; what else is there (loopback, local, multicast ...) needs no list.
+# All public addresses are in 2000::/3. The others (loopback, local, multicast ...) need no list.
 _V6_PUBLIC = IPv6Network("2000::/3")
 _V6_REFUSED = {
     IPv6Network(network): what
@@ -41,20 +41,20 @@ _V6_REFUSED = {
         "3fff::/20": "a documentation network",
     }.items()
 }
-# Addresses that stand for an IPv4 address, in their last 32 bits: mapped, and behind NAT64.
+# Addresses that contain an IPv4 address in their last 32 bits: mapped, and behind NAT64.
 _V4_INSIDE = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The operator's own networks, which may be reached although they aren't public."""
+    """The operator's own networks, which are allowed although they aren't public."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Networks:
-        """Read networks and addresses, separated by commas. Raises ValueError where one is none."""
+        """Read networks and addresses, separated by commas. Raises ValueError if one is invalid."""
         return cls(tuple(ip_network(part.strip()) for part in text.split(",") if part.strip()))
 
     def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
@@ -62,7 +62,7 @@ class Networks:
 
 
 def refusal(address: str, allowed: Networks) -> str | None:
-    """Why nothing is sent to an address, in a few words; None where it may be."""
+    """Return why an address is refused, in a few words, or None if it is allowed."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which certificate authorities are trusted: the system's, those of the environment, and the operator's own."""
+"""The trusted certificate authorities: the system's, those of the environment, and the operator's own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 @cache
 def tls_context(ca_file: Path | None = None, ca_pem: str | None = None) -> ssl.SSLContext:
-    """A client's context, which always verifies. It trusts the system's authorities and SSL_CERT_FILE's.
+    """Return a client context, which always verifies. It trusts the authorities of the system and SSL_CERT_FILE.
 
-    Beside them it trusts REQUESTS_CA_BUNDLE's, those of `ca_file`, and those of `ca_pem`.
+    It also trusts those of REQUESTS_CA_BUNDLE, `ca_file` and `ca_pem`.
 
     Raises:
-        SettingsError: a file can't be read or holds no certificate.
-        InvalidInput: `ca_pem` holds no certificate.
+        SettingsError: a file can't be read or contains no certificate.
+        InvalidInput: `ca_pem` contains no certificate.
     """
     context = ssl.create_default_context()
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
@@ -41,7 +41,7 @@ def tls_context(ca_file: Path | None = None, ca_pem: str | None = None) -> ssl.S
 
 
 def check_pem(text: str) -> str:
-    """The text, if it holds certificates in PEM and no private key.
+    """Return the text if it contains certificates in PEM and no private key.
 
     Raises:
         InvalidInput: it doesn't.
@@ -55,7 +55,7 @@ def check_pem(text: str) -> str:
 
 
 def problem_of(error: BaseException) -> str | None:
-    """What is wrong with a server's certificate, in a few words, where that made a call fail."""
+    """Return what is wrong with a server's certificate, in a few words, if that made the call fail."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:

@@ -1,8 +1,8 @@
 """HTTP calls to servers that may be slow, broken or hostile.
 
-`requests` times out between two reads, so a slow drip can hold a call for ever. Here each call has one deadline in
-total, a cap on the bytes it reads, follows no redirect, and ends either in JSON or in an error of `keysat.core.errors`
-that says whether trying again makes sense.
+`requests` times out between two reads, so a slow drip can block a call forever. Here each call has one total deadline
+and a limit on the bytes it reads. It follows no redirects. It returns JSON or raises an error of `keysat.core.errors`
+that shows whether a retry makes sense.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RETRIABLE = {408, 425, 429}
 
 @dataclass(frozen=True)
 class Answer:
-    """A successful answer: the HTTP status (2xx) and the decoded JSON, numbers with a point as Decimal."""
+    """A successful response: the HTTP status (2xx) and the decoded JSON, with decimal numbers as Decimal."""
 
     status: int
     json: Any
@@ -53,14 +53,14 @@ def has_message(problem: Any) -> bool:
 
 
 class StaysHere(requests.Session):
-    """A session that never looks at where a redirect leads; requests reads its body and parses its address for that."""
+    """A session that ignores redirects. For each, `requests` would read the body and parse the target address."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         del resp
 
 
 class HttpClient:
-    """JSON over HTTP to one server, over kept-alive connections. Not for URLs that strangers chose."""
+    """JSON over HTTP to one server, with keep-alive connections. Not for untrusted URLs."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class HttpClient:
         own_error: Callable[[Any], bool] = has_message,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`deadline` in seconds and `max_bytes` hold for each call; `name` is how errors call the server.
+        """`deadline` in seconds and `max_bytes` apply to each call. Errors call the server `name`.
 
-        `own_error` tells by its JSON whether a refusal is the server's own. `tls`: None trusts the system.
+        `own_error` decides from the JSON whether a refusal is the server's own. `tls`: None trusts the system.
         """
         self._own_error = own_error
         self._base_url, self._name = base_url.rstrip("/"), name
@@ -102,10 +102,10 @@ class HttpClient:
         params: Mapping[str, Any] | None = None,
         private: Sequence[str] = (),
     ) -> Answer:
-        """Make one call and decode its answer. `private` are texts of the body that no error may repeat.
+        """Make one call and decode its response. `private` lists texts of the body that no error may repeat.
 
         Raises:
-            RemoteUnavailable: no full answer in time, a cut connection, 408, 429 or 5xx; try later.
+            RemoteUnavailable: no full response in time, a cut connection, 408, 429 or 5xx. Try later.
             NotTheProvider: a redirect, or a refusal that isn't the server's own.
             CredentialsRejected: 401, or as PermissionMissing 403.
             RemoteNotFound: 404.
@@ -184,12 +184,12 @@ class HttpClient:
     def _decode(self, body: bytes) -> Any:
         try:
             return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
-        except (ValueError, RecursionError, ArithmeticError) as error:  # the last from Decimal, of absurd exponents
+        except (ValueError, RecursionError, ArithmeticError) as error:  # the last from Decimal, for absurd exponents
             raise RemoteAnswerInvalid(f"{self._name} sent something that isn't JSON.") from error
 
 
 def why(error: Exception) -> str:
-    """Why a call got no answer, as a predicate of the server, with the remedy where there is one."""
+    """Return why a call got no response, as a predicate of the server, with the remedy if there is one."""
     if (certificate := problem_of(error)) is not None:
         return (
             f"shows a certificate that isn't trusted ({certificate}); mend it there, or name its authority "
@@ -205,7 +205,7 @@ def why(error: Exception) -> str:
 
 
 def _however_escaped(secret: str) -> str:
-    """A pattern that finds a text as it is, and as it looks in JSON and in URLs."""
+    """Return a pattern that matches a text as it is, and as it is escaped in JSON and in URLs."""
     return "".join(rf"(?:\\?{re.escape(one)}|\\u{ord(one):04x}|{re.escape(quote(one, safe=''))})" for one in secret)
 
 
@@ -227,7 +227,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Read a Retry-After header's two forms, seconds or an HTTP date (RFC 9110, 10.2.3), into seconds from now."""
+    """Convert a Retry-After header, in seconds or as an HTTP date (RFC 9110, 10.2.3), to seconds from now."""
     if not value:
         return None
     try:

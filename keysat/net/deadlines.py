@@ -1,8 +1,8 @@
-"""Deadlines for HTTP calls: one in total for a call, whatever it is blocked on.
+"""Deadlines for HTTP calls: one total deadline per call, regardless of what it is blocked on.
 
-`requests` times out between two reads, so a slow drip can hold a call for ever. `with Deadline(seconds):` around a call
-over a session with `Adapter` mounted cuts its connections when the time is up. Looking up a host's name can't be cut;
-a call to a stranger's host goes on without it.
+`requests` times out between two reads, so a slow drip can block a call forever. `with Deadline(seconds):` around a call
+over a session with `Adapter` mounted cuts its connections when the time is up. A DNS lookup can't be cut. A call to an
+untrusted host stops waiting for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 
 class _Watchdog:
-    """One thread a process that cuts what is overdue; a thread for each call would cost as much as the call."""
+    """One thread per process that cuts overdue calls. A thread per call would cost as much as the call."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -54,7 +54,7 @@ class _Watchdog:
 
 
 class Deadline:
-    """Cuts the watched connections when the time is up, whatever the call is blocked on."""
+    """Cuts the watched connections when the time is up, regardless of what the call is blocked on."""
 
     def __init__(self, seconds: float) -> None:
         self.expires_at = time.monotonic() + seconds
@@ -76,10 +76,10 @@ class Deadline:
                 self._watched.pop().close()
 
     def seconds_left(self) -> float:
-        """What is left of the time.
+        """Return the remaining time.
 
         Raises:
-            TimeoutError: nothing.
+            TimeoutError: no time is left.
         """
         left = self.expires_at - time.monotonic()
         if left <= 0:
@@ -88,7 +88,7 @@ class Deadline:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time is up, be it that the watchdog or a timeout noticed first."""
+        """Whether the time is up, regardless of whether the watchdog or a timeout noticed first."""
         return self.expired or time.monotonic() >= self.expires_at
 
     def watch(self, sock: socket.socket) -> None:
@@ -106,7 +106,7 @@ class Deadline:
                 try:
                     sock.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    continue  # the peer was faster; nothing is left to cut
+                    continue  # the peer closed the connection first
 
 
 _watchdog = _Watchdog()
@@ -128,7 +128,7 @@ def _look_up(host: str, port: int, _: Deadline) -> _Addresses:
 
 
 def _look_up_within(host: str, port: int, deadline: Deadline) -> _Addresses:
-    """The addresses of a host whose DNS may be a stranger's, who can let the resolver wait for half a minute."""
+    """Resolve a host within the deadline. An untrusted DNS server can delay the resolver for half a minute."""
     found: Future[_Addresses] = Future()
 
     def look() -> None:
@@ -142,13 +142,13 @@ def _look_up_within(host: str, port: int, deadline: Deadline) -> _Addresses:
 
 
 class Refuse(Protocol):
-    """Says why an address must not be connected to, in a few words; None where it may be. `secure`: over TLS."""
+    """Returns why an address must not be connected to, in a few words, or None if it may be. `secure`: over TLS."""
 
     def __call__(self, address: str, *, secure: bool) -> str | None: ...
 
 
 class Refused(OSError):
-    """All addresses of a host must not be connected to; nothing was sent."""
+    """No address of a host may be connected to. Nothing was sent."""
 
 
 class _Connection(HTTPConnection):
@@ -171,7 +171,7 @@ class _Connection(HTTPConnection):
             found = (_look_up if self._refuse is None else _look_up_within)(host, self.port, deadline)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
-        # urllib3 would give each address of a host the whole timeout.
+        # urllib3 would apply the whole timeout to each address of a host.
         for family, kind, protocol, _, address in found:
             if self._refuse is not None and (reason := self._refuse(str(address[0]), secure=self._secure)):
                 problem = Refused(reason)
@@ -203,10 +203,10 @@ class _SecureConnection(_Connection, HTTPSConnection):
 
 
 def _pools(refuse: Refuse | None) -> dict[str, type[HTTPConnectionPool]]:
-    """The classes that urllib3 makes its pools of.
+    """Return the classes that urllib3 uses for its pools.
 
-    Connections that ask `refuse` serve one call: a stranger's server may close them at any moment, and the next call's
-    address is to be checked anew.
+    Connections with `refuse` serve one call. An untrusted server may close them at any moment, and the address must be
+    checked again for the next call.
     """
     guard = {"_refuse": None if refuse is None else staticmethod(refuse)}
     plain = type("Connection", (_Connection,), guard)
@@ -219,9 +219,9 @@ def _pools(refuse: Refuse | None) -> dict[str, type[HTTPConnectionPool]]:
 
 
 class Adapter(HTTPAdapter):
-    """A requests adapter whose connections come under the deadline of the call that uses them.
+    """A requests adapter whose connections are subject to the deadline of the call that uses them.
 
-    `refuse` is asked about each address before it is connected to.
+    `refuse` is called with each address before connecting to it.
     """
 
     def __init__(self, *, pool_maxsize: int, tls: ssl.SSLContext, refuse: Refuse | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keysat.core.errors import InvalidInput
 
-_USER = re.compile(r"(?=.{1,64}\Z)[a-z0-9._-]+(?:\+[a-z0-9._-]+)*")  # a +tag says what it is for
+_USER = re.compile(r"(?=.{1,64}\Z)[a-z0-9._-]+(?:\+[a-z0-9._-]+)*")  # a +tag names the purpose
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)+(?!\d+$){_LABEL}")
 _LOCAL = re.compile(r"(?:localhost|127\.0\.0\.1):\d{1,5}")
@@ -15,7 +15,7 @@ _LOCAL = re.compile(r"(?:localhost|127\.0\.0\.1):\d{1,5}")
 
 @dataclass(frozen=True)
 class LightningAddress:
-    """Whom a tip is for; `local` ones exist for trying it with the sandbox."""
+    """The recipient of a tip. A `local` address is for use with the sandbox."""
 
     user: str
     host: str
@@ -23,7 +23,7 @@ class LightningAddress:
 
     @property
     def url(self) -> str:
-        """Where its owner says how to pay."""
+        """The URL where its owner publishes how to pay."""
         return f"{'http' if self.local else 'https'}://{self.host}/.well-known/lnurlp/{self.user}"
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ def parse_address(text: str, *, allow_local: bool = False) -> LightningAddress:
     """Read a Lightning Address.
 
     Raises:
-        InvalidInput: it is none, or its host is no public name.
+        InvalidInput: it isn't a valid address, or its host isn't a public name.
     """
     user, _, host = text.strip().lower().partition("@")
     local = allow_local and _LOCAL.fullmatch(host) is not None

@@ -1,7 +1,7 @@
-"""HTTP calls to URLs that strangers chose: receivers of webhooks, Lightning Addresses.
+"""HTTP calls to untrusted URLs: receivers of webhooks, Lightning Addresses.
 
-The address that is connected to is the one that was checked, so a name that resolves to something else a moment later
-gains nothing. No redirects, no proxies, no cookies, no credentials from the environment; one deadline for the call.
+Each connection goes to the address that was checked, so a name that resolves differently a moment later has no effect.
+Calls use no redirects, proxies, cookies or credentials from the environment. Each call has one deadline.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_URL = 2_000
 
 
 class AddressRefused(KeysatError):
-    """A URL leads to an address that it must not lead to; nothing was sent."""
+    """A URL leads to a forbidden address. Nothing was sent."""
 
     def __init__(self, host: str, reason: str) -> None:
         super().__init__(f"nothing is sent to {host}: {reason}.")
@@ -32,7 +32,7 @@ class AddressRefused(KeysatError):
 
 @dataclass(frozen=True)
 class ForeignAnswer:
-    """An answer with whatever status; `truncated` where there were more bytes than are read."""
+    """A response with any status. `truncated` is true if it exceeded the byte limit."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +41,7 @@ class ForeignAnswer:
 
 
 class ForeignClient:
-    """Calls URLs that strangers chose. May be shared by threads."""
+    """Calls untrusted URLs. May be shared by threads."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class ForeignClient:
         allow_http: bool = False,
         ca_file: Path | None = None,
     ) -> None:
-        """`deadline` in seconds and `max_bytes` of the answer's body hold for each call.
+        """`deadline` in seconds and `max_bytes` of the response body apply to each call.
 
-        `allowed` are networks that may be reached although they aren't public, and over http, too.
+        `allowed` networks may be reached although they aren't public, and over http, too.
         """
         self._allowed, self._seconds, self._max_bytes = allowed, deadline, max_bytes
-        # Without TLS only to the operator's own networks, unless it is allowed everywhere.
+        # Calls without TLS go only to the operator's own networks, unless http is allowed everywhere.
         self._plain = allow_http
         self._session = StaysHere()
         self._session.trust_env = False
@@ -72,8 +72,8 @@ class ForeignClient:
 
         Raises:
             InvalidInput: the URL can't be used.
-            AddressRefused: it leads to an address that isn't public; nothing was sent.
-            RemoteUnavailable: no full answer in time, or a cut connection.
+            AddressRefused: it leads to an address that isn't public. Nothing was sent.
+            RemoteUnavailable: no full response in time, or a cut connection.
         """
         host = check_url(url, allow_http=self._plain or bool(self._allowed.networks))
         own = {"Accept-Encoding": "identity", "User-Agent": "keysat", "Connection": "close", **(headers or {})}
@@ -113,10 +113,10 @@ class ForeignClient:
 
 
 def check_url(url: str, *, allow_http: bool) -> str:
-    """Look whether a URL may be called, as far as can be told without resolving its host; returns the host.
+    """Check whether a URL may be called, without resolving its host. Returns the host.
 
     Raises:
-        InvalidInput: it is no https URL (nor http, where that is allowed), or holds a user name.
+        InvalidInput: it isn't an https URL (or http, if allowed), or contains a user name.
     """
     schemes = {"https", "http"} if allow_http else {"https"}
     try:
@@ -132,7 +132,7 @@ def check_url(url: str, *, allow_http: bool) -> str:
 
 
 def _refused(error: BaseException) -> Refused | None:
-    """The refusal that requests and urllib3 wrapped, if it was one."""
+    """Return the refusal that requests and urllib3 wrapped, if there is one."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
