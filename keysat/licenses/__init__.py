@@ -1,1 +1,1 @@
-"""Licenses: the key format, the signing key, and finding or withdrawing licenses."""
+"""Licenses: the key format, the signing key, and validating or withdrawing licenses."""

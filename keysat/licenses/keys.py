@@ -3,10 +3,10 @@
 `LIC1-<base32 payload>-<base32 signature>`, RFC 4648 base32 in upper case without padding, Ed25519 over the payload.
 Source: the wire format that published clients verify (`keysat-licensing-client` 0.3.0).
 
-Payload v2, big-endian: version 2 (1 byte), flags (1), product id (16), license id (16), issued_at (8), expires_at (8;
+Payload v2, big-endian: version 2 (1 byte), flags (1), product id (16), license id (16), issued_at (8), expires_at (8,
 0 = perpetual), SHA-256 of the fingerprint or zeros (32), number of entitlements (1), and for each its length (1) and
-UTF-8 slug. Payload v1 is read but never written: version 1, flags, both ids, issued_at, fingerprint hash; 74 bytes.
-Times are Unix seconds.
+UTF-8 slug. Payload v1 is read but never written. Its 74 bytes are version 1, flags, both ids, issued_at and fingerprint
+hash. Times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SIGNATURE_BYTES = 64
 _FINGERPRINT_BOUND, _TRIAL = 0b01, 0b10
 _NO_FINGERPRINT = bytes(32)
 _PLAIN = re.compile(r"[A-Za-z0-9-]+")
-# What quotes a key, marks a quoted line, or ends a wrapped one (RFC 2045, 6.7).
+# Characters that quote a key, mark a quoted line, or end a wrapped one (RFC 2045, 6.7).
 _AROUND = frozenset("\"'`<>|=*\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb")
 _HEAD_V1 = struct.Struct(">BB16s16sQ32s")
 _HEAD_V2 = struct.Struct(">BB16s16sQQ32sB")
@@ -45,7 +45,7 @@ class BadSignature(KeysatError):
 
 @dataclass(frozen=True)
 class Payload:
-    """What a key says. `expires_at` None = perpetual; `fingerprint_hash` None = not bound to a machine."""
+    """The content of a key. `expires_at` None = perpetual, `fingerprint_hash` None = not bound to a machine."""
 
     product_id: UUID
     license_id: UUID
@@ -57,7 +57,7 @@ class Payload:
     version: int = 2
 
     def encode(self) -> bytes:
-        """The payload v2 bytes."""
+        """Return the payload v2 bytes."""
         flags = (_FINGERPRINT_BOUND if self.fingerprint_hash else 0) | (_TRIAL if self.is_trial else 0)
         head = _HEAD_V2.pack(
             2,
@@ -74,9 +74,9 @@ class Payload:
 
 
 def clean(text: str) -> str:
-    """A pasted key without what mail programs put into it: line breaks, quotes, invisible characters, other dashes.
+    """Return a pasted key without line breaks, quotes, invisible characters and other dashes from mail programs.
 
-    The signature decides over what is left, so this makes no wrong key right.
+    The signature is checked on the result, so this can't make an invalid key valid.
     """
     if _PLAIN.fullmatch(text):
         return text
@@ -86,13 +86,13 @@ def clean(text: str) -> str:
 
 
 def sign(payload: Payload, key: Ed25519PrivateKey) -> str:
-    """The license key of a payload: the same text for the same payload and signing key."""
+    """Return the license key of a payload. The same payload and signing key always give the same text."""
     raw = payload.encode()
     return f"{PREFIX}-{_to_base32(raw)}-{_to_base32(key.sign(raw))}"
 
 
 def verify(text: str, public_key: Ed25519PublicKey) -> Payload:
-    """Read a key and check its signature. Expiry is the caller's business.
+    """Read a key and check its signature. The caller must check its expiry.
 
     Raises:
         BadKeyFormat: not a license key.

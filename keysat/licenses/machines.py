@@ -1,4 +1,4 @@
-"""Machines: activating one, keeping it, and freeing its seat, by the buyer's program or by the operator."""
+"""Activate machines, record their use, and free their seats, for the buyer's program or the operator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keysat.queue.outbox import EventType, emit_machine
 
 
 def activate(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
-    """Take a seat for a machine; one that has a seat keeps it. `too_many_machines` where none is free."""
+    """Take a seat for a machine, unless it has one. The reason is `too_many_machines` if none is free."""
     verdict = occupy(read, begin, read_key, key, caller=caller)
     if verdict.standing is None:
         return verdict
@@ -27,7 +27,7 @@ def activate(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: C
 
 
 def heartbeat(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
-    """Say that a machine is in use still; `not_found` where it has no seat, and it takes none."""
+    """Record that a machine is still in use. It takes no seat. The reason is `not_found` if it has none."""
     verdict = assess(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
     if verdict.reason is not None or verdict.standing is None:
         return verdict
@@ -40,7 +40,7 @@ def heartbeat(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: 
 def deactivate(
     read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller, reason: str | None = None
 ) -> Verdict:
-    """Free a machine's seat, even where the license counts no more; `not_found` where it has none."""
+    """Free a machine's seat, even if the license is no longer valid. The reason is `not_found` if it has none."""
     verdict = assess(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
     if verdict.standing is None:
         return verdict
@@ -53,9 +53,10 @@ def deactivate(
 def list_machines(
     session: Session, license_id: UUID, limit: int | None = None, before: UUID | None = None
 ) -> list[Machine]:
-    """The machines that a license was ever activated on, newest first; one may be there again after it was freed.
+    """Return all machines that a license was ever activated on, newest first.
 
-    At most `limit`, and only those older than the one with the id `before`.
+    A machine that was freed and activated again is listed for each activation. Returns at most `limit`, and only those
+    older than the one with the id `before`.
 
     Raises:
         NotFound: no such license.
@@ -69,11 +70,11 @@ def list_machines(
 
 
 def deactivate_machine(session: Session, machine_id: UUID, reason: str, actor: str) -> None:
-    """Free a machine's seat; the machine takes one again as soon as its program asks, where one is free.
+    """Free a machine's seat. The machine takes a free seat again on its program's next request.
 
     Raises:
         NotFound: no such machine.
-        Conflict: it was deactivated before.
+        Conflict: it is already deactivated.
     """
     if _free(session, machine_id, reason, actor):
         return

@@ -1,4 +1,4 @@
-"""A statement that PostgreSQL plans once for each connection, where planning it costs more than running it."""
+"""Statements that PostgreSQL plans once per connection, because planning them costs more than running them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keysat.core.poolers import behind_pooler
 
 
 class Prepared:
-    """A SELECT under a name of its own; its bind parameters need their types."""
+    """A SELECT with its own name. Its bind parameters need types."""
 
     def __init__(self, name: str, statement: Select[Any]) -> None:
         dialect = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
@@ -26,9 +26,9 @@ class Prepared:
         )
 
     def one_or_none(self, connection: Connection, **values: object) -> Row[Any] | None:
-        """Run it, and give the row, or None where there is none; prepared first on a connection that is new to it.
+        """Run the statement and return its row, or None. It is first prepared if the connection is new to it.
 
-        Behind a pooler it is an ordinary statement: what one transaction prepares is on another connection in the next.
+        Behind a pooler it runs as an ordinary statement, because the next transaction may use another connection.
         """
         if behind_pooler(connection):
             return connection.execute(self._statement, values).one_or_none()

@@ -1,4 +1,4 @@
-"""Seats: a machine takes one when a license is first used on it, and keeps it until it is deactivated."""
+"""Seats: a machine takes one when a license is first used on it, and has it until it is deactivated."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from keysat.models import License, Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
 
-# A machine that is known costs no write until this has passed since it was last seen.
+# A known machine causes no write until this much time has passed since it was last seen.
 SEEN_EVERY = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The machine that asks: the SHA-256 of its fingerprint, and what it calls itself."""
+    """The calling machine: the SHA-256 of its fingerprint, and the names it reports."""
 
     fingerprint_hash: bytes
     hostname: str | None = None
@@ -30,7 +30,7 @@ class Caller:
 
     @classmethod
     def of(cls, fingerprint: str, hostname: str | None = None, platform: str | None = None) -> Caller:
-        """The machine of that fingerprint, whose text is neither stored nor logged."""
+        """Return the machine with that fingerprint, whose text is neither stored nor logged."""
         return cls(hashlib.sha256(fingerprint.encode()).digest(), hostname, platform)
 
 
@@ -42,9 +42,9 @@ def occupy(
     product_slug: str | None = None,
     caller: Caller | None = None,
 ) -> Verdict:
-    """Say whether a key is good; a machine that is new takes a seat, and is refused where all are taken.
+    """Return whether a key is valid. A new machine takes a seat, and is refused if all are taken.
 
-    A machine that is known costs one reading statement; one that finds all seats taken locks nothing.
+    A known machine costs one read statement. A machine that finds all seats taken locks nothing.
     """
     verdict = assess(read, read_key, key, product_slug, None if caller is None else caller.fingerprint_hash)
     standing = verdict.standing
@@ -55,7 +55,7 @@ def occupy(
         return verdict
     with read() as session:
         full = _is_full(session, standing)
-        # Of two first requests of one machine, the other one may have taken the seat for both.
+        # Of two concurrent first requests of one machine, the other may have taken the seat for both.
         now_seated = full and load(session, standing.license_id, caller.fingerprint_hash)
     if full and not (now_seated and now_seated.machine_id):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
@@ -64,7 +64,7 @@ def occupy(
 
 
 def refresh(begin: Begin, standing: Standing, caller: Caller) -> None:
-    """Write down that a machine is in use still, and what it calls itself, unless that was done just before."""
+    """Record that a machine is still in use, and the names it reports, unless that was done within `SEEN_EVERY`."""
     if standing.last_seen_at is None or standing.now - standing.last_seen_at <= SEEN_EVERY:
         return
     with begin() as session:
@@ -80,7 +80,7 @@ def refresh(begin: Begin, standing: Standing, caller: Caller) -> None:
 
 
 def count_active(session: Session, license_id: UUID) -> int:
-    """How many seats of a license are taken."""
+    """Return how many seats of a license are taken."""
     active = select(func.count()).where(Machine.license_id == license_id, Machine.deactivated_at.is_(None))
     return session.scalar(active) or 0
 
@@ -90,7 +90,7 @@ def _is_full(session: Session, standing: Standing) -> bool:
 
 
 def _take(session: Session, license_id: UUID, product_slug: str | None, caller: Caller) -> Verdict:
-    """Under the license's lock all is read anew: others may have taken seats, or revoked the license, meanwhile."""
+    """Read everything again under the license's lock. Others may have taken seats or revoked the license."""
     session.execute(select(License.id).where(License.id == license_id).with_for_update(key_share=True))
     verdict = judge(load(session, license_id, caller.fingerprint_hash), product_slug, caller.fingerprint_hash)
     standing = verdict.standing

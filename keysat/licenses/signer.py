@@ -25,7 +25,7 @@ from keysat.models import License
 
 
 class SigningKeyMissing(SettingsError):
-    """There is no signing key where one has to be."""
+    """A required signing key is missing."""
 
     def __init__(self, path: Path, *, licensed: bool) -> None:
         self.licensed = licensed
@@ -38,7 +38,7 @@ class SigningKeyMissing(SettingsError):
 
 
 class SigningKeyForeign(SettingsError):
-    """The signing key is another one than issued the licenses."""
+    """The signing key isn't the one that signed the issued licenses."""
 
     def __init__(self, path: Path | str, found: str, wanted: str) -> None:
         super().__init__(
@@ -48,7 +48,7 @@ class SigningKeyForeign(SettingsError):
 
 
 class SigningKeyExists(KeysatError):
-    """A new key would replace one."""
+    """A new key would replace an existing one."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"there is a signing key at {path} already; it is never replaced.")
@@ -62,7 +62,7 @@ class Signer:
 
     @cached_property
     def public_key(self) -> Ed25519PublicKey:
-        """The key that buyers' programs verify with."""
+        """The key that buyers' programs use to verify licenses."""
         return self.private_key.public_key()
 
     @cached_property
@@ -86,15 +86,15 @@ class Signer:
         return HKDF(hashes.SHA256(), 32, salt=None, info=b"keysat purchase token").derive(raw)
 
     def purchase_token(self, invoice_id: UUID) -> str:
-        """What its buyer polls a purchase with: the invoice's id and a secret of 256 bits, `<id>.<base64url>`.
+        """Return the buyer's token to poll a purchase: the invoice's id and a 256-bit secret, `<id>.<base64url>`.
 
-        The secret is derived from the signing key, so it is stored nowhere, and the same purchase has the same one.
+        The secret is derived from the signing key, so it isn't stored, and is always the same for one purchase.
         """
         secret = hmac.digest(self._poll_key, invoice_id.bytes, "sha256")
         return f"{invoice_id}.{base64.urlsafe_b64encode(secret).decode().rstrip('=')}"
 
     def key_for(self, row: License) -> str:
-        """The license key of a row; the same row gives the same key, byte for byte.
+        """Return the license key of a row. The same row always gives the same key, byte for byte.
 
         Raises:
             SigningKeyForeign: another key signed this license.
@@ -116,10 +116,10 @@ class Signer:
 
 
 def create_signing_key(path: Path) -> Signer:
-    """Make a new key file, mode 0600.
+    """Create a key file, mode 0600.
 
     Raises:
-        SigningKeyExists: there is a file already.
+        SigningKeyExists: the file exists.
     """
     private_key = Ed25519PrivateKey.generate()
     pem = private_key.private_bytes(
@@ -136,8 +136,8 @@ def load_signer(path: Path) -> Signer:
     """Read the key file.
 
     Raises:
-        SigningKeyMissing: there is none.
-        SettingsError: others can read it, or it is no Ed25519 key.
+        SigningKeyMissing: the file doesn't exist.
+        SettingsError: others can read it, or it isn't an Ed25519 key.
     """
     try:
         mode = path.stat().st_mode
@@ -158,11 +158,11 @@ def load_signer(path: Path) -> Signer:
 
 
 def check_signer(session: Session, path: Path) -> Signer:
-    """Read the key file and make sure it is the one that issued the licenses.
+    """Read the key file and check that its key signed the issued licenses.
 
     Raises:
-        SigningKeyMissing: the file is gone.
-        SigningKeyForeign: it holds another key.
+        SigningKeyMissing: the file doesn't exist.
+        SigningKeyForeign: it contains another key.
         SettingsError: as `load_signer`.
     """
     used = session.scalar(select(License.signer).order_by(License.id.desc()).limit(1))

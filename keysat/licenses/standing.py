@@ -1,4 +1,4 @@
-"""How a license stands: one statement reads all that decides whether its key is good, here and now."""
+"""License state: one statement reads everything that decides whether a key is valid now."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from keysat.licenses.prepared import Prepared
 from keysat.models import License, Machine, Product
 from keysat.models.license import LicenseStatus
 
-# How a key is read and its signature checked; raises BadKeyFormat or BadSignature, as keysat.licenses.keys.verify.
+# Reads a key and checks its signature. Raises BadKeyFormat or BadSignature, as keysat.licenses.keys.verify does.
 KeyReader = Callable[[str], Payload]
 
 
 class Reason(StrEnum):
-    """Why a key is refused, as the published clients know it; the first one that applies is told."""
+    """Why a key is refused, in the terms of the published clients. The first one that applies is reported."""
 
     BAD_FORMAT = "bad_format"
     BAD_SIGNATURE = "bad_signature"
@@ -38,7 +38,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Standing:
-    """A license at `now`, the database's time, and the seat that the asking machine has, if it has one."""
+    """The state of a license at `now`, the database's time, and the calling machine's seat, if it has one."""
 
     license_id: UUID
     product_id: UUID
@@ -57,21 +57,21 @@ class Standing:
 
     @property
     def grace_until(self) -> datetime | None:
-        """Until when the license counts; None = for ever."""
+        """The end of the license's validity, including the grace period. None = perpetual."""
         return None if self.expires_at is None else self.expires_at + timedelta(seconds=self.grace_seconds)
 
     @property
     def in_grace_period(self) -> bool:
-        """Whether the license has expired and counts still."""
+        """Whether the license has expired but is still valid."""
         expires_at, grace_until = self.expires_at, self.grace_until
         return expires_at is not None and grace_until is not None and expires_at < self.now <= grace_until
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What there is to say about a key: no reason = it is good. `standing` is None where no license was found.
+    """The result for a key, which is valid if `reason` is None. `standing` is None if no license was found.
 
-    `active_count` is the number of seats taken, where it was counted.
+    `active_count` is the number of seats taken, or None if they weren't counted.
     """
 
     reason: Reason | None
@@ -116,7 +116,7 @@ def assess(
     product_slug: str | None = None,
     fingerprint_hash: bytes | None = None,
 ) -> Verdict:
-    """Say whether a key is good, but for the seats; what isn't a key of ours costs no query."""
+    """Return whether a key is valid, without checking for a free seat. Invalid keys cost no query."""
     try:
         license_id = read_key(key).license_id
     except BadKeyFormat:
@@ -129,13 +129,13 @@ def assess(
 
 
 def load(session: Session, license_id: UUID, fingerprint_hash: bytes | None) -> Standing | None:
-    """Read a license, its product and the seat of that fingerprint in one statement; None where it isn't there."""
+    """Read a license, its product and the seat of that fingerprint in one statement. None if there is no license."""
     row = _STANDING.one_or_none(session.connection(), license_id=license_id, fingerprint_hash=fingerprint_hash)
     return None if row is None else Standing(*tuple(row))
 
 
 def judge(standing: Standing | None, product_slug: str | None, fingerprint_hash: bytes | None) -> Verdict:
-    """Decide by what was read: without a fingerprint any machine will do."""
+    """Decide from the license state. Without a fingerprint, any machine is accepted."""
     if standing is None:
         return Verdict(Reason.NOT_FOUND)
     return Verdict(_refusal(standing, product_slug, fingerprint_hash), standing, standing.machine_id)

@@ -9,7 +9,7 @@ from keysat.models import Policy
 
 
 def terms_of(policy: Policy, now: datetime) -> dict[str, Any]:
-    """The columns of a license that is issued now, in whole seconds as its key tells them."""
+    """Return the columns of a license issued now, with times in whole seconds, as in its key."""
     issued_at, lasts = now.replace(microsecond=0), policy.duration_seconds
     return {
         "is_trial": policy.is_trial,

@@ -1,4 +1,4 @@
-"""Validation: is this key good, for this product, on this machine, now?"""
+"""Validate a key for a product, on a machine, now."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def validate(
     product_slug: str | None = None,
     caller: Caller | None = None,
 ) -> Verdict:
-    """Say whether a key is good; without a product or a caller it is not asked for which, or where.
+    """Return whether a key is valid. Without a product or a caller, any product or machine is accepted.
 
-    A license with one seat is bound to the first machine that asks; any other is a mismatch of fingerprints.
+    A license with one seat is bound to the first machine that uses it. Others get a fingerprint mismatch.
     """
     verdict = occupy(read, begin, read_key, key, product_slug, caller)
     standing = verdict.standing

@@ -1,4 +1,4 @@
-"""Withdrawing licenses: suspending for a while, revoking for good, and lifting a suspension."""
+"""Withdraw licenses: suspend them temporarily, revoke them permanently, or lift a suspension."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SOURCES = {
 
 
 def change_status(session: Session, license_id: UUID, target: LicenseStatus, actor: str, note: str) -> None:
-    """Move a license to another status; revoked is final.
+    """Change the status of a license. Revoked is final.
 
     Raises:
         NotFound: no such license.
-        Conflict: its present status doesn't allow the change.
+        Conflict: its current status doesn't allow the change.
     """
     check_note(note)
     if _move(session, License.id == license_id, target, actor, note) is None:
@@ -44,9 +44,9 @@ def change_status(session: Session, license_id: UUID, target: LicenseStatus, act
 def withdraw_of_invoice(
     session: Session, invoice_id: UUID, target: LicenseStatus, actor: str, note: str
 ) -> LicenseStatus | None:
-    """Suspend or revoke the license of an invoice whose payment went back; returns the status it had.
+    """Suspend or revoke the license of an invoice whose payment was reversed.
 
-    None when there was none to withdraw.
+    Returns the license's previous status, or None if there was none to withdraw.
     """
     mine = License.invoice_id == invoice_id
     before = session.scalar(select(License.status).where(mine).with_for_update())
@@ -57,7 +57,7 @@ def withdraw_of_invoice(
 def restore_of_invoice(
     session: Session, invoice_id: UUID, became: LicenseStatus, was: LicenseStatus, actor: str, note: str
 ) -> None:
-    """Give the license of an invoice back the status that a reversal took; one that changed since stays as it is."""
+    """Restore the license status from before an invoice's reversal, unless the status has changed since."""
     restored = session.scalar(
         update(License)
         .where(License.invoice_id == invoice_id, License.status == became)
