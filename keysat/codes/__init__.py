@@ -1,1 +1,1 @@
-"""Discount codes: what they make of a price, and the slots that buyers hold."""
+"""Discount codes: their effect on prices, and the slots that buyers reserve."""

@@ -1,4 +1,4 @@
-"""The operator's side of discount codes: adding, finding, disabling."""
+"""Add, find, recount and disable discount codes, for the operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_USES = 2**31 - 1
 
 @dataclass(frozen=True)
 class NewCode:
-    """A code to be: `amount` in basis points, sats, the smallest unit of `currency`, or 0 if free, as `kind` says."""
+    """A code to add. `kind` decides the unit of `amount`: basis points, sats, the smallest unit of `currency`, or 0."""
 
     code: str
     kind: CodeKind
@@ -35,11 +35,11 @@ class NewCode:
 
 
 def add_code(session: Session, new: NewCode, actor: str = "cli") -> DiscountCode:
-    """Store a new code, upper case.
+    """Store a new code, in upper case.
 
     Raises:
         InvalidInput: a value is out of range, or has the wrong form.
-        Conflict: there is a code of that text.
+        Conflict: a code with that text exists.
     """
     code = new.code.strip().upper()
     if not re.fullmatch(CODE, code):
@@ -61,10 +61,10 @@ def add_code(session: Session, new: NewCode, actor: str = "cli") -> DiscountCode
 
 
 def require_code(session: Session, code: str) -> DiscountCode:
-    """The code of that text, in any case, disabled or not.
+    """Return the code with that text, in upper or lower case, disabled or not.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such code.
     """
     wanted = code.strip().upper()
     row = session.scalar(select(DiscountCode).where(DiscountCode.code == wanted))
@@ -74,7 +74,7 @@ def require_code(session: Session, code: str) -> DiscountCode:
 
 
 def recount(session: Session, code: str, actor: str = "cli") -> DiscountCode:
-    """Set a code's counter to the slots that are held or used by its redemptions.
+    """Set a code's counter to the number of its reserved and redeemed slots.
 
     Raises:
         NotFound: no such code.
@@ -90,7 +90,7 @@ def recount(session: Session, code: str, actor: str = "cli") -> DiscountCode:
 
 
 def disable_code(session: Session, code: str, actor: str = "cli") -> DiscountCode:
-    """Let nobody start a purchase with the code any more; slots that are held stay held."""
+    """Refuse new purchases with the code. Slots that are reserved stay reserved."""
     row = require_code(session, code)
     session.execute(
         update(DiscountCode)

@@ -1,4 +1,4 @@
-"""What a discount code makes of a price. Pure."""
+"""Apply discount codes to prices. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from keysat.models.discount_code import CodeKind
 
 
 class NotApplicable(Conflict):
-    """The code can't be used for what is bought."""
+    """The code can't be used for this purchase."""
 
 
 @dataclass(frozen=True)
 class Discount:
-    """A code's effect: `amount` in basis points, sats or the smallest unit of `currency`, as `kind` says."""
+    """A code's effect. `kind` decides the unit of `amount`: basis points, sats or the smallest unit of `currency`."""
 
     code: str
     kind: CodeKind
@@ -24,7 +24,7 @@ class Discount:
 
 
 def discounted(price: Money, discount: Discount) -> Money:
-    """The price that is left. It is never raised, and never falls below 1 of the smallest unit, unless it is free.
+    """Return the reduced price. It is never higher, and at least 1 of the smallest unit unless it is free.
 
     Raises:
         NotApplicable: the code is in another currency than the price.

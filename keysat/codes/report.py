@@ -1,4 +1,4 @@
-"""What became of a code's uses, in numbers."""
+"""Report how a discount code was used, in numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keysat.models.discount_code import RedemptionStatus
 
 
 def slots(session: Session, code_id: UUID) -> dict[str, int]:
-    """How many redemptions of a code have each status."""
+    """Return the number of a code's redemptions by status."""
     found = session.execute(
         select(Redemption.status, func.count()).where(Redemption.code_id == code_id).group_by(Redemption.status)
     )

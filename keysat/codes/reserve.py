@@ -1,6 +1,6 @@
-"""A code's slots: taken when a purchase starts, redeemed with the license, freed when the invoice ends unpaid.
+"""A code's slots: reserved when a purchase starts, redeemed with the license, freed when the invoice ends unpaid.
 
-The counter's constraint and the row lock of its update keep it from being oversold, however many buyers race.
+The counter's constraint and the row lock of its update prevent overselling, regardless of how many buyers race.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class CodeUsedUp(Conflict):
 
 
 def find_code(session: Session, text: str, product_id: UUID) -> DiscountCode:
-    """The code of that text, in any case, if it can be used for the product now.
+    """Return the code with that text, in upper or lower case, if it can be used for the product now.
 
     Raises:
-        NotFound: there is none, or it was disabled.
-        NotApplicable: it has run out, or is for another product.
+        NotFound: there is no such code, or it was disabled.
+        NotApplicable: it has expired, or is for another product.
     """
     wanted = text.strip().upper()
     row = session.execute(
@@ -49,15 +49,15 @@ def find_code(session: Session, text: str, product_id: UUID) -> DiscountCode:
 
 
 def discount_of(code: DiscountCode) -> Discount:
-    """What the code does to a price."""
+    """Return the code's effect on a price."""
     return Discount(code.code, CodeKind(code.kind), code.amount, code.currency)
 
 
 def reserve(session: Session, code: DiscountCode, invoice_id: UUID, discount: int) -> UUID:
-    """Take a slot for an invoice; `discount` is in the smallest unit. Returns the redemption's id.
+    """Take a slot for an invoice. `discount` is in the smallest unit. Returns the redemption's id.
 
     Raises:
-        CodeUsedUp: none is left.
+        CodeUsedUp: no slot is left.
     """
     if not _take_slot(session, code.id):
         raise CodeUsedUp(code.code)
@@ -68,9 +68,9 @@ def reserve(session: Session, code: DiscountCode, invoice_id: UUID, discount: in
 
 
 def redeem(session: Session, invoice_id: UUID, actor: str) -> None:
-    """The invoice got its license, so its slot is used for good. Does nothing where no code was used.
+    """Use up the slot of an invoice that got its license. Does nothing if no code was used.
 
-    Where the slot had been freed, another is taken; where none is left, the license counts as one in excess.
+    If the slot had been freed, another is taken. If none is left, the redemption is recorded as excess.
     """
     row = session.scalar(select(Redemption).where(Redemption.invoice_id == invoice_id).with_for_update())
     if row is None or row.status in {RedemptionStatus.REDEEMED, RedemptionStatus.EXCESS}:
@@ -85,7 +85,7 @@ def redeem(session: Session, invoice_id: UUID, actor: str) -> None:
 
 
 def cancel(session: Session, invoice_id: UUID, actor: str) -> None:
-    """The invoice ended unpaid, so its slot is free again. Does nothing where none was reserved."""
+    """Free the slot of an invoice that ended unpaid. Does nothing if none was reserved."""
     freed = session.execute(
         update(Redemption)
         .where(Redemption.invoice_id == invoice_id, Redemption.status == RedemptionStatus.RESERVED)
