@@ -1,1 +1,1 @@
-"""What is sold: products and their policies."""
+"""The catalog: products and their policies."""

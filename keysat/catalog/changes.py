@@ -1,4 +1,4 @@
-"""Changing the catalog: what buyers see and pay from now on. Licenses and invoices that exist stay as they are."""
+"""Change the catalog, which decides what buyers see and pay from now on. Existing licenses and invoices don't change."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ POLICY_FIELDS = {
 
 
 def change_product(session: Session, slug: str, changes: Mapping[str, Any], actor: str) -> Product:
-    """Change columns of a product; `archived` true or false takes it out of sale or back.
+    """Change columns of a product. `archived` true takes it out of sale, false puts it back.
 
     Raises:
         NotFound: no such product.
-        InvalidInput: a value can't be, as an empty name, or the currency of a price that policies override would
-            change.
+        InvalidInput: a value is invalid, such as an empty name, or the currency would change while policies have
+            their own prices.
     """
     product = require_product(session, slug)
     _check(changes, PRODUCT_FIELDS)
@@ -68,7 +68,7 @@ def change_product(session: Session, slug: str, changes: Mapping[str, Any], acto
 
 
 def change_policy(session: Session, product: str, slug: str, changes: Mapping[str, Any], actor: str) -> Policy:
-    """Change columns of a policy; licenses issued before keep their terms.
+    """Change columns of a policy. Licenses already issued keep their terms.
 
     Raises:
         NotFound: no such product or policy.
@@ -85,7 +85,7 @@ def change_policy(session: Session, product: str, slug: str, changes: Mapping[st
 
 
 def require_policy(session: Session, product: str, slug: str) -> Policy:
-    """A product's policy, archived or not.
+    """Return a product's policy, archived or not.
 
     Raises:
         NotFound: no such product or policy.
@@ -98,7 +98,7 @@ def require_policy(session: Session, product: str, slug: str) -> Policy:
 
 
 def _with_account(session: Session, changes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The changes with the id of the account that they name in place of its name."""
+    """Return the changes with the account's name replaced by its id."""
     if "account" not in changes:
         return changes
     name, rest = changes["account"], {field: value for field, value in changes.items() if field != "account"}

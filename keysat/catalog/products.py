@@ -22,7 +22,7 @@ from keysat.net.lightning_address import parse_address
 class Terms:
     """A policy's terms: seconds, no duration = perpetual, 0 machines = unlimited, price in the product's currency.
 
-    `tip_pct_bps` hundredths of a percent of what is paid go to the Lightning Address `tip_recipient`.
+    `tip_pct_bps` hundredths of a percent of the payment go to the Lightning Address `tip_recipient`.
     """
 
     duration_seconds: int | None = None
@@ -37,7 +37,7 @@ class Terms:
 
     @classmethod
     def of(cls, policy: Policy) -> Terms:
-        """Those of a policy as it is stored."""
+        """Return the terms of a stored policy."""
         return cls(**{one.name: getattr(policy, one.name) for one in fields(cls)})
 
 
@@ -69,10 +69,10 @@ def add_product(
 
 
 def require_product(session: Session, slug: str) -> Product:
-    """The product of that slug.
+    """Return the product with that slug.
 
     Raises:
-        NotFound: there is none.
+        NotFound: no such product.
     """
     product = session.scalar(select(Product).where(Product.slug == slug))
     if product is None:
@@ -89,12 +89,12 @@ def add_policy(
     description: str = "",
     actor: str = "cli",
 ) -> Policy:
-    """Store a new policy of a product.
+    """Store a new policy for a product.
 
     Raises:
         InvalidInput: a term is out of range, or the slug has the wrong form.
         NotFound: no such product.
-        Conflict: the product has a policy of that slug.
+        Conflict: the product has a policy with that slug.
     """
     _check_slug(slug)
     check_name(name)
@@ -126,7 +126,7 @@ def add_policy(
 
 
 def choose_policy(session: Session, product_slug: str, policy_slug: str | None) -> tuple[Product, Policy]:
-    """A product that is sold, and its policy of that slug; without one its default, the oldest.
+    """Return a product on sale and its policy with that slug. Without a slug, return its oldest policy, the default.
 
     Raises:
         NotFound: no such product or policy, or it was archived.
@@ -143,13 +143,13 @@ def choose_policy(session: Session, product_slug: str, policy_slug: str | None) 
 
 
 def policies_of(session: Session, product: Product) -> list[Policy]:
-    """The policies that a product is sold under, oldest first."""
+    """Return a product's policies that aren't archived, oldest first."""
     wanted = select(Policy).where(Policy.product_id == product.id, Policy.archived_at.is_(None)).order_by(Policy.id)
     return list(session.scalars(wanted))
 
 
 def price_of(product: Product, policy: Policy) -> Money:
-    """What a license under the policy costs: the policy's own price, or the product's."""
+    """Return the price of a license under the policy: the policy's own price, or the product's."""
     amount = product.price_amount if policy.price_amount is None else policy.price_amount
     return Money(amount, product.price_currency)
 
@@ -160,7 +160,7 @@ def _check_slug(slug: str) -> None:
 
 
 def check_terms(terms: Terms) -> None:
-    """Make sure that a policy's terms are in range. Raises `InvalidInput`."""
+    """Check that a policy's terms are in range. Raises `InvalidInput`."""
     if terms.duration_seconds is not None and not 0 < terms.duration_seconds <= 10**9:
         raise InvalidInput("a duration must be 1 to 1,000,000,000 seconds, or left out for a perpetual license.")
     if not 0 <= terms.grace_seconds <= 10**9:
@@ -177,7 +177,7 @@ def check_terms(terms: Terms) -> None:
         parse_address(terms.tip_recipient, allow_local=bool(load_settings().tip_allowed_networks))
     if terms.tip_pct_bps is not None and not 0 < terms.tip_pct_bps <= BASIS_POINTS:
         raise InvalidInput("a tip's share must be 1 to 10,000 basis points: 500 is 5 %.")
-    # The key's format holds 255 entitlements of 255 bytes each.
+    # The key's format allows 255 entitlements of 255 bytes each.
     check_line(terms.tip_label, "the tip's label")
     for entitlement in terms.entitlements:
         check_line(entitlement, "an entitlement")
