@@ -1,4 +1,4 @@
-"""Change the catalog, which decides what buyers see and pay from now on. Existing licenses and invoices don't change."""
+"""Change the catalog: what buyers see and pay from now on. Existing licenses and invoices don't change."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _MOST_USES = 2**31 - 1
 
 @dataclass(frozen=True)
 class NewCode:
-    """A code to add. `kind` decides the unit of `amount`: basis points, sats, the smallest unit of `currency`, or 0."""
+    """A code to add. By `kind`, `amount` is in basis points, sats or the smallest unit of `currency`, or 0 if free."""
 
     code: str
     kind: CodeKind
