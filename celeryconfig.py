@@ -1,7 +1,7 @@
-"""Celery's settings, as data: edit this file to tune the workers.
+"""Celery's settings, as data. Edit this file to tune the workers.
 
-Addresses and policies come from the environment through `keysat.core.settings`. What differs from Celery's defaults
-says why. None of it is what keeps a paid invoice from being lost: that is PostgreSQL, which holds all that is owed.
+Addresses and policies are read from the environment through `keysat.core.settings`. Comments explain why settings
+differ from Celery's defaults. No paid invoice depends on these settings: PostgreSQL stores all pending work.
 """
 
 from kombu import Queue
@@ -13,22 +13,22 @@ _CHECK_SECONDS = 300
 _DELIVERY_SECONDS = 5
 _TIP_SECONDS = 30
 _SWEEP_SECONDS = 60
-_PRUNE_SECONDS = 6 * 3600  # so that a stack that is restarted daily prunes, too
+_PRUNE_SECONDS = 6 * 3600  # so that a stack restarted daily prunes, too
 
 broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
-broker_connection_max_retries = None  # wait for the broker, however long it takes
+broker_connection_max_retries = None  # wait for the broker indefinitely
 broker_pool_acquire_timeout = 5
 broker_transport_options = {
     "visibility_timeout": 300,
-    # Without these a worker whose connection is half open goes deaf for good.
+    # Without these, a worker whose connection is half open never receives another message.
     "socket_timeout": 5,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 10,
 }
 
-# Nothing reads results, and stored results grow without bound.
+# No code reads results, and stored results grow without bound.
 task_ignore_result = True
 result_backend = None
 
@@ -36,7 +36,7 @@ accept_content = ["json"]
 task_serializer = "json"
 timezone = "UTC"
 
-# A task that dies with its worker runs again, but not for ever.
+# A task that dies with its worker runs again, but not forever.
 task_acks_late = True
 task_reject_on_worker_lost = False
 task_retry_on_worker_lost = True
@@ -69,12 +69,12 @@ worker_cancel_long_running_tasks_on_connection_loss = True
 worker_hijack_root_logger = False
 
 beat_max_loop_interval = min(5, _settings.scan_seconds)
-beat_scheduler = "keysat.tasks.beat:SteadyScheduler"  # in memory: a stored schedule can be broken or from the future
+beat_scheduler = "keysat.tasks.beat:SteadyScheduler"  # in memory: a stored schedule can be corrupt or from the future
 beat_schedule = {
     "scan-pending": {
         "task": "keysat.scan_pending",
         "schedule": _settings.scan_seconds,
-        "options": {"expires": _settings.scan_seconds},  # a tick nobody ran in time is worth nothing
+        "options": {"expires": _settings.scan_seconds},  # a tick that wasn't run in time is useless
     },
     "scan-deliveries": {
         "task": "keysat.scan_deliveries",
