@@ -1,9 +1,9 @@
-"""A provider that can misbehave, for the demo and the tests: to some stores a BTCPay Server, to others Zaprite.
+"""Simulated BTCPay Server and Zaprite with configurable faults, for the demo and the tests.
 
-One process, an own ledger, real HTTP. `http` is the server, `provider` BTCPay's side of it (`/api/v1/`), `zaprite`
-Zaprite's (`/v1/`), `control` ours (`/sandbox/`). All act on `ledger`, whose rules are the pure functions of
-`transitions`; its events leave through `webhooks`. `faults` decides what befalls a provider request, `wire` carries
-that out.
+The sandbox is one process with its own ledger and real HTTP. `http` is the server. `provider` implements BTCPay's
+routes (`/api/v1/`), `zaprite` Zaprite's (`/v1/`) and `control` the sandbox's own (`/sandbox/`). All of them act on
+`ledger`, whose rules are the pure functions of `transitions`. `webhooks` sends its events. `faults` selects the faults
+of a provider request, and `wire` applies them.
 
     with Sandbox() as sandbox, SandboxClient(sandbox.url) as client:
         client.register_store("shop", "api-key", "http://127.0.0.1:8000/hook", "a secret of 24 bytes or more")
@@ -14,24 +14,24 @@ that out.
         client.pay(invoice_id)
         client.ledger()["invoices"][0]["paid_at"]
 
-Faults may all be narrowed with `store`, `method`, `path_prefix`, `times` (how often; null: for ever) and `probability`.
-A `seed` beside them makes the chances repeatable. In the order given, `latency` and `rewrite` add up, and the first
-other one ends the search:
+Every fault can be limited by `store`, `method`, `path_prefix`, `times` (number of uses, null: no limit) and
+`probability`. A `seed` beside the faults makes the random choices repeatable. Faults are evaluated in order. `latency`
+and `rewrite` accumulate, and the first fault of another kind ends the evaluation:
 
-    latency     {seconds}                          waits before the request is carried out
-    rewrite     {fields?, remove?}                 changes the invoice in the answer, or each one of a list
-    status      {status, retry_after?, body?, executed?}   refuses; with `executed` it does the work and lies
-    redirect    {location}                         refuses with a 302
-    hang        {seconds}                          does the work, stays silent, closes
-    drip        {seconds_per_byte, part?}          does the work and sends `headers` or `body` byte by byte
-    cut         {}                                 does the work and closes midway through the body
-    garbage     {}                                 does the work and answers 200 with HTML
-    wrong_json  {body?}                            does the work and answers 200 with other JSON
-    huge        {bytes}                            does the work and answers that many bytes of JSON
+    latency     {seconds}                          waits before it executes the request
+    rewrite     {fields?, remove?}                 changes the invoice in the response, or each invoice of a list
+    status      {status, retry_after?, body?, executed?}   refuses the request, which still runs with `executed`
+    redirect    {location}                         refuses the request with a 302
+    hang        {seconds}                          executes the request, sends nothing, closes
+    drip        {seconds_per_byte, part?}          executes the request and sends `headers` or `body` byte by byte
+    cut         {}                                 executes the request and closes midway through the body
+    garbage     {}                                 executes the request and responds 200 with HTML
+    wrong_json  {body?}                            executes the request and responds 200 with other JSON
+    huge        {bytes}                            executes the request and responds with that many bytes of JSON
 
 The ledger: `{"invoices": [{id, store_id, order_id, amount, currency, paid_amount, status, additional_status,
 created_at, paid_at, refunded, payments: [{id, at, invoice_id, store_id, amount, confirmed}]}], "webhooks": {sent,
 dropped, delivered, failed}, "requests": {total, by_store, by_route}}`. Amounts are decimal strings in whole units,
-times Unix seconds. `paid_at` is when the paid amount first reached the invoice's, else null. Of the webhooks sent,
-those neither delivered nor failed still wait.
+times are Unix seconds. `paid_at` is when the paid amount first reached the invoice's amount, or null. Sent webhooks
+that are neither delivered nor failed are pending.
 """

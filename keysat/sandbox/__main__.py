@@ -10,7 +10,7 @@ from keysat.sandbox.server import run
 
 
 def main() -> int:
-    """Read the command line and serve; returns the exit code."""
+    """Parse the command line and serve. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="keysat.sandbox", description="A provider that can misbehave.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")

@@ -1,4 +1,4 @@
-"""Drives a sandbox through its control side: the buyer, the merchant, and whatever breaks the network."""
+"""Client of a sandbox's control side. It acts as the buyer and the merchant, and configures faults."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SECONDS = 10.0
 
 
 class SandboxClient:
-    """One sandbox, over kept-alive connections. Also a context manager that closes them.
+    """Client of one sandbox over keep-alive connections. Also a context manager that closes them.
 
-    Each method raises RemoteRefused (the sandbox says what is wrong), RemoteNotFound (no such invoice),
-    RemoteUnavailable (nothing answers there) or RemoteAnswerInvalid (something else answers there).
+    Each method raises RemoteRefused (the error states the sandbox's reason), RemoteNotFound (no such invoice),
+    RemoteUnavailable (no response) or RemoteAnswerInvalid (the response isn't a sandbox's).
     """
 
     def __init__(self, url: str) -> None:
@@ -43,12 +43,15 @@ class SandboxClient:
         *,
         kind: str = "btcpay",
     ) -> None:
-        """Add a store, or replace its key, webhooks and kind: `btcpay`, or `zaprite`, which signs no webhook."""
+        """Add a store, or replace its key, webhooks and kind: `btcpay`, or `zaprite`, which signs no webhooks."""
         body = {"api_key": api_key, "webhook_url": webhook_url, "webhook_secret": webhook_secret, "kind": kind}
         self._call("PUT", f"stores/{quote(store_id, safe='')}", body)
 
     def create_many(self, store_id: str, count: int, invoice: Mapping[str, Any]) -> list[str]:
-        """Open so many invoices alike, as BTCPay's own call would, one a second up to now; returns their ids."""
+        """Open `count` identical invoices, created one second apart up to now. Returns their ids.
+
+        `invoice` is the body of BTCPay's own call.
+        """
         body = {"count": count, "invoice": dict(invoice)}
         ids: list[str] = self._call("POST", f"stores/{quote(store_id, safe='')}", body)["ids"]
         return ids
@@ -56,43 +59,43 @@ class SandboxClient:
     def pay(
         self, invoice_id: str, amount: str | None = None, *, confirmations: int = 1, late: bool = False
     ) -> dict[str, Any]:
-        """Pay `amount` (a decimal string in whole units; None: what is missing). Returns the ledger's entry.
+        """Pay `amount` (a decimal string in whole units, None: the missing amount). Returns the ledger's entry.
 
-        `confirmations` is 0 or 1; `late` lets the invoice expire first, in the same step.
+        `confirmations` is 0 or 1. `late` expires the invoice first, in the same step.
         """
         body: dict[str, Any] = {"confirmations": confirmations, "late": late}
         return self._change(invoice_id, "pay", body if amount is None else {**body, "amount": amount})
 
     def confirm(self, invoice_id: str) -> dict[str, Any]:
-        """Confirm all payments that wait for it. Returns the ledger's entry."""
+        """Confirm all unconfirmed payments. Returns the ledger's entry."""
         return self._change(invoice_id, "confirm")
 
     def expire(self, invoice_id: str) -> dict[str, Any]:
-        """Let it expire now. Returns the ledger's entry."""
+        """Expire the invoice now. Returns the ledger's entry."""
         return self._change(invoice_id, "expire")
 
     def mark(self, invoice_id: str, status: str) -> dict[str, Any]:
-        """Mark it `Settled` or `Invalid` by hand. Returns the ledger's entry."""
+        """Mark the invoice `Settled` or `Invalid` by hand. Returns the ledger's entry."""
         return self._change(invoice_id, "mark", {"status": status})
 
     def refund(self, invoice_id: str) -> dict[str, Any]:
-        """Give the money back and mark it invalid. Returns the ledger's entry."""
+        """Refund the buyer and mark the invoice invalid. Returns the ledger's entry."""
         return self._change(invoice_id, "refund")
 
     def set_lightning(
         self, node: Sequence[str] = (), invoices: Sequence[str] = (), *, seed: int | None = None, life: int = 600
     ) -> None:
-        """Draw what the paying node and the recipient of tips do next from these; see `sandbox.lightning`."""
+        """Set the outcomes that the paying node and the recipient of tips draw from. See `sandbox.lightning`."""
         body: dict[str, Any] = {"node": list(node), "invoices": list(invoices), "life": life}
         self._call("PUT", "lightning", body if seed is None else {**body, "seed": seed})
 
     def lightning_payments(self) -> list[dict[str, Any]]:
-        """What the node was asked to pay, and what it paid."""
+        """Return the payments that were requested from the node, and how often it paid each."""
         payments: list[dict[str, Any]] = self._call("GET", "lightning")["payments"]
         return payments
 
     def set_faults(self, faults: Sequence[Mapping[str, Any]], seed: int | None = None) -> None:
-        """Replace all faults; none ends them. The package's docstring lists the kinds."""
+        """Replace all faults. An empty list removes them. The package's docstring lists the kinds."""
         self._call("PUT", "faults", {"faults": [dict(fault) for fault in faults], "seed": seed})
 
     def set_webhooks(
@@ -105,7 +108,10 @@ class SandboxClient:
         seed: int | None = None,
         retry_delays: Sequence[float] | None = None,
     ) -> None:
-        """Replace the delivery plan: chances from 0 to 1, delays in seconds; no argument delivers at once, in order."""
+        """Replace the delivery plan. Probabilities are from 0 to 1, delays in seconds.
+
+        Without arguments, webhooks are delivered at once and in order.
+        """
         plan: dict[str, Any] = {"drop": drop, "duplicate": duplicate, "delay_seconds": list(delay_seconds)}
         plan |= {"reorder": reorder, "seed": seed}
         if retry_delays is not None:
@@ -113,15 +119,15 @@ class SandboxClient:
         self._call("PUT", "webhooks", plan)
 
     def ledger(self) -> dict[str, Any]:
-        """The truth: `invoices`, `webhooks` and `requests`, as the package's docstring shows them."""
+        """Return `invoices`, `webhooks` and `requests` in the shape that the package's docstring shows."""
         return self._call("GET", "ledger")
 
     def requests_made(self) -> dict[str, Any]:
-        """`total`, `by_store`, `by_route`, and `invoice_reads` (GETs for each invoice id)."""
+        """Return `total`, `by_store`, `by_route`, and `invoice_reads` (GETs for each invoice id)."""
         return self._call("GET", "requests")
 
     def reset(self) -> None:
-        """Forget all: stores, invoices, faults, plan, counts, and webhooks that wait."""
+        """Remove all stores, invoices, faults and pending webhooks. Reset the delivery plan and the counters."""
         self._call("DELETE", "")
 
     def _change(self, invoice_id: str, action: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:

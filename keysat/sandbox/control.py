@@ -1,4 +1,4 @@
-"""The control side under `/sandbox/`: registers stores, plays the buyer, orders faults, tells the truth."""
+"""The control side under `/sandbox/`: registers stores, acts as the buyer, sets faults, and returns the ledger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INVOICE = re.compile(r"/sandbox/invoices/([^/]+)/([a-z]+)/?")
 
 
 class Control:
-    """Answers control requests; wrong input gets 400 and `{"message": a sentence}`, an unknown invoice 404."""
+    """Handles control requests. Invalid input gets 400 and `{"message": a sentence}`, an unknown invoice 404."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Control:
         lightning: Lightning,
         default_plan: WebhookPlan,
     ) -> None:
-        """`default_plan` fills what a webhook plan leaves out."""
+        """`default_plan` supplies the retry delays that a webhook plan omits."""
         self._ledger, self._faults, self._webhooks, self._tally = ledger, faults, webhooks, tally
         self._lightning, self._default_plan = lightning, default_plan
         self._fixed: dict[str, Callable[[Any], Any]] = {
@@ -57,7 +57,7 @@ class Control:
         }
 
     def answer(self, request: Request) -> Answer:
-        """Carry a control request out."""
+        """Execute a control request and return its response."""
         try:
             return Answer(200, self._dispatch(request))
         except NotFound as error:

@@ -1,4 +1,4 @@
-"""One webhook on its way: its body and BTCPay's signature, the call, and its redelivery."""
+"""One webhook delivery: its body, BTCPay's signature, the request, and its redelivery."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keysat.sandbox.zaprite_views import order_event
 
 @dataclass
 class Counts:
-    """Deliveries sent off, dropped on order, answered with 2xx, and given up."""
+    """Deliveries sent, dropped by the plan, delivered (2xx), and failed."""
 
     sent: int = 0
     dropped: int = 0
@@ -27,9 +27,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A body for a URL, the delays in seconds before its redeliveries, and where its end is counted.
+    """A body for a URL, the delays in seconds before its redeliveries, and the counters for its outcome.
 
-    Without a secret it is neither signed nor numbered.
+    Without a secret, it has neither a signature nor a delivery id.
     """
 
     url: str
@@ -39,7 +39,7 @@ class Delivery:
     counts: Counts
 
     def post(self, session: requests.Session, timeout: float) -> int | None:
-        """Make the call and return the answer's status, or None when there was no answer in `timeout` seconds."""
+        """Send the request. Return the response's status, or None if no response arrives within `timeout` seconds."""
         content = to_json(self.body)
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if self.secret is not None:
@@ -52,14 +52,14 @@ class Delivery:
             return None
 
     def again(self) -> Delivery:
-        """The redelivery: the same event, where it is numbered under an id of its own, which names the original's."""
+        """Return the redelivery of the same event. A delivery with an id gets a new one and keeps the original's."""
         numbered = {} if self.secret is None else {"deliveryId": new_id(), "isRedelivery": True}
         body = {**self.body, **numbered}
         return replace(self, body=body, retry_delays=self.retry_delays[1:])
 
 
 def webhook_body(store: Store, webhook: Webhook, event: Event) -> dict[str, Any]:
-    """BTCPay's `WebhookInvoiceEvent` with the fields of the event's own type; or Zaprite's event."""
+    """Return BTCPay's `WebhookInvoiceEvent` with the fields of the event's own type, or Zaprite's event."""
     if store.kind is Kind.ZAPRITE:
         return order_event(event)
     delivery_id = new_id()

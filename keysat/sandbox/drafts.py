@@ -1,4 +1,4 @@
-"""Reads what clients ask of invoices, and refuses as BTCPay does: with a list of paths and messages."""
+"""Parses clients' invoice requests. Rejects them as BTCPay does, with a list of paths and messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Rejected(KeysatError):
 
 
 class _Problems(list[tuple[str, str]]):
-    """Collects all errors of a request, as BTCPay reports them together."""
+    """Collects all errors of a request, because BTCPay reports them together."""
 
     def section(self, body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         value = body.get(name)
@@ -66,7 +66,7 @@ class _Problems(list[tuple[str, str]]):
 
 
 def parse_draft(body: Any) -> Draft:
-    """Read a CreateInvoiceRequest; fields that BTCPay doesn't know are ignored, as it does.
+    """Read a CreateInvoiceRequest. Fields that BTCPay doesn't know are ignored, as in BTCPay.
 
     Raises:
         Rejected: a field is malformed.
@@ -110,7 +110,7 @@ def _checkout(values: Mapping[str, Any], problems: _Problems) -> dict[str, Any]:
     known = problems.known(values, "checkout", _CHECKOUT)
     if known.get("speedPolicy", "MediumSpeed") not in _POLICIES:
         problems.append(("checkout.speedPolicy", "Unknown speed policy"))
-    # Ignoring a tolerance would settle other invoices than BTCPay does.
+    # If a tolerance were ignored, the sandbox would settle other invoices than BTCPay does.
     if values.get("paymentTolerance") not in {None, 0}:
         problems.append(("checkout.paymentTolerance", "The sandbox has no payment tolerance"))
     return known
@@ -126,7 +126,7 @@ def _search_terms(body: Mapping[str, Any], problems: _Problems) -> tuple[str, ..
 
 @dataclass(frozen=True)
 class Listing:
-    """Which invoices of a store are wanted; dates in Unix seconds, `take` None for all."""
+    """Filter for the invoices of a store. Dates are in Unix seconds. `take` is None for all invoices."""
 
     order_ids: frozenset[str]
     statuses: frozenset[str]
@@ -153,7 +153,7 @@ def _searchable(invoice: Invoice) -> str:
 
 
 def parse_listing(query: Mapping[str, Sequence[str]]) -> Listing:
-    """Read the parameters of the list call. Without `take` BTCPay returns all.
+    """Read the parameters of the list call. Without `take`, all invoices are returned, as in BTCPay.
 
     Raises:
         Rejected: a number is malformed.

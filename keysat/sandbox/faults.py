@@ -1,4 +1,4 @@
-"""The faults that a test orders, and which of them hit a request."""
+"""The faults that a test configures, and the selection of those that hit a request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_HUGE = 2**32
 
 @dataclass(frozen=True)
 class Fault:
-    """One order: its kind, the requests it applies to (None: all), how often, and the kind's parameters."""
+    """One configured fault: its kind, the requests it applies to and its max uses (None: all), and its parameters."""
 
     kind: str
     store: str | None
@@ -48,13 +48,13 @@ class Fault:
 
     @property
     def refuses(self) -> bool:
-        """Whether the request is not even carried out."""
+        """Whether the request is refused without being executed."""
         return self.kind == "redirect" or (self.kind == "status" and not self.parameters["executed"])
 
 
 @dataclass
 class Mishap:
-    """What befalls one request: a wait in seconds, changes of the answer, and at most one fault that ends it."""
+    """The faults of one request: a wait in seconds, changes of the response, and at most one final fault."""
 
     wait: float = 0.0
     fields: dict[str, Any] = field(default_factory=dict)
@@ -63,21 +63,21 @@ class Mishap:
 
 
 class FaultPlan:
-    """The ordered faults, in order; safe to use from many threads."""
+    """The configured faults, in order. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.replace([], None)
 
     def replace(self, faults: Sequence[Fault], seed: int | None) -> None:
-        """Put these faults in the place of all others; `seed` makes their chances repeatable."""
+        """Replace all faults. `seed` makes their random choices repeatable."""
         with self._lock:
             self._faults = list(faults)
             self._left = [fault.times for fault in faults]
             self._random = random.Random(seed)  # noqa: S311 - chances of faults, no secrets
 
     def strike(self, method: str, path: str, store: str | None) -> Mishap:
-        """Decide what befalls a request. Waits and changes add up; the first fault of another kind ends the search."""
+        """Select the faults of a request. Waits and changes accumulate. The first fault of another kind is final."""
         mishap = Mishap()
         with self._lock:
             for index, fault in enumerate(self._faults):
@@ -106,7 +106,7 @@ def parse_faults(value: object) -> tuple[list[Fault], int | None]:
     """Read `{"faults": [...], "seed"?: n}`.
 
     Raises:
-        InvalidInput: a fault is malformed, or has a field that its kind doesn't know.
+        InvalidInput: a fault is malformed, or has a field that its kind doesn't have.
     """
     fields = Fields(value, "the request", ("faults", "seed"))
     seed = fields.whole("seed") if fields.has("seed") else None

@@ -1,4 +1,4 @@
-"""Reads the fields of control requests, and says in one sentence what is wrong with one."""
+"""Reads the fields of control requests. Errors state in one sentence what is wrong with a field."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from keysat.core.errors import InvalidInput
 
 
 def parse_json(body: bytes) -> Any:
-    """Decode a request's body, numbers with a point as Decimal; an empty body is an empty object.
+    """Decode a request's body. Numbers with a decimal point become Decimal. An empty body is an empty object.
 
     Raises:
-        InvalidInput: it isn't JSON.
+        InvalidInput: the body isn't JSON.
     """
     try:
         return json.loads(body or b"{}", parse_float=Decimal, parse_constant=_no_constant)
@@ -28,10 +28,10 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class Fields:
-    """An object with known fields. Each reader raises InvalidInput for a value of another form."""
+    """An object with known fields. Each reader raises InvalidInput for an invalid value."""
 
     def __init__(self, value: object, what: str, known: Sequence[str]) -> None:
-        """`what` is how sentences call the object; a field that isn't among `known` is refused."""
+        """`what` is the object's name in errors. A field that isn't in `known` is rejected."""
         if not isinstance(value, dict):
             raise InvalidInput(f"{what} has to be a JSON object.")
         for name in value:
@@ -53,12 +53,12 @@ class Fields:
         return self.text(name) if self.has(name) else None
 
     def flag(self, name: str) -> bool:
-        """A boolean; false when it is missing."""
+        """Return a boolean, or false if the field is missing."""
         value = self._value.get(name, False)
         return value if isinstance(value, bool) else self._refuse(name, "true or false")
 
     def number(self, name: str, default: float | None = None, *, most: float = math.inf) -> float:
-        """A number from 0 to `most`; a missing one is `default`, or is refused when that is None."""
+        """Return a number from 0 to `most`. A missing field is `default`, or is rejected if that is None."""
         value = self._value.get(name, default)
         limit = "" if math.isinf(most) else f" up to {most:g}"
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value <= most:
@@ -66,14 +66,14 @@ class Fields:
         return float(value)
 
     def whole(self, name: str, default: int | None = None, *, least: int = 0, most: int = 2**31) -> int:
-        """A whole number in a range; a missing one is `default`, or is refused when that is None."""
+        """Return an integer in a range. A missing field is `default`, or is rejected if that is None."""
         value = self._value.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             self._refuse(name, f"a whole number from {least} to {most}")
         return value
 
     def items(self, name: str) -> list[Any]:
-        """A list; an empty one when it is missing."""
+        """Return a list, or an empty one if the field is missing."""
         value = self._value.get(name, [])
         return value if isinstance(value, list) else self._refuse(name, "a list")
 

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 server below the sandbox: kept-alive connections, one thread each, one write per answer."""
+"""The sandbox's HTTP/1.1 server: keep-alive connections, one thread per connection, one write per response."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Handle = Callable[[Request], tuple[Answer, Fault | None]]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `handle` at an address until `stop`, which also ends the connections that are open."""
+    """Serves `handle` at an address until `stop`, which also closes open connections."""
 
     daemon_threads = True
     request_queue_size = 256
 
     def __init__(self, address: tuple[str, int], handle: Handle) -> None:
-        """Bind at once. Raises OSError when the address can't be had."""
+        """Bind at once. Raises OSError if the address is unavailable."""
         self.handle, self.stopping = handle, threading.Event()
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving; running answers get a moment to notice."""
+        """Stop serving and close all connections. Wait up to 5 s for their threads."""
         self.stopping.set()
         self.shutdown()
         self._thread.join()
@@ -59,12 +59,12 @@ class Server(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that hangs up is its good right, and often the point of the test.
+        # Clients may hang up, and often that is what a test exercises.
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
     def server_bind(self) -> None:
-        # The standard one asks the name service for the host's name, which can take seconds and is never used.
+        # The base class resolves the host's name, which can take seconds. The name is never used.
         super(ThreadingHTTPServer, self).server_bind()
 
 
@@ -102,11 +102,11 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: the ledger counts the requests."""
+        """Log nothing, because the tally records the requests."""
 
 
 def _cut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # the peer was faster; nothing is left to cut
+        return  # the peer has already closed the connection

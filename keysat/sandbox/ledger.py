@@ -1,4 +1,4 @@
-"""The sandbox's own truth: stores, invoices and payments behind one lock. No HTTP here."""
+"""The sandbox's state: stores, invoices and payments behind one lock. It contains no HTTP."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Emit = Callable[[Store, Event], None]
 
 
 def _ignore(_store: Store, _event: Event) -> None:
-    """Tell nobody."""
+    """Drop the event."""
 
 
 class Ledger:
-    """All stores and invoices. Each change is atomic, and its events leave in the order of the changes."""
+    """All stores and invoices. Each change is atomic. Events are emitted in the order of the changes."""
 
     def __init__(self, emit: Emit = _ignore, clock: Clock = time.time) -> None:
-        """`emit` gets each event while the lock is held, so it has to return at once; `clock` gives Unix seconds."""
+        """`emit` is called with each event under the lock, so it must return at once. `clock` returns Unix seconds."""
         self._emit, self._clock = emit, clock
         self._lock = threading.Lock()
         self._stores: dict[str, Store] = {}
@@ -39,7 +39,7 @@ class Ledger:
         self._expiring: list[tuple[int, str]] = []
 
     def register_store(self, store: Store) -> None:
-        """Add a store, or replace its key and webhooks; its invoices stay."""
+        """Add a store, or replace its key and webhooks. Its invoices remain."""
         with self._lock:
             self._stores[store.id] = store
 
@@ -51,7 +51,7 @@ class Ledger:
             return any(store.api_key == api_key for store in self._stores.values())
 
     def store_of_key(self, api_key: str, kind: Kind) -> Store | None:
-        """The store of that kind that the key opens."""
+        """Return the store of that kind with that API key, or None."""
         with self._lock:
             stores = self._stores.values()
             return next((one for one in stores if one.kind is kind and one.api_key == api_key), None)
@@ -61,7 +61,7 @@ class Ledger:
             return next((one for one in self._stores.values() if one.webhook(webhook_id)), None)
 
     def put_webhook(self, store_id: str, webhook: Webhook) -> None:
-        """Add a webhook to a store, or replace the one of the same id."""
+        """Add a webhook to a store, or replace the one with the same id."""
         self._change_webhooks(store_id, webhook.id, (webhook,))
 
     def remove_webhook(self, store_id: str, webhook_id: str) -> None:
@@ -70,12 +70,12 @@ class Ledger:
     def _change_webhooks(self, store_id: str, without: str, added: tuple[Webhook, ...]) -> None:
         with self._lock:
             store = self._stores.get(store_id)
-            if store is not None:  # a reset may have overtaken the request
+            if store is not None:  # a reset may have removed the store
                 kept = tuple(one for one in store.webhooks if one.id != without)
                 self._stores[store_id] = replace(store, webhooks=(*kept, *added))
 
     def create(self, store_id: str, draft: Draft) -> Invoice:
-        """Open an invoice in a store that was registered."""
+        """Open an invoice in a registered store."""
         with self._lock:
             invoice = self._keep(transitions.opened(store_id, draft, self._clock()))
             self._by_store.setdefault(store_id, []).append(invoice.id)
@@ -83,13 +83,13 @@ class Ledger:
             return invoice
 
     def find(self, invoice_id: str) -> Invoice | None:
-        """The invoice as it is now, or None."""
+        """Return the current invoice, or None."""
         with self._lock:
             self._expire_due()
             return self._invoices.get(invoice_id)
 
     def of_store(self, store_id: str, until: float = math.inf) -> Iterator[Invoice]:
-        """The invoices of a store that were made up to a time, as they are now, the newest first."""
+        """Return the current invoices of a store that were created up to `until` (Unix seconds), newest first."""
         with self._lock:
             self._expire_due()
             ids = self._by_store.get(store_id, [])
@@ -97,7 +97,7 @@ class Ledger:
         return (self._invoices[ids[place]] for place in range(end - 1, -1, -1))
 
     def create_many(self, store_id: str, draft: Draft, count: int) -> list[str]:
-        """Open so many alike, one a second up to now, that nobody is told of; returns their ids."""
+        """Open `count` identical invoices, created one second apart up to now. Emits no events. Returns their ids."""
         with self._lock:
             now = self._clock()
             for back in range(count, 0, -1):
@@ -110,18 +110,18 @@ class Ledger:
     def pay(
         self, invoice_id: str, amount: str | None = None, *, is_confirmed: bool = True, late: bool = False
     ) -> Invoice:
-        """Let a buyer pay.
+        """Record a buyer's payment.
 
         Args:
-            invoice_id: which invoice.
-            amount: a decimal string in whole units; None pays what is missing.
+            invoice_id: the invoice to pay.
+            amount: a decimal string in whole units. None pays the missing amount.
             is_confirmed: whether the payment is confirmed at once.
             late: expire the invoice first, in the same step.
 
         Raises:
             NotFound: no such invoice.
-            InvalidInput: the amount is malformed or nothing.
-            Conflict: `late`, and the invoice can't expire any more.
+            InvalidInput: the amount is malformed or not positive.
+            Conflict: `late` is set, and the invoice can't expire any more.
         """
         transition = transitions.paid_late if late else transitions.paid
 
@@ -131,39 +131,39 @@ class Ledger:
         return self._change(invoice_id, change)
 
     def confirm(self, invoice_id: str) -> Invoice:
-        """Confirm all its payments. Raises NotFound; Conflict when none waits for it."""
+        """Confirm all payments of an invoice. Raises NotFound, or Conflict if all are confirmed already."""
         return self._change(invoice_id, transitions.confirmed)
 
     def expire(self, invoice_id: str) -> Invoice:
-        """Let it expire now. Raises NotFound; Conflict when it is paid, settled or invalid."""
+        """Expire an invoice now. Raises NotFound, or Conflict if it is paid, settled or invalid."""
         return self._change(invoice_id, transitions.expired)
 
     def refund(self, invoice_id: str) -> Invoice:
-        """Give the money back and mark it invalid. Raises NotFound; Conflict when there is nothing to give back."""
+        """Refund an invoice and mark it invalid. Raises NotFound, or Conflict if there is nothing to refund."""
         return self._change(invoice_id, transitions.refunded)
 
     def archive(self, invoice_id: str) -> Invoice:
-        """Archive it, as a merchant does; lists leave it out from now on. Raises NotFound."""
+        """Archive an invoice, as a merchant does. Lists omit it from now on. Raises NotFound."""
         return self._change(invoice_id, lambda invoice, _: (replace(invoice, is_archived=True), []))
 
     def mark(self, invoice_id: str, status: Status) -> Invoice:
-        """Mark it `SETTLED` or `INVALID` by hand. Raises NotFound; Conflict when it can't be marked so."""
+        """Mark an invoice `SETTLED` or `INVALID` by hand. Raises NotFound, or Conflict if it can't be marked so."""
         return self._change(invoice_id, lambda invoice, now: transitions.marked(invoice, status, now))
 
     def expire_due(self) -> None:
-        """Expire what is due, so that its webhooks leave although nobody reads it."""
+        """Expire invoices on time, so that their webhooks are sent even if no client reads them."""
         with self._lock:
             self._expire_due()
 
     def entries(self) -> list[dict[str, Any]]:
-        """All invoices in order of creation, in the shape of `views.ledger_entry`."""
+        """Return all invoices in order of creation, in the shape of `views.ledger_entry`."""
         with self._lock:
             self._expire_due()
             invoices = list(self._invoices.values())
         return [ledger_entry(invoice) for invoice in invoices]
 
     def reset(self) -> None:
-        """Forget all."""
+        """Remove all stores and invoices."""
         with self._lock:
             self._stores.clear()
             self._invoices.clear()
@@ -181,7 +181,7 @@ class Ledger:
     def _keep(self, step: Step) -> Invoice:
         invoice, events = step
         self._invoices[invoice.id] = invoice
-        store = self._stores.get(invoice.store_id)  # a reset may have overtaken the request
+        store = self._stores.get(invoice.store_id)  # a reset may have removed the store
         if store is not None:
             for event in events:
                 self._emit(store, event)

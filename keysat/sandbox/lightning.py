@@ -1,6 +1,6 @@
-"""A Lightning side: a recipient of tips that speaks LNURL, and the node behind BTCPay that pays.
+"""The Lightning side: an LNURL recipient of tips, and the node behind BTCPay that pays.
 
-What each of them does next is drawn from lists that a test sets. The record says what was really paid, how often.
+Their next outcomes are drawn from lists that a test sets. The record contains what was actually paid, and how often.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from keysat.core.errors import InvalidInput
 from keysat.sandbox.fields import Fields, parse_json
 from keysat.sandbox.wire import Answer, Request
 
-# What the node does with a payment: pays it and says so; leaves it unclear (202) and pays it, or doesn't; finds no
-# route; fails with 500 before or after it paid; or never hears of it.
+# Outcomes of a payment. "paid" pays and reports it. "unclear-..." responds 202 and pays, or fails. "failed" finds no
+# route. "500-paid" responds 500 after the payment, "500-unheard" before the node receives the request.
 NODE = ("paid", "unclear-paid", "unclear-failed", "failed", "500-paid", "500-unheard")
-# What is wrong with the recipient's invoices, or special: a plain description, metadata with a large image.
+# Variants of the recipient's invoices, mostly defects. "plain" has a plain description, "image" a large image.
 INVOICES = ("good", "amount", "network", "description", "expired", "none", "reused", "refusal", "plain", "image")
 _IMAGE = 136 * 1024
 _LNURL = re.compile(r"/\.well-known/lnurlp/([a-z0-9._+-]+)")
@@ -33,7 +33,7 @@ _CALLBACK = re.compile(r"/lnurl/([a-z0-9._+-]+)")
 
 @dataclass
 class Payment:
-    """What the node did for one invoice: how often it was asked to, paid, and was asked though it had paid."""
+    """What the node did for one invoice: the number of requests, of payments, and of requests after a payment."""
 
     payment_hash: str
     amount_msat: int
@@ -45,25 +45,25 @@ class Payment:
 
 
 class Lightning:
-    """The recipient and the node; safe to use from many threads."""
+    """The recipient and the node. Safe to use from many threads."""
 
     def __init__(self, base_url: Callable[[], str]) -> None:
-        """`base_url` gives the address that the recipient's callback starts with."""
+        """`base_url` returns the address that the recipient's callback starts with."""
         self._base_url, self._lock = base_url, threading.Lock()
         self.reset()
 
     def reset(self) -> None:
-        """Forget all, and let everything go well."""
+        """Remove all payments and planned failures."""
         with self._lock:
             self._payments: dict[str, Payment] = {}
             self._node, self._invoices, self._life = ["paid"], ["good"], 600
             self._random, self._last = random.Random(), ""  # noqa: S311 - chances, no secrets
 
     def plan(self, body: Any) -> dict[str, Any]:
-        """Set what happens next: `{"node": [...], "invoices": [...], "seed": n, "life": seconds of an invoice}`.
+        """Set the next outcomes: `{"node": [...], "invoices": [...], "seed": n, "life": seconds of an invoice}`.
 
         Raises:
-            InvalidInput: something is named that neither of them does.
+            InvalidInput: an outcome is unknown.
         """
         fields = Fields(body, "the plan", ("node", "invoices", "seed", "life"))
         node, invoices = fields.items("node") or ["paid"], fields.items("invoices") or ["good"]
@@ -77,16 +77,16 @@ class Lightning:
         return {"node": node, "invoices": invoices}
 
     def record(self, _body: Any) -> dict[str, Any]:
-        """All payments that the node was asked for."""
+        """Return all payments that were requested from the node."""
         with self._lock:
             return {"payments": [asdict(one) for one in self._payments.values()]}
 
     def speaks(self, path: str) -> bool:
-        """Whether a path is the recipient's."""
+        """Return whether the path is one of the recipient's."""
         return bool(_LNURL.fullmatch(path) or _CALLBACK.fullmatch(path))
 
     def recipient(self, request: Request) -> Answer:
-        """Answer as the recipient of tips."""
+        """Respond as the recipient of tips."""
         if importlib.util.find_spec("bolt11") is None:
             return Answer(501, {"status": "ERROR", "reason": "the sandbox needs keysat[lightning] for this"})
         if match := _LNURL.fullmatch(request.path):
@@ -106,7 +106,7 @@ class Lightning:
         return Answer(200, {"pr": self._last, "routes": []})
 
     def pay(self, request: Request) -> Answer:
-        """Pay an invoice as the node behind BTCPay does, or as badly as planned."""
+        """Pay an invoice as the node behind BTCPay does, or fail as planned."""
         from bolt11 import decode  # noqa: PLC0415 - an extra that may be missing
 
         body = parse_json(request.body)
@@ -118,7 +118,7 @@ class Lightning:
             new = Payment(decoded.payment_hash, int(decoded.amount_msat or 0))
             payment = self._payments.setdefault(decoded.payment_hash, new)
             payment.asked, payment.max_fee_sats = payment.asked + 1, str(body.get("maxFeeFlat"))
-            if payment.paid:  # as nodes do: a payment hash is paid once
+            if payment.paid:  # nodes pay a payment hash only once
                 payment.asked_after_paid += 1
                 return Answer(400, {"code": "generic-error", "message": "The invoice is already paid"})
             if does.endswith("paid"):
@@ -134,7 +134,7 @@ class Lightning:
         return Answer(200, _payment_data(payment))
 
     def find(self, payment_hash: str) -> Answer:
-        """Tell what became of a payment."""
+        """Return the state of a payment."""
         with self._lock:
             payment = self._payments.get(payment_hash)
         if payment is None:
@@ -175,7 +175,7 @@ class Lightning:
 
 
 def _payment_data(payment: Payment) -> dict[str, Any]:
-    """A payment as BTCPay tells it; amounts in millisatoshi, as texts."""
+    """Return a payment in BTCPay's shape. Amounts are strings in millisatoshis."""
     return {
         "paymentHash": payment.payment_hash,
         "status": payment.state,

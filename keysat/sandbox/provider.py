@@ -1,4 +1,4 @@
-"""The provider's side: BTCPay's Greenfield routes for stores, invoices and webhooks."""
+"""BTCPay's Greenfield routes for stores, invoices and webhooks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _PERMISSIONS = {
 
 @dataclass(frozen=True)
 class Route:
-    """Where a request goes: `GET invoice` and the like, the store it is about (if known), what it names there."""
+    """The target of a request: a name such as `GET invoice`, its store (if known), and the ids in its path."""
 
     name: str
     store_id: str | None = None
@@ -75,10 +75,10 @@ def _webhook_missing() -> Answer:
 
 
 class Provider:
-    """Answers as a BTCPay Server does."""
+    """Responds as a BTCPay Server does."""
 
     def __init__(self, ledger: Ledger, base_url: Callable[[], str], lightning: Lightning) -> None:
-        """`base_url` gives the address that links to the checkout start with; `lightning` pays."""
+        """`base_url` returns the address that checkout links start with. `lightning` makes the payments."""
         self._ledger, self._base_url = ledger, base_url
         self._actions = {
             "GET store": self._store,
@@ -98,7 +98,7 @@ class Provider:
         }
 
     def route(self, request: Request) -> Route:
-        """Find out what a request is about, whether or not it will be allowed."""
+        """Return the route of a request, whether or not the request is allowed."""
         for noun, pattern in _ROUTES.items():
             match = pattern.fullmatch(request.path)
             if match:
@@ -116,7 +116,7 @@ class Provider:
         return invoice.store_id if invoice else None
 
     def answer(self, request: Request, route: Route) -> Answer:
-        """Carry a request out."""
+        """Execute a request and return its response."""
         action = self._actions.get(route.name)
         if action is None:
             known = not route.name.endswith(" unknown")

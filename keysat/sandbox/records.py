@@ -1,4 +1,4 @@
-"""What the sandbox remembers: immutable records, so that a snapshot can leave the lock and never changes."""
+"""Immutable records of the sandbox. A snapshot can leave the lock, because it never changes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 class Kind(StrEnum):
-    """Whose API a store is reached by, and in whose shape its webhooks are."""
+    """The API of a store, which also determines the shape of its webhooks."""
 
     BTCPAY = "btcpay"
     ZAPRITE = "zaprite"
 
 
 class Status(StrEnum):
-    """BTCPay's status of an invoice."""
+    """BTCPay's invoice status."""
 
     NEW = "New"
     PROCESSING = "Processing"
@@ -29,7 +29,7 @@ class Status(StrEnum):
 
 
 class Additional(StrEnum):
-    """BTCPay's reason beside the status."""
+    """BTCPay's additional invoice status, which gives the reason."""
 
     NONE = "None"
     LATE = "PaidLate"
@@ -39,13 +39,13 @@ class Additional(StrEnum):
 
 
 def new_id() -> str:
-    """Return a random id that looks like BTCPay's: 22 base58 characters."""
+    """Return a random id in BTCPay's format: 22 base58 characters."""
     return "".join(secrets.choice(_BASE58) for _ in range(22))
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where events of a store go, of all kinds or of those in `events`; whether a failed delivery is made again."""
+    """A destination for events of a store: all kinds, or those in `events`. `redelivers` retries failed deliveries."""
 
     url: str
     secret: str = field(default="", repr=False)
@@ -61,7 +61,7 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Store:
-    """A merchant's store: the key that opens it, and its webhooks."""
+    """A merchant's store: its API key and its webhooks."""
 
     id: str
     api_key: str
@@ -77,7 +77,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Payment:
-    """Money that came in: when (Unix seconds), how much (smallest unit), and whether it is confirmed."""
+    """A received payment: its time (Unix seconds), its amount (smallest unit), and whether it is confirmed."""
 
     at: float
     amount: int
@@ -88,7 +88,7 @@ class Payment:
 
 @dataclass(frozen=True)
 class Draft:
-    """A valid request for an invoice: amount in the smallest unit (None: a top-up), spans in whole seconds."""
+    """A valid invoice request. The amount is in the smallest unit (None: a top-up), durations are in whole seconds."""
 
     amount: int | None
     currency: str
@@ -102,9 +102,9 @@ class Draft:
 
 @dataclass(frozen=True)
 class Invoice:
-    """An invoice at one moment. Amounts are in the smallest unit, times in Unix seconds.
+    """A snapshot of an invoice. Amounts are in the smallest unit, times in Unix seconds.
 
-    `paid_at` is the moment at which the paid amount first reached the invoice's amount.
+    `paid_at` is the time at which the paid amount first reached the invoice's amount.
     """
 
     store_id: str
@@ -145,7 +145,7 @@ class Invoice:
 
 @dataclass(frozen=True)
 class Event:
-    """A change of an invoice that BTCPay tells its webhooks: the type, the invoice after it, and the type's fields."""
+    """A change of an invoice that BTCPay sends to webhooks: its type, the changed invoice, and the type's fields."""
 
     kind: str
     invoice: Invoice

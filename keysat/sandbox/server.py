@@ -1,4 +1,4 @@
-"""The sandbox as a whole: ledger, provider and control side, webhooks, behind one HTTP server."""
+"""The whole sandbox: ledger, provider and control side, and webhooks behind one HTTP server."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _EXPIRY_SECONDS = 0.2
 
 
 class AddressUnusable(KeysatError):
-    """The sandbox can't listen where it should."""
+    """The sandbox can't listen on the given address."""
 
     def __init__(self, host: str, port: int, cause: str) -> None:
         super().__init__(f"the sandbox can't listen on {host}:{port} ({cause}); choose another port, 0 for any.")
 
 
 class Sandbox:
-    """A pretended BTCPay Server and Zaprite in this process. Also a context manager that starts and stops it."""
+    """A simulated BTCPay Server and Zaprite in this process. Also a context manager that starts and stops it."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class Sandbox:
         retry_delays: tuple[float, ...] = BTCPAY_RETRY_DELAYS,
         webhook_timeout: float = 10.0,
     ) -> None:
-        """Set it up without listening yet.
+        """Set up the sandbox without listening yet.
 
         Args:
-            port: where to listen; 0 takes a free one.
-            host: the address to listen on. The control side asks for no credentials, so keep it on loopback.
-            clock: Unix seconds, for tests that let invoices expire.
-            retry_delays: seconds before each redelivery of a failed webhook, unless a plan says otherwise.
-            webhook_timeout: seconds that a receiver of webhooks has for its answer.
+            port: the port to listen on. 0 selects a free one.
+            host: the address to listen on. The control side requires no credentials, so use loopback only.
+            clock: returns Unix seconds. Tests replace it to expire invoices.
+            retry_delays: seconds before each redelivery of a failed webhook, unless a plan sets others.
+            webhook_timeout: seconds that a webhook receiver has to respond.
         """
         self._host, self._port = host, port
         plan = WebhookPlan(retry_delays=retry_delays)
@@ -66,14 +66,14 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at the end. Known once it is started."""
+        """The base URL without a trailing slash. The port is known once the sandbox is started."""
         return f"http://{self._host}:{self._port}"
 
     def start(self) -> Self:
-        """Listen and return at once; a sandbox starts once.
+        """Start to listen and return at once. A sandbox starts only once.
 
         Raises:
-            AddressUnusable: the port is taken, or the address isn't ours.
+            AddressUnusable: the port is taken, or the address isn't one of this machine.
         """
         try:
             self._server = Server((self._host, self._port), self._handle)
@@ -85,7 +85,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Cut all connections and forget the webhooks that wait. The ledger stays readable."""
+        """Close all connections and drop pending webhooks. The ledger stays readable."""
         self._stopped.set()
         if self._server is not None:
             self._server.stop()
@@ -122,10 +122,10 @@ class Sandbox:
 
 
 def run(host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, from the main thread. The address is told on stderr.
+    """Serve until SIGTERM or SIGINT, in the main thread. Writes the address to stderr.
 
     Raises:
-        AddressUnusable: the port is taken, or the address isn't ours.
+        AddressUnusable: the port is taken, or the address isn't one of this machine.
     """
     ended = threading.Event()
     signals = (signal.SIGTERM, signal.SIGINT)

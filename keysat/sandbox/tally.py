@@ -1,4 +1,4 @@
-"""Counts the requests that the provider's side got, with or without a fault."""
+"""Totals of the requests to the provider side, with or without a fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keysat.sandbox.provider import Route
 
 
 class Tally:
-    """Counts by store, by route (`GET invoice` and the like) and, for single reads, by invoice."""
+    """Totals by store, by route (such as `GET invoice`) and, for single reads, by invoice."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,12 +31,12 @@ class Tally:
                 self._reads[route.invoice_id] += 1
 
     def requests(self) -> dict[str, Any]:
-        """`{"total": n, "by_store": {id: n}, "by_route": {route: n}}`."""
+        """Return `{"total": n, "by_store": {id: n}, "by_route": {route: n}}`."""
         with self._lock:
             by_route, by_store = dict(self._by_route), dict(self._by_store)
         return {"total": sum(by_route.values()), "by_store": by_store, "by_route": by_route}
 
     def reads(self) -> dict[str, int]:
-        """How often each invoice was read by its id."""
+        """Return how often each invoice was read by its id."""
         with self._lock:
             return dict(self._reads)

@@ -1,4 +1,4 @@
-"""How an invoice changes, as pure functions: each takes an invoice and returns the next one and BTCPay's events."""
+"""Invoice transitions as pure functions. Each takes an invoice and returns the next one and BTCPay's events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Step = tuple[Invoice, list[Event]]
 
 
 def opened(store_id: str, draft: Draft, now: float) -> Step:
-    """Create an invoice. One over nothing is settled at once, as with BTCPay."""
+    """Create an invoice. An invoice over 0 is settled at once, as in BTCPay."""
     invoice = Invoice(store_id, draft, draft.amount or 0, now, int(now) + draft.expires_in)
     created = Event("InvoiceCreated", invoice, now)
     if not invoice.is_full:
@@ -22,7 +22,7 @@ def opened(store_id: str, draft: Draft, now: float) -> Step:
 
 
 def paid(invoice: Invoice, amount: int, now: float, *, is_confirmed: bool) -> Step:
-    """Let `amount` (smallest unit) come in, confirmed or not, at any time of the invoice's life."""
+    """Add a payment of `amount` (smallest unit), confirmed or not, in any state of the invoice."""
     payment = Payment(now, amount, is_confirmed)
     after = replace(invoice, payments=(*invoice.payments, payment))
     if after.is_top_up and after.status is Status.NEW:
@@ -37,7 +37,7 @@ def paid(invoice: Invoice, amount: int, now: float, *, is_confirmed: bool) -> St
 
 
 def paid_late(invoice: Invoice, amount: int, now: float, *, is_confirmed: bool) -> Step:
-    """Expire the invoice and let `amount` (smallest unit) come in after that, in one step."""
+    """Expire the invoice and then add a payment of `amount` (smallest unit), in one step."""
     expired_one, first = expired(invoice, now)
     after, more = paid(expired_one, amount, now, is_confirmed=is_confirmed)
     return after, first + more
@@ -47,7 +47,7 @@ def confirmed(invoice: Invoice, now: float) -> Step:
     """Confirm all payments.
 
     Raises:
-        Conflict: no payment waits for that.
+        Conflict: no payment is unconfirmed.
     """
     waiting = {payment.id for payment in invoice.payments if not payment.is_confirmed}
     if not waiting:
@@ -59,10 +59,10 @@ def confirmed(invoice: Invoice, now: float) -> Step:
 
 
 def expired(invoice: Invoice, now: float) -> Step:
-    """Let a new invoice expire; one that is expired stays as it is.
+    """Expire a new invoice. An expired invoice is returned unchanged.
 
     Raises:
-        Conflict: it is paid, settled or invalid.
+        Conflict: the invoice is paid, settled or invalid.
     """
     if invoice.status is Status.EXPIRED:
         return invoice, []
@@ -73,10 +73,10 @@ def expired(invoice: Invoice, now: float) -> Step:
 
 
 def marked(invoice: Invoice, status: Status, now: float) -> Step:
-    """Settle or invalidate by hand, as a merchant does.
+    """Settle or invalidate an invoice by hand, as a merchant does.
 
     Raises:
-        Conflict: it has that status already, or another one was asked for.
+        Conflict: the invoice already has that status, or `status` is another one.
     """
     if status not in {Status.SETTLED, Status.INVALID}:
         raise Conflict(f"an invoice can be marked as Settled or Invalid, not as {status}.")
@@ -89,10 +89,10 @@ def marked(invoice: Invoice, status: Status, now: float) -> Step:
 
 
 def refunded(invoice: Invoice, now: float) -> Step:
-    """Remember that the buyer got the money back, and mark the invoice invalid as a merchant does.
+    """Record that the buyer was refunded, and mark the invoice invalid as a merchant does.
 
     Raises:
-        Conflict: nothing was paid, or it was given back before.
+        Conflict: nothing was paid, or the invoice was already refunded.
     """
     if not invoice.payments or invoice.is_refunded:
         why = "was refunded already" if invoice.is_refunded else "got no payment that could be refunded"
@@ -102,7 +102,7 @@ def refunded(invoice: Invoice, now: float) -> Step:
 
 
 def _advanced(invoice: Invoice, now: float) -> Step:
-    """Move on after money or a confirmation came in, in the order of BTCPay's own watcher."""
+    """Advance the status after a payment or a confirmation, in the order of BTCPay's own watcher."""
     over = {"overPaid": invoice.paid > invoice.amount}
     events: list[Event] = []
     after = replace(invoice, additional=_reason(invoice))

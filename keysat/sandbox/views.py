@@ -1,4 +1,4 @@
-"""The JSON in which each side sees the records: BTCPay's own shapes, and the ledger's entries."""
+"""JSON of the records: BTCPay's own shapes, and the ledger's entries."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PAYMENT_METHOD = "BTC-CHAIN"
 
 
 def decimal_string(amount: int, currency: str) -> str:
-    """Write an amount in the smallest unit as BTCPay does: whole units with all decimals, `0.00002100`."""
+    """Format an amount in the smallest unit as BTCPay does: whole units with all decimals, `0.00002100`."""
     return f"{Money(amount, currency).to_decimal():f}"
 
 
 def store_data(store: Store) -> dict[str, Any]:
-    """BTCPay's `StoreData`, with its default settings."""
+    """Return BTCPay's `StoreData` with its default settings."""
     return {
         "id": store.id,
         "name": f"Sandbox store {store.id}",
@@ -32,7 +32,7 @@ def store_data(store: Store) -> dict[str, Any]:
 
 
 def invoice_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
-    """BTCPay's `InvoiceData`."""
+    """Return BTCPay's `InvoiceData`."""
     draft = invoice.draft
     return {
         "id": invoice.id,
@@ -70,7 +70,7 @@ def _checkout(invoice: Invoice) -> dict[str, Any]:
 
 
 def payment_data(payment: Payment, currency: str) -> dict[str, Any]:
-    """BTCPay's `Payment`, as webhooks carry it."""
+    """Return BTCPay's `Payment`, as webhooks contain it."""
     return {
         "id": payment.id,
         "receivedDate": int(payment.at),
@@ -82,7 +82,7 @@ def payment_data(payment: Payment, currency: str) -> dict[str, Any]:
 
 
 def payment_method_data(invoice: Invoice) -> dict[str, Any]:
-    """BTCPay's `InvoicePaymentMethodDataModel`, of the one method there is, at a rate of 1."""
+    """Return BTCPay's `InvoicePaymentMethodDataModel` for the only payment method, at a rate of 1."""
     currency = invoice.draft.currency
     return {
         "paymentMethodId": PAYMENT_METHOD,
@@ -97,7 +97,7 @@ def payment_method_data(invoice: Invoice) -> dict[str, Any]:
 
 
 def ledger_entry(invoice: Invoice) -> dict[str, Any]:
-    """The truth about an invoice: amounts as decimal strings, times as Unix seconds with a fraction."""
+    """Return an invoice's ledger entry. Amounts are decimal strings, times are Unix seconds with a fraction."""
     currency = invoice.draft.currency
     return {
         "id": invoice.id,

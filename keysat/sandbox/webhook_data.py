@@ -1,4 +1,4 @@
-"""BTCPay's shapes of a webhook: as clients ask for one, and as it is shown."""
+"""BTCPay's shapes of a webhook: in requests and in responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from keysat.sandbox.records import Webhook, new_id
 
 
 def parse_webhook(body: Any, before: Webhook | None = None) -> Webhook:
-    """Read a WebhookDataCreate, or the WebhookDataUpdate of the webhook `before`, whose secret stays where none is new.
+    """Read a WebhookDataCreate, or the WebhookDataUpdate of the webhook `before`.
+
+    An update without a secret leaves the secret unchanged.
 
     Raises:
         Rejected: a field is malformed.
@@ -46,7 +48,7 @@ def parse_webhook(body: Any, before: Webhook | None = None) -> Webhook:
 
 
 def webhook_data(webhook: Webhook) -> dict[str, Any]:
-    """BTCPay's `WebhookData`, which leaves the secret out."""
+    """Return BTCPay's `WebhookData`, which omits the secret."""
     return {
         "id": webhook.id,
         "enabled": webhook.enabled,

@@ -1,6 +1,6 @@
-"""Sends webhooks as BTCPay or Zaprite does, and loses, repeats, delays or reorders them on order.
+"""Sends webhooks as BTCPay or Zaprite does. A plan drops, duplicates, delays or reorders them.
 
-Each store has a lane: a thread that sends one delivery at a time, the earliest due first.
+Each store has a lane: a thread that sends one delivery at a time, the earliest scheduled first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STOP_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class WebhookPlan:
-    """How deliveries go wrong: chances from 0 to 1, delays in seconds. The default delivers at once, in order."""
+    """Faults of deliveries: probabilities from 0 to 1, delays in seconds. The default delivers at once and in order."""
 
     drop: float = 0.0
     duplicate: float = 0.0
@@ -37,10 +37,10 @@ class WebhookPlan:
 
 
 class Sender:
-    """Takes the ledger's events and delivers them from background threads."""
+    """Receives the ledger's events and delivers them from background threads."""
 
     def __init__(self, plan: WebhookPlan, timeout: float) -> None:
-        """`timeout` is how many seconds a receiver has for its answer."""
+        """`timeout` is the number of seconds that a receiver has to respond."""
         self._timeout, self._default = timeout, plan
         self._lock = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
@@ -48,13 +48,13 @@ class Sender:
         self.set_plan(plan)
 
     def set_plan(self, plan: WebhookPlan) -> None:
-        """Use this plan for events from now on."""
+        """Use this plan for all later events."""
         with self._lock:
             self._plan = plan
             self._random = random.Random(plan.seed)  # noqa: S311 - chances of faults, no secrets
 
     def send(self, store: Store, event: Event) -> None:
-        """Hand over an event; returns at once. It goes to each webhook of the store that wants its kind."""
+        """Queue an event for each webhook of the store that accepts its kind. Returns at once."""
         for webhook in store.webhooks:
             if webhook.wants(event.kind):
                 self._send(store, webhook, event)
@@ -82,7 +82,7 @@ class Sender:
             return replace(self._counts)
 
     def reset(self) -> None:
-        """Forget what waits, the counts, and the plan."""
+        """Drop pending deliveries, and reset the counters and the plan."""
         self.set_plan(self._default)
         with self._lock:
             self._counts = Counts()
@@ -90,7 +90,7 @@ class Sender:
                 lane.clear()
 
     def stop(self) -> None:
-        """End the threads; what waits is lost, as with a restart of BTCPay."""
+        """Stop the threads. Pending deliveries are lost, as in a restart of BTCPay."""
         with self._lock:
             lanes = list(self._lanes.values())
         for lane in lanes:
@@ -169,7 +169,7 @@ class _Lane:
 
 
 def parse_plan(value: object, default: WebhookPlan) -> WebhookPlan:
-    """Read a delivery plan; what is missing is as in `default`.
+    """Read a delivery plan. `default` supplies missing retry delays.
 
     Raises:
         InvalidInput: a field is malformed or unknown.

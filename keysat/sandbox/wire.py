@@ -1,4 +1,4 @@
-"""Requests and answers, and how an answer goes over the wire: in one piece, or as badly as a fault wants it."""
+"""Requests and responses, and how a response is sent: in one piece, or as a fault specifies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BODILESS = {204, 304}
 
 @dataclass(frozen=True)
 class Request:
-    """A request as a route sees it. `query` holds each parameter's values in their order."""
+    """A request as a route sees it. `query` contains each parameter's values in order."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer before it is encoded: JSON, unless `media_type` says that the payload is bytes of something else."""
+    """A response before it is encoded. The payload is JSON, or bytes of the given `media_type`."""
 
     status: int
     payload: Any = None
@@ -38,21 +38,21 @@ class Answer:
 
 
 class Writer(Protocol):
-    """Where the bytes go."""
+    """The destination of the bytes."""
 
     def write(self, data: bytes, /) -> object:
         """Send all of `data`."""
 
 
 def encode(answer: Answer) -> tuple[bytes, bytes]:
-    """Return an answer's head and body."""
+    """Return a response's head and body."""
     body = answer.payload if isinstance(answer.payload, bytes) else to_json(answer.payload)
     body = b"" if answer.status in _BODILESS else body
     return _head(answer, len(body)), body
 
 
 def transmit(answer: Answer, fault: Fault | None, out: Writer, stopping: threading.Event) -> bool:
-    """Send an answer as `fault` wants it; return whether the connection can be used again.
+    """Send a response, changed by `fault`. Return whether the connection can be reused.
 
     Waits end early when `stopping` is set.
     """
@@ -75,7 +75,7 @@ def transmit(answer: Answer, fault: Fault | None, out: Writer, stopping: threadi
 
 
 def replaced(answer: Answer, fault: Fault) -> Answer:
-    """Return what a fault puts in the place of an answer; for most kinds that is the answer itself."""
+    """Return the response that a fault substitutes. Most kinds of fault leave the response unchanged."""
     parameters = fault.parameters
     if fault.kind == "status":
         wish = parameters["retry_after"]
@@ -90,7 +90,7 @@ def replaced(answer: Answer, fault: Fault) -> Answer:
 
 
 def rewritten(answer: Answer, fields: Mapping[str, Any], removed: set[str]) -> Answer:
-    """Change the invoice, or each invoice of a list, in a successful answer."""
+    """Change the invoice, or each invoice of a list, in a successful response."""
     many = isinstance(answer.payload, list)
     items = answer.payload if many else [answer.payload]
     if answer.status != 200 or not all(isinstance(item, dict) for item in items):
@@ -118,8 +118,8 @@ def _reason(status: int) -> str:
 
 
 def to_json(payload: Any) -> bytes:
-    """Encode JSON without spaces."""
-    # Only a merchant's own metadata holds such numbers, never an amount: those are strings.
+    """Encode as JSON without spaces."""
+    # Only a merchant's own metadata contains Decimals. Amounts are strings.
     return json.dumps(payload, default=_number, separators=(",", ":")).encode()
 
 

@@ -1,4 +1,4 @@
-"""Zaprite's side: its routes for orders, over the same ledger. An API key opens the one store that has it."""
+"""Zaprite's routes for orders, on the same ledger. An API key gives access to the one store that has it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keysat.sandbox.records import Draft, Invoice, Kind
 from keysat.sandbox.wire import Answer, Request
 from keysat.sandbox.zaprite_views import order_data
 
-# They have the names of BTCPay's counterparts, so that all requests are counted alike.
+# The names are those of BTCPay's counterparts, so that all requests are counted alike.
 _ROUTES = {"invoices": re.compile(r"/v1/orders/?"), "invoice": re.compile(r"/v1/orders/(?P<order>[^/]+)/?")}
 _EXPIRES_IN = 86_400
 _MAX_PAGE = 100
@@ -24,15 +24,15 @@ _ECHOED = ("label", "metadata", "redirectUrl", "customerData")
 
 
 class Zaprite:
-    """Answers as Zaprite does, as far as is known."""
+    """Responds as Zaprite does, as far as its behavior is known."""
 
     def __init__(self, ledger: Ledger, base_url: Callable[[], str]) -> None:
-        """`base_url` gives the address that links to the checkout start with."""
+        """`base_url` returns the address that checkout links start with."""
         self._ledger, self._base_url = ledger, base_url
         self._actions = {"POST invoices": self._create, "GET invoices": self._list, "GET invoice": self._read}
 
     def route(self, request: Request) -> Route:
-        """Find out what a request is about, whether or not it will be allowed."""
+        """Return the route of a request, whether or not the request is allowed."""
         scheme, _, key = request.authorization.partition(" ")
         store = self._ledger.store_of_key(key, Kind.ZAPRITE) if scheme == "Bearer" else None
         store_id = store.id if store else None
@@ -44,7 +44,7 @@ class Zaprite:
         return Route(f"{request.method} unknown", store_id)
 
     def answer(self, request: Request, route: Route) -> Answer:
-        """Carry a request out."""
+        """Execute a request and return its response."""
         action = self._actions.get(route.name)
         if action is None:
             return _problem(404, "NOT_FOUND", f"There is no {request.method} at {request.path}")
@@ -83,7 +83,7 @@ def _whole(request: Request, name: str, default: int) -> int:
 
 
 def _draft(body: Any) -> Draft:
-    """Read a request for an order; a field that Zaprite isn't known to take is refused."""
+    """Read an order request. A field that Zaprite isn't known to accept is rejected."""
     fields = Fields(body, "the order", ("amount", "currency", "externalUniqId", *_ECHOED))
     currency = fields.text("currency")
     if currency not in DECIMALS:

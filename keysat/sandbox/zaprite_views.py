@@ -1,4 +1,4 @@
-"""The JSON in which Zaprite shows the records: orders, and the events about them."""
+"""Zaprite's JSON of the records: orders, and the events about them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keysat.sandbox.records import Additional, Event, Invoice, Status
 
 
 def order_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
-    """Zaprite's order, with what was asked for it; amounts in the smallest unit."""
+    """Return Zaprite's order, including the fields of its request. Amounts are in the smallest unit."""
     currency = invoice.draft.currency
     return {
         **invoice.draft.checkout,
@@ -31,7 +31,7 @@ def order_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
 
 
 def order_event(event: Event) -> dict[str, Any]:
-    """What Zaprite's webhook says of a change; it may say the same twice."""
+    """Return the body of Zaprite's webhook for a change. Two events may have the same body."""
     return {"event": "order.change", "data": _state(event.invoice)}
 
 
