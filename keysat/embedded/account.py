@@ -1,4 +1,4 @@
-"""As whom PostgreSQL runs. It refuses root, and no user is to be created for it."""
+"""The account that runs PostgreSQL. PostgreSQL refuses to run as root, and no user should be created for it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _OVERFLOW_ID = 65534
 
 @dataclass(frozen=True)
 class Account:
-    """Words put before a command, and the user and group ids it switches to (None: ours)."""
+    """A prefix for commands, and the user and group ids that they switch to (None: the current ones)."""
 
     prefix: tuple[str, ...] = ()
     uid: int | None = None
     gid: int | None = None
 
     def own(self, folder: Path) -> None:
-        """As root: give a folder of root's or nobody's, with all that is in it, to this account.
+        """As root, transfer a folder of root's or nobody's, with its contents, to this account.
 
-        A machine may forbid user namespaces today and allow them tomorrow, so it works both ways.
+        A machine can forbid user namespaces at one start and allow them at the next, so this works both ways.
         """
         uid, gid = (os.geteuid(), os.getegid()) if self.uid is None else (self.uid, self.gid or 0)
         owner = folder.stat().st_uid
@@ -38,10 +38,10 @@ class Account:
         os.chown(folder, uid, gid)
 
     def check_reach(self, paths: Iterable[Path]) -> None:
-        """Make sure that this account can enter folders and execute files.
+        """Check that this account can enter folders and execute files.
 
         Raises:
-            NobodyShutOut: it can't, for one of them.
+            NobodyShutOut: the account can't access one of them.
         """
         if self.uid is None:
             return
@@ -58,7 +58,7 @@ class Account:
 
 
 def nobody() -> Account:
-    """Return the account without rights that every system has; only root can switch to it."""
+    """Return the unprivileged account that every system has. Only root can switch to it."""
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:
@@ -67,9 +67,9 @@ def nobody() -> Account:
 
 
 def unprivileged() -> Account:
-    """Return who runs PostgreSQL: we, or for root a user namespace in which we aren't root, or else nobody.
+    """Return the account for PostgreSQL: the current one, or for root a user namespace without root, or else nobody.
 
-    In the namespace root appears under another number; the files stay root's and nothing is created.
+    In the namespace root has another user id. The files remain root's and no user is created.
     """
     if os.geteuid() != 0:
         return Account()

@@ -1,4 +1,4 @@
-"""How long a child that ended waits before it starts again."""
+"""The delay before an ended child process is started again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Backoff:
-    """Seconds of delay: `first`, doubling to `most`, and `first` again after a life of `reset`."""
+    """Delays in seconds: `first`, doubled up to `most`, and `first` again after an uptime of `reset`."""
 
     first: float = 1
     most: float = 30
@@ -17,14 +17,14 @@ class Backoff:
 
 @dataclass
 class Watch:
-    """When a child last started, its last delay, and when it is to start again (None: it runs)."""
+    """When a child last started, its last delay, and when to start it again (None: it is running)."""
 
     started: float
     delay: float = 0
     due: float | None = None
 
     def put_off(self, backoff: Backoff) -> None:
-        """Set the next start, after the child ended or a start failed."""
+        """Schedule the next start, after the child ended or a start failed."""
         now = time.monotonic()
         lived = now - self.started if self.due is None else 0
         fresh = self.delay == 0 or lived >= backoff.reset

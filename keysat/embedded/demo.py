@@ -1,8 +1,8 @@
-"""`keysat demo`: a whole Keysat in a scratch directory, with every webhook lost and a worker killed.
+"""`keysat demo`: a complete Keysat in a scratch directory, with all webhooks lost and a worker killed.
 
-200 invoices over two provider accounts, 150 of them paid in full, some late, some over, some with a payment that
-waits for its confirmation, and five more paid in part. It ends with a comparison of the sandbox's ledger, which knows
-who paid, with the licenses in the database, which share no code.
+It opens 200 invoices with two provider accounts. Of these, 150 are paid in full: some late, some overpaid, and some
+with a payment that is confirmed later. Five more are paid in part. At the end it compares the sandbox's ledger, which
+records the payments, with the licenses in the database. The two share no code.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _WEBHOOK_SECRET = "made-up-secret-of-the-demo-store"  # noqa: S105 - of a provid
 
 
 def run_in_scratch(*, keep: bool) -> int:
-    """Run the demo in a process of its own, whose settings are the scratch directory's; returns its exit code."""
+    """Run the demo in its own process, with the scratch directory's settings. Returns its exit code."""
     scratch = Path(tempfile.mkdtemp(prefix="keysat-demo-"))
     foreign = ("KEYSAT_", "DATABASE_URL", "BROKER_URL")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
@@ -67,7 +67,7 @@ def run_in_scratch(*, keep: bool) -> int:
 
 
 def main() -> int:
-    """Run the demo in the data directory of the environment; 0 only if ledger and licenses agree."""
+    """Run the demo in the environment's data directory. Returns 0 only if ledger and licenses agree."""
     settings, progress = load_settings(), Progress()
     with Sandbox() as sandbox, SandboxClient(sandbox.url) as client:
         progress.say(f"A BTCPay-compatible sandbox listens at {sandbox.url}; it drops every webhook.")
@@ -87,7 +87,7 @@ def main() -> int:
 
 
 def _quiet(_: str) -> None:
-    """What `prepare` creates in a scratch directory interests nobody."""
+    """Discard what `prepare` reports about a scratch directory."""
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _open_invoices(progress: Progress, signer_id: Callable[[], str]) -> None:
 
 
 def _pay(client: SandboxClient, progress: Progress) -> None:
-    """Buyers pay, a few a second; what is paid without a confirmation gets it in the end."""
+    """Pay invoices as buyers, a few per second. Unconfirmed payments are confirmed at the end."""
     with reading() as session:
         invoices = session.scalars(select(Invoice).order_by(Invoice.id)).all()
     ids = iter([str(invoice.provider_invoice_id) for invoice in invoices])
@@ -166,7 +166,7 @@ def _pay(client: SandboxClient, progress: Progress) -> None:
 
 
 def _await_licenses(stack: Stack, progress: Progress) -> bool:
-    """Watch until all is licensed; kill the worker with -9 while licenses are being issued. Returns whether it was."""
+    """Wait until all licenses are issued, and kill the worker with -9 in between. Returns whether it was killed."""
     deadline, killed = time.monotonic() + MOST_SECONDS, False
     while time.monotonic() < deadline:
         with reading() as session:
@@ -189,7 +189,7 @@ def _as_promised(comparison: Comparison) -> bool:
 
 
 def _example(settings: Settings) -> str:
-    """The command that verifies one of the license keys, without any server."""
+    """Return the command that verifies one of the license keys without any server."""
     signer = load_signer(settings.signing_key_file)
     with reading() as session:
         row = session.scalars(select(License).order_by(License.id).limit(1)).first()

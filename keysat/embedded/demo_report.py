@@ -1,4 +1,4 @@
-"""What the demo shows: live progress, and in the end the ledger compared with the licenses."""
+"""Output of the demo: live progress, and a final comparison of the ledger with the licenses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLAIN_EVERY_SECONDS = 5.0
 
 @dataclass
 class Progress:
-    """Counts while the demo runs: a live display on a terminal, a line now and then elsewhere."""
+    """Totals while the demo runs: a live display on a terminal, elsewhere a line every 5 s."""
 
     opened: int = 0
     paid: int = 0
@@ -34,11 +34,11 @@ class Progress:
     _live: Live | None = None
 
     def say(self, sentence: str) -> None:
-        """Tell an event, with the seconds since the start."""
+        """Report an event with the seconds since the start."""
         self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {sentence}", soft_wrap=True)
 
     def show(self) -> None:
-        """Bring the display up to date."""
+        """Update the display."""
         if self._console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self._console, refresh_per_second=8, transient=True)
@@ -49,7 +49,7 @@ class Progress:
             self.say(self._line())
 
     def finish(self) -> None:
-        """Put the display away and tell the last counts."""
+        """Stop the display and report the final totals."""
         if self._live is not None:
             self._live.stop()
         self.say(self._line())
@@ -69,7 +69,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The ledger's truth beside the licenses; all by the provider's invoice ids. `seconds`: payment to license."""
+    """The ledger and the licenses, by the provider's invoice ids. `seconds` are from payment to license."""
 
     opened: int
     paid: set[str]
@@ -81,17 +81,17 @@ class Comparison:
 
     @property
     def missing(self) -> set[str]:
-        """Paid, and no license."""
+        """Paid invoices without a license."""
         return self.paid - set(self.licensed)
 
     @property
     def unpaid(self) -> set[str]:
-        """Licensed, and not paid."""
+        """Licensed invoices that aren't paid."""
         return set(self.licensed) - self.paid
 
     @property
     def duplicates(self) -> int:
-        """Licenses beyond the first of an invoice."""
+        """Number of licenses beyond the first of an invoice."""
         return sum(count - 1 for count in self.licensed.values())
 
     @property
@@ -101,7 +101,7 @@ class Comparison:
 
 
 def compare(ledger: dict[str, Any]) -> Comparison:
-    """Join the sandbox's ledger to the licenses in the database."""
+    """Join the sandbox's ledger with the licenses in the database."""
     paid_at = {entry["id"]: entry["paid_at"] for entry in ledger["invoices"] if entry["paid_at"] is not None}
     with reading() as session:
         licensed = session.execute(
@@ -122,7 +122,7 @@ def compare(ledger: dict[str, Any]) -> Comparison:
 
 
 def print_report(comparison: Comparison, *, worker_killed: bool, example: str) -> None:
-    """Print the table, whose review it is that a person must decide, and how to verify a license."""
+    """Print the table, the buyers whose invoices a person must review, and how to verify a license."""
     rows = {
         "invoices opened": comparison.opened,
         "paid in full (the sandbox's ledger)": len(comparison.paid),

@@ -1,4 +1,4 @@
-"""What the embedded servers and `keysat up` refuse, each with its remedy."""
+"""Errors of the embedded servers and `keysat up`, each with its remedy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class EmbeddedServersMissing(KeysatError):
 
 
 class ProgramFailed(KeysatError):
-    """A program didn't start, or a server ended or stayed silent before its first answer."""
+    """A program didn't start, or a server ended or timed out before its first response."""
 
     def __init__(self, title: str, cause: str, log: Path) -> None:
         super().__init__(f"{title} didn't start: {cause.rstrip('.')}; its log is {log}.")
 
 
 class FolderUnusable(KeysatError):
-    """A folder or file that Keysat needs can't be made, opened or trusted."""
+    """A folder or file that Keysat needs can't be created, opened or trusted."""
 
     def __init__(self, path: Path, cause: str, remedy: str) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class FolderUnusable(KeysatError):
 
 
 class NobodyShutOut(KeysatError):
-    """As root, without user namespaces, PostgreSQL would have to run as `nobody`, who can't get at a path."""
+    """PostgreSQL would have to run as `nobody` (root without user namespaces), which can't access a path."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class NobodyShutOut(KeysatError):
 
 
 class AlreadyRunning(KeysatError):
-    """Another supervisor holds the data directory's lock."""
+    """Another supervisor has locked the data directory."""
 
     def __init__(self, data_dir: Path, pid: int | None) -> None:
         self.pid = pid
@@ -52,7 +52,7 @@ class AlreadyRunning(KeysatError):
 
 
 class StillStopping(KeysatError):
-    """A supervisor was told to stop and still runs."""
+    """A supervisor received a stop signal and still runs."""
 
     def __init__(self, pid: int | None, seconds: float) -> None:
         who = f"Keysat (pid {pid})" if pid else "Keysat"

@@ -1,4 +1,4 @@
-"""The folders that Keysat makes: private ones, and the one with the embedded servers' sockets."""
+"""Creates Keysat's folders: private ones, and the one for the embedded servers' sockets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from keysat.embedded.errors import FolderUnusable
 
 
 def make_private(path: Path) -> None:
-    """Make a folder of mode 0700 where there is none; one that exists is left as it is.
+    """Create a folder with mode 0700. An existing folder is left unchanged.
 
     Raises:
-        FolderUnusable: it can't be made.
+        FolderUnusable: the folder can't be created.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -24,13 +24,13 @@ def make_private(path: Path) -> None:
 
 
 def make_run_dir(path: Path, also: int | None = None) -> None:
-    """Make the folder of the sockets with mode 0700, or make sure that it is ours and give it that mode.
+    """Create the folder of the sockets with mode 0700, or check the owner of an existing one and set that mode.
 
-    Its mode is the embedded servers' only guard, and in /tmp others could have made it first. `also` is a
-    second user id that may own it.
+    The mode is the embedded servers' only protection, and in /tmp another user could have created the folder first.
+    `also` is a second user id that may own it.
 
     Raises:
-        FolderUnusable: it is a link, no folder, or belongs to somebody else.
+        FolderUnusable: the path is a link, isn't a folder, or belongs to another user.
     """
     make_private(path)
     found = path.lstat()
@@ -38,7 +38,7 @@ def make_run_dir(path: Path, also: int | None = None) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise FolderUnusable(path, "it is a link, not a folder", remedy)
     if found.st_uid not in {os.geteuid(), also}:
-        # Root may clear away an empty one; it is then made anew.
+        # Root may remove an empty folder, which is then created again.
         with suppress(OSError):
             path.rmdir()
             make_run_dir(path, also)

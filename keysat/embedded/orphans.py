@@ -1,4 +1,4 @@
-"""The order of stopping, and the children that a supervisor killed with -9 left behind."""
+"""The stop order, and cleanup of the children that a supervisor killed with -9 left behind."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from keysat.embedded.identity import start_time
 from keysat.embedded.process import Say, wind_down
 from keysat.embedded.state import StateFile
 
-# First what makes work, then what does it, then the servers that both stand on; others before the servers.
+# First what creates work, then what does it, then the servers that both need. Others stop before the servers.
 _STOP_RANKS = {"web": 0, "beat": 1, "worker": 2, "sender": 2, "flower": 3, "valkey": 5, "postgres": 6}
 _OTHER_RANK = 4
 
 
 def stop_rank(name: str) -> int:
-    """Return the place of a process in the order of stopping."""
+    """Return the position of a process in the stop order."""
     return _STOP_RANKS.get(name, _OTHER_RANK)
 
 
 def end_orphans(state: StateFile, say: Say) -> bool:
-    """Stop in order the children of a supervisor that was killed; return whether there were any.
+    """Stop the children of a killed supervisor in order. Return whether there were any.
 
-    Only the holder of the data directory's lock may do this.
+    The caller must have the data directory's lock.
     """
     orphans = state.alive()
     for name in sorted(orphans, key=stop_rank):

@@ -1,4 +1,4 @@
-"""What a fresh installation needs before its processes start: the schema and the keys."""
+"""Prepares an installation before its processes start: creates the schema and the keys."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from keysat.models import ProviderAccount, WebhookEndpoint
 
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> None:
-    """Make a database ready to work with: migrate it, and create the keys that are missing.
+    """Migrate the database, and create the keys that are missing.
 
     Raises:
-        SigningKeyMissing: licenses were issued with a key that is gone; no new one is made.
-        SecretsKeyMissing: credentials are stored that only a key that is gone can read; no new one is made.
+        SigningKeyMissing: licenses were issued with a key that is missing. No new key is created.
+        SecretsKeyMissing: stored credentials need a key that is missing. No new key is created.
     """
     before, after = migrations.upgrade()
     if before != after:
@@ -40,7 +40,7 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> None:
 
 
 class SecretsKeyMissing(SettingsError):
-    """The key that encrypted stored credentials is gone."""
+    """The key that encrypted stored credentials is missing."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -51,10 +51,10 @@ class SecretsKeyMissing(SettingsError):
 
 
 def check_secrets_key(session: Session, settings: Settings) -> None:
-    """Refuse to go on without the key that stored credentials need.
+    """Check that the key for stored credentials exists, if there are any.
 
     Raises:
-        SecretsKeyMissing: credentials are stored, and it is gone.
+        SecretsKeyMissing: credentials are stored, and the key is missing.
     """
     if settings.secrets_key or settings.secrets_key_file.exists():
         return
@@ -64,7 +64,7 @@ def check_secrets_key(session: Session, settings: Settings) -> None:
 
 
 def create_missing_keys(settings: Settings) -> list[str]:
-    """Create the signing key and the secrets key where they are missing; returns what was created."""
+    """Create the signing key and the secrets key if they are missing. Returns what was created."""
     created = []
     if not settings.signing_key_file.exists():
         create_signing_key(settings.signing_key_file)

@@ -1,4 +1,4 @@
-"""One program under supervision: started in its own session, logged to a file, stopped in steps."""
+"""A supervised program: started in its own session, logged to a file, stopped in steps."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LOG_ALARM = re.compile(r"FATAL|PANIC|HINT|^initdb: (?:error|hint)")
 Say = Callable[[str], None]
 Steps = Sequence[tuple[signal.Signals, float]]
 
-# The signals that end each program, and the seconds each is given; after the last the whole group is killed.
+# The signals that end each program, with their timeouts in seconds. After the last one the whole group is killed.
 STOP_STEPS: Mapping[str, Steps] = {
     "web": ((signal.SIGTERM, 25),),  # running requests have 20 s
     "worker": ((signal.SIGTERM, 40), (signal.SIGQUIT, 5)),
-    # PostgreSQL's SIGTERM waits for its clients to leave; SIGINT doesn't.
+    # PostgreSQL's SIGTERM waits for its clients to leave. SIGINT doesn't.
     "postgres": ((signal.SIGINT, 15), (signal.SIGQUIT, 5)),
 }
 _DEFAULT_STEPS: Steps = ((signal.SIGTERM, 10),)
@@ -37,7 +37,7 @@ _DEFAULT_STEPS: Steps = ((signal.SIGTERM, 10),)
 def wind_down(name: str, alive: Callable[[], bool], pid: int, *, hurry: threading.Event, say: Say) -> None:
     """End the program `pid` step by step, then kill what is left of its group.
 
-    `hurry`, once set, cuts the patience of each step to a second.
+    Once `hurry` is set, each step waits at most a second.
     """
     for number, patience in STOP_STEPS.get(name, _DEFAULT_STEPS):
         with suppress(ProcessLookupError):
@@ -70,7 +70,7 @@ def _silent(_: str) -> None:
 
 @dataclass(eq=False)
 class Process:
-    """A program that is started, watched, and stopped; it may be started again after it ended.
+    """A program that is started, watched and stopped. It may be started again after it ended.
 
     It leads its own session, so that a Ctrl-C in the terminal doesn't reach it. `spawned` is called with the
     process as soon as it has a pid.
@@ -87,30 +87,29 @@ class Process:
 
     @property
     def pid(self) -> int | None:
-        """The last start's process id; None before the first."""
+        """The process id of the last start. None before the first start."""
         return self._popen.pid if self._popen else None
 
     @property
     def alive(self) -> bool:
-        """Whether it runs now."""
         return self._popen is not None and self._popen.poll() is None
 
     @property
     def status(self) -> int | None:
-        """The exit status, negative for the signal that ended it; None while it runs and before that."""
+        """The exit status, negative for a signal. None while the program runs and before its first start."""
         return self._popen.poll() if self._popen else None
 
     def start(self) -> None:
-        """Start the program; does nothing while it runs.
+        """Start the program, unless it is running.
 
         Raises:
-            ProgramFailed: it can't be executed.
+            ProgramFailed: the program can't be executed.
         """
         if not self.alive:
             self._spawn()
 
     def stop(self, hurry: threading.Event | None = None, say: Say = _silent) -> None:
-        """End the program and its group; returns once it is gone."""
+        """End the program and its group. Returns once it is gone."""
         if self._popen is None:
             return
         if self.alive:
@@ -119,24 +118,24 @@ class Process:
         self.sweep()
 
     def kill(self) -> None:
-        """End the program with SIGKILL and return once it is gone; its children are left to themselves."""
+        """End the program with SIGKILL and return once it is gone. Its children are not killed."""
         if self._popen is not None:
             self._popen.kill()
             self._popen.wait()
 
     def wait(self) -> int:
-        """Wait for a started program's own end and return its exit status."""
+        """Wait until a started program ends by itself, and return its exit status."""
         if self._popen is None:
             raise RuntimeError(self.name)
         return self._popen.wait()
 
     def sweep(self) -> None:
-        """After its end: kill what is left of its group."""
+        """Kill what is left of the group after the program ended."""
         if self._popen is not None and not self.alive:
             kill_group(self._popen.pid)
 
     def last_words(self) -> str:
-        """Condense what the last start wrote to its log: a server's last complaint, else the last line."""
+        """Summarize the log output of the last start: a server's last errors, or else the last line."""
         with self.log.open("rb") as stream:
             stream.seek(max(self._log_start, stream.seek(0, os.SEEK_END) - 65_536))
             text = stream.read().decode("utf-8", "replace")
@@ -145,7 +144,7 @@ class Process:
         return "; ".join(line[:300].rstrip(".") for line in (alarms[-2:] or lines[-1:]))
 
     def obituary(self) -> str:
-        """Say how it ended and, where it ended by itself, what it said last."""
+        """Describe how the program ended and, unless a signal ended it, its last log output."""
         status = self.status or 0
         if status < 0:
             return f"{self.name} ended by {signal.Signals(-status).name}"

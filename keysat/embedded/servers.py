@@ -1,6 +1,6 @@
 """A real PostgreSQL and a real Valkey in the data directory, for development, the demo and the tests.
 
-Both listen on unix sockets in a folder of mode 0700, which is their only guard.
+Both listen on unix sockets in a folder of mode 0700, which is their only protection.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _PORT = "5432"
 
 
 class Server(Process, ABC):
-    """A process whose `start` returns only when it answers."""
+    """A process whose `start` returns only when it responds."""
 
     title: ClassVar[str]
 
     def start(self) -> None:
-        """Start the server and wait for its first answer; does nothing while it runs.
+        """Start the server, unless it is running, and wait until it responds.
 
         Raises:
-            ProgramFailed: it ended, or gave no answer within 30 s.
-            FolderUnusable: a folder can't be made, or the sockets' folder isn't safe.
-            NobodyShutOut: root without user namespaces, and nobody can't reach the data.
+            ProgramFailed: the server ended, or didn't respond within 30 s.
+            FolderUnusable: a folder can't be created, or the sockets' folder isn't safe.
+            NobodyShutOut: root without user namespaces, and nobody can't access the data.
         """
         if self.alive:
             return
@@ -60,20 +60,20 @@ class Server(Process, ABC):
             time.sleep(POLL_SECONDS)
 
     def failure(self, cause: str) -> ProgramFailed:
-        """Return the error that says why this server didn't start."""
+        """Return the error with the reason why this server didn't start."""
         return ProgramFailed(self.title, cause, self.log)
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make what the server needs before it starts."""
+        """Create what the server needs before it starts."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether the server serves a client now."""
+        """Return whether the server serves clients now."""
 
 
 class Postgres(Server):
-    """PostgreSQL, its data in `data_dir`/postgres and its socket in `run_dir`; user and database `keysat`."""
+    """PostgreSQL with its data in `data_dir`/postgres and its socket in `run_dir`. User and database are `keysat`."""
 
     title = "PostgreSQL"
 
@@ -84,7 +84,7 @@ class Postgres(Server):
         options: Mapping[str, str] | None = None,
         account: Account | None = None,
     ) -> None:
-        """`options` are further settings of the server, such as fsync=off; `account` is who runs it.
+        """`options` are additional server settings, such as fsync=off. `account` runs the server.
 
         Raises:
             EmbeddedServersMissing: keysat[embedded] isn't installed.
@@ -98,7 +98,7 @@ class Postgres(Server):
         super().__init__("postgres", command, log, server_environment(), account or unprivileged())
 
     def start(self) -> None:
-        """Start as `Server.start` does, and wait for the sessions of a server killed just before to go."""
+        """Start as `Server.start` does, and retry while sessions of a server that was just killed remain."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -109,7 +109,7 @@ class Postgres(Server):
             time.sleep(POLL_SECONDS)
 
     def prepare(self) -> None:
-        """Make the folders and, the first time, the cluster; forget a dead server's lock files."""
+        """Create the folders and, the first time, the cluster. Remove a dead server's lock files."""
         if "," in str(self._run_dir):
             cause = "PostgreSQL's clients split a path at its commas"
             raise FolderUnusable(self._run_dir, cause, "set KEYSAT_DATA_DIR to a folder without one")
@@ -123,7 +123,7 @@ class Postgres(Server):
         self._drop_strangers_locks()
 
     def _make_cluster(self) -> None:
-        """Initialize under another name, so that an initdb that is killed leaves nothing half-made."""
+        """Initialize under another name, so that an initdb that is killed leaves no incomplete cluster."""
         for leftover in self._data_dir.glob("postgres.new-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self._data_dir))
@@ -144,9 +144,9 @@ class Postgres(Server):
         fresh.rename(self._cluster)
 
     def _drop_strangers_locks(self) -> None:
-        """Remove lock files whose process id went to another program, for which PostgreSQL would give way.
+        """Remove lock files whose process id now belongs to another program, because PostgreSQL would give way to it.
 
-        That is usual in containers, which give out the same few ids at each start.
+        This is common in containers, which reuse the same few ids at each start.
         """
         for lock in (self._cluster / "postmaster.pid", self._run_dir / f".s.PGSQL.{_PORT}.lock"):
             pid = _lock_holder(lock)
@@ -154,9 +154,9 @@ class Postgres(Server):
                 lock.unlink()
 
     def answers(self) -> bool:
-        """Whether a session can be opened; makes the database `keysat` where it is missing."""
+        """Return whether a session can be opened. Creates the database `keysat` if it is missing."""
         if _lock_holder(self._cluster / "postmaster.pid") != self.pid:
-            return False  # another server of these data may answer, before which ours will give way
+            return False  # another server may run on this data, and ours will give way to it
         try:
             session = psycopg2.connect(
                 host=str(self._run_dir), port=_PORT, user="keysat", dbname="postgres", connect_timeout=5
@@ -180,12 +180,12 @@ def _lock_holder(lock: Path) -> int | None:
 
 
 class Valkey(Server):
-    """Valkey, its append-only file in `data_dir`/valkey and its socket at `run_dir`/valkey.sock."""
+    """Valkey with its append-only file in `data_dir`/valkey and its socket at `run_dir`/valkey.sock."""
 
     title = "Valkey"
 
     def __init__(self, data_dir: Path, run_dir: Path) -> None:
-        """Raises EmbeddedServersMissing when keysat[embedded] isn't installed."""
+        """Raises EmbeddedServersMissing if keysat[embedded] isn't installed."""
         self._data_dir, self._run_dir, self._socket = data_dir, run_dir, run_dir / "valkey.sock"
         command = [str(valkey_binary()), "--port", "0", "--unixsocket", str(self._socket)]
         command += [
@@ -201,7 +201,7 @@ class Valkey(Server):
         super().__init__("valkey", command, data_dir / "log" / "valkey.log", server_environment())
 
     def prepare(self) -> None:
-        """Make the folders; remove the socket that a killed server left."""
+        """Create the folders and remove the socket of a killed server."""
         make_private(self._data_dir)
         make_private(self._data_dir / "valkey")
         make_run_dir(self._run_dir, also=unprivileged().uid)
@@ -210,7 +210,7 @@ class Valkey(Server):
         self._socket.unlink(missing_ok=True)
 
     def answers(self) -> bool:
-        """Whether it answers a PING, that is, listens and has loaded its data."""
+        """Return whether the server responds to a PING, that is, listens and has loaded its data."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1)
             try:

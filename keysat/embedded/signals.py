@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin, as events."""
+"""Converts Ctrl-C and other stop signals to events."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def stop_signals() -> Iterator[tuple[threading.Event, threading.Event]]:
-    """While entered: the first SIGINT, SIGTERM or SIGHUP sets the first event, the second one the second.
+    """Within the context, the first SIGINT, SIGTERM or SIGHUP sets the first event, the next one the second.
 
-    Only the main thread can enter it. A SIGHUP that is ignored already, as under nohup, stays so.
+    Only the main thread can enter the context. A SIGHUP that is already ignored, as under nohup, stays ignored.
     """
     stop, hurry = threading.Event(), threading.Event()
-    # A handler may interrupt an event's own lock, so it must not set one; a SimpleQueue is made for handlers.
+    # A handler may interrupt code inside an event's lock, so it must not set an event. A SimpleQueue is safe there.
     arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def relay() -> None:

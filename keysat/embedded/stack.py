@@ -1,4 +1,4 @@
-"""All of Keysat's processes on one machine: started, kept alive, and stopped in order."""
+"""Starts, supervises and stops all of Keysat's processes on one machine."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _DOWN_SECONDS = 60.0
 
 @dataclass(eq=False)
 class Stack:
-    """The embedded servers that the settings ask for, and Keysat's own processes, by name in `processes`.
+    """The embedded servers that the settings require, and Keysat's own processes, by name in `processes`.
 
-    `prepare` runs once the servers answer (migrations, keys). `on_event` gets one sentence for each event.
-    `flower`: None or True runs it where it is installed and its port is free. `web`: whether the web server runs, where
-    its port is free. `commands` replaces Keysat's own processes by others, as {name: argument vector}.
+    `prepare` runs once the servers respond (migrations, keys). `on_event` receives one sentence for each event.
+    `flower`: None or True runs Flower if it is installed and its port is free. `web`: whether the web server runs, if
+    its port is free. `commands` replaces Keysat's own processes, as {name: argument vector}.
     `postgres_options` are settings of the embedded PostgreSQL.
     """
 
@@ -52,9 +52,9 @@ class Stack:
         self._state = StateFile(self.settings.data_dir)
 
     def start(self, stop: threading.Event | None = None) -> None:
-        """Take the lock, end what a killed supervisor left, start the servers, prepare, start the children.
+        """Take the lock, end orphans of a killed supervisor, start the servers, prepare, start the children.
 
-        Once `stop` is set, nothing more is started. After an error all that was started is stopped again.
+        Once `stop` is set, nothing more is started. After an error, all that was started is stopped again.
 
         Raises:
             AlreadyRunning: another supervisor has this data directory.
@@ -71,13 +71,13 @@ class Stack:
             raise
 
     def supervise(self, stop: threading.Event) -> None:
-        """Start again what ends, each child after its backoff, until `stop` is set."""
+        """Restart processes that end, each after its backoff, until `stop` is set."""
         while not stop.wait(_WATCH_SECONDS):
             for name in self.processes:
                 self._look_after(name)
 
     def stop(self, hurry: threading.Event | None = None) -> None:
-        """Stop everything in order and free the lock; `hurry`, once set, cuts each wait to a second."""
+        """Stop everything in order and release the lock. Once `hurry` is set, each wait is at most a second."""
         for name in sorted(self.processes, key=stop_rank):
             process = self.processes.pop(name)
             process.stop(hurry, self.say)
@@ -89,12 +89,12 @@ class Stack:
         self._lock.release()
 
     def say(self, sentence: str) -> None:
-        """Report an event; a terminal that is gone must not keep the children from being looked after."""
+        """Report an event. A closed terminal must not interrupt the supervision of the children."""
         with suppress(OSError):
             self.on_event(sentence)
 
     def _starting(self) -> Iterator[None]:
-        """Start one thing after the other; whoever iterates may leave after each."""
+        """Start one process after the other. The caller may stop the iteration after each."""
         yield
         for server in self._servers():
             self._launch(server)
@@ -164,11 +164,11 @@ def up(
     flower: bool | None = None,
     web: bool = True,
 ) -> None:
-    """Run all of Keysat until SIGINT, SIGTERM or SIGHUP, then stop it in order; a second signal hastens that.
+    """Run all of Keysat until SIGINT, SIGTERM or SIGHUP, then stop it in order. A second signal speeds that up.
 
     Raises:
         AlreadyRunning: another supervisor has this data directory.
-        KeysatError: a folder, a server, or `prepare` failed; what was started is stopped again.
+        KeysatError: a folder, a server, or `prepare` failed. What was started is stopped again.
     """
     stack = Stack(settings, prepare, on_event, worker_args, flower, web)
     with stop_signals() as (stop, hurry):
@@ -186,11 +186,11 @@ def up(
 
 
 def down(settings: Settings, on_event: Say) -> bool:
-    """Stop the Keysat of the data directory, and what one killed with -9 left; return whether anything ran.
+    """Stop the Keysat of the data directory, and orphans of one killed with -9. Return whether anything ran.
 
     Raises:
-        StillStopping: the supervisor still runs 60 s after it was told to stop.
-        NotYours: it belongs to another user.
+        StillStopping: the supervisor still runs 60 s after the stop signal.
+        NotYours: the supervisor belongs to another user.
     """
     if not settings.data_dir.is_dir():
         return False
@@ -205,7 +205,7 @@ def down(settings: Settings, on_event: Say) -> bool:
 
 
 def _end_supervisor(lock: DataDirLock, say: Say) -> None:
-    """Tell the lock's holder to stop, and return with the lock."""
+    """Send the supervisor a stop signal, and return with its lock."""
     told: int | None = None
     deadline = time.monotonic() + _DOWN_SECONDS
     while not lock.try_acquire():
@@ -225,6 +225,6 @@ def _end_supervisor(lock: DataDirLock, say: Say) -> None:
 
 
 def running(settings: Settings) -> dict[str, int]:
-    """Return names and process ids of what runs in the data directory; "supervisor" is `keysat up` itself."""
+    """Return names and process ids of what runs in the data directory. "supervisor" is `keysat up` itself."""
     supervisor = DataDirLock(settings.data_dir).holder()
     return {**({"supervisor": supervisor} if supervisor else {}), **StateFile(settings.data_dir).alive()}

@@ -1,6 +1,6 @@
-"""What `keysat up` leaves on disk about itself: the lock of the data directory, and who its children are.
+"""State of `keysat up` on disk: the lock of the data directory, and the process ids of its children.
 
-Both hold start times beside process ids, so that nothing but our own processes is ever taken for ours.
+Both contain start times beside process ids, so that no other process is mistaken for one of ours.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from keysat.embedded.identity import start_time
 
 
 class DataDirLock:
-    """The lock that one supervisor holds on a data directory, as long as it lives and however it ends."""
+    """A supervisor's lock on a data directory. It is released when the supervisor ends, however it ends."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir, self._path = data_dir, data_dir / "keysat.lock"
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock, making the data directory (0700) where it is missing.
+        """Take the lock. Creates the data directory (0700) if it is missing.
 
         Raises:
-            AlreadyRunning: another process holds it.
-            FolderUnusable: the data directory or the lock file can't be made or opened.
+            AlreadyRunning: another process has the lock.
+            FolderUnusable: the data directory or the lock file can't be created or opened.
         """
         make_private(self._data_dir)
         if not self.try_acquire():
             raise AlreadyRunning(self._data_dir, self.holder())
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free, with our process id and start time in it; the folder must exist."""
+        """Take the lock if it is free, and write our process id and start time to it. The folder must exist."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -53,14 +53,14 @@ class DataDirLock:
         return True
 
     def release(self) -> None:
-        """Free the lock; does nothing if it isn't held."""
+        """Release the lock, if we have it."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
 
     def holder(self) -> int | None:
-        """Return the process id of the supervisor; None if none runs, or it is just starting."""
+        """Return the process id of the supervisor, or None if none runs or it is just starting."""
         try:
             pid, started = map(int, self._path.read_text().split())
         except (OSError, ValueError):
@@ -82,15 +82,15 @@ class StateFile:
         self._path = data_dir / "keysat.pids"
 
     def record(self, name: str, pid: int) -> None:
-        """Note that `name` now is the process `pid`."""
+        """Record that `name` is now the process `pid`."""
         self._write({**self._read(), name: (pid, start_time(pid) or 0)})
 
     def forget(self, name: str) -> None:
-        """Note that `name` was stopped."""
+        """Record that `name` was stopped."""
         self._write({known: entry for known, entry in self._read().items() if known != name})
 
     def alive(self) -> dict[str, int]:
-        """Return the names and process ids of those children that still run, whoever supervises them."""
+        """Return the names and process ids of the children that still run, under any supervisor."""
         return {name: pid for name, (pid, started) in self._read().items() if start_time(pid) == started}
 
     def _read(self) -> dict[str, tuple[int, int]]:
@@ -101,7 +101,7 @@ class StateFile:
             return {}
 
     def _write(self, entries: dict[str, tuple[int, int]]) -> None:
-        """Replace the file at once, so that a supervisor killed meanwhile leaves the old or the new one."""
+        """Replace the file atomically, so that a supervisor killed in between leaves the old or the new one."""
         if not entries:
             with suppress(FileNotFoundError):
                 self._path.unlink()
