@@ -1,4 +1,4 @@
-"""The tables. Rows hold all that is owed; whatever must stay true of them is a constraint here."""
+"""The database tables. All pending work is stored in rows, and invariants are declared as constraints."""
 
 from keysat.models.api_key import ApiKey
 from keysat.models.audit import AuditLine

@@ -12,14 +12,14 @@ from keysat.models.columns import CreatedAt, Id, Time, one_of
 
 
 class Scope(StrEnum):
-    """What a key allows; who may write may read."""
+    """What a key allows. `write` includes `read`."""
 
     READ = "read"
     WRITE = "write"
 
 
 class ApiKey(Base):
-    """`key_hash` is the SHA-256 of the key, which is shown once and stored nowhere; it holds 32 random bytes."""
+    """`key_hash` is the SHA-256 of the key. The key has 32 random bytes, is shown once and is never stored."""
 
     __tablename__ = "api_keys"
     __table_args__ = (one_of("scope", Scope), CheckConstraint("octet_length(key_hash) = 32", name="key_hash"))

@@ -1,4 +1,4 @@
-"""The audit log: who changed what, when and why; it is only ever added to."""
+"""The append-only audit log: who changed what, when and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keysat.models.columns import CreatedAt
 
 
 class AuditLine(Base):
-    """`action` is noun.verb, as `invoice.settled`; `subject_id` the row it is about; `detail` the facts."""
+    """`action` is noun.verb, for example `invoice.settled`. `subject_id` is the changed row. `detail` has the facts."""
 
     __tablename__ = "audit_log"
 
@@ -27,6 +27,6 @@ class AuditLine(Base):
 
 
 def audit(session: Session, actor: str, action: str, subject_id: UUID, **detail: object) -> None:
-    """Write an audit line in the transaction of the change it tells of; facts that are None are left out."""
+    """Write an audit line in the transaction of the change. Facts that are None are omitted."""
     facts = {name: value for name, value in detail.items() if value is not None}
     session.add(AuditLine(actor=actor, action=action, subject_id=subject_id, detail=facts))

@@ -1,4 +1,4 @@
-"""Column shapes that several tables share."""
+"""Column types shared by several tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_de
 
 
 def seconds(amount: object) -> ColumnElement[timedelta]:
-    """A number of seconds, computed in SQL, as an interval; NULL stays NULL."""
+    """Convert a number of seconds to an interval in SQL. NULL stays NULL."""
     return func.make_interval(0, 0, 0, 0, 0, 0, amount, type_=INTERVAL)
 
 
 def one_of(column: str, values: Iterable[str]) -> CheckConstraint:
-    """The constraint that a text column holds one of an enum's values, or NULL."""
+    """Return a constraint that limits a text column to an enum's values or NULL."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)

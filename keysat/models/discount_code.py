@@ -1,4 +1,4 @@
-"""Discount codes, and what became of each use of one."""
+"""Discount codes and their redemptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ CODE = "^[A-Z0-9][A-Z0-9._-]{0,62}$"
 
 
 class CodeKind(StrEnum):
-    """What a code does to a price; its `amount` is in basis points, sats, the smallest unit, or 0, in this order."""
+    """What a code does to a price.
+
+    The code's `amount` is in basis points, sats, the smallest unit, or 0, in the order of the members.
+    """
 
     PERCENT = "percent"
     FIXED_SATS = "fixed_sats"
@@ -24,10 +27,10 @@ class CodeKind(StrEnum):
 
 
 class RedemptionStatus(StrEnum):
-    """A slot is held while `reserved` or `redeemed`.
+    """A redemption uses a slot while `reserved` or `redeemed`.
 
-    `excess`: the slot was freed when the invoice ended, the buyer paid after all, and no slot was left. The license is
-    issued all the same, and holds none.
+    `excess` means that the slot was freed when the invoice ended, the buyer paid later, and no slot was left. The
+    license is still issued, and uses no slot.
     """
 
     RESERVED = "reserved"
@@ -37,9 +40,9 @@ class RedemptionStatus(StrEnum):
 
 
 class DiscountCode(Base):
-    """`uses` counts the slots that are held; a constraint keeps it from ever exceeding `max_uses` (NULL = unlimited).
+    """`uses` is the number of slots in use. A constraint limits it to `max_uses` (NULL = unlimited).
 
-    `currency` is that of a `set_price`; `product_id` NULL = for every product.
+    `currency` is the currency of a `set_price`. `product_id` NULL means every product.
     """
 
     __tablename__ = "discount_codes"
@@ -71,7 +74,10 @@ class DiscountCode(Base):
 
 
 class Redemption(Base):
-    """The use of a code for an invoice, of which there is at most one; `discount` is in the invoice's smallest unit."""
+    """The use of a code for an invoice, at most one per invoice.
+
+    `discount` is in the smallest unit of the invoice's currency.
+    """
 
     __tablename__ = "redemptions"
     __table_args__ = (one_of("status", RedemptionStatus), CheckConstraint("discount >= 0", name="discount"))

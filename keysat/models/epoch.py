@@ -1,4 +1,4 @@
-"""Epochs: each restore of a backup begins one, so that nothing is paid again that was paid after the dump was made."""
+"""Epochs: each restore of a backup begins a new one, so that payments made after the dump are not made again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from keysat.core.db import Base
 from keysat.models.columns import Time
 
-# A restore makes every table anew, so its number differs; the cluster's own number tells two clusters apart.
+# A restore recreates every table, so the table's oid changes. The system identifier distinguishes two clusters.
 _IDENTITY = text(
     "SELECT concat_ws(':', (SELECT system_identifier FROM pg_control_system()), "
     "(SELECT oid FROM pg_database WHERE datname = current_database()), 'epochs'::regclass::oid::bigint)"
@@ -23,7 +23,7 @@ _LOCK = 7_418_064
 
 
 class Epoch(Base):
-    """Begins with a restore, whatever noticed it. `identity` is the database that it was noticed in."""
+    """An epoch begins with each detected or declared restore. `identity` identifies the restored database."""
 
     __tablename__ = "epochs"
 
@@ -33,14 +33,14 @@ class Epoch(Base):
 
 
 def current_epoch() -> Select[Any]:
-    """The number of the present epoch, 0 before any restore."""
+    """Select the number of the current epoch, 0 before any restore."""
     return select(func.coalesce(func.max(Epoch.number), 0))
 
 
 def notice_restore(session: Session) -> bool:
-    """Begin an epoch where the database was restored since the last one began; returns whether it was.
+    """Begin an epoch if the database was restored since the last one began. Returns whether it was.
 
-    It is found by the numbers that PostgreSQL gives a database and its tables, which a dump doesn't carry over.
+    A restore changes the ids that PostgreSQL assigns to a database and its tables, because a dump doesn't contain them.
     """
     identity = session.execute(_IDENTITY).scalar_one()
     last = session.execute(select(Epoch.identity).order_by(Epoch.number.desc()).limit(1)).scalar_one_or_none()
@@ -51,7 +51,7 @@ def notice_restore(session: Session) -> bool:
 
 
 def declare_restore(session: Session) -> bool:
-    """Begin an epoch on a person's word, unless nothing of the present one is there; returns whether one began."""
+    """Begin an epoch at a person's request, unless the current one has no rows. Returns whether one began."""
     present = session.execute(current_epoch()).scalar_one()
     if not session.execute(_OF_PRESENT, {"present": present}).scalar_one():
         return False
@@ -60,7 +60,7 @@ def declare_restore(session: Session) -> bool:
 
 
 def _begin(session: Session, identity: str, since: str | None) -> None:
-    """Begin an epoch; the first one of a new database, which follows on none, is number 0."""
+    """Begin an epoch. The first epoch of a new database has number 0."""
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     number = session.execute(current_epoch()).scalar_one() + (since is not None)
     session.execute(insert(Epoch).values(number=number, identity=identity).on_conflict_do_nothing())

@@ -1,4 +1,4 @@
-"""Invoices: what a buyer was asked to pay, what the provider said of it, and when to look again."""
+"""Invoices: the amount charged, the last provider reading, and when to check again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from keysat.models.license import LicenseStatus
 
 
 class InvoiceStatus(StrEnum):
-    """The statuses an invoice can have here; `settled` means that the provider confirmed the payment."""
+    """The statuses of an invoice in Keysat. `settled` means that the provider confirmed the payment."""
 
     PENDING = "pending"
     EXPIRED = "expired"
@@ -48,7 +48,7 @@ class PaymentException(StrEnum):
 
 
 class ReviewReason(StrEnum):
-    """Why money that came in, or went back, waits for a person."""
+    """Why received or returned money needs a person's decision."""
 
     UNDERPAID = "underpaid"
     LATE = "late"
@@ -63,29 +63,30 @@ class ReviewReason(StrEnum):
 class Invoice(Base):
     """`amount` and `paid_amount` are in the smallest unit of `currency` (sat for BTC, cent for the others).
 
-    `base_amount` is the price before the discount. A free invoice (`amount` 0) has no provider account and is settled
-    when it is written. One of an account without a `provider_invoice_id` is a draft: the provider was or is being asked
-    for it, last at `asked_at`. `paid_at` is when the money came in, where the provider tells. `last_said` is what
-    the last look heard. `idempotency_key` names
-    the request that opened it, `request_hash` is the SHA-256 of that request.
+    `base_amount` is the price before the discount. A free invoice (`amount` 0) has no provider account and is created
+    as settled. An invoice with an account and no `provider_invoice_id` is unopened: it was requested from the provider,
+    last at `asked_at`. `paid_at` is when the payment was received, if the provider reports it. `last_said` is the
+    reading of the last check. `idempotency_key` identifies the request that opened the invoice, and `request_hash` is
+    the SHA-256 of that request.
 
-    `next_check_at` is when `scan_pending` looks next: at the provider, or, once settled, for a missing license.
-    NULL means that nothing is owed any more. `license_was` is the status that the license had before `reversed_at`,
-    where the reversal changed it, and `license_became` the one that the reversal gave it. An invoice is in review while
-    it has a `review_reason` and no `review_resolved_at`. `reviewed` holds every reason it ever was in review for, each
-    of which is raised once, and again when more money came in.
+    `next_check_at` is when `scan_pending` next checks the provider or, once settled, for a missing license. NULL means
+    that nothing is pending. `license_was` is the status of the license before `reversed_at`, if the reversal changed
+    it, and `license_became` is the status after it. An invoice is in review while it has a `review_reason` and no
+    `review_resolved_at`. `reviewed` contains every reason the invoice was ever in review for. A reason is raised once,
+    and again when more money is received.
 
-    `epoch` is the one that it was made in; of one that an earlier dump held or a sweep adopted, nothing more is sure.
+    `epoch` is the epoch in which the row was created. What happened to an invoice since is unknown if it comes from an
+    older dump or was adopted by a sweep.
 
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
-    found the invoice too old to be checked further; a second such check, a day later, ends the checks.
-    `acknowledged_at` is when a person took note of the error, which is no alarm from then on.
-    `reversal_check_at` is when a settled invoice is checked next for money that went back.
+    found the invoice too old to check. A second such check, a day later, ends the checks. `acknowledged_at` is when a
+    person acknowledged the error, which then raises no more alarms. `reversal_check_at` is when a settled invoice is
+    next checked for returned money.
     """
 
     __tablename__ = "invoices"
     __table_args__ = (
-        # Each claim of an invoice writes an entry into every index it is in, so there are few.
+        # Each claim writes to every index that contains the invoice, so the number of indexes is small.
         UniqueConstraint("provider_invoice_id", "provider_account_id"),
         Index(
             "uq_invoices_idempotency_key",
@@ -116,7 +117,7 @@ class Invoice(Base):
             "settled_at",
             postgresql_where=text("settled_at IS NOT NULL"),
         ),
-        # The scans read these two and nothing else, so a scan costs what is due, not what is stored.
+        # Scans read only these two indexes, so their cost depends on the due rows, not on all rows.
         Index(
             "ix_invoices_due",
             "provider_account_id",
@@ -184,7 +185,7 @@ class Invoice(Base):
 
     @hybrid_property
     def failing(self) -> bool:
-        """Whether the last checks got no usable answer, and no person acknowledged that."""
+        """Whether the last checks got no usable response and no person acknowledged that."""
         return self.error_count > 0 and self.acknowledged_at is None
 
     @failing.inplace.expression
@@ -194,12 +195,12 @@ class Invoice(Base):
 
     @property
     def is_draft(self) -> bool:
-        """Whether the provider was or is being asked for it, and its invoice isn't known yet."""
+        """Whether the invoice was requested from the provider and its provider id isn't known yet."""
         return self.provider_account_id is not None and self.provider_invoice_id is None
 
     @hybrid_property
     def came_in(self) -> int:
-        """The money that came in: what was charged, where nobody told the amount, but nothing on a person's word."""
+        """The amount received: `paid_amount` if known, 0 if settled or marked by hand, else `amount`."""
         if self.paid_amount is not None:
             return self.paid_amount
         return 0 if self.settled_by_hand or self.exception == PaymentException.MARKED else self.amount
@@ -212,7 +213,7 @@ class Invoice(Base):
 
     @hybrid_property
     def in_review(self) -> bool:
-        """Whether the invoice waits for a person's decision."""
+        """Whether the invoice needs a person's decision."""
         return self.review_reason is not None and self.review_resolved_at is None
 
     @in_review.inplace.expression

@@ -1,4 +1,4 @@
-"""What the provider said of an invoice, a row for each time that it said something else."""
+"""Provider readings of an invoice: one row each time the reading changes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from keysat.models.columns import CreatedAt
 
 
 class InvoiceLook(Base):
-    """An answer, or the error that came instead, and the `outcome` it led to.
+    """A provider response or error, and the `outcome` it led to.
 
-    `check_count` is the invoice's at that time: up to the next row's, all looks heard the same.
+    `check_count` is the invoice's `check_count` at that time. All checks up to the next row's got the same reading.
     """
 
     __tablename__ = "invoice_looks"

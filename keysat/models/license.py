@@ -1,4 +1,4 @@
-"""Licenses: at most one for each invoice; the key is derived from the row, never stored."""
+"""Licenses: at most one per invoice. The license key is derived from the row and never stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keysat.models.columns import Id, Time, one_of
 
 
 class LicenseStatus(StrEnum):
-    """Whether a license counts."""
+    """Whether a license is valid."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -22,17 +22,17 @@ class LicenseStatus(StrEnum):
 
 
 class LicenseSource(StrEnum):
-    """Where a license came from; a manual one has no invoice."""
+    """How a license was issued. A manual license has no invoice."""
 
     PURCHASE = "purchase"
     MANUAL = "manual"
 
 
 class License(Base):
-    """The terms are copied from the policy when the license is issued, so that a later change spares old licenses.
+    """A license. Its terms are copied from the policy when it is issued, so later policy changes don't affect it.
 
-    `signer` is the id of the signing key (`keysat.licenses.signer.Signer.key_id`); `fingerprint_hash` is the
-    SHA-256 of the machine fingerprint that the key itself is bound to, if it is.
+    `signer` is the id of the signing key (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash` is the
+    SHA-256 of the machine fingerprint that the key is bound to, if any.
     """
 
     __tablename__ = "licenses"

@@ -1,4 +1,4 @@
-"""Machines: where a license is in use."""
+"""Machines: the seats on which a license is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from keysat.models.columns import CreatedAt, Id, Time
 
 
 class Machine(Base):
-    """A seat of a license, taken until `deactivated_at`; `fingerprint_hash` is the SHA-256 of the machine's text."""
+    """A seat of a license, in use until `deactivated_at`.
+
+    `fingerprint_hash` is the SHA-256 of the machine's fingerprint.
+    """
 
     __tablename__ = "machines"
     __table_args__ = (

@@ -14,11 +14,11 @@ from keysat.models.product import SLUG
 
 
 class Policy(Base):
-    """Durations in seconds, NULL `duration_seconds` = perpetual; `max_machines` 0 = unlimited.
+    """Durations are in seconds. NULL `duration_seconds` means perpetual. 0 `max_machines` means unlimited.
 
-    `price_amount`, in the product's currency, overrides the product's price where it is not NULL. The oldest policy
-    of a product that isn't archived is its default. `tip_pct_bps` hundredths of a percent of what is paid go to the
-    Lightning Address `tip_recipient`.
+    `price_amount`, in the product's currency, overrides the product's price if it is not NULL. The oldest policy of a
+    product that isn't archived is the default. `tip_pct_bps` basis points of the payment go to the Lightning Address
+    `tip_recipient`.
     """
 
     __tablename__ = "policies"

@@ -19,8 +19,8 @@ class Product(Base):
     """`price_amount` is in the smallest unit of `price_currency` (sat for BTC, cent for the others).
 
     `entitlements_catalog` explains entitlements to buyers: a list of {"slug", "name", "description"}. An archived
-    product is no longer shown or sold; its licenses stay as they are. `provider_account_id` names the account that
-    sells it; NULL leaves that to the accounts' ranks.
+    product is no longer shown or sold. Its licenses don't change. `provider_account_id` is the account that sells it.
+    If NULL, the accounts' ranks decide.
     """
 
     __tablename__ = "products"

@@ -1,4 +1,4 @@
-"""Provider accounts: one store at one payment provider, with its credentials and its health."""
+"""Provider accounts: a store at a payment provider, with its credentials and health."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time
 
-# No rest is longer. One that ends later was written by a clock that was wrong.
+# Max time that a breaker stays open. A later `open_until` was written by a wrong clock and is ignored.
 MAX_REST = timedelta(hours=1)
-# So many failed calls in a row open a circuit breaker.
+# Number of consecutive failed calls that opens a circuit breaker.
 FAILURES_TO_OPEN = 5
 
 
 class ProviderAccount(Base):
     """`sealed_credentials` is a Fernet token over {"api_key": ..., "webhook_secret": ...}.
 
-    `failure_count` and `open_until` are the state of the circuit breaker for reads, shared by all workers;
-    `failed_invoice_id` is the invoice whose read failed last, since failures count only of different ones. The columns
-    that begin with `create_` are the same for creating invoices. `recheck_at` is when credentials that were rejected
-    are checked again, which resumes the account when they pass. `selling_rank`: 1 sells, 2 and up are asked where those
-    before can't; NULL sells only what names it. `is_sandbox`: its coins are pretended. `ca_pem` holds certificates of
-    authorities that are trusted beside the system's. `last_event_at` is when a
-    genuine webhook last arrived; `webhook_connected_at` when it was registered, or first seen to arrive. `kind` names
-    an adapter of `keysat.providers.registry`; it has no constraint here, so that a new adapter needs no migration.
+    `failure_count` and `open_until` are the state of the circuit breaker for reads, shared by all workers.
+    `failed_invoice_id` is the invoice whose read failed last: repeated failures of one invoice add nothing to
+    `failure_count`. The columns with the prefix `create_` are the same for creating invoices. `recheck_at` is when
+    rejected credentials are checked again. If they pass, the account resumes.
+
+    The account with `selling_rank` 1 sells, and higher ranks are fallbacks. NULL sells only products that name the
+    account. Coins of an account with `is_sandbox` are not real. `ca_pem` contains CA certificates that are trusted in
+    addition to the system's. `last_event_at` is when an authentic webhook was last received. `webhook_connected_at` is
+    when the webhook was registered or first received. `kind` names an adapter of `keysat.providers.registry`. It has
+    no constraint here, so a new adapter needs no migration.
     """
 
     __tablename__ = "provider_accounts"
@@ -63,12 +65,12 @@ class ProviderAccount(Base):
 
 
 def breaker_open() -> ColumnElement[bool]:
-    """The condition that the circuit breaker keeps an account from being asked about invoices."""
+    """The condition that the circuit breaker for reads is open."""
     return _lies_ahead(ProviderAccount.open_until)
 
 
 def create_breaker_open() -> ColumnElement[bool]:
-    """The condition that the circuit breaker keeps an account from being asked for new invoices."""
+    """The condition that the circuit breaker for creating invoices is open."""
     return _lies_ahead(ProviderAccount.create_open_until)
 
 
@@ -77,5 +79,5 @@ def _lies_ahead(until: InstrumentedAttribute[datetime | None]) -> ColumnElement[
 
 
 def resting() -> ColumnElement[bool]:
-    """The condition that an account isn't called now: it is paused, or its breaker is open."""
+    """The condition that an account must not be called now: it is paused or its breaker for reads is open."""
     return or_(ProviderAccount.paused_at.is_not(None), breaker_open())

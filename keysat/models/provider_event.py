@@ -1,4 +1,4 @@
-"""Provider events: webhooks as they came in, each stored once before anything is done about it."""
+"""Provider events: received webhooks, each stored once before it is handled."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from keysat.models.columns import CreatedAt, Id, Time
 
 
 class ProviderEvent(Base):
-    """`body` holds the raw bytes. `provider_invoice_id` and `order_id` say whom to ask about, and nothing is believed.
+    """`body` contains the raw bytes. `provider_invoice_id` and `order_id` identify the invoice to check.
 
-    An event is owed while `next_attempt_at` is set. `handled_at` is when the provider had been asked after it came in,
-    or when it was found to be about no invoice of ours. `looked_at` is when this very event led to such a question.
+    The rest of the event is not trusted. An event is pending while `next_attempt_at` is set. `handled_at` is when the
+    provider had been checked after the event arrived, or when the event matched no invoice. `looked_at` is when this
+    event itself triggered a check.
     """
 
     __tablename__ = "provider_events"

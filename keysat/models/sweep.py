@@ -1,4 +1,4 @@
-"""Sweeps: going through all invoices of an account at its provider, page by page."""
+"""Sweeps: page-by-page passes over all invoices of an account at its provider."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from keysat.models.columns import CreatedAt, Id, Time
 
 
 class Sweep(Base):
-    """A sweep of the provider's invoices that were made from `since` on, newest first; one at a time for an account.
+    """A sweep of the provider's invoices created since `since`, newest first. An account has one sweep at a time.
 
-    `next_until` and `skip` say where the next page begins, so an interrupted sweep goes on there. `leased_until`:
-    somebody is at it. `orphans` are paid invoices that carry an id of ours and can't be adopted, or can't be read.
-    `skipped` counts all entries that couldn't be read.
+    `next_until` and `skip` are the start of the next page, so an interrupted sweep resumes there. Another worker may be
+    running the sweep until `leased_until`. `orphans` are invoices with an id of ours that are paid and can't be
+    adopted, or can't be read. `skipped` is the number of all unreadable entries.
     """
 
     __tablename__ = "sweeps"

@@ -1,4 +1,4 @@
-"""When the tasks that beat sends last ran, so that somebody notices when they don't."""
+"""Last runs of the tasks that beat sends, so that missing runs are detected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keysat.models.columns import Time
 
 
 class TaskRun(Base):
-    """A task by its name, and when it last began to run."""
+    """The name of a task and when it last started."""
 
     __tablename__ = "task_runs"
 
@@ -22,15 +22,15 @@ class TaskRun(Base):
 
 
 def ran_within(session: Session, name: str, span: timedelta) -> bool:
-    """Whether a task noted a run within this span before now.
+    """Return whether a task recorded a run within this span before now.
 
-    False, too, where the run lies in the future or long ago, as after the database's clock has jumped.
+    Also False if the run is in the future or long ago, for example after the database's clock jumped.
     """
     lately = TaskRun.last_run_at.between(func.now() - span, func.now())
     return session.scalar(select(TaskRun.name).where(TaskRun.name == name, lately)) is not None
 
 
 def note_run(session: Session, name: str) -> None:
-    """Write down that a task runs now."""
+    """Record that a task runs now."""
     ran = insert(TaskRun).values(name=name, last_run_at=func.now())
     session.execute(ran.on_conflict_do_update(index_elements=[TaskRun.name], set_={"last_run_at": func.now()}))

@@ -1,4 +1,4 @@
-"""Tips: what is owed to a Lightning Address for a license, and the one payment that may be on its way."""
+"""Tips: the amount to pay to a Lightning Address for a license, and the one payment that may be in flight."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from keysat.models.columns import CreatedAt, Id, Time, one_of
 
 
 class TipStatus(StrEnum):
-    """How a tip stands. While it is `paying`, its payment may have gone out; while `held`, it waits for a person."""
+    """The status of a tip.
+
+    The payment of a `paying` tip may have been sent. A `held` tip waits for a person.
+    """
 
     OWED = "owed"
     PAYING = "paying"
@@ -24,11 +27,11 @@ class TipStatus(StrEnum):
 
 
 class Tip(Base):
-    """`bolt11` and its `payment_hash` are those of the last payment that was asked for, at `paying_since`.
+    """A tip. `bolt11` and `payment_hash` belong to the last requested payment, which began at `paying_since`.
 
-    Another invoice is asked for only once that payment has failed for certain. `resent`: more than one request for it
-    may be on its way. Amounts are in millisatoshi. `epoch` is
-    its invoice's, or the one in which a person let it be paid: in a later one, nobody knows whether it was paid before.
+    Another invoice is requested only once that payment has definitely failed. `resent` means that several requests for
+    it may be in flight. Amounts are in millisatoshi. `epoch` is the epoch of its invoice, or the one in which a person
+    allowed the payment. In a later epoch, it is unknown whether the tip was already paid.
     """
 
     __tablename__ = "tips"

@@ -1,4 +1,4 @@
-"""Outbound webhooks: who wants them, what happened, what is owed to whom, and each attempt to tell it."""
+"""Outbound webhooks: endpoints, events, pending deliveries and delivery attempts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from keysat.models.columns import CreatedAt, Id, Time
 
 
 class WebhookEndpoint(Base):
-    """A receiver of the operator's. Without `event_types` it wants them all.
+    """A receiver configured by the operator. Empty `event_types` subscribes it to all events.
 
-    `sealed_secrets` is a Fernet token over {"secret": ..., "previous": ...}; while `previous_until` lies ahead,
-    deliveries are signed with both. A paused endpoint's deliveries wait; one that is disabled gets no new ones.
+    `sealed_secrets` is a Fernet token over {"secret": ..., "previous": ...}. Deliveries are signed with both until
+    `previous_until`. Deliveries to a paused endpoint wait. A disabled endpoint gets no new deliveries.
     `failing_since` is when it last stopped working.
     """
 
@@ -40,9 +40,9 @@ class WebhookEndpoint(Base):
 
 
 class OutboundEvent(Base):
-    """Something that happened. `body` is the JSON that every copy of every delivery sends, byte for byte.
+    """Something that happened. `body` is the JSON sent byte for byte in every delivery attempt.
 
-    `invoice_id` and `license_id` say what it is about, for timelines.
+    `invoice_id` and `license_id` link the event to timelines.
     """
 
     __tablename__ = "outbound_events"
@@ -61,10 +61,10 @@ class OutboundEvent(Base):
 
 
 class WebhookDelivery(Base):
-    """An event owed to an endpoint while `next_attempt_at` is set; neither that nor `delivered_at`: a dead letter.
+    """An event for one endpoint: pending with `next_attempt_at`, dead letter without that and `delivered_at`.
 
-    `attempts` counts those of the current ten; a retry starts new ones, and the rows of all attempts stay.
-    `leased_until`: somebody is at it until then, at the latest.
+    `attempts` is the number of attempts in the current series of ten. A retry starts a new series. The rows of all
+    attempts are retained. Another worker may be sending the delivery until `leased_until`.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -103,7 +103,10 @@ class WebhookDelivery(Base):
 
 
 class DeliveryAttempt(Base):
-    """One attempt: the HTTP status and the first 2,000 bytes of the answer, or the error; `duration_ms` in all."""
+    """One attempt: the HTTP status and the first 2,000 bytes of the response, or the error.
+
+    `duration_ms` is the total time.
+    """
 
     __tablename__ = "delivery_attempts"
 
