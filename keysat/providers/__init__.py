@@ -1,1 +1,1 @@
-"""Payment providers behind one Protocol: `base` says what they can do, `registry` knows them by kind."""
+"""Payment providers behind one Protocol: `base` defines it, `registry` maps kinds to adapters."""

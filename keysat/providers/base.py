@@ -1,7 +1,7 @@
-"""What Keysat needs of a payment provider, in its own words.
+"""The interface that a payment provider implements.
 
-An adapter translates one provider's API into these shapes. Its errors are the `Remote...` family of
-`keysat.core.errors`; a status it doesn't know is `ProviderStatus.UNKNOWN`, an answer of its own that changes nothing.
+An adapter translates one provider's API into these types. It raises the `Remote...` errors of `keysat.core.errors`.
+It maps a status that it doesn't know to `ProviderStatus.UNKNOWN`, which changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from keysat.providers.refusals import NotSupported
 
 
 class ProviderStatus(StrEnum):
-    """What a provider can say of an invoice."""
+    """The statuses that a provider can report for an invoice."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -32,11 +32,11 @@ class ProviderStatus(StrEnum):
 
 @dataclass(frozen=True)
 class InvoiceSnapshot:
-    """What a provider says of an invoice at one moment.
+    """The state of an invoice that a provider reports at one moment.
 
-    `charged` is what the buyer was asked for, `paid` what came in; each None where the provider doesn't tell.
-    `order_id` is our invoice id as the provider kept it. `said` is the provider's own status, for people.
-    `unconfirmed`: a payment was seen that isn't confirmed yet.
+    `charged` is the amount requested from the buyer, and `paid` the amount received. Each is None if the provider
+    doesn't report it. `order_id` is our invoice id as stored by the provider. `said` is the provider's own status, for
+    display. `unconfirmed` means that a payment was seen and isn't confirmed yet.
     """
 
     provider_invoice_id: str
@@ -50,14 +50,14 @@ class InvoiceSnapshot:
 
     @property
     def payment_seen(self) -> bool:
-        """Whether money came in, or is on its way."""
+        """Whether money was received or is on its way."""
         on_its_way = self.unconfirmed or self.status is ProviderStatus.PROCESSING
         return on_its_way or (self.paid is not None and self.paid.amount > 0)
 
 
 @dataclass(frozen=True)
 class NewInvoice:
-    """What a provider is asked to charge; `order_id` is our invoice id, `policy_id` what it is for."""
+    """A request for a new invoice. `order_id` is our invoice id, `policy_id` the policy that it pays for."""
 
     order_id: str
     price: Money
@@ -69,7 +69,7 @@ class NewInvoice:
 
 @dataclass(frozen=True)
 class CreatedInvoice:
-    """The provider's id of a new invoice, and where the buyer pays it."""
+    """The provider's id of a new invoice, and its checkout URL."""
 
     provider_invoice_id: str
     checkout_url: str
@@ -77,9 +77,9 @@ class CreatedInvoice:
 
 @dataclass(frozen=True)
 class FoundInvoice:
-    """An invoice that the provider made for an order of ours, its state, when it was made, and what for we said it was.
+    """An invoice that the provider created for our order: its state, creation time, and the policy that we gave.
 
-    `created_at` and `policy_id` are None where the provider doesn't tell.
+    `created_at` and `policy_id` are None if the provider doesn't report them.
     """
 
     created: CreatedInvoice
@@ -90,7 +90,7 @@ class FoundInvoice:
 
 @dataclass(frozen=True)
 class UnreadableInvoice:
-    """An entry of a provider's list that can't be read; the ids where it has them."""
+    """An entry of a provider's list that can't be read, with its ids if present."""
 
     provider_invoice_id: str | None
     order_id: str | None
@@ -99,9 +99,10 @@ class UnreadableInvoice:
 
 @dataclass(frozen=True)
 class InvoicePage:
-    """A page of a provider's list: what could be read, and what couldn't.
+    """A page of a provider's list, split into readable and unreadable entries.
 
-    `count` entries came, of which `oldest` is the earliest time, where they tell it. `is_last`: no more follow.
+    `count` is the number of entries. `oldest` is their earliest creation time, if known. `is_last` means that no page
+    follows.
     """
 
     found: tuple[FoundInvoice, ...]
@@ -113,7 +114,7 @@ class InvoicePage:
 
 @dataclass(frozen=True)
 class Webhook:
-    """A webhook as it came in. `token` is the secret part of its path, for providers that don't sign."""
+    """A webhook as received. `token` is the secret part of its path, for providers that don't sign."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -122,10 +123,10 @@ class Webhook:
 
 @dataclass(frozen=True)
 class ProviderEvent:
-    """A verified webhook: which invoice to ask the provider about. Nothing else in it is believed.
+    """A verified webhook. It names the invoice to check at the provider. Nothing else in it is trusted.
 
-    `delivery_id` is the same for each copy of one delivery; `provider_invoice_id` is None for a test delivery.
-    `order_id` is our invoice id where the event carries one.
+    `delivery_id` is the same for each copy of one delivery. `provider_invoice_id` is None for a test delivery.
+    `order_id` is our invoice id, if the event contains one.
     """
 
     delivery_id: str
@@ -135,7 +136,7 @@ class ProviderEvent:
 
 
 class PaymentState(StrEnum):
-    """What became of an outgoing Lightning payment; only `failed` means that it may be tried anew."""
+    """The outcome of an outgoing Lightning payment. Only `failed` allows another attempt."""
 
     PAID = "paid"
     FAILED = "failed"
@@ -144,9 +145,10 @@ class PaymentState(StrEnum):
 
 @dataclass(frozen=True)
 class LightningPayment:
-    """The outcome of paying a BOLT11 invoice; `fee_msat` in millisatoshi where the provider tells.
+    """The outcome of paying a BOLT11 invoice.
 
-    `unheard_of`: the provider was asked about the payment and has none of that hash.
+    `fee_msat` is in millisatoshi, if the provider reports it. `unheard_of` means that the provider was checked and has
+    no payment with that hash.
     """
 
     payment_hash: str | None
@@ -166,25 +168,25 @@ class Provider(Protocol):
     default_url: ClassVar[str | None] = None
     pays_lightning: ClassVar[bool] = False
     lists_invoices: ClassVar[bool] = False
-    # Whether its list is limited to a span of time; else a sweep goes through pages alone.
+    # Whether its list can be limited to a time span. Otherwise a sweep uses pages only.
     lists_by_date: ClassVar[bool] = True
     max_page: ClassVar[int] = 200
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
-        """Ask for a new invoice. Raises the `Remote...` errors."""
+        """Create an invoice. Raises the `Remote...` errors."""
         ...
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
-        """Ask for the state of an invoice, about which alone the answer speaks.
+        """Return the state of this invoice.
 
         Raises:
             RemoteUnavailable, RemoteNotFound, RemoteRefused, CredentialsRejected: as `keysat.net.client`.
-            RemoteAnswerInvalid: the answer's shape is wrong, or it is about another invoice or store.
+            RemoteAnswerInvalid: the response's shape is wrong, or it is about another invoice or store.
         """
         ...
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
-        """Ask for the invoices made for an order of ours; an empty list where there are none.
+        """Return the invoices created for our order, or an empty list.
 
         Raises:
             RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
@@ -192,18 +194,18 @@ class Provider(Protocol):
         ...
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
-        """Ask for the invoices made in a span of time, newest first, without the first `skip`, at most `take`.
+        """Return the invoices created in a time span, newest first, without the first `skip`, at most `take`.
 
-        Both ends are whole seconds and belong to the span. Archived invoices are among them.
+        Both ends are whole seconds and included in the span. Archived invoices are included.
 
         Raises:
-            NotSupported: it can only be asked about one at a time.
+            NotSupported: the provider only supports reading one invoice at a time.
             RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
         """
         raise NotSupported(self.kind, "list its invoices by date, so the scan looks at each by itself")
 
     def paid_at(self, provider_invoice_id: str) -> datetime | None:
-        """Ask when the money of an invoice came in; None where the provider doesn't tell.
+        """Return when the payment of an invoice was received, or None if the provider doesn't report it.
 
         Raises:
             RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
@@ -211,21 +213,21 @@ class Provider(Protocol):
         return None
 
     def check_credentials(self) -> None:
-        """Ask for something harmless that needs the credentials. Raises the `Remote...` errors."""
+        """Make a harmless request that needs the credentials. Raises the `Remote...` errors."""
         ...
 
     def connect_webhook(self, url: str, secret: str) -> None:
-        """Register `url` as our webhook, signed with `secret`; an older one of the same URL is replaced.
+        """Register `url` as our webhook, signed with `secret`. An older webhook with the same URL is replaced.
 
         Raises:
-            NotSupported: it can only be done by hand; the sentence says how.
-            PermissionMissing: the credentials may not do it; the sentence names the permission they need.
+            NotSupported: the webhook can only be registered by hand. The message explains how.
+            PermissionMissing: the credentials don't permit it. The message names the missing permission.
             RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
         """
         raise NotSupported(self.kind, "register a webhook by itself")
 
     def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
-        """Verify that a webhook is from the provider, by its signature or token, and read it.
+        """Verify a webhook's signature or token and parse it.
 
         Raises:
             WebhookRejected: it is forged or malformed.
@@ -233,16 +235,16 @@ class Provider(Protocol):
         ...
 
     def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
-        """Pay a BOLT11 invoice, for at most that fee in millisatoshi; an unclear outcome is `UNKNOWN`.
+        """Pay a BOLT11 invoice with a max fee in millisatoshi. An unclear outcome is `UNKNOWN`.
 
         Raises:
             NotSupported: this provider has no outgoing payments.
-            InvalidInput: the fee limit is too low to be told to the provider; nothing was sent.
+            InvalidInput: the fee limit is too low to be sent to the provider. Nothing was paid.
         """
         raise NotSupported(self.kind, "pay a Lightning invoice")
 
     def find_lightning_payment(self, payment_hash: str) -> LightningPayment:
-        """Look up what became of a payment, by its hash in hex.
+        """Return the outcome of a payment, found by its hash in hex.
 
         Raises:
             NotSupported: this provider has no outgoing payments.

@@ -1,7 +1,7 @@
-"""A provider without a network: the same answers as a real one, from memory, for tests and simulations.
+"""An in-memory provider without a network, for tests and simulations.
 
-`FakeServer` holds the invoices and is told what buyers do; `Fake` is the adapter that Keysat asks. Both live in one
-process. Register it with `registry.register(Fake)` where it is wanted; a running Keysat doesn't know it.
+`FakeServer` stores the invoices, and tests set their state. `Fake` is the adapter that Keysat uses. Both run in one
+process. Register it with `registry.register(Fake)` where needed. A running Keysat doesn't register it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from keysat.providers.signed_events import read_event, require_signature
 
 @dataclass
 class FakeServer:
-    """The ledger of one pretended provider: stores, their keys, and the snapshots to answer with."""
+    """The state of one fake provider: the API keys of its stores, and the snapshots to return."""
 
     api_keys: dict[str, str] = field(default_factory=dict)
     snapshots: dict[str, InvoiceSnapshot] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class FakeServer:
         exception: PaymentException = PaymentException.NONE,
         paid: int | None = None,
     ) -> None:
-        """From now on answer so about an invoice; `paid` in the smallest unit of its currency."""
+        """Set the state of an invoice. `paid` is in the smallest unit of its currency."""
         before = self.snapshots[invoice_id]
         assert before.charged is not None
         amount = before.paid if paid is None else Money(paid, before.charged.currency)
@@ -60,12 +60,12 @@ _servers: dict[str, FakeServer] = {}
 
 
 def fake_server(base_url: str) -> FakeServer:
-    """The pretended server at a URL of the form `fake://name`, made when first asked for."""
+    """Return the fake server at a URL of the form `fake://name`, created on first use."""
     return _servers.setdefault(base_url, FakeServer())
 
 
 class Fake(Provider):
-    """The adapter to a `FakeServer`. Credentials as BTCPay's: `api_key` and `webhook_secret`."""
+    """The adapter for a `FakeServer`. Credentials are the same as BTCPay's: `api_key` and `webhook_secret`."""
 
     kind: ClassVar[str] = "fake"
     lists_invoices: ClassVar[bool] = True
@@ -111,7 +111,7 @@ class Fake(Provider):
         return [FoundInvoice(_created(one.provider_invoice_id), one) for one in found]
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
-        del since, until  # what is in memory was made just now
+        del since, until  # everything in memory is recent
         mine = [one for one in self._ask().snapshots.values() if self._owns(one.provider_invoice_id)]
         page = tuple(FoundInvoice(_created(one.provider_invoice_id), one) for one in mine[::-1][skip : skip + take])
         return InvoicePage(page, (), len(page), None, is_last=len(page) < take)

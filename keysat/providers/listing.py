@@ -1,4 +1,4 @@
-"""Reading a provider's list entry by entry: one that can't be read is counted and named, and stops no other."""
+"""Parse a provider's list entry by entry. An unreadable entry is reported and doesn't affect the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_page(
     *,
     is_last: bool,
 ) -> InvoicePage:
-    """Read the entries of a page; `read` raises a `KeysatError` for one that it can't."""
+    """Parse the entries of a page. `read` raises a `KeysatError` for an unreadable one."""
     found, unreadable = [], []
     for item in items:
         try:

@@ -1,33 +1,33 @@
-"""What an adapter refuses: what its provider can't do, and webhooks that aren't from it."""
+"""Errors of adapters: unsupported operations and rejected webhooks."""
 
 from __future__ import annotations
 
 from keysat.core.errors import KeysatError
 
-# A shorter webhook secret, of whatever kind, could be guessed by trying.
+# A shorter webhook secret of any kind could be guessed by trying.
 MIN_SECRET_BYTES = 24
 
 
 class NotSupported(KeysatError):
-    """The provider can't do that at all."""
+    """The provider doesn't support the operation."""
 
     def __init__(self, kind: str, what: str) -> None:
         super().__init__(f"a {kind} provider can't {what}.")
 
 
 class WebhookRejected(KeysatError):
-    """A webhook's signature, token or shape is wrong; it is not from the provider."""
+    """A webhook's signature, token or shape is wrong, so it is not from the provider."""
 
 
 class NoWebhookSecret(WebhookRejected):
-    """The account has no webhook secret that could tell a genuine webhook from a forged one."""
+    """The account has no webhook secret to verify webhooks with."""
 
     def __init__(self) -> None:
         super().__init__(f"this account has no webhook secret of at least {MIN_SECRET_BYTES} bytes.")
 
 
 class WebhookMalformed(WebhookRejected):
-    """A webhook is from the provider by its signature or token, but isn't an event."""
+    """A webhook has a valid signature or token, but isn't an event."""
 
     def __init__(self) -> None:
         super().__init__("the webhook's body is not an event.")

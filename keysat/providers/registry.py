@@ -1,6 +1,6 @@
-"""The kinds of providers Keysat knows, and the adapter for an account's row.
+"""The known kinds of providers, and the adapter for an account's row.
 
-A new kind is one file and one entry here.
+A new kind needs one file and one entry here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS: dict[str, type[Provider]] = {BTCPay.kind: BTCPay, Zaprite.kind: Zaprite}
 
 
 class Account(Protocol):
-    """What of a provider account's row an adapter is made from."""
+    """The columns of a provider account that an adapter needs."""
 
     @property
     def name(self) -> str: ...
@@ -50,22 +50,22 @@ class _Key:
 
 
 _adapters: dict[_Key, Provider] = {}
-# A connection shared with a forked child would give each the other's answers.
+# If a forked child shared a connection, each process could read the other's responses.
 os.register_at_fork(after_in_child=_adapters.clear)
 
 
 def register(adapter: type[Provider]) -> None:
-    """Make an adapter known under its kind."""
+    """Register an adapter under its kind."""
     _KINDS[adapter.kind] = adapter
 
 
 def kinds() -> list[str]:
-    """The kinds an account can have."""
+    """Return the kinds an account can have."""
     return sorted(_KINDS)
 
 
 def adapter_of(kind: str) -> type[Provider]:
-    """The adapter of a kind, for what it says of all its accounts.
+    """Return the adapter class of a kind, for properties shared by all its accounts.
 
     Raises:
         InvalidInput: no adapter of that kind.
@@ -76,9 +76,9 @@ def adapter_of(kind: str) -> type[Provider]:
 
 
 def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = None) -> Provider:
-    """The adapter for an account, kept for the life of the process with its connections.
+    """Return the adapter for an account, cached with its connections for the life of the process.
 
-    Changed credentials make a new adapter.
+    Changed credentials create a new adapter.
 
     Raises:
         InvalidInput: no adapter of that kind.

@@ -1,4 +1,4 @@
-"""Webhook bodies that are signed with HMAC-SHA256 and carry `deliveryId`, `type` and `invoiceId`."""
+"""Webhook bodies that are signed with HMAC-SHA256 and contain `deliveryId`, `type` and `invoiceId`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_CHARACTERS = 200
 
 
 def require_signature(secret: str, body: bytes, given: str, prefix: str = "") -> None:
-    """Compare the given signature, hex behind a prefix, with that of the raw body, in constant time.
+    """Compare a signature, a prefix and hex, with the one of the raw body, in constant time.
 
     Raises:
         WebhookRejected: they differ.
@@ -25,10 +25,10 @@ def require_signature(secret: str, body: bytes, given: str, prefix: str = "") ->
 
 
 def read_event(body: bytes) -> tuple[ProviderEvent, dict[str, Any]]:
-    """Read a verified body; returns the event and the body's fields.
+    """Parse a verified body. Returns the event and the body's fields.
 
     Raises:
-        WebhookMalformed: it has another shape.
+        WebhookMalformed: the body has another shape.
     """
     try:
         fields = json.loads(body)
@@ -41,5 +41,5 @@ def read_event(body: bytes) -> tuple[ProviderEvent, dict[str, Any]]:
 
 
 def is_name(value: object) -> bool:
-    """Whether a field can be an id or a kind: a short text without control characters, which a table can hold."""
+    """Return whether a value can be stored as an id or a kind: a short text without control characters."""
     return isinstance(value, str) and 0 < len(value) <= _MOST_CHARACTERS and value.isprintable()

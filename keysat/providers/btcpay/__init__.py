@@ -1,1 +1,1 @@
-"""BTCPay Server."""
+"""The BTCPay Server adapter."""

@@ -1,6 +1,6 @@
-"""BTCPay Server through its Greenfield API (v1).
+"""The adapter for BTCPay Server's Greenfield API (v1).
 
-Shapes and statuses follow BTCPay's own OpenAPI description of July 2026. Amounts are decimal strings in whole units.
+Shapes and statuses follow BTCPay's OpenAPI description of July 2026. Amounts are decimal strings in whole units.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ from keysat.providers.signed_events import read_event, require_signature
 
 _MAX_SAID = 60
 _MAX_FOUND = 20
-# BTCPay leaves archived invoices out of lists unless asked for them, and a paid one needs its license all the same.
+# BTCPay omits archived invoices from lists by default, and a paid archived invoice still needs its license.
 _ARCHIVED = {"includeArchived": "true"}
 _MSAT_PER_SAT = 1000
-# As long as we check an unpaid invoice: what confirms within that time isn't called invalid.
+# As long as Keysat checks an unpaid invoice. BTCPay doesn't mark a payment invalid if it confirms within that time.
 _MONITORING_MINUTES = 30 * 24 * 60
 
 
 class BTCPay(Provider):
-    """One BTCPay store. Credentials: `api_key`, and `webhook_secret` for webhooks."""
+    """A BTCPay store. Credentials: `api_key`, and `webhook_secret` for webhooks."""
 
     kind: ClassVar[str] = "btcpay"
     pays_lightning: ClassVar[bool] = True
@@ -133,7 +133,7 @@ class BTCPay(Provider):
         in_full = snapshot.exception in {PaymentException.LATE, PaymentException.OVER}
         paid_late = snapshot.status is ProviderStatus.EXPIRED and in_full
         unconfirmed = self._unconfirmed(provider_invoice_id) if paid_late else False
-        if unconfirmed is None:  # an expired invoice with money on it is a person's to see, until it is confirmed
+        if unconfirmed is None:  # a person reviews an expired invoice with money on it until it is confirmed
             return replace(snapshot, exception=PaymentException.NONE, said=f"{snapshot.said}, payments unknown")
         if unconfirmed:
             return replace(snapshot, status=ProviderStatus.PROCESSING, said=f"{snapshot.said}, unconfirmed")
@@ -144,9 +144,9 @@ class BTCPay(Provider):
         return datetime.fromtimestamp(max(received), UTC) if received else None
 
     def _unconfirmed(self, provider_invoice_id: str) -> bool | None:
-        """Whether a payment still waits for its confirmations; BTCPay says `PaidLate` as soon as it is seen.
+        """Return whether a payment is still unconfirmed. BTCPay reports `PaidLate` as soon as a payment is seen.
 
-        None where BTCPay doesn't tell the payments.
+        None if BTCPay doesn't return the payments.
         """
         try:
             payments = self._payments(provider_invoice_id)
@@ -158,7 +158,7 @@ class BTCPay(Provider):
         path = f"/invoices/{quote(provider_invoice_id, safe='')}/payment-methods"
         try:
             return received_payments(self._http.get(f"/api/v1{path}"))
-        except (RemoteNotFound, NotTheProvider):  # older servers know it under the store alone
+        except (RemoteNotFound, NotTheProvider):  # older servers have it only below the store
             return received_payments(self._http.get(self._store_path + path))
 
     def connect_webhook(self, url: str, secret: str) -> None:
@@ -200,7 +200,7 @@ class BTCPay(Provider):
         return replace(event, provider_invoice_id=None) if is_test else replace(event, order_id=order_id_of(fields))
 
     def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
-        if max_fee_msat < _MSAT_PER_SAT:  # BTCPay takes a limit of 0 for none
+        if max_fee_msat < _MSAT_PER_SAT:  # BTCPay treats a limit of 0 as no limit
             raise InvalidInput(f"a fee limit of {max_fee_msat} msat can't be told to BTCPay; allow at least 1 sat.")
         body = {"BOLT11": bolt11, "maxFeeFlat": str(max_fee_msat // _MSAT_PER_SAT)}
         try:
@@ -208,7 +208,7 @@ class BTCPay(Provider):
                 self._http.request("POST", f"{self._store_path}/lightning/BTC/invoices/pay", json_body=body)
             )
         except (RemoteUnavailable, RemoteAnswerInvalid):
-            return LightningPayment(None, PaymentState.UNKNOWN)  # it may have gone out: look it up, never pay again
+            return LightningPayment(None, PaymentState.UNKNOWN)  # it may have been sent: find it, never pay again
         except RemoteRefused as error:
             certain = error.code in CERTAIN_REFUSALS
             return LightningPayment(None, PaymentState.FAILED if certain else PaymentState.UNKNOWN)

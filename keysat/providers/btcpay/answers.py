@@ -1,4 +1,4 @@
-"""Reading BTCPay's answers: JSON in its shapes, into ours, or an error that says what is wrong with it. Pure."""
+"""Parse BTCPay's JSON responses into our types, or raise an error that describes the problem. No I/O."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ EXCEPTIONS = {
     "PaidOver": PaymentException.OVER,
     "Marked": PaymentException.MARKED,
 }
-# Of BTCPay's refusals this one alone says that nothing was sent; its `generic-error` may hide a payment under way.
+# Only this BTCPay error means that nothing was sent. A `generic-error` may hide a payment in flight.
 CERTAIN_REFUSALS = {"could-not-find-route"}
 _PAYMENTS = {"Complete": PaymentState.PAID, "Failed": PaymentState.FAILED}
 
 
 def own_error(problem: Any) -> bool:
-    """Whether a refusal's JSON is BTCPay's: `{"code", "message"}`, or a list of `{"path", "message"}`."""
+    """Return whether an error's JSON is BTCPay's: `{"code", "message"}`, or a list of `{"path", "message"}`."""
     if isinstance(problem, list):
         return bool(problem) and all(
             isinstance(item, dict) and "path" in item and "message" in item for item in problem
@@ -45,33 +45,33 @@ def own_error(problem: Any) -> bool:
 
 @dataclass(frozen=True)
 class Received:
-    """A payment that came in; `received_at` in Unix seconds."""
+    """A received payment. `received_at` is in Unix seconds."""
 
     status: str
     received_at: int
 
 
 def created_invoice(answer: dict[str, Any]) -> CreatedInvoice:
-    """Read the id of an invoice and where it is paid."""
+    """Parse the id of an invoice and its checkout URL."""
     return CreatedInvoice(text(answer, "id"), text(answer, "checkoutLink"))
 
 
 def order_id_of(fields: Any) -> str | None:
-    """Read our invoice id from the metadata of an invoice or event, where it carries one."""
+    """Return our invoice id from the metadata of an invoice or event, if present."""
     metadata = fields.get("metadata") if isinstance(fields, dict) else None
     order_id = metadata.get("orderId") if isinstance(metadata, dict) else None
     return order_id if isinstance(order_id, str) else None
 
 
 def mapping(answer: Answer) -> dict[str, Any]:
-    """Take an answer for an object. Raises `RemoteAnswerInvalid`."""
+    """Return the response as an object. Raises `RemoteAnswerInvalid`."""
     if not isinstance(answer.json, dict):
         raise RemoteAnswerInvalid("BTCPay sent JSON of another shape than an invoice.")
     return answer.json
 
 
 def text(answer: dict[str, Any], field: str) -> str:
-    """Read a field that has to be a text. Raises `RemoteAnswerInvalid`."""
+    """Return a required text field. Raises `RemoteAnswerInvalid`."""
     value = answer.get(field)
     if not isinstance(value, str) or not value or not value.isprintable():
         raise RemoteAnswerInvalid(f"BTCPay's answer has no usable {field!r}.")
@@ -79,14 +79,14 @@ def text(answer: dict[str, Any], field: str) -> str:
 
 
 def listed(answer: Answer) -> list[Any]:
-    """Read a list of invoices, whatever its entries are. Raises `RemoteAnswerInvalid`."""
+    """Return a list of invoices without checking its entries. Raises `RemoteAnswerInvalid`."""
     if not isinstance(answer.json, list):
         raise RemoteAnswerInvalid("BTCPay's list of invoices has another shape than it should.")
     return answer.json
 
 
 def created_at(answer: Any) -> datetime | None:
-    """Read when an invoice was made; None where it isn't told."""
+    """Return when an invoice was created, or None if unknown."""
     made = answer.get("createdTime") if isinstance(answer, dict) else None
     try:
         return datetime.fromtimestamp(made, UTC) if type(made) is int else None
@@ -95,7 +95,7 @@ def created_at(answer: Any) -> datetime | None:
 
 
 def policy_of(answer: dict[str, Any]) -> UUID | None:
-    """Read which policy we said that an invoice is for; None where it isn't one that we had made."""
+    """Return the policy stored in an invoice's metadata, or None if Keysat didn't create the invoice."""
     metadata = answer.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("source") != "keysat":
         return None
@@ -106,7 +106,7 @@ def policy_of(answer: dict[str, Any]) -> UUID | None:
 
 
 def money(answer: dict[str, Any], field: str) -> Money | None:
-    """Read an amount in the answer's currency; None where it isn't told. Raises `RemoteAnswerInvalid`."""
+    """Parse an amount in the invoice's currency, or None if missing. Raises `RemoteAnswerInvalid`."""
     if answer.get(field) is None:
         return None
     try:
@@ -116,7 +116,7 @@ def money(answer: dict[str, Any], field: str) -> Money | None:
 
 
 def lightning_payment(answer: Answer) -> LightningPayment:
-    """Read what became of an outgoing payment; whatever isn't clear is unknown."""
+    """Parse the outcome of an outgoing payment. An unclear outcome is `UNKNOWN`."""
     body = answer.json if isinstance(answer.json, dict) else {}
     known = answer.status == 200
     state = _PAYMENTS.get(str(body.get("status")), PaymentState.UNKNOWN) if known else PaymentState.UNKNOWN
@@ -129,7 +129,7 @@ def lightning_payment(answer: Answer) -> LightningPayment:
 
 
 def received_payments(answer: Answer) -> list[Received]:
-    """Read the payments of an invoice, of all its payment methods. Raises `RemoteAnswerInvalid`."""
+    """Parse the payments of an invoice, of all its payment methods. Raises `RemoteAnswerInvalid`."""
     try:
         methods: list[Any] = answer.json if isinstance(answer.json, list) else [None]
         payments = [payment for method in methods for payment in method["payments"]]
@@ -139,7 +139,7 @@ def received_payments(answer: Answer) -> list[Received]:
 
 
 def _moment(value: object) -> int:
-    """Unix seconds within the years that a table can hold."""
+    """Return Unix seconds that are within the range the database supports."""
     if type(value) is not int or not 0 <= value < 2**33:
         raise ValueError(value)
     return value

@@ -1,4 +1,4 @@
-"""Registering our webhook at a BTCPay store."""
+"""Register our webhook at a BTCPay store."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ EVENTS = (
 
 
 def connect(http: HttpClient, store_path: str, url: str, secret: str) -> None:
-    """Register `url` at the store of that API path, signed with `secret`; what has that URL already is updated.
+    """Register `url` at the store of that API path, signed with `secret`. Existing webhooks with the URL are updated.
 
     Raises:
-        PermissionMissing: the API key may not do it; the sentence names the permission it needs.
+        PermissionMissing: the API key doesn't permit it. The message names the missing permission.
         RemoteError: as `keysat.net.client`.
     """
     webhook = {
@@ -48,7 +48,7 @@ def connect(http: HttpClient, store_path: str, url: str, secret: str) -> None:
 
 
 def _ids_at(http: HttpClient, store_path: str, url: str) -> list[str]:
-    """The ids of the webhooks with that URL, each as a part of a path."""
+    """Return the ids of the webhooks with that URL, quoted for use in a path."""
     answer = http.get(f"{store_path}/webhooks").json
     try:
         webhooks: list[Any] = answer if isinstance(answer, list) else [None]
@@ -61,5 +61,5 @@ def _update(http: HttpClient, store_path: str, webhook_id: str, webhook: dict[st
     private = [webhook["secret"]]
     try:
         http.request("PUT", f"/api/v1/webhooks/{webhook_id}", json_body=webhook, private=private)
-    except (RemoteNotFound, NotTheProvider):  # an older BTCPay knows it under its store only
+    except (RemoteNotFound, NotTheProvider):  # an older BTCPay has it only below the store
         http.request("PUT", f"{store_path}/webhooks/{webhook_id}", json_body=webhook, private=private)

@@ -1,1 +1,1 @@
-"""Zaprite."""
+"""The Zaprite adapter."""

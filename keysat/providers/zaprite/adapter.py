@@ -1,7 +1,7 @@
-"""Zaprite through its orders API (v1): an order of Zaprite's is an invoice of ours.
+"""The adapter for Zaprite's orders API (v1). A Zaprite order is an invoice of ours.
 
-What is known of it is what others' integrations and Zaprite's own examples show, so whatever is odd or missing in an
-answer counts as unknown. Amounts are integers in the smallest unit, sats for BTC and cents for the others.
+The shapes are taken from other integrations and Zaprite's own examples, so anything odd or missing in a response is
+treated as unknown. Amounts are integers in the smallest unit, sats for BTC and cents for the others.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from keysat.providers.zaprite.answers import (
 
 
 class Zaprite(Provider):
-    """One organization at Zaprite. Credentials: `api_key`, and `webhook_secret`, the token in our webhook's URL."""
+    """A Zaprite organization. Credentials: `api_key`, and `webhook_secret`, the token in our webhook's URL."""
 
     kind: ClassVar[str] = "zaprite"
     has_stores: ClassVar[bool] = False
@@ -61,7 +61,7 @@ class Zaprite(Provider):
         max_bytes: int,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        del store_id  # the API key alone says whose orders these are
+        del store_id  # the API key alone identifies the organization
         self._webhook_secret = credentials.get("webhook_secret", "")
         self._http = HttpClient(
             base_url,
@@ -91,7 +91,7 @@ class Zaprite(Provider):
         return created_order(order_of(self._http.request("POST", "/v1/orders", json_body=body, private=private)))
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
-        """Of several orders with our id, which Zaprite allows, it tells one."""
+        """Zaprite allows several orders with our id and returns one of them."""
         try:
             order = self._order(order_id)
         except RemoteNotFound:
@@ -102,13 +102,13 @@ class Zaprite(Provider):
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         snapshot = snapshot_of(self._order(provider_invoice_id))
-        # Zaprite finds an order by our id, too.
+        # Zaprite also finds an order by our id.
         if snapshot.provider_invoice_id != provider_invoice_id:
             raise RemoteAnswerInvalid(f"Zaprite answered about another order than {provider_invoice_id}.")
         return snapshot
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
-        """Zaprite lists by page, newest first, and not by date; pages are of a size that `skip` is a multiple of."""
+        """Zaprite lists by page, newest first, not by date. The page size is chosen to divide `skip`."""
         del until
         limit = gcd(skip, take) if skip else take
         page = skip // limit + 1

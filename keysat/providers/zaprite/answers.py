@@ -1,4 +1,4 @@
-"""Reading Zaprite's orders and events into our shapes, or an error that says what is wrong with them. Pure."""
+"""Parse Zaprite's orders and events into our types, or raise an error that describes the problem. No I/O."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CONFIRMED = "CONFIRMED"
 
 _STATUSES = {
     "PENDING": ProviderStatus.PENDING,
-    "UNDERPAID": ProviderStatus.PENDING,  # the buyer may still pay the rest
+    "UNDERPAID": ProviderStatus.PENDING,  # the buyer may still pay the remainder
     "PROCESSING": ProviderStatus.PROCESSING,
     "PAID": ProviderStatus.SETTLED,
     "COMPLETE": ProviderStatus.SETTLED,
@@ -43,12 +43,12 @@ _EXCEPTIONS = {"UNDERPAID": PaymentException.PARTIAL, "OVERPAID": PaymentExcepti
 
 
 def created_order(order: dict[str, Any]) -> CreatedInvoice:
-    """Read the id of an order and where it is paid."""
+    """Parse the id of an order and its checkout URL."""
     return CreatedInvoice(_text(order, "id"), _text(order, "checkoutUrl"))
 
 
 def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
-    """Read the state of an order. Raises `RemoteAnswerInvalid`."""
+    """Parse the state of an order. Raises `RemoteAnswerInvalid`."""
     said = str(order.get("status", "")) or "no status"
     status = _STATUSES.get(said, ProviderStatus.UNKNOWN)
     charged = _charged(order)
@@ -58,7 +58,7 @@ def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
     if status is ProviderStatus.PENDING and unconfirmed:
         status = ProviderStatus.PROCESSING
     if status is ProviderStatus.EXPIRED and paid is not None and paid.amount > 0:
-        exception = PaymentException.PARTIAL  # be it all of the price: that it counts, Zaprite hasn't said
+        exception = PaymentException.PARTIAL  # even if paid in full: Zaprite didn't settle it
     order_id = order.get("externalUniqId")
     return InvoiceSnapshot(
         provider_invoice_id=_text(order, "id"),
@@ -73,7 +73,7 @@ def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
 
 
 def _unconfirmed(order: dict[str, Any]) -> bool:
-    """Whether a transaction was seen that Zaprite doesn't call confirmed."""
+    """Return whether the order has a transaction that is not confirmed."""
     listed = order.get("transactions")
     return isinstance(listed, list) and any(
         isinstance(one, dict) and one.get("status", _CONFIRMED) != _CONFIRMED for one in listed
@@ -81,18 +81,18 @@ def _unconfirmed(order: dict[str, Any]) -> bool:
 
 
 def found_order(order: dict[str, Any]) -> FoundInvoice:
-    """Read an entry of a list. Raises `RemoteAnswerInvalid`."""
+    """Parse an entry of a list. Raises `RemoteAnswerInvalid`."""
     return FoundInvoice(created_order(order), snapshot_of(order), made_at(order), _policy(order))
 
 
 def order_id_of(order: Any) -> str | None:
-    """Read our invoice id, where the order carries one."""
+    """Return our invoice id, if the order contains one."""
     value = order.get("externalUniqId") if isinstance(order, dict) else None
     return value if isinstance(value, str) else None
 
 
 def _policy(order: dict[str, Any]) -> UUID | None:
-    """Which policy we said that the order is for; None where we didn't make it."""
+    """Return the policy stored in the order's metadata, or None if Keysat didn't create the order."""
     metadata = order.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("source") != "keysat":
         return None
@@ -103,7 +103,7 @@ def _policy(order: dict[str, Any]) -> UUID | None:
 
 
 def made_at(order: Any) -> datetime | None:
-    """Read when an order was made; None where it isn't told."""
+    """Return when an order was created, or None if unknown."""
     made = order.get("createdAt") if isinstance(order, dict) else None
     try:
         at = datetime.fromisoformat(made) if isinstance(made, str) else None
@@ -122,10 +122,9 @@ def _charged(order: dict[str, Any]) -> Money | None:
 
 
 def _paid(order: dict[str, Any], charged: Money | None, status: ProviderStatus) -> Money | None:
-    """What came in by the order's transactions; None where they don't tell it in the order's own currency.
+    """Return the sum of the confirmed transactions, or None if they don't report it in the order's own currency.
 
-    Only confirmed transactions count. None, too, where they fall short of a settled order's price: a merchant can say
-    that it was paid elsewhere.
+    Also None if the sum is less than a settled order's price, since a merchant can mark an order as paid elsewhere.
     """
     listed = order.get("transactions")
     if charged is None or not isinstance(listed, list):
@@ -145,14 +144,14 @@ def _paid(order: dict[str, Any], charged: Money | None, status: ProviderStatus) 
 
 
 def read_event(body: bytes) -> ProviderEvent:
-    """Read a genuine body.
+    """Parse an authentic body.
 
-    Zaprite numbers no deliveries that we know of, and an id in the body may be that of the webhook, the same in each.
-    So a body is its own id: what comes twice is one delivery, and a state that changed has another body. Should an
-    order come back to a state in the very same words, the invoice's schedule finds out.
+    Zaprite has no known delivery ids, and an id in the body may be the webhook's own, the same in each delivery. So the
+    hash of the body is the delivery id. Identical bodies are one delivery, and a changed state has another body. If an
+    order returns to an earlier state with an identical body, the invoice's schedule detects it.
 
     Raises:
-        WebhookMalformed: it has neither a type nor an order.
+        WebhookMalformed: the body has neither a type nor an order.
     """
     try:
         fields = json.loads(body)
@@ -179,7 +178,7 @@ def _name(candidates: Iterable[Any]) -> str | None:
 
 
 def order_of(answer: Answer) -> dict[str, Any]:
-    """Take an answer for an order. Raises `RemoteAnswerInvalid`."""
+    """Return the response as an order. Raises `RemoteAnswerInvalid`."""
     if not isinstance(answer.json, dict):
         raise RemoteAnswerInvalid("Zaprite sent JSON of another shape than an order.")
     return answer.json
