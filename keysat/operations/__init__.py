@@ -1,1 +1,1 @@
-"""What an operator sees and keeps up: status, alarms, timelines, reports, retention."""
+"""Operator functions: status, alarms, search, timelines, reports, API keys, retention."""

@@ -1,4 +1,4 @@
-"""API keys of the admin API: made, shown once, hashed at rest, rotated with an overlap, revoked."""
+"""API keys of the admin API: created, shown once, hashed at rest, rotated with an overlap, revoked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USED_EVERY = timedelta(minutes=1)
 
 
 def create_key(session: Session, name: str, scope: Scope, actor: str = "cli") -> str:
-    """Make a key; returns it, for the only time.
+    """Create a key and return it. It can't be retrieved later.
 
     Raises:
         InvalidInput: the name has the wrong form.
@@ -36,7 +36,7 @@ def create_key(session: Session, name: str, scope: Scope, actor: str = "cli") ->
 
 
 def rotate_key(session: Session, name: str, overlap: timedelta, actor: str = "cli") -> str:
-    """Make a new key of the same name and scope; the old one works for the overlap still. Returns the new one.
+    """Create a new key with the same name and scope. The old one works until the overlap ends. Returns the new key.
 
     Raises:
         NotFound: no key of that name is in use.
@@ -47,7 +47,7 @@ def rotate_key(session: Session, name: str, overlap: timedelta, actor: str = "cl
 
 
 def revoke_key(session: Session, name: str, actor: str = "cli") -> None:
-    """Let the keys of that name work no more.
+    """Revoke the keys of that name.
 
     Raises:
         NotFound: no key of that name is in use.
@@ -60,18 +60,18 @@ def revoke_key(session: Session, name: str, actor: str = "cli") -> None:
 
 
 def find_key(session: Session, key: str) -> ApiKey | None:
-    """The row of a key that may be used now."""
+    """Return the row of a key that is usable now."""
     return session.scalar(select(ApiKey).where(ApiKey.key_hash == _hash(key), usable()))
 
 
 def note_use(session: Session, key: ApiKey) -> None:
-    """Remember that a key was used, to the minute."""
+    """Record that a key was used, to the minute."""
     stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - _USED_EVERY)
     session.execute(update(ApiKey).where(ApiKey.id == key.id, stale).values(last_used_at=func.now()))
 
 
 def usable() -> ColumnElement[bool]:
-    """The condition that a key works now."""
+    """The condition that a key is usable now."""
     return and_(ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 
 
@@ -97,5 +97,5 @@ def _require(session: Session, name: str) -> ApiKey:
 
 
 def _hash(key: str) -> bytes:
-    # A fast hash is enough: the key itself holds 32 random bytes, which nobody guesses.
+    # A fast hash is enough, because the key has 32 random bytes and can't be guessed.
     return hashlib.sha256(key.encode("utf-8", "replace")).digest()

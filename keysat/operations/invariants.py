@@ -1,4 +1,4 @@
-"""What must always be true, checked against the tables: each breach with its number, its oldest case, the remedy."""
+"""Invariants checked against the tables. A breach has the number of cases, the oldest case and the remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Cases = Select[Any, Any]
 
 @dataclass(frozen=True)
 class Breach:
-    """A broken invariant: how many cases there are, and the oldest; as text, a sentence with the remedy."""
+    """A broken invariant: the number of cases and the oldest one. As text, a sentence with the remedy."""
 
     invariant: str
     count: int
@@ -49,7 +49,7 @@ class Breach:
 
 @dataclass(frozen=True)
 class _Invariant:
-    """`cases` selects id and time of whatever breaks it; `sentence` has places for {count}, {id} and {at}."""
+    """`cases` selects id and time of the rows that break it. `sentence` has placeholders {count}, {id} and {at}."""
 
     name: str
     cases: Callable[[timedelta], Cases]
@@ -57,7 +57,7 @@ class _Invariant:
 
 
 def broken(session: Session, scan_seconds: float) -> list[Breach]:
-    """The invariants that don't hold at this moment; `scan_seconds` is how often the scan should run."""
+    """Return the invariants that are broken now. `scan_seconds` is the interval of the scan."""
     breaches = []
     for invariant in INVARIANTS:
         cases = invariant.cases(timedelta(seconds=scan_seconds)).subquery()
@@ -142,7 +142,7 @@ def _unknown_tips(_: timedelta) -> Cases:
 def _unscanned(scan: timedelta) -> Cases:
     ran = select(TaskRun.last_run_at).where(TaskRun.name == "scan_pending").scalar_subquery()
     since = func.coalesce(ran, select(func.min(Invoice.created_at)).scalar_subquery())
-    # A run in the future was noted by a clock that was wrong, so it doesn't show that scans run.
+    # A run in the future was recorded by a wrong clock, so it doesn't prove that scans run.
     overdue = or_(since < func.now() - max(SOON, 4 * scan), since > func.now() + SOON)
     return select(literal("scan_pending").label("id"), since.label("at")).where(overdue)
 

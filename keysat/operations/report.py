@@ -1,4 +1,4 @@
-"""The money report: what came in, of which kind, by day, product and currency, in columns that add up."""
+"""The money report: payments by kind, day, product and currency, in columns that add up."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from keysat.tips.amount import MSAT
 
 @dataclass(frozen=True)
 class Line:
-    """One day (UTC) of one product in one currency; amounts in its smallest unit (sat, cent). `day` None: all days.
+    """One day (UTC) of one product in one currency. `day` None means all days.
 
-    `settled` is what was charged and paid in time, `late` the same of payments that came late, `over` what came in
-    beyond what was charged, `under_review` what came in and waits for a person. They add up to `received`. `reversed`
-    is what went back on that day; `net` is `received - under_review - reversed - tips`. `sales` counts what settled.
+    Amounts are in the smallest unit (sat, cent). `settled` is what was charged and paid in time, and `late` is the same
+    for late payments. `over` is what was received beyond the charge, and `under_review` what was received and waits for
+    a person. They add up to `received`. `reversed` is what was returned on that day. `net` is
+    `received - under_review - reversed - tips`. `sales` is the number of settled invoices.
     """
 
     day: date | None
@@ -40,26 +41,26 @@ class Line:
 
     @property
     def received(self) -> int:
-        """All that came in."""
+        """Everything received."""
         return self.settled + self.late + self.over + self.under_review
 
     @property
     def net(self) -> int:
-        """What is left of the sales that count."""
+        """What remains after reviews, reversals and tips."""
         return self.received - self.under_review - self.reversed - self.tips
 
     def plus(self, other: Line) -> Line:
-        """The sum of two lines, under this one's day and product."""
+        """Return the sum of two lines, with this line's day and product."""
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in AMOUNTS})
 
     def told(self) -> dict[str, Any]:
-        """The line with its sums, for printing."""
+        """Return the line with its sums, for printing."""
         facts = {one.name: getattr(self, one.name) for one in fields(self)}
         return {**facts, "received": self.received, "net": self.net}
 
 
 class By(StrEnum):
-    """What a line of the report is about: a day of a product, or a product on all days."""
+    """What a line of the report covers: one day of a product, or all days of a product."""
 
     DAY = "day"
     PRODUCT = "product"
@@ -69,10 +70,10 @@ AMOUNTS = ("sales", "settled", "late", "over", "under_review", "reversed", "tips
 
 
 def report(session: Session, first: date, last: date, by: By = By.DAY) -> list[Line]:
-    """The lines of the days from `first` to `last`, both included, by day, product and currency, or without the day.
+    """Return the lines from `first` to `last`, both included, by day, product and currency, or without the day.
 
-    A payment counts on the day that it settled, a review on the day that it was opened, a reversal and a tip on the day
-    that it happened.
+    A payment belongs to the day on which it settled, a review to the day on which it was opened, a reversal or a tip to
+    the day on which it happened.
 
     Raises:
         InvalidInput: the last day is before the first.
@@ -93,7 +94,7 @@ def report(session: Session, first: date, last: date, by: By = By.DAY) -> list[L
 
 
 def by_product(lines: Iterable[Line]) -> list[Line]:
-    """The sum of all days for each product and currency."""
+    """Return the sum of all days for each product and currency."""
     sums: dict[tuple[str, str], Line] = {}
     for line in lines:
         key, whole = (line.product, line.currency), replace(line, day=None)
@@ -102,7 +103,7 @@ def by_product(lines: Iterable[Line]) -> list[Line]:
 
 
 def totals(lines: Iterable[Line]) -> list[Line]:
-    """The sum of all lines for each currency; money of different currencies isn't added."""
+    """Return the sum of all lines for each currency. Different currencies are not added."""
     return by_product(replace(line, product="all products") for line in lines)
 
 
@@ -146,7 +147,7 @@ def _sum(amount: Any) -> Any:
 
 
 def _grouped(at: InstrumentedAttribute[Any], first: date, last: date, *columns: Any) -> Select[*tuple[Any, ...]]:
-    """Sums of the invoices of which something happened in these days, UTC."""
+    """Select sums over the invoices whose time `at` is in these days, UTC."""
     day = cast(func.timezone("UTC", at), Date).label("day")
     begin, end = (datetime.combine(one, time(), UTC) for one in (first, last + timedelta(days=1)))
     return (
@@ -159,7 +160,7 @@ def _grouped(at: InstrumentedAttribute[Any], first: date, last: date, *columns: 
 
 
 def as_csv_rows(lines: Sequence[Line]) -> list[list[object]]:
-    """A heading and the lines, then the totals, as rows for a spreadsheet."""
+    """Return a heading, the lines and the totals as rows for a spreadsheet."""
     rows = [*lines, *totals(lines)]
     told = [line.told() for line in rows]
     heading: list[object] = list(Line(date.min, "", "").told())

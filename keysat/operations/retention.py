@@ -1,4 +1,4 @@
-"""Retention: what is over and old is deleted, in small transactions. What is owed stays, and so does the audit log."""
+"""Retention: delete old finished rows in small transactions. Pending rows and the audit log are retained."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _DAY = 86_400
 
 @dataclass(frozen=True)
 class _Kind:
-    """Rows of one table that may go once they are older than a time, and where `freed` holds of other tables.
+    """Rows of one table that may be deleted once they are old enough and `freed`, a condition on other tables, is true.
 
-    `freed` is looked at last, for a batch that was found without it: else each batch would join whole tables.
+    `freed` is checked last, for a batch selected without it. Otherwise each batch would join whole tables.
     """
 
     name: str
@@ -35,7 +35,7 @@ class _Kind:
 _DONE = WebhookDelivery.next_attempt_at.is_(None)
 _UNTOLD = ~exists().where(WebhookDelivery.event_id == OutboundEvent.id)
 _CLOSED = exists().where(Invoice.id == InvoiceLook.invoice_id, Invoice.next_check_at.is_(None), ~Invoice.in_review)
-# In this order: a delivery takes its attempts along, and leaves an event that nobody is owed any more.
+# The order matters. Deleting deliveries also deletes their attempts, and frees events without other deliveries.
 KINDS = (
     _Kind("webhook_deliveries", WebhookDelivery.id, WebhookDelivery.delivered_at, _DONE),
     _Kind("outbound_events", OutboundEvent.id, OutboundEvent.created_at, freed=_UNTOLD),
@@ -46,7 +46,7 @@ KINDS = (
 
 
 def count_prunable(read: Begin, days: int) -> dict[str, int]:
-    """How many rows of each table `prune` would delete."""
+    """Return how many rows of each table `prune` would delete."""
     counts = {}
     with read() as session:
         for kind in KINDS:
@@ -56,9 +56,9 @@ def count_prunable(read: Begin, days: int) -> dict[str, int]:
 
 
 def prune(begin: Begin, days: int, seconds_left: float = math.inf) -> dict[str, int]:
-    """Delete what has been over for so many days, for so many seconds; returns how many rows of each table.
+    """Delete rows that finished more than `days` ago, for about `seconds_left`. Returns the number of rows by table.
 
-    Dead letters, and whatever is owed still or waits for a person, stay whatever their age.
+    Dead letters, pending rows, and rows that wait for a person are never deleted, regardless of age.
     """
     counts, until = {kind.name: 0 for kind in KINDS}, time.monotonic() + seconds_left
     for kind in KINDS:
@@ -66,7 +66,7 @@ def prune(begin: Begin, days: int, seconds_left: float = math.inf) -> dict[str, 
         while True:
             with begin() as session:
                 found = session.scalars(_next(kind, days, after)).all()
-                # A statement of its own sees what was committed before the locks were taken, as a delivery of an event.
+                # A separate statement sees what was committed before the locks, for example an event's new delivery.
                 counts[kind.name] += len(
                     session.scalars(
                         delete(kind.key.class_)
@@ -81,7 +81,7 @@ def prune(begin: Begin, days: int, seconds_left: float = math.inf) -> dict[str, 
 
 
 def _next(kind: _Kind, days: int, after: object) -> Select[Any]:
-    """The next rows by key, locked, so that nobody makes one owed again; those that somebody is at are left out."""
+    """Select and lock the next rows by key, so that none becomes pending again. Rows locked elsewhere are skipped."""
     more = true() if after is None else kind.key > after
     some = select(kind.key).where(_old(kind, days), more).order_by(kind.key).limit(_BATCH)
     return some.with_for_update(of=kind.key.class_, skip_locked=True)

@@ -1,4 +1,4 @@
-"""Finding invoices: by any id, by the buyer's address, by what became of them."""
+"""Find invoices by any id, by the buyer's email address or by state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keysat.models.invoice import InvoiceStatus
 
 @dataclass(frozen=True)
 class Search:
-    """What invoices are wanted; what is None or False doesn't matter. `which` is our id or the provider's."""
+    """Search criteria. None or False means no restriction. `which` is our id or the provider's."""
 
     which: str | None = None
     email: str | None = None
@@ -31,7 +31,7 @@ class Search:
     before: UUID | None = None
 
     def conditions(self) -> Iterator[ColumnExpressionArgument[bool]]:
-        """The conditions that the invoices meet."""
+        """Yield the SQL conditions of the search."""
         if self.which is not None:
             yield by_any_id(self.which)
         if self.email is not None:
@@ -53,17 +53,17 @@ class Search:
 
 
 def find_invoices(session: Session, search: Search, limit: int) -> list[tuple[Invoice, str | None]]:
-    """The invoices, each with its account's name (None where it was free), newest first."""
+    """Return the invoices, newest first, each with its account's name (None for a free invoice)."""
     rows = select(Invoice, ProviderAccount.name).outerjoin(ProviderAccount)
     wanted = rows.where(*search.conditions()).order_by(Invoice.id.desc()).limit(limit)
     return [(invoice, account) for invoice, account in session.execute(wanted)]
 
 
 def require_invoice(session: Session, which: str) -> Invoice:
-    """The invoice of that id, ours or the provider's.
+    """Return the invoice with that id, ours or the provider's.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such invoice.
     """
     invoice = session.scalar(select(Invoice).where(by_any_id(which)).limit(1))
     if invoice is None:
@@ -72,7 +72,7 @@ def require_invoice(session: Session, which: str) -> Invoice:
 
 
 def unhandled_webhooks(session: Session, invoice: Invoice) -> int:
-    """How many of the provider's webhooks about an invoice weren't acted on yet."""
+    """Return the number of provider webhooks about an invoice that aren't handled yet."""
     about = or_(ProviderEvent.provider_invoice_id == invoice.provider_invoice_id, ProviderEvent.order_id == invoice.id)
     wanted = select(func.count()).select_from(ProviderEvent)
     of_account = ProviderEvent.provider_account_id == invoice.provider_account_id
@@ -80,7 +80,7 @@ def unhandled_webhooks(session: Session, invoice: Invoice) -> int:
 
 
 def database_now(session: Session) -> datetime:
-    """The database's time."""
+    """Return the database's time."""
     return session.scalars(select(func.now())).one()
 
 

@@ -1,4 +1,4 @@
-"""The state of the installation, built once: the command line, the admin API and `keysat doctor` show it."""
+"""The status of the installation, shown by the command line, the admin API and `keysat doctor`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keysat.webhooks.deliveries import count_dead
 
 @dataclass(frozen=True)
 class Status:
-    """Counts of what is due, what is broken, and what fell silent; `scanned_ago` in seconds, None before any scan."""
+    """The backlog, broken invariants and silent accounts. `scanned_ago` is in seconds, or None before any scan."""
 
     gauge: Gauge
     breaches: tuple[Breach, ...]
@@ -29,15 +29,15 @@ class Status:
 
     @property
     def trouble(self) -> bool:
-        """Whether something waits for a person."""
+        """Whether something needs a person's attention."""
         return bool(self.breaches or self.gauge.trouble or self.silent)
 
     def complaints(self) -> list[str]:
-        """A sentence with the remedy for each thing that waits for a person."""
+        """Return a sentence with the remedy for each problem that needs a person."""
         return [*map(str, self.breaches), *_remedies(self.gauge), *map(str, self.silent)]
 
     def hints(self) -> list[str]:
-        """What nobody must do something about at once, but may want to."""
+        """Return sentences about conditions that need no immediate action."""
         hints = []
         if self.dead_letters:
             command = "`keysat webhook delivery list --status failed`"
@@ -51,7 +51,7 @@ class Status:
 
 
 def read_status(session: Session, scan_seconds: float) -> Status:
-    """Read the state of everything; `scan_seconds` is how often the scan should run."""
+    """Read the status. `scan_seconds` is the interval of the scan."""
     scanned = select(func.extract("epoch", func.now() - TaskRun.last_run_at)).where(TaskRun.name == "scan_pending")
     ago = session.scalar(scanned)
     return Status(

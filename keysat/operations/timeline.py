@@ -1,4 +1,4 @@
-"""What happened to an invoice, in order: looks, decisions, webhooks that came and went, whatever a person did."""
+"""The history of an invoice: checks, decisions, received and sent webhooks, and manual actions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST = 1_000
 
 @dataclass(frozen=True)
 class Moment:
-    """One thing that happened; `subject_id` is the row it happened to."""
+    """One thing that happened. `subject_id` is the affected row."""
 
     at: datetime
     actor: str
@@ -39,7 +39,7 @@ class Moment:
 
 
 def timeline(session: Session, invoice: Invoice) -> list[Moment]:
-    """The last thousand things that happened to an invoice, oldest first."""
+    """Return the last thousand moments of an invoice, oldest first."""
     subjects = [invoice.id]
     for table in (License, Redemption, Tip):
         subjects += session.scalars(select(table.id).where(table.invoice_id == invoice.id))
@@ -47,7 +47,7 @@ def timeline(session: Session, invoice: Invoice) -> list[Moment]:
         Moment(line.at, line.actor, line.action, line.subject_id, line.detail)
         for line in audit_lines(session, subjects, _MOST)
     ]
-    # Of what has the same time, causes come first.
+    # The sort is stable, so for equal times causes precede effects.
     moments = [*_webhooks(session, invoice), *_looks(session, invoice), *decisions, *_deliveries(session, invoice)]
     return sorted(moments, key=lambda moment: moment.at)[-_MOST:]
 
@@ -55,7 +55,7 @@ def timeline(session: Session, invoice: Invoice) -> list[Moment]:
 def audit_lines(
     session: Session, subjects: list[UUID] | None, limit: int, before: int | None = None
 ) -> list[AuditLine]:
-    """The newest audit lines of some rows, or of all, that are older than the line `before`; newest first."""
+    """Return the newest audit lines of some rows, or of all, that are older than the line `before`. Newest first."""
     wanted = select(AuditLine).order_by(AuditLine.id.desc()).limit(limit)
     if subjects is not None:
         wanted = wanted.where(AuditLine.subject_id.in_(subjects))
@@ -65,7 +65,7 @@ def audit_lines(
 
 
 def _looks(session: Session, invoice: Invoice) -> list[Moment]:
-    """What the provider said, each with how many scheduled looks heard it before it said something else."""
+    """Return the provider readings, each with the number of scheduled checks until the reading changed."""
     rows = session.scalars(
         select(InvoiceLook).where(InvoiceLook.invoice_id == invoice.id).order_by(InvoiceLook.id.desc()).limit(_MOST)
     ).all()[::-1]
@@ -103,7 +103,7 @@ def _webhooks(session: Session, invoice: Invoice) -> list[Moment]:
 
 
 def _deliveries(session: Session, invoice: Invoice) -> list[Moment]:
-    """Each attempt to tell an endpoint what happened to the invoice or its license."""
+    """Return the webhook delivery attempts about the invoice or its license."""
     owned = select(License.id).where(License.invoice_id == invoice.id)
     about = or_(OutboundEvent.invoice_id == invoice.id, OutboundEvent.license_id.in_(owned))
     rows = session.execute(

@@ -1,4 +1,4 @@
-"""Why a buyer has no license yet: one sentence, with the amounts and the exact next command. Pure."""
+"""Explain why a buyer has no license yet, in one sentence with the amounts and the exact next command. No I/O."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LATE_BY_SECONDS = 60
 def explain(
     invoice: Invoice, account: ProviderAccount | None, owned: License | None, now: datetime, unhandled: int = 0
 ) -> str:
-    """Say what the state of an invoice is, and what happens next or what to do.
+    """Describe the state of an invoice, and what happens next or what to do.
 
-    `now` is the database's time; `unhandled` counts webhooks about it that weren't acted on yet.
+    `now` is the database's time. `unhandled` is the number of webhooks about it that aren't handled yet.
     """
     sentence = _ended(invoice, owned) or _stuck(invoice, account, now) or _waiting(invoice, now)
     return f"{sentence}; {unhandled} webhooks about it wait to be handled" if unhandled else sentence
@@ -110,7 +110,7 @@ def _waiting(invoice: Invoice, now: datetime) -> str:
     if invoice.payment_seen_at is not None:
         seen = paid if paid.amount else asked
         return f"{seen} were seen and aren't confirmed yet; the license follows by itself; {following}"
-    if invoice.last_checked_at is None and invoice.last_said is None:  # a webhook's check is no claim
+    if invoice.last_checked_at is None and invoice.last_said is None:  # a check triggered by a webhook is no claim
         return f"it was not checked yet; {following}, if worker and beat run"
     state = (
         "it expired unpaid" if invoice.status == InvoiceStatus.EXPIRED else f"no payment was seen ({invoice.status})"
