@@ -1,1 +1,1 @@
-"""Sales: from what a buyer wants to an invoice at the provider, or to a free license."""
+"""Sales: turn a buyer's order into an invoice at the provider or a free license."""

@@ -1,4 +1,4 @@
-"""Granting: a license issued by hand, without an invoice."""
+"""Grant licenses by hand, without an invoice."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from keysat.queue.outbox import EventType, emit_license
 def grant(
     session: Session, product_slug: str, policy_slug: str | None, note: str, signer_id: str, actor: str
 ) -> License:
-    """Issue a license of a product that is sold, under that policy or the product's default; the note says why.
+    """Issue a license for an active product under the given policy or the default. The note gives the reason.
 
     Raises:
-        InvalidInput: no note says why.
-        NotFound: no such product or policy, or it was archived.
+        InvalidInput: the note is empty.
+        NotFound: the product or policy doesn't exist or is archived.
     """
     if not note.strip():
         raise InvalidInput('say why, for the audit log: --note "..."')
@@ -36,7 +36,7 @@ def grant(
     )
     session.add(row)
     session.flush()
-    session.refresh(row)  # its status is the table's default
+    session.refresh(row)  # load the status, which is the table's default
     emit_license(session, EventType.LICENSE_ISSUED, row.id)
     audit(session, actor, "license.issued", row.id, policy=policy.slug, note=note)
     return row

@@ -1,8 +1,8 @@
-"""Starting a purchase: a draft of the invoice, the slot of the code, the invoice at the provider; or a free license.
+"""Start a purchase: store an unopened invoice, reserve the code's slot, and open the invoice or issue a free license.
 
-The draft is committed before the provider is asked, with our id as its order id. Whatever dies in between, the invoice
-that the provider made is found by that id and adopted, by the next scan or by the buyer's next try under the same
-idempotency key; no second one is made.
+The unopened invoice is committed before the request to the provider, with our id as the order id. If a process dies in
+between, the provider's invoice is found by that id and adopted. The next scan does this, or the buyer's next request
+with the same idempotency key. No second invoice is created.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ from keysat.settlement.issue import issue
 
 log = get_logger(__name__)
 
-# After these the provider made no invoice for certain; after any other error it may have.
+# After these errors the provider definitely created no invoice. After any other error it may have.
 _REFUSALS = (RemoteRefused, CredentialsRejected, RemoteNotFound, SettingsError, InvalidInput)
-# Buyers choose what is in a purchase: these say nothing of others'.
+# Buyers choose the contents of a purchase, so these errors don't affect other purchases.
 _OF_THIS_PURCHASE = (RemoteRefused, CredentialsRejected)
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a buyer asks for; slugs, and a code in any case.
+    """A buyer's order: slugs, and a code in upper or lower case.
 
-    `account` names the provider account, None takes one that sells. `only_free`: refuse unless the code
-    gives the license for nothing. The same `idempotency_key` with the same order leads to the same invoice.
+    `account` is the name of the provider account. None selects one that sells. `only_free` refuses the order unless
+    the code makes the license free. The same `idempotency_key` with the same order returns the same invoice.
     """
 
     product: str
@@ -74,7 +74,7 @@ class Order:
     idempotency_key: str | None = None
 
     def check(self) -> None:
-        """Make sure that the buyer's texts can be stored and sent to a provider. Raises InvalidInput."""
+        """Validate that the buyer's texts can be stored and sent to a provider. Raises `InvalidInput`."""
         if self.buyer_email is not None:
             check_email(self.buyer_email)
         if self.buyer_note is not None:
@@ -84,14 +84,17 @@ class Order:
 
     @property
     def fingerprint(self) -> bytes:
-        """The SHA-256 of all but the idempotency key."""
+        """The SHA-256 of all fields except the idempotency key."""
         facts = {name: value for name, value in asdict(self).items() if name != "idempotency_key"}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """An invoice's row, and what the provider is still to be asked for it; `resumed`: it may have been asked before."""
+    """An invoice's row, and the pending request to the provider.
+
+    `resumed` means that the request may already have been sent.
+    """
 
     invoice_id: UUID
     account: ProviderAccount | None = None
@@ -100,15 +103,15 @@ class _Opened:
 
 
 def purchase(begin: Begin, order: Order, signer_id: Callable[[], str], actor: str) -> UUID:
-    """Open an invoice for an order, or issue its free license; returns the invoice's id.
+    """Open an invoice for an order, or issue its free license. Returns the invoice's id.
 
     Raises:
         NotFound: no such product, policy, code or account.
-        Conflict: the code can't be used or is used up; the idempotency key came with another order, or with this one
-            and its purchase is still in progress.
-        SalesUnavailable: no account that sells can take a payment now.
-        InvalidInput: only a free license was wanted, and the code gives none.
-        RemoteError: the provider made no invoice, or it isn't known whether it did.
+        Conflict: the code can't be used or is used up. Or the idempotency key was used with another order, or with
+            this order and its purchase is still in progress.
+        SalesUnavailable: no selling account can take a payment now.
+        InvalidInput: the order requires a free license, and the code doesn't give one.
+        RemoteError: the provider created no invoice, or it is unknown whether it did.
     """
     order.check()
     with begin() as session:
@@ -121,10 +124,10 @@ def purchase(begin: Begin, order: Order, signer_id: Callable[[], str], actor: st
 
 
 def _known(session: Session, order: Order) -> _Opened | None:
-    """What an earlier request with the same idempotency key opened."""
+    """Return the invoice opened by an earlier request with the same idempotency key."""
     if order.idempotency_key is None:
         return None
-    # Of two requests with one key at once, the second waits here until the first one's row is there.
+    # Of two concurrent requests with one key, the second waits here until the first one's row is committed.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(order.idempotency_key, 0))))
     row = session.execute(
         select(Invoice, func.now()).where(Invoice.idempotency_key == order.idempotency_key)
@@ -140,7 +143,7 @@ def _known(session: Session, order: Order) -> _Opened | None:
         raise Conflict("this purchase came to nothing; start a new one, with another idempotency key.")
     if now - invoice.asked_at < draft.IN_PROGRESS:
         raise Conflict("this purchase is still in progress; ask again in a moment, with the same idempotency key.")
-    invoice.asked_at = now  # so that whoever comes next waits for us
+    invoice.asked_at = now  # so that the next request waits for this one
     account = session.get_one(ProviderAccount, invoice.provider_account_id)
     return _Opened(invoice.id, account, _wanted(session, invoice, order), resumed=True)
 
@@ -184,7 +187,7 @@ def _wanted(session: Session, invoice: Invoice, order: Order) -> NewInvoice:
 
 
 def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str, *, resumed: bool) -> CreatedInvoice:
-    """Ask the provider for the invoice, or for the one it made before we died. No transaction is open meanwhile."""
+    """Create the invoice at the provider, or find one from an interrupted request. No transaction is open."""
     may_exist, provider = resumed, None
     try:
         provider = provider_for(account)
@@ -215,7 +218,7 @@ def _note_failure(
     *,
     may_exist: bool,
 ) -> None:
-    """Count a failed create against creating alone, and close the draft where the provider refused it for certain."""
+    """Record a failed create for the create breaker, and close the invoice if the provider definitely refused it."""
     rejected = None if provider is None else rejection(provider, error)
     invoice_id = UUID(wanted.order_id)
     with begin() as session:
@@ -225,6 +228,6 @@ def _note_failure(
             retry_after = error.retry_after if isinstance(error, RemoteUnavailable) else None
             record_create_failure(session, account.id, str(error), retry_after)
         refused = isinstance(error, _REFUSALS) and not may_exist
-        # A scan may have found and adopted an invoice meanwhile; that one stands, and so does its slot.
+        # A scan may have adopted an invoice in the meantime. That invoice and its slot remain valid.
         if refused and draft.close(session, invoice_id, f"the provider refused it: {error}", actor):
             cancel(session, invoice_id, actor)

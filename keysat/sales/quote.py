@@ -1,4 +1,4 @@
-"""What a purchase costs: product, policy, and the discount code's effect."""
+"""Price a purchase from product, policy and discount code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keysat.models import DiscountCode, Policy, Product
 
 @dataclass(frozen=True)
 class Quote:
-    """What is bought, its price before and after the discount, both in the product's currency."""
+    """The product and policy, with the price before and after the discount, both in the product's currency."""
 
     product: Product
     policy: Policy
@@ -25,16 +25,16 @@ class Quote:
 
     @property
     def discount(self) -> int:
-        """What the code takes off, in the smallest unit."""
+        """The discount in the smallest unit."""
         return self.base.amount - self.price.amount
 
 
 def quote(session: Session, product: str, policy: str | None, code: str | None) -> Quote:
-    """Work out a purchase; slugs, and a code in any case. No policy means the product's default.
+    """Quote a purchase from slugs and a code in upper or lower case. No policy means the product's default.
 
     Raises:
         NotFound: no such product, policy or code.
-        NotApplicable: the code can't be used for it.
+        NotApplicable: the code can't be used for the product.
     """
     sold, terms = choose_policy(session, product, policy)
     base = price_of(sold, terms)
