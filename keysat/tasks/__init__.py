@@ -1,1 +1,1 @@
-"""Celery's side: the app, the tasks in the order of the story, and when a task is tried again."""
+"""Celery integration: the app, the tasks in the order in which they run, and the retry rules."""

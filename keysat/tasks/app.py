@@ -1,7 +1,7 @@
 """The Celery app: `celery -A keysat.worker worker`, `beat`, `flower`, `call` ...
 
-Its settings are in `celeryconfig.py`. A worker or beat that can't work safely doesn't start: it says why in one
-sentence and exits with 1.
+Its settings are in `celeryconfig.py`. A worker or beat that can't run safely doesn't start. It prints the reason in
+one sentence and exits with 1.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ except KeysatError as error:
 
 
 class Request(CeleryRequest):
-    """A message as a worker has it, which expires by the database's clock."""
+    """A message received by a worker. It expires by the database's clock."""
 
     def maybe_expire(self) -> Literal[True] | None:
-        """Whether it has expired; then it is marked as revoked."""
+        """Return True and mark the message as revoked if it has expired."""
         expires: datetime | None = self.expires
         if expires is None or clock.now() <= expires:
             return None
@@ -63,7 +63,7 @@ app.config_from_object("celeryconfig")
 
 @before_task_publish.connect
 def _expire_by_the_databases_clock(headers: dict[str, Any], **_: object) -> None:
-    if headers.get("expires") and not headers.get("retries"):  # one that is tried again keeps what it had
+    if headers.get("expires") and not headers.get("retries"):  # a retry keeps its expiry
         ahead = clock.now() - datetime.now(UTC)
         headers["expires"] = (datetime.fromisoformat(headers["expires"]) + ahead).isoformat()
 
@@ -80,7 +80,7 @@ def _refuse_to_start_unsafely(sender: Any, **_: object) -> None:
         with reading() as session:
             check_signer(session, load_settings().signing_key_file)
     except KeysatError as error:
-        # SystemExit passes Celery's signal dispatch, which logs any other exception and goes on.
+        # SystemExit passes through Celery's signal dispatch, which logs any other exception and continues.
         sys.exit(f"keysat: {error}")
     engine().dispose()
     metrics.record(load_settings().metrics_dir, "sender" if str(sender.hostname).startswith("sender@") else "worker")
@@ -89,8 +89,9 @@ def _refuse_to_start_unsafely(sender: Any, **_: object) -> None:
 @worker_process_init.connect
 def _begin_afresh(**_: object) -> None:
     forget_connections()
-    # What was loaded stays. The collector puts off its full rounds until a quarter as much is new, which would be for
-    # thousands of tasks, and failed calls would keep what they have read until then. It counts anew when it runs.
+    # Loaded objects stay in memory. The collector delays full collections until new objects amount to a quarter of
+    # the old ones. That takes thousands of tasks, and failed calls would retain what they read until then. A
+    # collection resets the count.
     gc.freeze()
     gc.collect()
 
@@ -115,7 +116,7 @@ def _bind_task(task_id: str, task: Task[Any, Any], args: list[object], **_: obje
 
 @task_failure.connect
 def _say_refusal(exception: BaseException, **_: object) -> None:
-    """Celery itself tells expected errors only at INFO; others it logs with their traceback."""
+    """Log expected errors, which Celery logs only at INFO. It logs others with their traceback."""
     if isinstance(exception, KeysatError):
         log.warning("task refused", reason=str(exception))
 

@@ -1,7 +1,7 @@
-"""The scheduler that beat runs: in memory, and steady when the clock isn't.
+"""The scheduler that beat runs. It is in memory and tolerates clock jumps.
 
-All intervals are short and what is due is in PostgreSQL, so a schedule that outlives beat would be worth nothing, and
-one that is broken or from the future would stop the scans.
+All intervals are short and pending work is in PostgreSQL, so a persistent schedule has no use. A schedule that is
+broken or from the future would stop the scans.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from celery.beat import Scheduler
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
 
-# A larger step of the clock between two ticks is a jump, not the clock being set right little by little.
+# A larger step of the clock between two ticks is a jump, not gradual clock adjustment.
 _JUMP_SECONDS = 2.0
 ALIVE = "beat.alive"
 
@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 
 class SteadyScheduler(Scheduler):
-    """Celery's scheduler in memory. When the clock jumps, every interval begins anew."""
+    """Celery's scheduler in memory. When the clock jumps, every interval restarts."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._offset = _offset()
@@ -37,7 +37,7 @@ class SteadyScheduler(Scheduler):
                 entry.last_run_at = entry.default_now()
             self._heap = None
         self._offset = offset
-        with suppress(OSError):  # the file is for health checks alone; scans go on without it
+        with suppress(OSError):  # the file is only for health checks, and scans run without it
             (load_settings().data_dir / ALIVE).touch()
         return super().tick(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Trying again: a task whose provider is in trouble, few times and soon; after that the row's own schedule goes on."""
+"""Retry a task whose provider fails, a few times and soon. After that the row's own schedule applies."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from keysat.settlement.reconcile import give_up
 
 MAX_RETRIES = 3
 LONGEST_BACKOFF_SECONDS = 20.0
-# A message that waits longer than the broker's visibility timeout is delivered again and again.
+# A message that waits longer than the broker's visibility timeout is delivered repeatedly.
 LONGEST_COUNTDOWN_SECONDS = 60.0
 _RETRIABLE = (RemoteUnavailable, RemoteAnswerInvalid, DatabaseUnavailable, DatabaseBusy)
 
 
 def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError) -> NoReturn:
-    """Try again in a moment where that makes sense and the message still has the time; else leave it to the row.
+    """Retry soon if the error is retriable and the message doesn't expire first. Otherwise leave it to the schedule.
 
-    Exponential backoff with full jitter from 1 s on, at most 3 times, or what the provider asked for.
+    Retries at most 3 times, with exponential backoff and full jitter from 1 s, or after the delay the provider
+    requested.
     """
     _let_go(error)
     retries = task.request.retries
@@ -46,10 +47,10 @@ def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError)
 
 
 def _let_go(error: BaseException) -> None:
-    """Empty the frames of a failed call, which hold what was read.
+    """Clear the frames of a failed call, which reference the data it read.
 
-    An error that is raised anew refers to itself through them, so that all of it, perhaps a megabyte a call, would stay
-    until the garbage collector goes through everything.
+    A re-raised error refers to itself through its frames. Without this, all of it, perhaps a megabyte per call, would
+    stay in memory until a full garbage collection.
     """
     link: BaseException | None = error
     while link is not None:
@@ -58,14 +59,14 @@ def _let_go(error: BaseException) -> None:
 
 
 def backoff(error: KeysatError, retries: int) -> float:
-    """Seconds until the next try: the provider's wish, or a random share of 1, 2, 4 ... 20."""
+    """Return the seconds until the next try: a random share of 1, 2, 4 ... 20, after any `retry_after`."""
     jittered = random.uniform(0, min(LONGEST_BACKOFF_SECONDS, 2.0**retries))  # noqa: S311 - not a secret
     wish = error.retry_after if isinstance(error, RemoteUnavailable) else None
     return jittered if wish is None else wish + jittered
 
 
 def _seconds_left(task: Task[Any, Any]) -> float:
-    expires: object = task.request.expires  # as it travels in the message: ISO 8601
+    expires: object = task.request.expires  # ISO 8601, as in the message
     if not isinstance(expires, str):
         return LONGEST_BACKOFF_SECONDS
     return (datetime.fromisoformat(expires) - clock.now()).total_seconds()

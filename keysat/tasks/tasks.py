@@ -1,7 +1,7 @@
-"""Every task, in the order of the story. A message is a wake-up: what is owed is in PostgreSQL.
+"""All tasks, in the order in which they run. A message only wakes a worker. Pending work is in PostgreSQL.
 
-A task reads its arguments, calls, commits and sends; arguments are ids. A refusal (`KeysatError`) ends as a failed
-task with one sentence, in the log and in Flower.
+A task reads its arguments, calls, commits and sends. Arguments are ids. A `KeysatError` fails the task with one
+sentence in the log and in Flower.
 """
 
 from __future__ import annotations
@@ -46,22 +46,26 @@ from keysat.tips.pay import Payer, pay
 from keysat.webhooks.deliver import Sender, deliver
 from keysat.webhooks.delivery_queue import due_deliveries, pull_back_deliveries
 
-# Settled invoices of one account that a scan checks for money that went back; they are in no hurry.
+# Max settled invoices per account that a scan checks for returned money. These checks are not urgent.
 SETTLED_CHECKS = 20
 RECHECKS = 100
 
 STEADY = timedelta(days=2)
 
-# A sweep shares its worker with scans, so it goes on in a message of its own after a while.
+# A sweep shares its worker with scans, so after a while it continues in another message.
 SWEEP_SECONDS, SWEEP_MESSAGE_SECONDS = 10.0, 60
-PRUNE_SECONDS = 20.0  # what is left then goes the next time
+PRUNE_SECONDS = 20.0  # the next run deletes what is left
 
 log = get_logger(__name__)
 
 
 @app.task(name="keysat.scan_pending", throws=(KeysatError,))
 def scan_pending() -> None:
-    """Send `issue_license` for settled invoices without a license, and `reconcile_invoice` for those that are due."""
+    """Send the tasks for pending work.
+
+    Send `issue_license` for settled invoices without a license, `handle_provider_event` for stored webhooks,
+    `reconcile_invoice` for invoices to check, and `recheck_account` for rejected credentials.
+    """
     limit = load_settings().scan_queue_limit
     room = limit - queued(app, "issue")
     owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)
@@ -75,8 +79,8 @@ def scan_pending() -> None:
 
 
 def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
-    """Send `reconcile_invoice` for the invoices that are due, each account its share of the room."""
-    random.shuffle(accounts)  # so that where the room is scarce, it isn't always the same account's
+    """Send `reconcile_invoice` for invoices to check, with an equal share of the room for each account."""
+    random.shuffle(accounts)  # so that scarce room doesn't always go to the same account
     checks = 0
     for left, account in zip(range(len(accounts), 0, -1), accounts, strict=True):
         share = 1 if account.probe else math.ceil((room - checks) / left)
@@ -90,7 +94,7 @@ def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
 
 @app.task(name="keysat.reconcile_invoice", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
 def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
-    """Ask the provider about an invoice, act on the answer, and send `issue_license` where one is owed."""
+    """Check an invoice at the provider, act on the response, and send `issue_license` if a license is due."""
     wanted, began = _as_id(invoice_id), time.monotonic()
     try:
         result = reconcile(reading, transaction, wanted, rules_of(load_settings()))
@@ -102,7 +106,7 @@ def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
 
 @app.task(name="keysat.handle_provider_event", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
 def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
-    """Ask the provider about the invoice that a stored webhook is about, as if it had just become due."""
+    """Check the invoice of a stored webhook at the provider, as a scheduled check would."""
     wanted, began = _as_id(event_id), time.monotonic()
     with reading() as session:
         hint = hint_of(session, wanted)
@@ -122,7 +126,7 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
 
 @app.task(name="keysat.issue_license", throws=(KeysatError,))
 def issue_license(invoice_id: str) -> None:
-    """Issue the license of a settled invoice, once; for any other invoice, refuse."""
+    """Issue the license of a settled invoice, once. Refuse any other invoice."""
     signer_id = _signer_id()
     with transaction() as session:
         license_id = issue(session, _as_id(invoice_id), signer_id)
@@ -132,7 +136,7 @@ def issue_license(invoice_id: str) -> None:
 
 @app.task(name="keysat.recheck_account", throws=(KeysatError,))
 def recheck_account(account_id: str) -> None:
-    """Check credentials that were rejected; an account whose credentials pass again is resumed."""
+    """Check rejected credentials again, and resume the account if they pass."""
     with reading() as session:
         account = session.get_one(ProviderAccount, _as_id(account_id))
     provider_for(account).check_credentials()
@@ -143,7 +147,7 @@ def recheck_account(account_id: str) -> None:
 
 @app.task(name="keysat.sweep_accounts", throws=(KeysatError,))
 def sweep_accounts() -> None:
-    """Send `sweep_account` for accounts with a backlog, as an outage leaves it behind."""
+    """Send `sweep_account` for accounts with a backlog, for example after an outage."""
     with reading() as session:
         accounts = backlogged(session, load_settings().sweep_backlog)
     for account_id in accounts:
@@ -152,7 +156,7 @@ def sweep_accounts() -> None:
 
 @app.task(name="keysat.sweep_account", throws=(KeysatError,))
 def sweep_account(account_id: str) -> None:
-    """Ask about many invoices in one call, and send `reconcile_invoice` for those that changed; then go on later."""
+    """Check many invoices in one call and send `reconcile_invoice` for changed ones. Continue in another message."""
     until = time.monotonic() + SWEEP_SECONDS
     for page in pages(reading, transaction, _as_id(account_id), rules_of(load_settings())):
         send(transaction, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
@@ -167,7 +171,7 @@ def sweep_account(account_id: str) -> None:
 
 @app.task(name="keysat.scan_deliveries", throws=(KeysatError,))
 def scan_deliveries() -> None:
-    """Send `deliver_webhook` for outbound webhooks that are due, to no endpoint more than it takes at once."""
+    """Send `deliver_webhook` for pending outbound webhooks, limited by each endpoint's concurrency."""
     settings = load_settings()
     room = settings.scan_queue_limit - queued(app, "deliver")
     with transaction() as session:
@@ -178,7 +182,7 @@ def scan_deliveries() -> None:
 
 @app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
 def deliver_webhook(delivery_id: str) -> None:
-    """Attempt an outbound webhook, then see to the endpoint's next one."""
+    """Attempt an outbound webhook, then send the endpoint's next one."""
     next_one = deliver(transaction, _sender(), _as_id(delivery_id))
     if next_one is not None:
         send_deliveries([next_one])
@@ -186,7 +190,7 @@ def deliver_webhook(delivery_id: str) -> None:
 
 @app.task(name="keysat.scan_tips", throws=(KeysatError,))
 def scan_tips() -> None:
-    """Send `pay_tip` for tips that are due; notice first where the database was restored."""
+    """Send `pay_tip` for pending tips, after checking whether the database was restored."""
     with transaction() as session:
         if notice_restore(session):
             log.warning("the database was restored from a backup: tips of earlier sales wait for a person")
@@ -195,14 +199,14 @@ def scan_tips() -> None:
 
 @app.task(name="keysat.pay_tip", throws=(KeysatError,))
 def pay_tip(tip_id: str) -> None:
-    """Bring a tip one step further: have it paid, or look up what became of its payment."""
+    """Advance a tip by one step: pay it, or find the outcome of its payment."""
     status = pay(reading, transaction, _payer(), _as_id(tip_id))
     log.info("tip", tip_id=tip_id, status=status)
 
 
 @app.task(name="keysat.prune", throws=(KeysatError,))
 def prune_() -> None:
-    """Delete what has long been over, by a clock that agrees with the run before."""
+    """Delete old finished rows, unless the clock is inconsistent with the previous run."""
     with transaction() as session:
         steady = ran_within(session, "prune", STEADY)
         note_run(session, "prune")
@@ -214,7 +218,7 @@ def prune_() -> None:
 
 @app.task(name="keysat.check_invariants", throws=(KeysatError,))
 def check_invariants() -> None:
-    """Say in the log what is not as it should be, and what to do about it."""
+    """Log broken invariants and silent accounts, with the remedy."""
     with reading() as session:
         for alarm in [*broken(session, load_settings().scan_seconds), *silent_accounts(session)]:
             log.warning("alarm", alarm=str(alarm))
@@ -237,10 +241,10 @@ def _signer_id() -> str:
 
 
 def _as_id(text: str) -> UUID:
-    """Read an id from a message that anyone may have written.
+    """Parse an id from an untrusted message.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: the text is not an id.
     """
     try:
         return UUID(text)

@@ -1,4 +1,4 @@
-"""Waking a worker at once for what a transaction wrote; where that can't be done, a scan does it within seconds."""
+"""Wake a worker at once for the rows of a transaction. If that fails, a scan sends them within seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keysat.queue.send import GiveBack, send
 from keysat.tasks.app import app
 
 DELIVERY_MESSAGE_SECONDS = 10
-# While the broker is away, not every transaction of a web server waits for it to find that out.
+# While the broker is down, most transactions of a web server skip it instead of waiting for an error.
 _REST_SECONDS = 10.0
 
 log = get_logger(__name__)
@@ -29,17 +29,17 @@ log = get_logger(__name__)
 
 @dataclass
 class _Broker:
-    """What this process knows of the broker: until when it isn't bothered for what a scan does as well."""
+    """The broker's state in this process: until when it isn't used for messages that a scan can also send."""
 
     rests_until: float = 0.0
 
     @property
     def rests(self) -> bool:
-        """Whether it failed a moment ago."""
+        """Whether the broker failed a moment ago."""
         return time.monotonic() <= self.rests_until
 
     def rest(self) -> None:
-        """It has just failed."""
+        """Skip the broker for a while after a failure."""
         self.rests_until = time.monotonic() + _REST_SECONDS
 
 
@@ -48,14 +48,14 @@ _broker = _Broker()
 
 @after_commit
 def wake_deliveries(notes: dict[Any, Any]) -> None:
-    """Have the deliveries that a transaction wrote sent at once; what this can't do, a scan does within seconds."""
+    """Send a transaction's new deliveries at once. A scan sends any others within seconds."""
     pending: list[UUID] = notes.pop(DELIVERIES, [])
     if pending and not _broker.rests:
         background.run(lambda: _wake_deliveries(pending))
 
 
 def _wake_deliveries(delivery_ids: list[UUID]) -> None:
-    if _broker.rests:  # since it was put in the queue
+    if _broker.rests:  # it may have failed since this was queued
         return
     try:
         send_deliveries(delivery_ids)
@@ -65,7 +65,7 @@ def _wake_deliveries(delivery_ids: list[UUID]) -> None:
 
 
 def wake(task: Task[Any, Any], claim: Claim, claimed_at: float, give_back: GiveBack) -> None:
-    """Send a message for a claim at once, or give it back for the next scan; a request doesn't wait for it."""
+    """Send a message for a claim in the background, or release the claim for the next scan."""
     if not background.run(lambda: _wake(task, claim, claimed_at, give_back)):
         log.warning("too much waits to be sent; left to the scan", task=task.name, row_id=str(claim.row_id))
 
@@ -83,10 +83,10 @@ def _wake(task: Task[Any, Any], claim: Claim, claimed_at: float, give_back: Give
 
 
 def send_deliveries(delivery_ids: list[UUID]) -> None:
-    """Send a `deliver_webhook` for each delivery; it expires when a scan has had the time to send another.
+    """Send a `deliver_webhook` for each delivery. It expires once a scan has had time to send another.
 
     Raises:
-        BrokerUnavailable: nobody could be told; the deliveries stay due.
+        BrokerUnavailable: messages couldn't be sent. The deliveries stay pending.
     """
     try:
         with app.producer_or_acquire() as producer:
