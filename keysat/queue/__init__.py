@@ -1,1 +1,1 @@
-"""PostgreSQL is the queue of record: what is due is claimed, released and sent here, whatever it is."""
+"""The work queue. PostgreSQL is the source of truth: pending rows of any kind are claimed, released and sent here."""

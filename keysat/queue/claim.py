@@ -1,6 +1,6 @@
 """Claiming: rows that are due are taken and pushed forward in one statement.
 
-A claimed row is due again only at its pushed time, and its message expires then. So two scans at once share the work, a
+A claimed row is due again only at its pushed time, and its message expires then. So two concurrent scans share the work, a
 lost message is sent again by itself, and no row has more than one live message. No lock outlives the statement, and
 nothing needs cleaning up.
 """

@@ -1,6 +1,6 @@
-"""Events for the operator's receivers: written, with what they owe, in the transaction of what they tell of.
+"""Events for the operator's receivers, written with their deliveries in the transaction of the change they report.
 
-Nothing is sent here. A delivery is a row that is due at once; `keysat.webhooks` sends it.
+Nothing is sent here. A delivery is a row that is pending at once. `keysat.webhooks` sends it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from uuid_utils.compat import uuid7
 
 from keysat.models import Invoice, License, Machine, OutboundEvent, WebhookDelivery, WebhookEndpoint
 
-# Where a session's `info` lists the deliveries that its transaction wrote, for whoever can send them at once.
+# The key in a session's `info` of the deliveries that its transaction wrote, so that they can be sent at once.
 DELIVERIES = "deliveries"
 
 
 class EventType(StrEnum):
-    """What can happen; the names are those of the contract with existing receivers."""
+    """The event types. Their names are part of the contract with existing receivers."""
 
     LICENSE_ISSUED = "license.issued"
     LICENSE_REVOKED = "license.revoked"
@@ -49,15 +49,15 @@ def emit(
     invoice_id: UUID | None = None,
     license_id: UUID | None = None,
 ) -> None:
-    """Write an event and a delivery for each endpoint that wants it; nothing where nobody does.
+    """Write an event and a delivery for each subscribed endpoint, or nothing if there is none.
 
-    `data` must be JSON but for ids and times, which become text. It must hold no secrets and no license keys.
+    `data` must be JSON, except for ids and times, which become text. It must contain no secrets and no license keys.
     """
     wants = or_(
         func.cardinality(WebhookEndpoint.event_types) == 0, WebhookEndpoint.event_types.contains([event_type.value])
     )
     subscribed = select(WebhookEndpoint.id).where(WebhookEndpoint.disabled_at.is_(None), wants)
-    # Locked, so that one that is removed at this moment doesn't fail the transaction that the event is about.
+    # Locked, so that a concurrent removal of an endpoint doesn't fail this transaction.
     endpoints = session.scalars(subscribed.with_for_update(read=True, key_share=True)).all()
     if not endpoints:
         return
@@ -79,7 +79,7 @@ def emit(
 
 
 def emit_invoice(session: Session, event_type: EventType, invoice_id: UUID) -> None:
-    """Write an event about an invoice as it is now; amounts are in the smallest unit of its currency."""
+    """Write an event about an invoice in its current state. Amounts are in the smallest unit of its currency."""
     columns = (
         *(Invoice.product_id, Invoice.policy_id, Invoice.status, Invoice.exception, Invoice.amount, Invoice.currency),
         *(Invoice.paid_amount, Invoice.settled_at, Invoice.review_reason),
@@ -89,7 +89,7 @@ def emit_invoice(session: Session, event_type: EventType, invoice_id: UUID) -> N
 
 
 def emit_license(session: Session, event_type: EventType, license_id: UUID) -> None:
-    """Write an event about a license as it is now; without `expires_at` it is perpetual. Its key isn't told."""
+    """Write an event about a license in its current state, without the key. No `expires_at` means perpetual."""
     columns = (
         *(License.product_id, License.invoice_id, License.policy_id, License.is_trial, License.expires_at),
         *(License.entitlements, License.source, License.status),
@@ -100,7 +100,7 @@ def emit_license(session: Session, event_type: EventType, license_id: UUID) -> N
 
 
 def emit_machine(session: Session, event_type: EventType, machine_id: UUID) -> None:
-    """Write an event about a machine as it is now."""
+    """Write an event about a machine in its current state."""
     columns = (Machine.license_id, Machine.hostname, Machine.platform, Machine.deactivation_reason.label("reason"))
     row = session.execute(select(*columns).where(Machine.id == machine_id)).one()
     emit(session, event_type, {"machine_id": machine_id, **row._asdict()}, license_id=row.license_id)

@@ -1,4 +1,4 @@
-"""Sending: one message for each claim, after the commit and best effort; what can't be sent is due at once again."""
+"""Send one message per claim after the commit, best effort. Claims that can't be sent are released."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ GiveBack = Callable[[Session, list[UUID]], None]
 
 
 def fan_out(begin: Begin, task: Task[Any, Any], claim: ClaimRows, room: int, give_back: GiveBack) -> int:
-    """Claim in batches, each committed before its messages are sent; at most `room` in all. Returns how many.
+    """Claim up to `room` rows in batches, each committed before its messages are sent. Returns the number sent.
 
     Raises:
-        BrokerUnavailable: the rest of the batch was given back.
+        BrokerUnavailable: the unsent claims of the batch were released.
     """
     sent = 0
     while sent < room:
@@ -42,10 +42,11 @@ def fan_out(begin: Begin, task: Task[Any, Any], claim: ClaimRows, room: int, giv
 def send(begin: Begin, task: Task[Any, Any], claims: list[Claim], claimed_at: float, give_back: GiveBack) -> None:
     """Send one message for each claim, made at `claimed_at` (monotonic) or later.
 
-    Where the claim ends, it expires before the row may be claimed anew: what has passed since is taken off its time.
+    If the claim ends, the message expires before the row may be claimed again. Its time is reduced by the time since
+    `claimed_at`.
 
     Raises:
-        BrokerUnavailable: those that couldn't be sent were given back.
+        BrokerUnavailable: the unsent claims were released.
     """
     unsent = list(claims)
     try:
@@ -62,16 +63,16 @@ def send(begin: Begin, task: Task[Any, Any], claims: list[Claim], claimed_at: fl
 
 
 def queued(app: Celery[Any], queue: str) -> int:
-    """How many messages wait in a queue.
+    """Return the number of messages in a queue.
 
     Raises:
-        BrokerUnavailable: the broker doesn't answer.
+        BrokerUnavailable: the broker doesn't respond.
     """
     try:
         with app.connection_for_read() as connection:
             channel: Any = connection.default_channel
             return int(channel.queue_declare(queue, passive=True).message_count)
     except ChannelError:
-        return 0  # a Redis list that holds nothing doesn't exist
+        return 0  # an empty Redis list doesn't exist
     except (OperationalError, OSError) as error:
         raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error
