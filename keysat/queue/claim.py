@@ -1,8 +1,8 @@
 """Claiming: rows that are due are taken and pushed forward in one statement.
 
-A claimed row is due again only at its pushed time, and its message expires then. So two concurrent scans share the work, a
-lost message is sent again by itself, and no row has more than one live message. No lock outlives the statement, and
-nothing needs cleaning up.
+A claimed row is due again only at its pushed time, and its message expires then. Two concurrent scans share the work, a
+lost message is sent again, and a row has one live message at most. No lock outlives the statement, and nothing needs
+cleaning up.
 """
 
 from __future__ import annotations
