@@ -1,13 +1,13 @@
-"""The story: how a paid invoice becomes one license.
+"""Turn a paid invoice into exactly one license.
 
-1. `scan_pending` claims the invoices that are due (`keysat.invoices.due`) and sends one message for each.
-2. `reconcile` asks the provider about one invoice (`reconcile.py`); no transaction is open meanwhile.
-3. `decide` compares what we know with what the provider says (`decision.py`, pure) and names an outcome.
-4. `apply` writes the outcome by compare-and-set, with an audit line: settled, expired, invalid, in review.
-5. `issue` writes the license of a settled invoice, once: `UNIQUE(licenses.invoice_id)` decides (`issue.py`).
-6. Should the money go back, `reverse` withdraws the license (`reverse.py`). Where a person has to decide, `resolve.py`
-   carries the decision out.
+1. `scan_pending` claims the invoices to check (`keysat/invoices`) and sends one message for each.
+2. `reconcile` queries the provider about one invoice (`reconcile.py`). No transaction is open during the call.
+3. `decide` compares our row with the provider status and returns an outcome (`decision.py`, pure).
+4. `apply` writes the outcome by compare-and-set, with an audit entry: settled, expired, invalid, in review.
+5. `issue` writes the license of a settled invoice, once, thanks to `UNIQUE(licenses.invoice_id)` (`issue.py`).
+6. If the payment is reversed, `reverse` withdraws the license (`reverse.py`). `resolve.py` carries out the decisions
+   that a person makes.
 
-Whatever dies between two steps, the row is due again and the next scan takes it up. `keysat.tasks.tasks` runs the same
-chain, top to bottom.
+If a process dies between two steps, a later scan claims the row again. `keysat.tasks.tasks` runs the same chain, top to
+bottom.
 """

@@ -1,4 +1,4 @@
-"""Adopting paid invoices of the provider whose rows are gone, as after the restore of an old backup."""
+"""Adopt paid provider invoices whose rows are missing here, as after the restore of an old backup."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from keysat.providers.base import FoundInvoice
 def adopt_lost(
     session: Session, account: ProviderAccount, lost: Sequence[FoundInvoice]
 ) -> tuple[list[UUID], list[dict[str, Any]]]:
-    """Write the rows of paid invoices that carry an id of ours and have none; returns their ids, and the orphans.
+    """Write missing rows for paid invoices whose order id has the form of ours. Return their ids, and the orphans.
 
-    An order's id alone proves nothing, since shops let strangers choose it. So an invoice is adopted only where it
-    names the policy, as those do that we had made, and was to cost what that policy costs; a person sees to the others.
+    The order id alone proves nothing, since shops let untrusted people choose it. An invoice is adopted only if it
+    names the policy, as the ones we create do, and its price is the policy's price. The others are left to a person.
     """
     made, orphans = [], []
     for one in lost:
@@ -67,7 +67,7 @@ def _write(session: Session, account: ProviderAccount, one: FoundInvoice, ids: t
         "currency": charged.currency,
         "created_at": one.created_at or func.now(),
         "next_check_at": func.now(),
-        "epoch": current_epoch().scalar_subquery() - 1,  # it may have been sold, and its tip paid, before
+        "epoch": current_epoch().scalar_subquery() - 1,  # it may have been licensed, and its tip paid, before
     }
     written = session.scalar(insert(Invoice).values(row).on_conflict_do_nothing().returning(Invoice.id))
     if written is not None:
@@ -76,7 +76,7 @@ def _write(session: Session, account: ProviderAccount, one: FoundInvoice, ids: t
 
 
 def orphan(one: FoundInvoice, why: str) -> dict[str, Any]:
-    """An invoice of the provider that a person has to see to."""
+    """Describe a provider invoice that a person has to handle."""
     snapshot = one.snapshot
     return {
         "provider_invoice_id": snapshot.provider_invoice_id,

@@ -1,4 +1,4 @@
-"""Writing an outcome: one compare-and-set from the status it was decided upon, and its audit line."""
+"""Write an outcome with one compare-and-set on the status it was decided from, plus an audit entry."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What the provider said; `paid_at` where it was asked when the money came in, and knew."""
+    """The provider's response. `paid_at` is set where the provider was asked for the payment time and reported it."""
 
     snapshot: InvoiceSnapshot
     paid_at: datetime | None = None
 
 
 def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules: SettlementRules, actor: str) -> bool:
-    """Write the outcome, unless the invoice has moved on since the look; then nothing is written and False returned."""
+    """Write the outcome. Return False, and write nothing, if the invoice changed since it was read."""
     snapshot = answer.snapshot
     if outcome.action is Action.REVERSE:
         return reverse(session, look.invoice_id, rules.reversal, f"the provider says {snapshot.said}", actor)
@@ -72,7 +72,7 @@ def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules:
 
 
 def _tell(session: Session, look: Look, outcome: Outcome) -> None:
-    """One event for what the invoice became, and another where it also waits for a person now."""
+    """Emit one event for the new status, and another if the invoice also needs review now."""
     event_type = _EVENTS[outcome.action]
     emit_invoice(session, event_type, look.invoice_id)
     if outcome.review is not None and event_type is not EventType.INVOICE_REVIEW_NEEDED:
@@ -80,9 +80,10 @@ def _tell(session: Session, look: Look, outcome: Outcome) -> None:
 
 
 def end_gone(session: Session, look: Look, actor: str) -> bool:
-    """End the checks of an old invoice that the provider no longer knows, on the second such answer, a day later.
+    """End the checks of an old invoice that the provider no longer has.
 
-    Money that was seen is a person's to see. Returns whether the checks ended.
+    They end on the second such response, at least a day after the first. If a payment was seen, the invoice goes to
+    review. Return whether the checks ended.
     """
     if not look.is_last:
         if look.is_over and not look.final_noted:
@@ -106,7 +107,7 @@ def end_gone(session: Session, look: Look, actor: str) -> bool:
 
 def _compare_and_set(look: Look, outcome: Outcome) -> Update:
     statement = update(Invoice).where(Invoice.id == look.invoice_id, Invoice.status == look.status)
-    if outcome.review is not None:  # of two checks at once that found the same, only one raises the review
+    if outcome.review is not None:  # only one of two concurrent checks opens the review
         same_money = Invoice.paid_amount.is_not_distinct_from(look.paid_amount)
         statement = statement.where(Invoice.reviewed == look.reviewed, same_money)
     return statement
@@ -127,9 +128,9 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
         case Action.SETTLE:
             changes |= {
                 "status": InvoiceStatus.SETTLED,
-                "reviewed": [],  # what may be wrong with it from now on is another question
+                "reviewed": [],  # later problems open new reviews
                 "settled_at": func.now(),
-                # The entry point sends issue_license at once; should that get lost, the scan finds it owed.
+                # The caller sends issue_license at once. If that message is lost, the scan claims the invoice.
                 "next_check_at": func.now() + UNFULFILLED,
                 "final_check_at": None,
                 "reversal_check_at": func.now() + REVERSAL_CHECK,
@@ -144,15 +145,15 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
             changes["status"] = InvoiceStatus.INVALID
     if outcome.review is not None:
         changes |= _review_opened(outcome.review)
-        if look.status == InvoiceStatus.SETTLED:  # a license that was not issued yet waits for the decision
+        if look.status == InvoiceStatus.SETTLED:  # a license not issued yet waits for the review
             changes["next_check_at"] = None
     return changes
 
 
 def _end_of_checks(look: Look, snapshot: InvoiceSnapshot) -> dict[str, Any]:
-    """End the checks of an invoice that two checks a day apart found too old; the first only notes that.
+    """End the checks of an invoice that two checks a day apart found too old. The first one only records that.
 
-    An answer that isn't understood ends nothing.
+    An unknown provider status doesn't end the checks.
     """
     if look.is_last and snapshot.status is not ProviderStatus.UNKNOWN:
         return {"next_check_at": None}

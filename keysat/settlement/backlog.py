@@ -1,4 +1,4 @@
-"""Which accounts are swept, and from where on: the sweep's own row."""
+"""Select the accounts to sweep, and begin or resume a sweep."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from keysat.models.provider_account import resting
 from keysat.providers.registry import adapter_of, kinds
 
 LEASE = timedelta(seconds=60)
-# Clocks of providers differ from ours, and an invoice may have been made just before its row.
+# Provider clocks differ from ours, and an invoice may have been created just before its row.
 _MARGIN = timedelta(minutes=5)
 _MANY, _LONG = 50, timedelta(minutes=10)
 
 
 def backlogged(session: Session, limit: int) -> list[UUID]:
-    """The accounts that are better swept than looked at invoice by invoice: where many are due, or many for long.
+    """Return the accounts to sweep instead of checking invoice by invoice.
 
-    The latter is what an outage leaves behind. Accounts that rest or whose provider can't list invoices aren't among
-    them.
+    These have at least `limit` overdue checks, or fewer (at least 50) that include one overdue for 10 minutes, as after
+    an outage. Accounts that are paused or behind an open breaker, or whose provider can't list invoices, are excluded.
     """
     count, oldest = func.count(), func.min(Invoice.next_check_at)
     much = or_(count >= limit, and_(count >= _MANY, oldest < func.now() - _LONG))
@@ -42,10 +42,12 @@ def backlogged(session: Session, limit: int) -> list[UUID]:
 
 
 def begin_sweep(session: Session, account: ProviderAccount, since: datetime | None, *, restart: bool = False) -> Sweep:
-    """Take up the sweep of an account that was interrupted, or begin one; without `since` from its oldest open invoice.
+    """Resume the interrupted sweep of an account, or begin a new one.
+
+    Without `since`, a new sweep begins at the oldest invoice that is still checked.
 
     Raises:
-        Conflict: somebody sweeps this account at this moment.
+        Conflict: another process is sweeping this account.
     """
     unfinished = select(Sweep).where(Sweep.provider_account_id == account.id, Sweep.finished_at.is_(None))
     sweep = session.scalar(unfinished.with_for_update())

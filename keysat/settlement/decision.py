@@ -1,6 +1,6 @@
-"""What to do about an invoice, given what we know and what the provider says. Pure: a table and the amounts.
+"""Decide the outcome of a check from our row and the provider's snapshot. Pure: a table and the amounts.
 
-Status never goes backwards, and an unknown answer changes nothing.
+The status never goes backwards, and an unknown provider status changes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from keysat.settlement.outcome import Action, InvoiceState, Outcome, SettlementR
 
 
 class Says(Enum):
-    """The columns of the table: what a snapshot amounts to."""
+    """The columns of the table: the meaning of a snapshot."""
 
     OPEN = auto()
     SETTLED = auto()
@@ -65,7 +65,7 @@ _KEEP = Outcome(Action.KEEP)
 
 
 def decide(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
-    """Name the outcome of one look at the provider."""
+    """Return the outcome of one check."""
     says = read(snapshot)
     match _TABLE[known.status][_ORDER.index(says)]:
         case _V.SETTLE:
@@ -89,7 +89,7 @@ def decide(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRule
 
 
 def gone(known: InvoiceState) -> Outcome:
-    """Name the outcome of the last check of an invoice that the provider no longer knows."""
+    """Return the outcome of the last check of an invoice that the provider no longer has."""
     reason = ReviewReason.UNCONFIRMED if known.paid >= known.price.amount else ReviewReason.UNDERPAID
     if not (known.paid or known.seen):
         return Outcome(Action.KEEP, unpaid=True)
@@ -98,7 +98,7 @@ def gone(known: InvoiceState) -> Outcome:
 
 
 def read(snapshot: InvoiceSnapshot) -> Says:
-    """Which column of the table a snapshot belongs to."""
+    """Return the table column of a snapshot."""
     match snapshot.status, snapshot.exception:
         case ((ProviderStatus.PENDING | ProviderStatus.PROCESSING), _):
             return Says.OPEN
@@ -119,7 +119,7 @@ def read(snapshot: InvoiceSnapshot) -> Says:
 
 
 def _keep(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
-    """Keep; but money of an invoice that is closed, or checked for the last time, is a person's to see."""
+    """Keep the status. A payment for an invoice that is closed, or checked for the last time, opens a review."""
     if known.status is InvoiceStatus.SETTLED:
         return _KEEP
     reason = _money_reason(known, snapshot, rules)
@@ -130,7 +130,7 @@ def _keep(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules
 
 
 def _close(action: Action, known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
-    """End the invoice; with money that came in or may still come, a person sees it, too."""
+    """Close the invoice. If money arrived or may still arrive, also open a review."""
     reason = _money_reason(known, snapshot, rules)
     if reason is None:
         return Outcome(action, unpaid=True)
@@ -139,7 +139,7 @@ def _close(action: Action, known: InvoiceState, snapshot: InvoiceSnapshot, rules
 
 
 def _money_reason(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> ReviewReason | None:
-    """Why the money of an invoice that isn't settled needs a person; None where none came in, nor may."""
+    """Return why the payment of an unsettled invoice needs review, or None if no money arrived or may arrive."""
     paid = snapshot.paid
     if paid is not None and paid.amount > 0 and paid.currency != known.price.currency:
         return ReviewReason.CURRENCY
@@ -153,7 +153,7 @@ def _money_reason(known: InvoiceState, snapshot: InvoiceSnapshot, rules: Settlem
 
 
 def _more(known: InvoiceState, snapshot: InvoiceSnapshot) -> bool:
-    """Whether more came in than the last check saw; money of another currency can't be compared."""
+    """Whether more money arrived than the last check saw. Amounts in another currency can't be compared."""
     paid = snapshot.paid
     return paid is not None and paid.currency == known.price.currency and paid.amount > known.paid
 
@@ -167,7 +167,7 @@ def _unknown(snapshot: InvoiceSnapshot) -> Outcome:
 
 
 def _settle(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
-    """Settle, unless the money is not what we asked for. What a merchant marked by hand is the merchant's word."""
+    """Settle, unless the amount or currency is wrong. The amount isn't checked if the merchant marked it by hand."""
     received = snapshot.charged if snapshot.paid is None else snapshot.paid
     for amount in (snapshot.charged, snapshot.paid):
         if amount is not None and amount.currency != known.price.currency:
@@ -183,7 +183,7 @@ def _settle(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRul
 
 
 def _settle_late(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
-    """Settle as late, or hold it for review; a merchant who marked it has decided already."""
+    """Settle as late, or open a review if the rules say so. An invoice that the merchant marked needs no review."""
     outcome = _settle(known, snapshot, rules)
     marked = outcome.exception is PaymentException.MARKED
     if rules.late_payment == "review" and outcome.action is Action.SETTLE and not marked:
@@ -198,7 +198,7 @@ def _alarm(snapshot: InvoiceSnapshot) -> Outcome:
 def _reverse(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules, reason: ReviewReason) -> Outcome:
     if known.reversed:
         return _KEEP
-    if known.by_hand:  # a person knew better than the provider before, and isn't overruled by it now
+    if known.by_hand:  # the provider doesn't override a person's decision
         return _alarm(snapshot)
     if rules.reversal == "review":
         return _review(known, snapshot, reason, PaymentException.NONE)
@@ -206,7 +206,7 @@ def _reverse(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRu
 
 
 def _review_of(says: Says, known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
-    """Raise the review of a column of the table; what is called underpaid may have been paid in full by now."""
+    """Open the review for a table column. An invoice reported as underpaid may be paid in full by now."""
     reason = _REVIEWS[says]
     if says is Says.UNDERPAID:
         reason = _money_reason(known, snapshot, rules) or reason

@@ -1,6 +1,6 @@
-"""Issuing: the license of a settled invoice and all that it owes, in one transaction, once.
+"""Issue the license of a settled invoice, with its event and tip, exactly once and in one transaction.
 
-Duplicates are stopped by `UNIQUE(licenses.invoice_id)`: whoever comes second inserts nothing.
+`UNIQUE(licenses.invoice_id)` prevents duplicates: the second transaction inserts nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from keysat.tips.owe import owe
 
 
 def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issue") -> UUID | None:
-    """Write the license of a settled invoice; returns its id, or None when it was issued before.
+    """Write the license of a settled invoice. Return its id, or None if it was issued before.
 
     Raises:
         NotFound: no such invoice.
-        NotPaid: the invoice isn't settled, or its payment went back or may have; nothing is written.
+        NotPaid: the invoice isn't settled, was reversed, or is in review. Nothing is written.
     """
     invoice, policy, now = _lock_settled(session, invoice_id)
     license_id = session.scalar(
@@ -64,7 +64,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
 
 
 def _lock_settled(session: Session, invoice_id: UUID) -> tuple[Invoice, Policy, datetime]:
-    """Read the invoice under a lock, so that a reversal happens wholly before or wholly after."""
+    """Read the invoice under a lock, so that a reversal happens entirely before or after."""
     row = session.execute(
         select(Invoice, Policy, func.now())
         .join(Policy, Policy.id == Invoice.policy_id)

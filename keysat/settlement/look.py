@@ -1,4 +1,4 @@
-"""One look at an invoice: our row and its account as they were before the provider was asked."""
+"""Read an invoice and its account before the provider is called."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keysat.settlement.outcome import InvoiceState
 
 @dataclass(frozen=True)
 class Look:
-    """The columns a look needs, named as in the tables; `now` is the database's time of reading."""
+    """The columns a check needs, named as in the tables. `now` is the database time of the read."""
 
     invoice_id: UUID
     account_id: UUID
@@ -54,7 +54,7 @@ class Look:
 
     @property
     def known(self) -> InvoiceState:
-        """What the decision needs to know."""
+        """The state that `decide` takes."""
         return InvoiceState(
             status=InvoiceStatus(self.status),
             price=Money(self.amount, self.currency),
@@ -67,42 +67,42 @@ class Look:
         )
 
     def paid_of(self, snapshot: InvoiceSnapshot) -> int | None:
-        """What came in by the snapshot, in the invoice's own currency; what we knew before where it doesn't tell."""
+        """Return the paid amount from the snapshot, in the invoice's currency, or else the stored amount."""
         told = snapshot.paid is not None and snapshot.paid.currency == self.currency
         return snapshot.paid.amount if snapshot.paid is not None and told else self.paid_amount
 
     @property
     def age(self) -> timedelta:
-        """How long ago the invoice was opened."""
+        """Time since the invoice was created."""
         return self.now - self.created_at
 
     @property
     def is_over(self) -> bool:
-        """Whether the invoice is too old to be checked further, by this reading of the clock."""
+        """Whether the invoice is too old to be checked further, according to the clock now."""
         return interval(self.status, self.age) is None and self.next_check_at is not None
 
     @property
     def is_last(self) -> bool:
-        """Whether this check, when it succeeds, is the last: a check at least a day ago found the invoice over, too.
+        """Whether this check, if it succeeds, is the last: a check at least a day ago also found the invoice too old.
 
-        One reading of a clock that is wrong for a moment ends nothing.
+        A single wrong clock reading doesn't end the checks.
         """
         return self.is_over and self.final_check_at is not None and self.final_check_at <= self.now - FINAL_AFTER
 
     @property
     def final_noted(self) -> bool:
-        """Whether an earlier check found the invoice over; one of the future was made by a clock that was wrong."""
+        """Whether an earlier check found the invoice too old. A time in the future comes from a wrong clock."""
         return self.final_check_at is not None and self.final_check_at <= self.now
 
     @property
     def unfulfilled(self) -> bool:
-        """Whether the invoice is settled and its license is owed; a review holds it back."""
+        """Whether the invoice is settled and its license is not issued yet, with no reversal or open review."""
         held_back = self.reversed_at is not None or self.in_review
         return self.status == InvoiceStatus.SETTLED and self.fulfilled_at is None and not held_back
 
     @property
     def not_callable(self) -> str | None:
-        """Why the account must not be asked now, as half a sentence, or None."""
+        """Why the account must not be called now, as a predicate, or None."""
         if self.pause_reason is not None:
             return f"is paused ({self.pause_reason}); `keysat provider resume {self.name}` when that is mended"
         if breaker.is_open(self.open_until, self.now):
@@ -110,7 +110,7 @@ class Look:
         return None
 
 
-# Built once: the statement runs for each look, and to build it costs as much as to run it.
+# Built once: the statement runs for each check, and building it costs as much as running it.
 _invoices, _accounts = Invoice.__table__.c, ProviderAccount.__table__.c
 _LOOK = (
     select(

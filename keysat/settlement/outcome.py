@@ -1,4 +1,4 @@
-"""What a decision starts from and what it comes to: the state of our row, the operator's rules, the outcome."""
+"""The input and output of a decision: the state of our row, the operator's rules, the outcome."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
 
 @dataclass(frozen=True)
 class InvoiceState:
-    """What our row says.
+    """The state of our row.
 
-    `reviewed` holds the reasons it was ever in review for: each is raised once, and again when more money came in.
-    `paid` is what came in by the last check, in the price's currency; `seen`: a payment was seen, of whatever amount.
-    `by_hand`: a person settled it. `last`: it is so old that nobody checks again after this.
+    `reviewed` contains all reasons it was ever in review for. Each opens a review once, and again if more money
+    arrives. `paid` is the amount received as of the last check, in the price's currency. `seen`: a payment of any
+    amount was seen. `by_hand`: a person settled it. `last`: this is the last check of an old invoice.
     """
 
     status: InvoiceStatus
@@ -31,7 +31,7 @@ class InvoiceState:
 
 @dataclass(frozen=True)
 class SettlementRules:
-    """The operator's choices; the tolerance is in hundredths of a percent of the price."""
+    """The operator's rules. `tolerance_bps` is in hundredths of a percent of the price."""
 
     late_payment: Literal["issue", "review"] = "issue"
     reversal: Literal["suspend", "revoke", "review"] = "suspend"
@@ -39,7 +39,7 @@ class SettlementRules:
 
 
 class Action(StrEnum):
-    """What can be done about an invoice."""
+    """The possible actions on an invoice."""
 
     KEEP = "keep"
     SETTLE = "settle"
@@ -51,9 +51,9 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The decision. `review` may come with `EXPIRE` and `INVALIDATE`; `alarm` is a sentence where something is odd.
+    """The decision. `review` may accompany `EXPIRE` and `INVALIDATE`. `alarm` describes an anomaly.
 
-    `unpaid`: the invoice ends without any money that came in or may still come, so nothing is kept for its buyer.
+    `unpaid`: the invoice ends and no money arrived or may still arrive, so its discount code reservation is canceled.
     """
 
     action: Action

@@ -1,4 +1,4 @@
-"""Reconciling one invoice: read, ask, decide, write. No transaction is open while the provider is asked."""
+"""Reconcile one invoice: read, query, decide, write. No transaction is open during provider calls."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ log = get_logger(__name__)
 
 
 class AccountNotCallable(KeysatError):
-    """The invoice's provider account is paused, or its circuit breaker is open; nobody was asked."""
+    """The provider account is paused or its circuit breaker is open. The provider was not called."""
 
     def __init__(self, account: str, why: str) -> None:
         super().__init__(f"provider account {account} {why}; the invoice waits.")
@@ -54,9 +54,9 @@ class AccountNotCallable(KeysatError):
 
 @dataclass(frozen=True)
 class Result:
-    """What a look led to. `license_owed` when the invoice is settled and its license is still to be issued.
+    """The result of a check. `license_owed` is set if the invoice is settled and its license is not issued yet.
 
-    `asked_at` is the database's time before the provider was asked: what it said is not older.
+    `asked_at` is the database time before the provider was called. The response is not older.
     """
 
     invoice_id: UUID
@@ -67,7 +67,7 @@ class Result:
 
 
 def rules_of(settings: Settings) -> SettlementRules:
-    """The operator's choices, as the decision takes them."""
+    """Return the settlement rules from the settings."""
     return SettlementRules(settings.late_payment, settings.reversal, settings.payment_tolerance_bps)
 
 
@@ -80,16 +80,16 @@ def reconcile(
     *,
     insist: bool = False,
 ) -> Result:
-    """Ask the provider about an invoice and act on the answer: any number of times, in any order, at once.
+    """Query the provider about an invoice and act on the response. Safe to repeat, reorder and run concurrently.
 
-    A look that finds nothing new writes nothing. `insist`: a person asks, so an open circuit breaker is no reason not
-    to.
+    A check that finds nothing new writes nothing. `insist` is for a person's request: it ignores an open circuit
+    breaker.
 
     Raises:
         NotFound: no such invoice.
-        AccountNotCallable: nobody was asked.
-        RemoteError, SettingsError, InvalidInput: no usable answer; the account's breaker has counted it, and the
-            invoice is as it was.
+        AccountNotCallable: the provider was not called.
+        RemoteError, SettingsError, InvalidInput: no usable response. The failure is recorded for the account, and the
+            invoice is unchanged.
     """
     with read() as session:
         look = load(session, invoice_id)
@@ -116,17 +116,17 @@ def reconcile(
     paid_at = _paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
     with begin() as session:
         applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
-    if overtaken:  # what we heard is about an invoice that is paid by now, which makes it another matter
+    if overtaken:  # the invoice was settled in the meantime: decide from there
         return reconcile(read, begin, invoice_id, rules, actor, insist=insist)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
     return Result(invoice_id, outcome, snapshot.said, applied and settled, look.now)
 
 
 def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
-    """After failed tries: remember why, and look again soon, later with each failure.
+    """Record the error after failed attempts and schedule the next check, with exponential backoff.
 
-    The schedule of an old invoice would be hours; a provider's bad minute must not cost a buyer that. While the
-    account may not be called, the invoice is due again when it may.
+    The regular schedule of an old invoice may be hours. A short provider outage must not delay a buyer that long. If
+    the account can't be called now, the next check is when it can.
     """
     callable_at = (
         select(func.greatest(ProviderAccount.open_until, func.now()))
@@ -137,7 +137,7 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
     if asked:
         note(session, invoice_id, "reconcile", str(error), "none")
     doublings = func.power(2, func.least(Invoice.error_count, _MOST_DOUBLINGS))
-    # LEAST and GREATEST pass over NULL.
+    # LEAST and GREATEST ignore NULL.
     soon = func.least(Invoice.next_check_at, func.now() + seconds(_ERROR_BACKOFF_SECONDS * doublings))
     session.execute(
         update(Invoice)
@@ -153,7 +153,10 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
 def _write(
     session: Session, look: Look, answer: Answer, outcome: Outcome, rules: SettlementRules, actor: str
 ) -> tuple[bool, bool]:
-    """Write what follows, by compare-and-set: whether it was, and whether bad news came after another's good ones."""
+    """Write the outcome by compare-and-set.
+
+    Return whether it was written, and whether an invalid or review outcome was superseded by a concurrent settlement.
+    """
     if look.failure_count:
         breaker.record_success(session, look.account_id)
     note(session, look.invoice_id, actor, answer.snapshot.said, outcome.action)
@@ -165,7 +168,7 @@ def _write(
 
 
 def _look_again_at_once(session: Session, invoice_id: UUID) -> None:
-    """The invoice moved on while the provider said settled: that must be heard again, unless it was just that move."""
+    """Schedule a check now: the provider reported settled, but the invoice changed, and not to settled."""
     session.execute(
         update(Invoice)
         .where(Invoice.id == invoice_id, Invoice.status != InvoiceStatus.SETTLED)
@@ -174,13 +177,16 @@ def _look_again_at_once(session: Session, invoice_id: UUID) -> None:
 
 
 def _settled_meanwhile(session: Session, look: Look) -> bool:
-    """Whether another look settled the invoice since this one; a settled invoice stays so, thus once at most."""
+    """Whether another check settled the invoice since this one. Settled is final, so this is true at most once."""
     status = session.scalar(select(Invoice.status).where(Invoice.id == look.invoice_id))
     return status == InvoiceStatus.SETTLED != look.status
 
 
 def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
-    """Whether a look that keeps the status is still worth a line: other words, other money, the end of trouble."""
+    """Whether a check that keeps the status still has something to write.
+
+    That is a new provider status, a new amount, a step towards the end of checks, a changed alarm, or a recovery.
+    """
     paid_more = look.status != InvoiceStatus.SETTLED and (look.paid_of(snapshot) or 0) != (look.paid_amount or 0)
     heard = snapshot.said != look.last_said or (snapshot.payment_seen and look.payment_seen_at is None)
     ends = look.is_over or (look.final_check_at is not None and look.next_check_at is not None)
@@ -188,7 +194,7 @@ def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
 
 
 def _ask(begin: Begin, look: Look) -> InvoiceSnapshot | None:
-    """Ask about the invoice; a draft is first looked up by our id and adopted, None where the provider has none."""
+    """Fetch the snapshot. An unopened invoice is first found by our id and adopted, or None if there is none."""
     provider, provider_invoice_id = provider_for(look), look.provider_invoice_id
     if provider_invoice_id is None:
         with metrics.provider_call(look.name, "find_invoices"):
@@ -209,7 +215,7 @@ def _ask(begin: Begin, look: Look) -> InvoiceSnapshot | None:
 
 
 def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
-    """When the money came in. Nice to know, so that not hearing it changes nothing."""
+    """Return when the payment arrived. This is optional, so a failure is only logged."""
     try:
         with metrics.provider_call(look.name, "paid_at"):
             return provider_for(look).paid_at(snapshot.provider_invoice_id)
@@ -219,7 +225,7 @@ def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
 
 
 def _never_made(begin: Begin, look: Look, actor: str) -> Result:
-    """The provider has no invoice for a draft: whoever asked for it may still be at it, or died before."""
+    """Handle an unopened invoice that the provider doesn't have. Its creation is in progress or was interrupted."""
     closed = False
     with begin() as session:
         if look.failure_count:

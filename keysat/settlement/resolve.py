@@ -1,4 +1,4 @@
-"""Carrying out a person's decision about an invoice: settle it by hand, or close its review."""
+"""Carry out a person's decision about an invoice: settle it, dismiss its review, or acknowledge its failed checks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from keysat.queue.outbox import EventType, emit_invoice
 
 
 def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
-    """Settle an invoice on a person's word, whatever the provider says; its license is owed from now on.
+    """Settle an invoice by hand, regardless of the provider status. Its license is pending from now on.
 
     Raises:
-        InvalidInput: no note says why.
+        InvalidInput: the note is empty.
         NotFound: no such invoice.
-        Conflict: it is settled already, and neither a review nor a reversal holds its license back.
+        Conflict: it is settled already, and neither a review nor a reversal blocks its license.
     """
     require_note(note)
     _update(
@@ -50,12 +50,12 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
 
 
 def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
-    """Close the review of an invoice without a license, as after a refund by hand; nothing else changes.
+    """Close the review of an invoice without issuing a license, for example after a manual refund.
 
-    Where the review held back the license of a settled invoice, the payment counts as gone back.
+    If the review blocked the license of a settled invoice, the invoice is marked as reversed.
 
     Raises:
-        InvalidInput: no note says why.
+        InvalidInput: the note is empty.
         NotFound: no such invoice.
         Conflict: it is not in review.
     """
@@ -67,7 +67,7 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         "is not in review",
         review_resolved_at=func.now(),
         reversed_at=case((_held_back(), func.now()), else_=Invoice.reversed_at),
-        # The person's word stands: the provider's next one about this money raises no review of its own.
+        # The decision is final: the next provider status about this payment opens no new review.
         reviewed=case(
             (_held_back(), func.array_append(Invoice.reviewed, ReviewReason.SETTLED_AGAIN)), else_=Invoice.reviewed
         ),
@@ -77,12 +77,12 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
 
 
 def acknowledge(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
-    """Take note that an invoice gets no usable answer, as one that was lost; its checks go on without an alarm.
+    """Acknowledge that the checks of an invoice fail, for example because it was lost. They go on without an alarm.
 
     Raises:
-        InvalidInput: no note says why.
+        InvalidInput: the note is empty.
         NotFound: no such invoice.
-        Conflict: its last check got an answer.
+        Conflict: its last check succeeded.
     """
     require_note(note)
     failing = Invoice.error_count > 0
@@ -112,6 +112,6 @@ def _update(
 
 
 def require_note(note: str) -> None:
-    """Raises InvalidInput where a decision comes without the reason for it."""
+    """Raise InvalidInput if the note is empty."""
     if not check_note(note).strip():
         raise InvalidInput('say why, for the audit log: --note "..."')

@@ -1,4 +1,4 @@
-"""Reversing: the money of a settled invoice went back, so its license is withdrawn; and undoing that."""
+"""Reverse a settled invoice whose payment went back, which withdraws its license, and undo a reversal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TARGETS = {"suspend": LicenseStatus.SUSPENDED, "revoke": LicenseStatus.REVOKED}
 
 
 def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) -> bool:
-    """Mark a settled invoice as reversed and suspend or revoke its license; False when that was done already.
+    """Mark a settled invoice as reversed and suspend or revoke its license.
 
-    A license that was not issued yet never will be. The invoice's row is locked first, as issuing does, so a license
-    can't slip in between.
+    Return False if it was reversed before. A license that was not issued yet is never issued. The update locks the
+    invoice row first, as `issue` does, so no license can be issued in between.
     """
     reversed_now = session.scalar(
         update(Invoice)
@@ -33,7 +33,7 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
     )
     if reversed_now is None:
         return False
-    cancel(session, invoice_id, actor)  # unless its license, and so the code's slot, was given out already
+    cancel(session, invoice_id, actor)  # has no effect if the license was issued and the code redeemed
     was = withdraw_of_invoice(session, invoice_id, _TARGETS[how], actor, why)
     if was is not None:
         session.execute(
@@ -44,12 +44,12 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
 
 
 def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
-    """Undo a reversal on a person's word: the license has its status back, and no provider's word takes it again.
+    """Undo a reversal by hand. The license gets its status back, and the provider can't reverse it again.
 
-    Where no license had been issued yet, it is due from now on. A license that a person withdrew since stays as it is.
+    If no license had been issued yet, it is issued now. A license that a person withdrew since is unchanged.
 
     Raises:
-        InvalidInput: no note says why.
+        InvalidInput: the note is empty.
         NotFound: no such invoice.
         Conflict: it wasn't reversed.
     """

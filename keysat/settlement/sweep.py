@@ -1,7 +1,7 @@
-"""Sweeping an account: ask the provider for many invoices in one call, and look closely only at those that changed.
+"""Sweep an account: list many invoices in one provider call, and reconcile only those that changed.
 
-A list is a hint, as a webhook is: whatever it says of an invoice leads to `reconcile_invoice`, which asks again. What
-didn't change is put off to its next look, so that a backlog melts. No transaction is open while the provider is asked.
+A list is a hint, like a webhook: each change leads to `reconcile_invoice`, which queries the provider again. Unchanged
+invoices are rescheduled, which reduces a backlog. No transaction is open during provider calls.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class _Called:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page led to: how far the sweep is, and the invoices that must be looked at."""
+    """The result of a page: the sweep's progress, and the invoices to reconcile."""
 
     sweep: Sweep
     changed: list[Claim]
 
     @property
     def finished(self) -> bool:
-        """Whether it was the last one."""
+        """Whether this was the last page."""
         return self.sweep.finished_at is not None
 
 
@@ -70,10 +70,10 @@ def pages(
     *,
     restart: bool = False,
 ) -> Iterator[Page]:
-    """Sweep an account page by page; whoever stops in between leaves the rest to the next sweep.
+    """Sweep an account page by page. If the caller stops early, the next sweep resumes there.
 
     Raises:
-        Conflict: somebody sweeps this account at this moment.
+        Conflict: another process is sweeping this account.
         NotSupported, RemoteError, SettingsError, InvalidInput: as `sweep_page`.
     """
     with begin() as session:
@@ -89,11 +89,11 @@ def pages(
 
 
 def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) -> Page:
-    """Ask for the next page and write what it led to.
+    """Fetch the next page and write its results.
 
     Raises:
         NotSupported: the provider can't list invoices.
-        RemoteError, SettingsError, InvalidInput: no usable answer; the sweep stays where it is.
+        RemoteError, SettingsError, InvalidInput: no usable response. The sweep doesn't advance.
     """
     with read() as session:
         account = session.get_one(ProviderAccount, sweep.provider_account_id)
@@ -111,7 +111,7 @@ def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) 
 
 
 def _fetch(provider: Provider, sweep: Sweep) -> InvoicePage:
-    """Ask for the next page, halved while its answer is too large; an entry that is too large by itself is passed over.
+    """Fetch the next page. Halve its size while the response is too large, and skip a single entry that is too large.
 
     Raises as `Provider.list_invoices`.
     """
@@ -162,9 +162,9 @@ def _write(session: Session, sweep: Sweep, account: ProviderAccount, page: Invoi
 
 
 def _next_page(sweep: Sweep, page: InvoicePage, *, by_date: bool) -> tuple[datetime, int]:
-    """Where the next page begins: at the oldest second of this one, or further down in the same second.
+    """Return the time and offset of the next page: the oldest second of this page, or a higher offset.
 
-    A time before the span is an entry's mistake, and no reason to pass over what lies between.
+    A time outside the remaining span is an error in an entry. It must not make the sweep skip the invoices in between.
     """
     if page.is_last:
         return sweep.next_until, sweep.skip

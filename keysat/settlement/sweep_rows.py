@@ -1,4 +1,4 @@
-"""Our rows that a page of a provider's list is about: found, adopted, claimed for a check, or rescheduled."""
+"""Find, adopt, claim and reschedule our rows that match a page of the provider's list."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MESSAGE = timedelta(seconds=30)
 
 
 def ours_of(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -> list[Invoice]:
-    """Our rows that a page is about: by the provider's id, or by ours that the provider kept."""
+    """Return our rows that match a page, by the provider's invoice id or by our id as its order id."""
     theirs = [one.snapshot.provider_invoice_id for one in found]
     orders = [UUID(str(one.snapshot.order_id)) for one in found if names_a_row(one)]
     return list(
@@ -40,7 +40,7 @@ def ours_of(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -
 
 
 def ids_of_other_accounts(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -> set[str]:
-    """Ids of our rows that a page is about and that another account of ours asks about, as at the same store."""
+    """Return the ids of our rows that match a page but belong to another account of ours, as for the same store."""
     orders = [UUID(str(one.snapshot.order_id)) for one in found if names_a_row(one)]
     others = select(Invoice.id).where(Invoice.id.in_(orders), Invoice.provider_account_id.is_distinct_from(account_id))
     return {str(invoice_id) for invoice_id in session.scalars(others)}
@@ -49,7 +49,7 @@ def ids_of_other_accounts(session: Session, account_id: UUID, found: Sequence[Fo
 def adopt_drafts(
     session: Session, account_id: UUID, ours: Sequence[Invoice], found: Sequence[FoundInvoice]
 ) -> tuple[list[UUID], list[dict[str, Any]]]:
-    """Give rows without a provider's id the invoice that the provider made for them; and what contradicts that."""
+    """Adopt provider invoices for our rows without a provider invoice id. Return the adopted ids and the conflicts."""
     adopted, conflicts = [], []
     for row in ours:
         one = draft.best([one for one in found if one.snapshot.order_id == str(row.id)]) if row.is_draft else None
@@ -66,7 +66,7 @@ def adopt_drafts(
 def partition(
     ours: Sequence[Invoice], found: Sequence[FoundInvoice], rules: SettlementRules
 ) -> tuple[list[UUID], list[UUID]]:
-    """Which rows the provider's word would change, and which it wouldn't."""
+    """Split rows into those that the listed snapshots would change and those that they wouldn't."""
     said = {one.snapshot.provider_invoice_id: one.snapshot for one in found}
     changed: list[UUID] = []
     same: list[UUID] = []
@@ -88,7 +88,10 @@ def partition(
 
 
 def claim_at_once(session: Session, invoice_ids: list[UUID]) -> list[Claim]:
-    """Take these, because a message for each is sent right now; a settled one's due time is its license's alone."""
+    """Claim these invoices, because messages for them are sent now.
+
+    The `next_check_at` of a settled invoice is for its license only, so it is unchanged.
+    """
     soon = func.greatest(func.now() + MESSAGE, Invoice.next_check_at)
     claimed = session.scalars(
         update(Invoice)
@@ -103,7 +106,7 @@ def claim_at_once(session: Session, invoice_ids: list[UUID]) -> list[Claim]:
 
 
 def reschedule(session: Session, invoice_ids: list[UUID]) -> None:
-    """What the provider said is what we know: the look that was due is done."""
+    """Record a check for those invoices whose check is due, because the provider reported nothing new."""
     session.execute(
         update(Invoice)
         .where(Invoice.id.in_(invoice_ids), Invoice.status != InvoiceStatus.SETTLED)
@@ -117,17 +120,17 @@ def reschedule(session: Session, invoice_ids: list[UUID]) -> None:
 
 
 def is_paid(one: FoundInvoice) -> bool:
-    """Whether money came in for it."""
+    """Whether the provider reports a payment for it."""
     return one.snapshot.paid is not None and one.snapshot.paid.amount > 0
 
 
 def names_a_row(one: FoundInvoice) -> bool:
-    """Whether it carries an id that a row of ours can have."""
+    """Whether its order id has the form of our ids."""
     return is_id(one.snapshot.order_id)
 
 
 def is_id(order_id: str | None) -> bool:
-    """Whether a text is an id that a row of ours can have."""
+    """Whether a text has the form of our ids."""
     try:
         UUID(order_id or "")
     except ValueError:
