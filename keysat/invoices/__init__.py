@@ -1,1 +1,1 @@
-"""Invoices until they settle: opening them, when to look at the provider again, and claiming those that are due."""
+"""Invoices until they settle: opening them, scheduling their checks, and claiming the ones to check."""

@@ -1,4 +1,4 @@
-"""What is owed, in numbers: due, late, in review, unfulfilled, no longer watched. `keysat status` shows them."""
+"""Count the backlog of invoices: due, late, in review, unfulfilled, abandoned. `keysat status` shows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LATE_AFTER = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class AccountGauge:
-    """How an account fares: whether it is asked, and how many of its invoices are due."""
+    """The status of an account: whether it can be called, and how many of its invoices need a check."""
 
     name: str
     kind: str
@@ -32,11 +32,13 @@ class AccountGauge:
 
 @dataclass(frozen=True)
 class Gauge:
-    """Counts of invoices, at one moment.
+    """Counts of invoices at one moment.
 
-    `due` should be looked at now; `late` were due two minutes ago and nobody took them, though their account may be
-    asked; `unfulfilled` are settled without a license, `overdue_licenses` for over two minutes; `abandoned` are unpaid
-    after 30 days of looking, and are looked at no more; `failing` got no usable answer at the last look.
+    - `due`: to be checked now.
+    - `late`: to be checked two minutes ago or earlier and not claimed, though their account can be called.
+    - `unfulfilled`: settled without a license. `overdue_licenses` have been so for over two minutes.
+    - `abandoned`: unpaid after 30 days of checks, and no longer checked.
+    - `failing`: the last check got no usable response.
     """
 
     pending: int
@@ -52,13 +54,13 @@ class Gauge:
 
     @property
     def trouble(self) -> bool:
-        """Whether something here waits for a person."""
+        """Whether anything here needs a person."""
         stuck = any(account.paused_at or account.open_until for account in self.accounts)
         return bool(self.late or self.review or self.overdue_licenses or self.failing or stuck)
 
 
 def abandoned() -> ColumnElement[bool]:
-    """The condition that an invoice was never paid and is no longer looked at; one never made isn't among them."""
+    """The condition that an invoice was never paid and is no longer checked. It excludes unopened invoices."""
     never_settled = and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.provider_invoice_id.is_not(None))
     return and_(never_settled, Invoice.next_check_at.is_(None))
 
@@ -71,7 +73,7 @@ def _claimable() -> ColumnElement[bool]:
 
 
 def read_gauge(session: Session) -> Gauge:
-    """Count. Costs one pass over the invoices that are still watched, plus one over those that are not."""
+    """Count the backlog, in one pass over the invoices that are still checked and one over the others."""
     due = Invoice.next_check_at <= func.now()
     row = session.execute(
         select(

@@ -1,4 +1,4 @@
-"""Drafts: an invoice's row before the provider's invoice is known, and adopting that by our id in it."""
+"""Store unopened invoices, rows without a provider invoice id yet, and adopt the provider's invoice by our id in it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from keysat.providers.base import CreatedInvoice, FoundInvoice, ProviderStatus
 from keysat.queue.outbox import EventType, emit_invoice
 
 FIRST_LOOK = STEPS[InvoiceStatus.PENDING][0].every
-# An invoice that the provider made, unseen by us, has run out by then itself; nobody was shown where to pay it.
+# By then, an invoice that the provider created without our knowledge has expired. No buyer saw its checkout URL.
 DRAFT_LIFE = timedelta(minutes=20)
-# Longer than looking the invoice up and making it may take: until then, whoever set out to do it may still be at it.
+# Longer than finding and creating the invoice may take. Until then, another process may still be creating it.
 IN_PROGRESS = timedelta(seconds=75)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What an invoice is for: no account where it is free; `base` is the price before the discount."""
+    """The content of a new invoice. A free one has no account. `base` is the price before the discount."""
 
     account: ProviderAccount | None
     product: Product
@@ -43,7 +43,7 @@ class Draft:
 
 
 def write(session: Session, draft: Draft) -> Invoice:
-    """Store an invoice as pending, due for its first look in 30 seconds; a free one (no account) as settled."""
+    """Store an invoice as pending, with its first check in 30 seconds. A free one (no account) is stored as settled."""
     now = session.scalars(select(func.now())).one()
     invoice = Invoice(
         id=uuid7(),
@@ -67,7 +67,7 @@ def write(session: Session, draft: Draft) -> Invoice:
 
 
 def best(found: Sequence[FoundInvoice]) -> FoundInvoice | None:
-    """Which of the provider's invoices for one order to adopt: where money came in, else one that can be paid."""
+    """Return which of the provider's invoices for one order to adopt: the one paid most, else one that can be paid."""
 
     def worth(one: FoundInvoice) -> tuple[int, bool]:
         paid = one.snapshot.paid
@@ -77,10 +77,10 @@ def best(found: Sequence[FoundInvoice]) -> FoundInvoice | None:
 
 
 def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: CreatedInvoice) -> None:
-    """Note which invoice of the provider a draft became; one that was adopted before stays as it is.
+    """Store the provider invoice id of an unopened invoice. One that was adopted before is unchanged.
 
     Raises:
-        RemoteAnswerInvalid: that invoice belongs to another row of ours.
+        RemoteAnswerInvalid: the provider invoice belongs to another row of ours.
     """
     same = select(Invoice.id).where(
         Invoice.provider_account_id == account_id,
@@ -97,18 +97,21 @@ def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: Created
         .values(
             provider_invoice_id=created.provider_invoice_id,
             checkout_url=created.checkout_url,
-            next_check_at=func.coalesce(Invoice.next_check_at, func.now() + FIRST_LOOK),  # closed or not: watch it
+            next_check_at=func.coalesce(Invoice.next_check_at, func.now() + FIRST_LOOK),  # check it even if closed
         )
     )
 
 
 def close(session: Session, invoice_id: UUID, why: str, actor: str) -> bool:
-    """End a draft that the provider refused; False when it was adopted or closed meanwhile."""
+    """Close an unopened invoice that the provider refused. Return False if it was adopted or closed before."""
     return _close(session, invoice_id, sql.true(), why, actor)
 
 
 def close_unasked(session: Session, invoice_id: UUID, actor: str) -> bool:
-    """End a draft that was never made; False when it was adopted or closed, or somebody may be having it made."""
+    """Close an unopened invoice that the provider never created.
+
+    Return False if it was adopted or closed before, or if another process may be creating it.
+    """
     idle = Invoice.asked_at < func.now() - IN_PROGRESS
     return _close(session, invoice_id, idle, "it was never made", actor)
 

@@ -28,9 +28,10 @@ def claim_due(session: Session, limit: int, account_id: UUID) -> list[Claim]:
 
 
 def claim_settled(session: Session, limit: int, account_id: UUID) -> list[Claim]:
-    """Take settled invoices of one account that should be checked for money that went back.
+    """Claim settled invoices of one account to check for reversed payments.
 
-    One that settled long ago is checked no more once a claim a day before found it so, too: a clock may be wrong.
+    The checks of an old one end only once an earlier claim, half a day ago or more, also found it too old, because a
+    clock may be wrong.
     """
     end = Invoice.settled_at + REVERSAL_DAYS
     over = and_(end < func.now(), Invoice.last_checked_at.between(end, func.now() - REVERSAL_CHECK / 2))

@@ -1,4 +1,4 @@
-"""What looks heard: a row for each time that the provider said something else, so that a timeline can tell it."""
+"""Record each change of the provider status that checks find, for the invoice's timeline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST = 500
 
 
 def note(session: Session, invoice_id: UUID, actor: str, said: str, outcome: str) -> None:
-    """Keep what a look heard and what it led to, unless the one before heard the same."""
+    """Store the provider status and the outcome of a check, unless the status is the same as at the check before."""
     said = said[:_MOST]
     checks = session.scalar(
         update(Invoice)

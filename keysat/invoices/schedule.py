@@ -1,7 +1,7 @@
-"""When to look at an invoice again: often while buyers are likely to pay, rarely later. Pure.
+"""Schedule the checks of an invoice: often while buyers are likely to pay, rarely later. Pure.
 
-One table serves two readers: `interval` for people and tests, `next_check` for the claim, which computes the next due
-time in SQL on the database's clock.
+Two functions read the same table: `interval` in Python, and `next_check` for the claim, which computes the time of the
+next check in SQL on the database's clock.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from keysat.models.columns import seconds
 from keysat.models.invoice import Invoice, InvoiceStatus
 
 JITTER = 0.1
-# After the last step an invoice is still tried this often until one look succeeds, and then no more.
+# After the last step, an invoice is checked this often until its final check succeeds.
 LAST_LOOK = timedelta(hours=1)
-# Two checks this far apart have to find an invoice too old: nothing ends on one reading of a clock.
+# Two checks this far apart have to find an invoice too old, because a single clock reading may be wrong.
 FINAL_AFTER = timedelta(hours=24)
 UNFULFILLED = timedelta(seconds=30)
-# Settled invoices are checked for money that went back, this often, for so long.
+# Settled invoices are checked for reversed payments at this interval, for this long.
 REVERSAL_CHECK = timedelta(days=1)
 REVERSAL_DAYS = timedelta(days=60)
 
 
 @dataclass(frozen=True)
 class Step:
-    """Up to this age, an invoice is looked at this often."""
+    """Up to the age `until_age`, an invoice is checked at the interval `every`."""
 
     until_age: timedelta
     every: timedelta
 
 
 _LAST_DAYS = Step(timedelta(days=30), timedelta(hours=6))
-# A buyer who pays just after the invoice ran out must not wait for hours, so an expired one is left alone gradually.
+# A buyer who pays just after the invoice expired must not wait for hours, so its checks become rarer gradually.
 _CLOSED = (
     Step(timedelta(hours=2), timedelta(minutes=2)),
     Step(timedelta(hours=24), timedelta(hours=1)),
     _LAST_DAYS,
 )
-# No status, but what is closed and nobody began to pay: an anonymous purchase must not cost hundreds of calls.
+# Not a status: closed invoices without any payment. An anonymous purchase must not cost hundreds of calls.
 ABANDONED = "abandoned"
 STEPS: dict[str, tuple[Step, ...]] = {
     ABANDONED: (
@@ -61,19 +61,19 @@ STEPS: dict[str, tuple[Step, ...]] = {
     ),
     InvoiceStatus.EXPIRED: _CLOSED,
     InvoiceStatus.INVALID: _CLOSED,
-    # Settled and due means that its license is missing: that is owed for ever.
+    # A settled invoice with a next check has no license yet. These checks never end.
     InvoiceStatus.SETTLED: (Step(timedelta.max, UNFULFILLED),),
 }
 
 
-# No wait is longer: a due time beyond it was written by a clock that was wrong, and is due.
+# The max wait. A `next_check_at` beyond it was written by a wrong clock, and the invoice is checked now.
 MAX_WAIT = timedelta(hours=25)
 
 
 def interval(status: str, age: timedelta) -> timedelta | None:
-    """How long to wait before the next look, without jitter; None when no further look is due.
+    """Return the wait before the next check, without jitter, or None if no further check is scheduled.
 
-    `status` is an invoice's, or ABANDONED.
+    `status` is an `InvoiceStatus`, or ABANDONED.
     """
     return next((step.every for step in STEPS[status] if age < step.until_age), None)
 
@@ -81,10 +81,10 @@ def interval(status: str, age: timedelta) -> timedelta | None:
 def next_check(
     status: InstrumentedAttribute[str], created_at: InstrumentedAttribute[datetime]
 ) -> ColumnElement[datetime]:
-    """The same as an SQL expression: the database's time of the next look, up to 10 % early by chance.
+    """Return the database time of the next check as an SQL expression, randomly up to 10 % early.
 
-    Early, not late: a wait that ends just after a tick would last until the next one, half as long again, and a second
-    beat, ticking in between, would then ask the provider that much more often.
+    It is early, not late: a wait that ends just after a tick would last until the next tick, half as long again. A
+    second beat that ticks in between would then query the provider that much more often.
     """
     age = func.now() - created_at
     abandoned = and_(
