@@ -1,4 +1,4 @@
-"""What a tip amounts to. Pure."""
+"""Compute the amount of a tip. Pure."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ MSAT = 1_000
 
 
 def tip_sats(paid: Money, bps: int) -> int:
-    """The tip in whole sats, rounded down, for what was paid in BTC; 0 means no tip."""
+    """Return the tip in whole sats, rounded down, for a payment in BTC. 0 means no tip."""
     return paid.amount * bps // BASIS_POINTS

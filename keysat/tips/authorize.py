@@ -1,4 +1,4 @@
-"""Whether a tip may be paid at this very moment. Asked in the transaction that commits to the payment."""
+"""Check whether a tip may be paid now, in the transaction that commits to the payment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ OLDER_THAN_RESTORE = "its sale is older than a restore of the database, so it ma
 
 
 def objection(session: Session, tip: Tip) -> str | None:
-    """Why it may not be paid now, as a predicate; None where nothing speaks against it.
+    """Return why the tip may not be paid now, as a predicate, or None if it may.
 
-    The invoice and the license stay locked until the transaction ends: a reversal happens wholly before or after it.
+    The invoice and license rows stay locked until the transaction ends, so a reversal happens entirely before or after.
     """
     invoice, status = session.execute(
         select(Invoice, License.status)
@@ -40,6 +40,6 @@ def objection(session: Session, tip: Tip) -> str | None:
 
 
 def is_older_than_restore(session: Session, tip: Tip) -> bool:
-    """Whether the database was restored since the tip's sale, or since a person let it be paid."""
+    """Whether the database was restored since the tip's sale, or since a person last retried the tip."""
     notice_restore(session)
     return bool(tip.epoch < session.execute(current_epoch()).scalar_one())

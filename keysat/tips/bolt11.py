@@ -1,4 +1,4 @@
-"""BOLT11 invoices, as far as a tip must know them: decoded by the `bolt11` package, and refused unless they fit."""
+"""Decode BOLT11 invoices with the `bolt11` package, and refuse those that don't match the tip."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any
 from keysat.core.errors import KeysatError
 
 NETWORKS = {"mainnet": "bc", "testnet": "tb", "signet": "tbs", "regtest": "bcrt"}
-# An invoice that ends before the payment could be made would be asked for in vain.
+# An invoice that expires sooner may do so before it can be paid.
 _MIN_LIFE = timedelta(seconds=30)
 _MOST_CHARACTERS = 4_096
 _PREFIX = re.compile(r"ln(bcrt|bc|tbs|tb)(?:([1-9][0-9]{0,19})([munp]?))?")
 _TENTHS_OF_MSAT = {"": 10**12, "m": 10**9, "u": 10**6, "n": 10**3, "p": 1}
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _PAYEE = (_ALPHABET.index("n"), 53)
-# Of BOLT9's features those that an invoice may require: onions, payment secrets, several parts, blinded routes,
-# attribution and metadata; and which of them builds on which.
+# The BOLT9 features that an invoice may require: onions, payment secrets, multi-part payments, blinded routes,
+# attribution and metadata. `_NEEDS` contains the dependencies between them.
 _KNOWN = {8, 14, 16, 24, 36, 48}
 _NEEDS = {14: 8, 16: 14, 24: 8, 48: 8}
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
 class Bolt11Refused(KeysatError):
-    """The recipient's invoice isn't what was asked for; nothing was paid."""
+    """The recipient's invoice doesn't match the request. Nothing was paid."""
 
 
 @dataclass(frozen=True)
 class Bolt11:
-    """An invoice that was checked: what is paid, and until when it can be."""
+    """A checked invoice, and until when it can be paid."""
 
     text: str
     payment_hash: str
@@ -39,15 +39,15 @@ class Bolt11:
 
 
 def available() -> bool:
-    """Whether the package is installed (`keysat[lightning]`)."""
+    """Whether the `bolt11` package is installed (`keysat[lightning]`)."""
     return importlib.util.find_spec("bolt11") is not None
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An invoice as it reads, with a valid signature: `amount_msat` None where any amount will do.
+    """A decoded invoice with a valid signature. `amount_msat` is None if it accepts any amount.
 
-    `description_hash` is None where the description itself is in the invoice.
+    `description_hash` is None if the invoice contains the description itself.
     """
 
     network: str
@@ -58,10 +58,10 @@ class Decoded:
 
 
 def decode(text: str) -> Decoded:
-    """Read an invoice as BOLT11 asks of readers.
+    """Decode an invoice as BOLT11 requires of readers.
 
     Raises:
-        Bolt11Refused: it isn't one, its signature is wrong, or paying it needs what no node is known to do.
+        Bolt11Refused: it is no invoice, its signature is invalid, or it requires an unknown feature.
     """
     import bolt11  # noqa: PLC0415 - an extra that may be missing
 
@@ -89,7 +89,7 @@ def decode(text: str) -> Decoded:
 
 
 def _feature_bits(decoded: Any) -> tuple[set[int], set[int]]:
-    """The required (even) bits, and the even bits of all features that are set, required or not."""
+    """Return the required (even) bits, and the even bits of all features that are set, required or not."""
     states = decoded.features.feature_list if decoded.features else {}
     return {2 * one.value for one, state in states.items() if state.name == "required"}, {
         2 * one.value for one in states
@@ -97,7 +97,7 @@ def _feature_bits(decoded: Any) -> tuple[set[int], set[int]]:
 
 
 def _names_payee(text: str) -> bool:
-    """Whether an invoice has an `n` field of the right length; the decoder adds the recovered key where it hasn't."""
+    """Whether an invoice has an `n` field of the right length. The decoder adds the recovered key if it is missing."""
     words = [_ALPHABET.index(one) for one in text.lower().rpartition("1")[2]][7:-110]
     while len(words) > 2:
         kind, length = words[0], words[1] * 32 + words[2]
@@ -117,10 +117,10 @@ def _msat(prefix: re.Match[str]) -> int | None:
 
 
 def check(text: str, *, amount_msat: int, network: str, description_hash: str, now: datetime) -> Bolt11:
-    """Decode an invoice and hold it against what was asked for.
+    """Decode an invoice and compare it with the request.
 
     Raises:
-        Bolt11Refused: another amount, network or description, too little time left, or no invoice at all.
+        Bolt11Refused: the amount, network or description differs, too little time is left, or it is no invoice.
     """
     decoded = decode(text)
     if decoded.network != NETWORKS[network]:

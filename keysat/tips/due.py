@@ -1,4 +1,4 @@
-"""Tips that are due, and what becomes of one: every change is a compare-and-set, so two workers can't pay one twice."""
+"""Claim tips and change their status. Each change is a compare-and-set, so two workers can't pay a tip twice."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from keysat.queue.outbox import EventType, emit
 from keysat.tips.authorize import OLDER_THAN_RESTORE, is_older_than_restore, objection
 from keysat.tips.bolt11 import Bolt11
 
-# How long whoever claims a tip has, before it is due again: several calls of 10 s.
+# How long a claim lasts before the tip can be claimed again: several calls of 10 s.
 CLAIM = timedelta(minutes=2)
 LOOK_UP_AGAIN = timedelta(seconds=30)
 LOOK_UP_SLOWLY = timedelta(hours=1)
 LONG_OVER = timedelta(hours=1)
-# An invoice is sent again only while it can be paid for so long, and so often in all.
+# An invoice is sent again only while it remains payable for TO_SPARE, and at most MAX_SENDS times in total.
 TO_SPARE = timedelta(seconds=30)
 MAX_SENDS = 10
 OVER_BUDGET = timedelta(hours=1)
 DAY = timedelta(hours=24)
-# Waits between attempts that failed for certain: 1 min doubling up to 6 h, so that ten take about two days.
+# Waits between attempts that certainly failed: 1 min, doubling up to 6 h, so that ten take about two days.
 _FIRST_WAIT, _MOST_WAIT = 60, 6 * 3600
 MOST_ATTEMPTS = 10
 _MAX_WAIT = timedelta(seconds=_MOST_WAIT + 60)
@@ -37,7 +37,7 @@ _BUDGET_LOCK = 7_418_063
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be paid at most within 24 hours, in millisatoshi."""
+    """The max total of tips within 24 hours, in millisatoshi."""
 
     daily_msat: int
 
@@ -55,8 +55,8 @@ def release_tips(session: Session, tip_ids: list[UUID]) -> None:
 def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) -> bool:
     """Commit to one invoice before it is paid, and authorize the payment in the same transaction.
 
-    False when somebody else did, the day's budget doesn't hold it, or it must wait for a person. Under one lock for
-    all, so that tips paid at the same time can't exceed the budget together.
+    Return False if another worker did, if the daily budget is exceeded, if the tip must wait for a person, or if the
+    invoice can't be paid any more. One lock for all tips keeps concurrent payments within the budget.
     """
     if (why := objection(session, tip)) is not None:
         hold(session, tip, why)
@@ -76,7 +76,7 @@ def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) ->
     return _set(
         session,
         tip,
-        literal(invoice.payable_until) > func.clock_timestamp(),  # by the clock that counts
+        literal(invoice.payable_until) > func.clock_timestamp(),  # by the database clock
         status=TipStatus.PAYING,
         bolt11=invoice.text,
         payment_hash=invoice.payment_hash,
@@ -90,10 +90,11 @@ def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) ->
 
 
 def begin_again(session: Session, tip: Tip) -> bool:
-    """Commit to sending the same invoice to the provider once more, of whose payment it knows nothing.
+    """Commit to sending the same invoice again, because the provider has no payment for it.
 
-    A Lightning node pays an invoice once, and its recipient takes it once, so this can't pay twice as another invoice
-    could. Only while that invoice can be paid by the database's clock, and the sale stands; never after a restore.
+    A Lightning node pays an invoice once, and its recipient accepts it once, so this can't pay twice, unlike a new
+    invoice. This requires that the invoice can still be paid by the database clock, that the sale is still valid, and
+    that the database was not restored since.
     """
     if tip.attempts >= MAX_SENDS or objection(session, tip) is not None:
         return False
@@ -102,7 +103,7 @@ def begin_again(session: Session, tip: Tip) -> bool:
 
 
 def end_sent(session: Session, tip: Tip, fee_msat: int | None, actor: str) -> None:
-    """The payment arrived."""
+    """Mark the tip as sent. `fee_msat` is in millisatoshi."""
     sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
     if _set(session, tip, **sent, fee_msat=fee_msat):
         tell(session, tip, EventType.TIP_SENT)
@@ -110,9 +111,9 @@ def end_sent(session: Session, tip: Tip, fee_msat: int | None, actor: str) -> No
 
 
 def look_up_later(session: Session, tip: Tip) -> None:
-    """Nobody knows what became of the payment: it is looked up again, slowly once its invoice is long over.
+    """Schedule another lookup of a payment with an unknown outcome, at long intervals once its invoice is long over.
 
-    Not even then is another invoice paid, since the absence of an answer proves nothing: a person decides.
+    No other invoice is paid even then, since a missing response proves nothing. A person decides.
     """
     long_over = Tip.payable_until < func.now() - LONG_OVER
     wait = case((long_over, LOOK_UP_SLOWLY), else_=LOOK_UP_AGAIN)
@@ -120,10 +121,10 @@ def look_up_later(session: Session, tip: Tip) -> None:
 
 
 def payment_failed(session: Session, tip: Tip, actor: str) -> None:
-    """The provider says that the payment failed.
+    """Handle a payment that the provider reports as failed.
 
-    After two requests this may be the end of one, with the other still on its way: then it counts only once the invoice
-    is long over, since until then the other one could pay it beside a second invoice.
+    After two requests, one may have failed while the other is still in progress. The failure is then accepted only once
+    the invoice is long over, since until then the other request could pay it in addition to a second invoice.
     """
     unsure = select(Tip.id).where(Tip.id == tip.id, Tip.resent, Tip.payable_until >= func.now() - LONG_OVER)
     if session.scalar(unsure) is not None:
@@ -133,9 +134,9 @@ def payment_failed(session: Session, tip: Tip, actor: str) -> None:
 
 
 def try_again(session: Session, tip: Tip, why: str, actor: str) -> None:
-    """Nothing was paid, for certain: another attempt later, with another invoice; the tenth was the last.
+    """Schedule another attempt with a new invoice after a certain failure. The tenth attempt is the last.
 
-    Not for one that is older than a restore: another payment of it may be unknown here.
+    A tip older than a restore is put on hold instead, since it may have a payment that is unknown here.
     """
     if is_older_than_restore(session, tip):
         hold(session, tip, OLDER_THAN_RESTORE)
@@ -157,7 +158,7 @@ def try_again(session: Session, tip: Tip, why: str, actor: str) -> None:
 
 
 def fail(session: Session, tip: Tip, why: str, actor: str) -> None:
-    """Nothing was paid, and nobody tries again until a person says so."""
+    """Mark the tip as failed: nothing was paid, and only a person can retry it."""
     failed = {"status": TipStatus.FAILED, "next_attempt_at": None, "ended_at": func.now(), "last_error": why}
     if _set(session, tip, **failed, paying_since=None):
         tell(session, tip, EventType.TIP_FAILED, reason=why)
@@ -165,21 +166,21 @@ def fail(session: Session, tip: Tip, why: str, actor: str) -> None:
 
 
 def hold(session: Session, tip: Tip, why: str) -> None:
-    """It isn't paid until a person lets it be: `keysat tip retry`."""
+    """Put the tip on hold until a person allows it with `keysat tip retry`."""
     held = {"status": TipStatus.HELD, "next_attempt_at": None, "last_error": why, "paying_since": None}
     if _set(session, tip, **held):
         audit(session, "tips", "tip.held", tip.id, recipient=tip.recipient, reason=why)
 
 
 def skip(session: Session, tip: Tip, why: str, actor: str) -> None:
-    """It can't be paid here at all."""
+    """Mark the tip as skipped: it can't be paid here at all."""
     skipped = {"status": TipStatus.SKIPPED, "next_attempt_at": None, "ended_at": func.now(), "last_error": why}
     if _set(session, tip, **skipped):
         audit(session, actor, "tip.skipped", tip.id, recipient=tip.recipient, reason=why)
 
 
 def _set(session: Session, tip: Tip, *also: ColumnElement[bool], **values: object) -> bool:
-    """Write, unless the tip has moved on since it was read: another status, or another payment."""
+    """Write, unless the tip's status, payment or attempts changed since it was read."""
     same_payment = Tip.payment_hash.is_not_distinct_from(tip.payment_hash)
     changed = session.scalar(
         update(Tip)
@@ -191,7 +192,7 @@ def _set(session: Session, tip: Tip, *also: ColumnElement[bool], **values: objec
 
 
 def tell(session: Session, tip: Tip, event_type: EventType, **more: object) -> None:
-    """Let receivers of webhooks know what became of a tip."""
+    """Emit a webhook event about the outcome of a tip."""
     facts = {"tip_id": tip.id, "license_id": tip.license_id, "invoice_id": tip.invoice_id, "label": tip.label}
     facts |= {"recipient": tip.recipient, "amount_msat": tip.amount_msat, **more}
     emit(session, event_type, facts, invoice_id=tip.invoice_id, license_id=tip.license_id)

@@ -1,4 +1,4 @@
-"""Asking a Lightning Address for an invoice (LUD-06, LUD-16), over the guarded client."""
+"""Request an invoice from a Lightning Address (LUD-06, LUD-16), with the client for untrusted URLs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _OK = 200
 
 
 class RecipientRefused(KeysatError):
-    """The recipient doesn't take this payment."""
+    """The recipient doesn't accept this payment."""
 
 
 @dataclass(frozen=True)
 class Offered:
-    """The recipient's invoice, and the hash that its description has where it is hashed."""
+    """The recipient's invoice, and the expected hash of its description, for invoices that contain a hash."""
 
     bolt11: str
     description_hash: str
 
 
 def ask_for_invoice(client: ForeignClient, address: LightningAddress, amount_msat: int) -> Offered:
-    """Ask where to pay, then for an invoice over exactly that amount.
+    """Fetch the payment offer, then request an invoice for exactly this amount.
 
     Raises:
-        RecipientRefused: the amount is out of its bounds, or it says no.
-        RemoteAnswerInvalid: it doesn't speak LNURL-pay.
+        RecipientRefused: the amount is outside the recipient's limits, or the recipient returns an error.
+        RemoteAnswerInvalid: the response isn't LNURL-pay.
         RemoteUnavailable, AddressRefused, InvalidInput: as `ForeignClient.request`.
     """
     offer = _get(client, address.url, address)
@@ -67,7 +67,7 @@ def _get(client: ForeignClient, url: str, address: LightningAddress) -> dict[str
         fields = None if answer.truncated else json.loads(answer.body)
     except (ValueError, RecursionError):
         fields = None
-    if isinstance(fields, dict) and str(fields.get("status")).upper() == "ERROR":  # whatever the HTTP status is
+    if isinstance(fields, dict) and str(fields.get("status")).upper() == "ERROR":  # with any HTTP status
         raise RecipientRefused(f"{address} says: {printable(str(fields.get('reason') or 'no'))[:200]}.")
     if answer.status != _OK or not isinstance(fields, dict):
         raise RemoteAnswerInvalid(f"{address.host} answered {answer.status} without a usable LNURL answer.")

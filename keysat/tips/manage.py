@@ -1,4 +1,4 @@
-"""The operator's side of tips: finding them, and letting one that ended be tried again."""
+"""List tips for the operator, retry one that ended, or mark one as sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RETRIABLE = (TipStatus.FAILED, TipStatus.SKIPPED, TipStatus.HELD)
 
 
 def list_tips(session: Session, status: TipStatus | None, limit: int, before: UUID | None = None) -> list[Tip]:
-    """The newest tips, at most so many, older than the one with the id `before`."""
+    """Return the newest tips, at most `limit`, older than the one with the id `before`."""
     wanted = select(Tip).order_by(Tip.id.desc()).limit(limit)
     if status is not None:
         wanted = wanted.where(Tip.status == status)
@@ -31,16 +31,15 @@ def list_tips(session: Session, status: TipStatus | None, limit: int, before: UU
 
 
 def count_failed(session: Session) -> int:
-    """How many tips failed."""
     failed = select(func.count()).select_from(Tip).where(Tip.status == TipStatus.FAILED)
     return session.scalar(failed) or 0
 
 
 def require_tip(session: Session, tip_id: UUID) -> Tip:
-    """The tip of that id.
+    """Return the tip with this id.
 
     Raises:
-        NotFound: there is none.
+        NotFound: no such tip.
     """
     tip = session.get(Tip, tip_id)
     if tip is None:
@@ -49,21 +48,20 @@ def require_tip(session: Session, tip_id: UUID) -> Tip:
 
 
 def count_held(session: Session) -> int:
-    """How many tips wait for a person."""
     held = select(func.count()).select_from(Tip).where(Tip.status == TipStatus.HELD)
     return session.scalar(held) or 0
 
 
 def retry(session: Session, tip_id: UUID, note: str = "", actor: str = "cli") -> None:
-    """Let a tip be tried again: one that failed or was skipped, or is held.
+    """Retry a tip that failed, was skipped or is `held`, or whose payment's invoice ended over an hour ago.
 
-    A note that says how it is known that nothing was paid is needed for one that is held or older than a restore, and
-    for one whose payment's outcome stayed unknown until long after its invoice had ended.
+    A note on how it is known that nothing was paid is required if the tip is `held`, is older than a restore, or has a
+    payment with an unknown outcome.
 
     Raises:
         NotFound: no such tip.
         InvalidInput: it needs a note.
-        Conflict: it was sent, or its payment may be on its way, or it is tried anyway.
+        Conflict: it was sent, its payment may be in progress, or it is still being tried.
     """
     tip = require_tip(session, tip_id)
     uncertain = tip.status in {TipStatus.HELD, TipStatus.PAYING} or is_older_than_restore(session, tip)
@@ -80,11 +78,11 @@ def retry(session: Session, tip_id: UUID, note: str = "", actor: str = "cli") ->
 
 
 def mark_sent(session: Session, tip_id: UUID, note: str, actor: str = "cli") -> None:
-    """Close a tip that a person saw to be paid.
+    """Mark a tip as sent after a person saw that it was paid.
 
     Raises:
         NotFound: no such tip.
-        InvalidInput: no note says how that is known.
+        InvalidInput: the note is empty.
         Conflict: it was sent already.
     """
     tip = require_tip(session, tip_id)
@@ -98,7 +96,7 @@ def mark_sent(session: Session, tip_id: UUID, note: str, actor: str = "cli") -> 
 
 
 def _over() -> ColumnElement[bool]:
-    """Whether a payment's invoice ended so long ago that a person may say what became of it."""
+    """The condition that a payment's invoice ended so long ago that a person may decide its outcome."""
     return and_(Tip.status == TipStatus.PAYING, Tip.payable_until < func.now() - LONG_OVER)
 
 

@@ -1,4 +1,4 @@
-"""Owing a tip: its row is written with the license, whatever will become of it."""
+"""Create a tip: its row is written with the license, before any payment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from keysat.tips.amount import MSAT, tip_sats
 
 
 def owe(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, actor: str) -> None:
-    """Write the tip that a policy promises for a license that was paid for; none where nothing is left of it.
+    """Write the tip that a policy defines for a purchased license, unless it rounds down to zero.
 
-    It is a share of the smaller of price and payment: an overpayment doesn't raise it, and a gift leaves none. A price
-    in another currency than BTC says nothing of sats, so such a tip isn't owed; the audit log tells it.
+    It is a share of the price or the payment, whichever is smaller: an overpayment doesn't raise it, and a free license
+    has none. A price in another currency than BTC has no amount in sats, so the tip is skipped, with an audit entry.
     """
     if policy.tip_recipient is None or policy.tip_pct_bps is None or invoice.provider_account_id is None:
         return

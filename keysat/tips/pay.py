@@ -1,9 +1,9 @@
-"""Paying a tip: read, ask the recipient, commit to its invoice, pay it, write what came of it.
+"""Pay a tip: read it, request an invoice from the recipient, commit to the invoice, pay it, write the outcome.
 
-No transaction is open while anybody is called. Between the commit and the outcome the tip is `paying`: from then on
-its payment is looked up, however often we die. The same invoice may be sent again while it can be paid, since a node
-pays it once; another one is asked for only when the node itself says that this one failed while no other request for it
-may be on its way, or a person does.
+No transaction is open during remote calls. Between the commit and the outcome the tip is `paying`. From then on its
+payment is looked up, even after crashes. The same invoice may be sent again while it can be paid, since a node pays it
+once. A new one is requested only if the node reports that this one failed and no other request for it may be in
+progress, or if a person retries the tip.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from keysat.tips.amount import MSAT
 from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
 
 _DEADLINE_SECONDS = 5.0  # for each of the two calls to the recipient
-_MAX_BYTES = 262_144  # metadata may hold an image: up to 136 KB
+_MAX_BYTES = 262_144  # metadata may contain an image: up to 136 KB
 _LEAST_FEE_MSAT = 10 * MSAT
 
 log = get_logger(__name__)
@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Payer:
-    """What a process needs to pay tips."""
+    """The client and limits that a process needs to pay tips."""
 
     client: ForeignClient
     network: str
@@ -47,7 +47,7 @@ class Payer:
 
     @classmethod
     def of(cls, settings: Settings) -> Payer:
-        """The payer of these settings."""
+        """Build the payer from the settings."""
         allowed = Networks.parse(settings.tip_allowed_networks)
         return cls(
             ForeignClient(allowed, deadline=_DEADLINE_SECONDS, max_bytes=_MAX_BYTES, ca_file=settings.ca_file),
@@ -59,12 +59,12 @@ class Payer:
         )
 
     def most_fee(self, amount_msat: int) -> int:
-        """The fee limit for a payment, in millisatoshi."""
+        """Return the max fee for a payment, in millisatoshi."""
         return max(_LEAST_FEE_MSAT, amount_msat * self.fee_bps // 10_000)
 
 
 def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str = "tips") -> TipStatus:
-    """Bring a tip one step further; returns how it stands then. Any number of times, at once, in any order.
+    """Advance a tip by one step and return its new status. Safe to repeat, reorder and run concurrently.
 
     Raises:
         NotFound: no such tip.
@@ -126,7 +126,7 @@ def _send(provider: Provider, payer: Payer, tip: Tip, account: ProviderAccount) 
     with metrics.provider_call(account.name, "pay_lightning_invoice"):
         try:
             return provider.pay_lightning_invoice(tip.bolt11 or "", payer.most_fee(tip.amount_msat))
-        except RemoteError as error:  # a refusal of the request itself, as of the credentials: it may be mended
+        except RemoteError as error:  # the request itself was refused, e.g. for its credentials: may be temporary
             log.warning("a tip's payment got no answer", tip_id=str(tip.id), reason=str(error))
             return LightningPayment(None, PaymentState.UNKNOWN)
 
@@ -148,14 +148,14 @@ def _look_up(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: Provide
             with read() as session:
                 tip = session.get_one(Tip, tip.id)
             sent = _send(provider, payer, tip, account)
-            # That it can't be sent now doesn't say that it wasn't sent before.
+            # A failure to send it now doesn't prove that it wasn't sent before.
             payment = sent if sent.state is PaymentState.PAID else LightningPayment(None, PaymentState.UNKNOWN)
     _write(begin, tip, payment, actor)
 
 
 def _write(begin: Begin, tip: Tip, payment: LightningPayment, actor: str) -> None:
     told = (payment.payment_hash or "").lower()
-    # Only what is said of this very payment counts; a refusal names none.
+    # Only a response about this very payment is used. A refusal contains no payment hash.
     foreign = told != tip.payment_hash if told else payment.state is PaymentState.PAID
     with begin() as session:
         match PaymentState.UNKNOWN if foreign else payment.state:
@@ -174,7 +174,7 @@ def _try_again(begin: Begin, tip: Tip, error: KeysatError, actor: str) -> None:
 
 
 def _unpayable(provider: Provider) -> str | None:
-    """Why nobody here can pay a tip at all."""
+    """Return why this installation can't pay a tip at all, or None."""
     if not provider.pays_lightning:
         return f"a {provider.kind} provider makes no Lightning payments"
     if not bolt11.available():
