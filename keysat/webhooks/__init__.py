@@ -1,1 +1,1 @@
-"""Webhooks: those that providers send us, kept in the inbox until they are handled."""
+"""Outgoing webhooks: the operator's endpoints, and the signed deliveries to them with retries."""

@@ -1,20 +1,20 @@
-"""When a delivery that failed is tried again, and when no more. Pure."""
+"""Compute the wait before the next attempt of a failed delivery. Pure."""
 
 from __future__ import annotations
 
 import random
 
-# Seconds before each attempt, counted from the one before: ten attempts within about 23 hours.
+# Seconds between each attempt and the one before: ten attempts within about 23 hours.
 DELAYS = (0, 5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200)
 _JITTER = 0.2
-# A receiver may ask for more patience than the schedule has, but not for ever.
+# The max delay in seconds that a receiver may request with Retry-After.
 _LONGEST_WISH = 86_400.0
 
 
 def next_wait(failures: int, retry_after: float | None = None) -> float | None:
-    """Seconds until the next attempt after so many failures, give or take a fifth; None when there is none.
+    """Return the seconds until the next attempt after this many failures, ±20 %, or None after the last attempt.
 
-    `retry_after`: what the receiver asked for, in seconds; it is not called sooner.
+    `retry_after` is the delay that the receiver requested, in seconds. It is the min wait, up to one day.
     """
     if failures >= len(DELAYS):
         return None

@@ -1,4 +1,4 @@
-"""Delivering: lease, sign, send, record. No transaction is open while the receiver is called."""
+"""Make a delivery: lease, sign, send, record. No transaction is open during the call to the receiver."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Sender:
-    """What a process needs to deliver; made once, used by all its threads."""
+    """The client and keys that a process needs to deliver. Created once, shared by all its threads."""
 
     client: ForeignClient
     box: MultiFernet
@@ -37,10 +37,10 @@ class Sender:
 
     @classmethod
     def of(cls, settings: Settings) -> Sender:
-        """The sender of these settings.
+        """Build the sender from the settings.
 
         Raises:
-            SettingsError: there is no key to read the endpoints' secrets with.
+            SettingsError: the key for the endpoints' secrets is missing.
         """
         client = ForeignClient(
             Networks.parse(settings.webhook_allowed_networks),
@@ -53,7 +53,7 @@ class Sender:
 
 
 def deliver(begin: Begin, sender: Sender, delivery_id: UUID) -> UUID | None:
-    """Attempt a delivery that is due, if nobody is at it; returns the endpoint's next one that is due."""
+    """Attempt a pending delivery, unless it is leased. Return the endpoint's next delivery to attempt now."""
     with begin() as session:
         leased = lease(session, delivery_id, sender.at_once)
     if leased is None:
@@ -66,7 +66,7 @@ def deliver(begin: Begin, sender: Sender, delivery_id: UUID) -> UUID | None:
 
 
 def send(sender: Sender, url: str, headers: dict[str, str], body: bytes) -> Attempt:
-    """Call a receiver once; whatever goes wrong is the attempt's error."""
+    """Call a receiver once. A failure is returned as the attempt's error."""
     began = time.monotonic()
     try:
         answer = sender.client.request("POST", url, body=body, headers=headers)

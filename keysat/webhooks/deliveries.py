@@ -1,4 +1,4 @@
-"""Looking at deliveries: which there are, how each stands, and what came of its attempts."""
+"""List and show deliveries, with their status and attempts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, Webho
 
 
 class DeliveryStatus(StrEnum):
-    """How a delivery stands; `failed` is a dead letter, which only a retry sends again."""
+    """The status of a delivery. `failed` is a dead letter, which only a retry or replay resends."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -23,13 +23,13 @@ class DeliveryStatus(StrEnum):
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        """The condition that a delivery stands so."""
+        """The condition that a delivery has this status."""
         owed, done = WebhookDelivery.next_attempt_at.is_not(None), WebhookDelivery.delivered_at.is_not(None)
         return {self.PENDING: owed, self.DELIVERED: done, self.FAILED: ~or_(owed, done)}[self]
 
     @classmethod
     def of(cls, delivery: WebhookDelivery) -> DeliveryStatus:
-        """How a row stands."""
+        """Return the status of a row."""
         if delivery.next_attempt_at is not None:
             return cls.PENDING
         return cls.FAILED if delivery.delivered_at is None else cls.DELIVERED
@@ -37,7 +37,7 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Filter:
-    """Which deliveries: those of an endpoint, of an event type, in a status, of events since a time."""
+    """A filter on deliveries: by endpoint, by event type, by status, and by time of the event."""
 
     endpoint: str | None = None
     event_type: str | None = None
@@ -46,7 +46,7 @@ class Filter:
 
     @property
     def told(self) -> dict[str, str | None]:
-        """Itself, for the audit log."""
+        """The filter's values, for the audit log."""
         return {name: None if value is None else str(value) for name, value in self.__dict__.items()}
 
     @property
@@ -64,7 +64,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery, its event and its endpoint, as people are told of them; `attempts` are those of the current ten."""
+    """A delivery with its event and endpoint, for display. `attempts` is the number made of the current ten."""
 
     id: UUID
     event: str
@@ -78,7 +78,7 @@ class Delivery:
 
 
 def list_deliveries(session: Session, which: Filter, limit: int, before: UUID | None = None) -> list[Delivery]:
-    """The newest deliveries that are wanted, at most so many, older than the one with the id `before`."""
+    """Return the newest deliveries that match, at most `limit`, older than the one with the id `before`."""
     wanted = _joined().where(which.condition).order_by(WebhookDelivery.id.desc()).limit(limit)
     if before is not None:
         wanted = wanted.where(WebhookDelivery.id < before)
@@ -86,13 +86,13 @@ def list_deliveries(session: Session, which: Filter, limit: int, before: UUID | 
 
 
 def count_dead(session: Session) -> int:
-    """How many deliveries are dead letters."""
+    """Return how many deliveries are dead letters."""
     dead = select(func.count()).select_from(WebhookDelivery).where(DeliveryStatus.FAILED.condition)
     return session.scalar(dead) or 0
 
 
 def show_delivery(session: Session, delivery_id: UUID) -> tuple[Delivery, str, list[DeliveryAttempt]]:
-    """A delivery, its body, and its attempts, oldest first.
+    """Return a delivery, its body, and its attempts, oldest first.
 
     Raises:
         NotFound: no such delivery.

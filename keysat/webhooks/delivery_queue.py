@@ -1,8 +1,8 @@
-"""The outbox: deliveries that are due, who is at which, and what came of an attempt.
+"""Queue deliveries: select the pending ones, lease them to senders, and record their attempts.
 
-A delivery is a row that is due. Whoever sends it leases it first, under the lock of its endpoint, so that at most so
-many attempts run at one endpoint at a time: one that hangs delays nobody else. A sender that dies leaves a lease that
-ends by itself.
+A delivery is a row with a time for its next attempt. A sender first leases it under the lock of its endpoint, which
+limits the concurrent attempts per endpoint, so a hanging endpoint doesn't delay the others. If a sender dies, its lease
+expires.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from keysat.queue.claim import pull_back
 from keysat.webhooks.backoff import next_wait
 from keysat.webhooks.endpoints import disable_endpoint
 
-# An attempt takes 10 s at most; a lease that outlives it belongs to a sender that died.
+# An attempt takes at most 10 s. A longer lease belongs to a sender that died.
 LEASE = timedelta(seconds=30)
 FAILING_FOR = timedelta(days=5)
 _MAX_WAIT = timedelta(hours=25)
@@ -29,7 +29,7 @@ _GONE = 410
 
 @dataclass(frozen=True)
 class Leased:
-    """A delivery to attempt now, by nobody else until `leased_until`."""
+    """A delivery to attempt now. No other sender attempts it until `leased_until`."""
 
     delivery_id: UUID
     endpoint_id: UUID
@@ -45,7 +45,7 @@ class Leased:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of an attempt: the HTTP status and an excerpt of the answer, or why there is none."""
+    """The result of an attempt: the HTTP status and an excerpt of the response, or the error."""
 
     duration_ms: int
     status_code: int | None = None
@@ -55,17 +55,17 @@ class Attempt:
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver took it: 2xx."""
+        """Whether the receiver accepted it: 2xx."""
         return self.status_code is not None and 200 <= self.status_code < 300
 
     @property
     def failure(self) -> str | None:
-        """What went wrong, in a few words."""
+        """The error in a few words, or None."""
         return None if self.delivered else self.error or f"answered {self.status_code}"
 
 
 def due_deliveries(session: Session, each: int, limit: int) -> list[UUID]:
-    """Deliveries that are due: of each endpoint at most `each`, those that wait longest."""
+    """Return the deliveries to attempt now, longest waiting first, at most `each` per endpoint."""
     mine = (
         select(WebhookDelivery.id, WebhookDelivery.next_attempt_at)
         .where(WebhookDelivery.endpoint_id == WebhookEndpoint.id, WebhookDelivery.next_attempt_at <= func.now())
@@ -78,13 +78,13 @@ def due_deliveries(session: Session, each: int, limit: int) -> list[UUID]:
 
 
 def pull_back_deliveries(session: Session) -> None:
-    """Let deliveries be due, and leases end, that a clock which was wrong put far ahead."""
+    """Reschedule for now the deliveries that a wrong clock scheduled too far ahead, leased ones included."""
     endpoints = WebhookDelivery.endpoint_id.in_(select(WebhookEndpoint.id))
     pull_back(session, WebhookDelivery.next_attempt_at, _MAX_WAIT, endpoints)
 
 
 def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
-    """Take a delivery that is due; None when it isn't, or when `at_once` attempts run at its endpoint already."""
+    """Lease a pending delivery. Return None if there is none, or if its endpoint has `at_once` running attempts."""
     endpoint = session.execute(
         select(WebhookEndpoint, WebhookEndpoint.previous_until > func.now())
         .join(WebhookDelivery, WebhookDelivery.endpoint_id == WebhookEndpoint.id)
@@ -95,7 +95,7 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
         return None
     to, with_previous = endpoint
     until = func.now() + LEASE
-    # A message is a wake-up: where somebody else took this delivery, the one that waits longest goes.
+    # A message is a wake-up. If another sender leased this delivery, take the endpoint's longest waiting one.
     this_one_first = (WebhookDelivery.id != delivery_id, WebhookDelivery.next_attempt_at)
     next_one = _due_of(to.id).order_by(None).order_by(*this_one_first)
     row = session.execute(
@@ -124,13 +124,14 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
 
 
 def record(session: Session, leased: Leased, attempt: Attempt) -> UUID | None:
-    """Keep an attempt and what follows from it; returns the endpoint's next delivery that is due, if any.
+    """Store an attempt and its result. Return the endpoint's next delivery to attempt now, if any.
 
-    What was delivered is delivered, whoever else is at it by now; a failure counts only while the lease is ours.
+    A success is always stored, even if another sender leased the delivery by now. A failure is stored only while the
+    lease is ours.
     """
     locked = select(WebhookEndpoint.id).where(WebhookEndpoint.id == leased.endpoint_id)
     if session.scalar(locked.with_for_update(key_share=True)) is None:
-        return None  # removed meanwhile, with its deliveries
+        return None  # removed with its deliveries since the lease
     session.add(
         DeliveryAttempt(
             delivery_id=leased.delivery_id,
@@ -160,7 +161,7 @@ def record(session: Session, leased: Leased, attempt: Attempt) -> UUID | None:
 
 
 def _note_health(session: Session, leased: Leased, attempt: Attempt, *, gone: bool) -> None:
-    """Remember since when an endpoint fails, and give it up when it says so or after five days."""
+    """Store since when an endpoint fails. Disable it after a 410 response or five days of failures."""
     since = case((literal(attempt.delivered), None), else_=func.coalesce(WebhookEndpoint.failing_since, func.now()))
     overdue = session.scalar(
         update(WebhookEndpoint)
@@ -175,7 +176,7 @@ def _note_health(session: Session, leased: Leased, attempt: Attempt, *, gone: bo
 
 
 def _failed_before(session: Session, endpoint_id: UUID) -> bool:
-    """Whether an attempt of another day found the endpoint failing for days: a clock may be wrong once."""
+    """Whether an attempt at least six hours ago also found the endpoint failing for days: a clock may be wrong once."""
     failing = WebhookEndpoint.failing_since + FAILING_FOR / 2
     earlier = DeliveryAttempt.at.between(failing, func.now() - timedelta(hours=6))
     found = (
@@ -198,7 +199,7 @@ def _running(session: Session, endpoint_id: UUID) -> int:
 
 
 def _leased() -> ColumnElement[bool]:
-    """A lease that ends later than any does was written by a clock that was wrong."""
+    """The condition that a lease is active. One that ends after the max lease time was written by a wrong clock."""
     return WebhookDelivery.leased_until.between(func.now(), func.now() + LEASE)
 
 

@@ -1,4 +1,4 @@
-"""Endpoints: the operator's receivers, their secrets, and whether they get anything."""
+"""Manage endpoints: the operator's receivers, their secrets, and whether they are active."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def add_endpoint(
     allow_http: bool = False,
     actor: str = "cli",
 ) -> tuple[WebhookEndpoint, str]:
-    """Store an endpoint; without a secret one is made. Returns it with its secret, which is shown this once.
+    """Store an endpoint. Return it with its secret, which is generated if empty and only shown now.
 
     Raises:
-        InvalidInput: the name, the URL, an event type or the secret can't be used.
+        InvalidInput: the name, the URL, an event type or the secret is invalid.
         Conflict: the name is taken.
     """
     if not _NAME.fullmatch(name):
@@ -67,11 +67,11 @@ def change_endpoint(
     allow_http: bool = False,
     actor: str = "cli",
 ) -> WebhookEndpoint:
-    """Change where an endpoint is, also for what it is owed already, or which events it gets from now on.
+    """Change an endpoint's URL, which also applies to its pending deliveries, or the events it gets from now on.
 
     Raises:
         NotFound: no such endpoint.
-        InvalidInput: the URL or an event type can't be used.
+        InvalidInput: the URL or an event type is invalid.
     """
     endpoint = require_endpoint(session, name)
     if url is not None:
@@ -85,7 +85,7 @@ def change_endpoint(
 
 
 def remove_endpoint(session: Session, name: str, actor: str = "cli") -> None:
-    """Remove an endpoint with all that it is owed and the history of its deliveries.
+    """Remove an endpoint with its pending deliveries and its delivery history.
 
     Raises:
         NotFound: no such endpoint.
@@ -97,7 +97,7 @@ def remove_endpoint(session: Session, name: str, actor: str = "cli") -> None:
 
 
 def pause_endpoint(session: Session, name: str, actor: str = "cli") -> WebhookEndpoint:
-    """Send nothing to an endpoint for now; what happens meanwhile waits for it.
+    """Pause the deliveries to an endpoint. New deliveries wait until it is resumed.
 
     Raises:
         NotFound: no such endpoint.
@@ -110,7 +110,7 @@ def pause_endpoint(session: Session, name: str, actor: str = "cli") -> WebhookEn
 
 
 def resume_endpoint(session: Session, name: str, actor: str = "cli") -> WebhookEndpoint:
-    """Send to an endpoint again that was paused or disabled; what waited is due at once.
+    """Resume an endpoint that was paused or disabled. Its waiting deliveries are attempted at once.
 
     Raises:
         NotFound: no such endpoint.
@@ -129,7 +129,7 @@ def resume_endpoint(session: Session, name: str, actor: str = "cli") -> WebhookE
 
 
 def disable_endpoint(session: Session, endpoint_id: UUID, reason: str, actor: str) -> None:
-    """Give an endpoint up until a person resumes it, and tell the others; what it is owed stays."""
+    """Disable an endpoint until a person resumes it, and emit an event. Its pending deliveries are not deleted."""
     name = session.scalar(
         update(WebhookEndpoint)
         .where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.disabled_at.is_(None))
@@ -144,11 +144,11 @@ def disable_endpoint(session: Session, endpoint_id: UUID, reason: str, actor: st
 def rotate_secret(
     session: Session, box: MultiFernet, name: str, overlap: timedelta, *, secret: str = "", actor: str = "cli"
 ) -> str:
-    """Make a new secret; until the overlap ends, deliveries are signed with the old one, too. Returns the new one.
+    """Set and return a new secret. Until the overlap ends, deliveries are signed with the old one, too.
 
     Raises:
         NotFound: no such endpoint.
-        InvalidInput: the given secret is too short.
+        InvalidInput: the given secret is invalid.
     """
     endpoint = require_endpoint(session, name)
     if secret:
@@ -156,7 +156,7 @@ def rotate_secret(
     secret = secret or new_secret()
     try:
         old = {"previous": unseal(box, endpoint.sealed_secrets, f"endpoint {name}")["secret"]}
-    except SettingsError:  # the key that encrypted it is lost; nothing can be signed with it any more
+    except SettingsError:  # its encryption key is lost, so nothing can be signed with it any more
         old = {}
     endpoint.sealed_secrets = seal(box, {"secret": secret, **old})
     endpoint.previous_until = func.now() + seconds(overlap.total_seconds())
@@ -166,10 +166,10 @@ def rotate_secret(
 
 
 def require_endpoint(session: Session, name: str) -> WebhookEndpoint:
-    """The endpoint of that name.
+    """Return the endpoint with this name.
 
     Raises:
-        NotFound: there is none.
+        NotFound: no such endpoint.
     """
     endpoint = session.scalar(select(WebhookEndpoint).where(WebhookEndpoint.name == name))
     if endpoint is None:

@@ -1,4 +1,4 @@
-"""Sending again what was delivered or given up: one delivery, or many at a rate. The attempts so far stay on record."""
+"""Resend deliveries that were delivered or failed: one, or many at a rate. Their earlier attempts stay on record."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from keysat.webhooks.deliveries import Filter
 
 
 def retry(session: Session, delivery_id: UUID, actor: str = "cli") -> None:
-    """Send a delivery again at once, with ten attempts.
+    """Resend a delivery at once, with ten new attempts.
 
     Raises:
         NotFound: no such delivery.
-        Conflict: it is owed still, and somebody is at it.
+        Conflict: another worker is sending it.
     """
     if _send_again(session, WebhookDelivery.id == delivery_id, rate=0) == 1:
         audit(session, actor, "delivery.retried", delivery_id)
@@ -31,12 +31,12 @@ def retry(session: Session, delivery_id: UUID, actor: str = "cli") -> None:
 
 
 def count_replay(session: Session, which: Filter) -> int:
-    """How many deliveries a replay would send again."""
+    """Return how many deliveries a replay would resend."""
     return session.scalar(select(func.count()).select_from(_found(which).subquery())) or 0
 
 
 def replay(session: Session, which: Filter, rate: float, actor: str = "cli") -> int:
-    """Send deliveries again that are no longer owed, oldest first, so many a second; returns how many."""
+    """Resend finished deliveries, oldest first, at `rate` per second. Return how many."""
     count = _send_again(session, WebhookDelivery.id.in_(_found(which)), rate)
     audit(session, actor, "delivery.replayed", uuid7(), count=count, rate=rate or None, **which.told)
     return count
@@ -52,7 +52,7 @@ def _found(which: Filter) -> Select[UUID]:
 
 
 def _send_again(session: Session, which: ColumnElement[bool], rate: float) -> int:
-    """Make deliveries due, the first at once and each next one 1/rate seconds later; at a rate of 0 all at once."""
+    """Schedule deliveries, the first now and each next one 1/rate seconds later. With a rate of 0, all are now."""
     number = func.row_number().over(order_by=WebhookDelivery.event_id) - 1
     free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until < func.now())
     due = select(WebhookDelivery.id, number.label("number")).where(which, free).subquery()

@@ -1,8 +1,8 @@
-"""Signing deliveries, in two ways at once: as existing receivers verify, and as Standard Webhooks.
+"""Sign deliveries in two ways: as existing receivers verify them, and as Standard Webhooks.
 
-`X-Keysat-Signature` is `sha256=` and the hex HMAC-SHA256 of the body, its key the bytes of the secret as the operator
-was shown it. Standard Webhooks (https://www.standardwebhooks.com) sign id, time and body, with a signature for each
-secret that counts, and so protect from replays.
+`X-Keysat-Signature` is `sha256=` and the hex HMAC-SHA256 of the body. Its key is the bytes of the secret as shown to
+the operator. Standard Webhooks (https://www.standardwebhooks.com) sign id, time and body, which protects against
+replays, with a signature for each active secret.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MIN_SECRET_BYTES = 24
 
 
 def new_secret() -> str:
-    """A secret as it is shown to the operator: `whsec_` and 32 random bytes in base64."""
+    """Return a new secret as shown to the operator: `whsec_` and 32 random bytes in base64."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def signed_headers(delivery_id: UUID, event_type: str, body: bytes, keys: Sequence[str], at: int) -> dict[str, str]:
-    """The headers of a delivery, at a time in unix seconds; `keys` are the secrets that count, newest first."""
+    """Return the headers of a delivery. `at` is in Unix seconds. `keys` are the active secrets, newest first."""
     content = f"{delivery_id}.{at}.".encode() + body
     standard = (base64.b64encode(_hmac(_standard_key(key), content).digest()).decode() for key in keys)
     return {
@@ -47,10 +47,10 @@ def _hmac(key: bytes, content: bytes) -> hmac.HMAC:
 
 
 def check_secret(secret: str) -> str:
-    """A secret of the operator's, if the Standard Webhooks libraries take it: base64, with `whsec_` before it or not.
+    """Return the operator's secret if the Standard Webhooks libraries accept it: base64, with or without `whsec_`.
 
     Raises:
-        InvalidInput: they don't, or it is too short.
+        InvalidInput: it isn't base64, or it is too short.
     """
     key = _decoded(secret)
     if key is None or len(key) < MIN_SECRET_BYTES:
@@ -62,7 +62,7 @@ def check_secret(secret: str) -> str:
 
 
 def _standard_key(secret: str) -> bytes:
-    """What Standard Webhooks take for the key: the decoded bytes. An older secret of another form signs as it is."""
+    """Return the Standard Webhooks key: the decoded bytes. An older secret in another form is used unchanged."""
     key = _decoded(secret)
     return secret.encode() if key is None else key
 
