@@ -1,1 +1,1 @@
-"""Provider accounts: one store at one provider, its credentials, its breakers and the webhooks that it sends."""
+"""Provider accounts: one store at one provider, with its credentials, circuit breakers and incoming webhooks."""

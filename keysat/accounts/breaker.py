@@ -1,9 +1,9 @@
-"""The circuit breakers of a provider account: after failures in a row, nobody calls for a while.
+"""The circuit breakers of a provider account: after consecutive failures, no process calls it for a while.
 
-There is one for reading invoices and one for creating them: buyers choose what is created, and their failures must not
-keep paid invoices from being read. The state is in columns of the account's row, so all workers share it, the scan
-reads it for nothing, and it outlives the broker. Open: `open_until` lies ahead. Half open: it has passed, and one call
-is let through as a probe.
+There is one for reading invoices and one for creating them: buyers choose what is created, and failed creates must not
+block the reads of paid invoices. The state is in columns of the account's row, so all workers share it, the scan reads
+it at no extra cost, and it outlives the broker. Open: `open_until` is in the future. Half open: it has passed, and one
+call is allowed as a probe.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from keysat.models import ProviderAccount
 from keysat.models.provider_account import FAILURES_TO_OPEN, MAX_REST, create_breaker_open, resting
 
 COOL_DOWN = timedelta(seconds=30)
-# A provider may ask for an hour. Those who paid don't wait that long for one question, nor do those who want to pay.
+# The max Retry-After used. A provider may request an hour, but neither checks nor checkouts of buyers can wait so long.
 MAX_RETRY_AFTER = timedelta(seconds=60)
-# How long a probe has until another purchase may be one.
+# The time after which another purchase may be the probe.
 _PROBE = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
 class CallableAccount:
-    """An account that may be called; `probe` when its breaker is half open and one call has to suffice."""
+    """An account that may be called. `probe`: its breaker is half open, so only one call is allowed."""
 
     account_id: UUID
     probe: bool
 
 
 def callable_accounts(session: Session) -> list[CallableAccount]:
-    """The accounts that are neither paused nor behind an open breaker for reads."""
+    """Return the accounts that are neither paused nor behind an open breaker for reads."""
     rows = session.execute(
         select(ProviderAccount.id, ProviderAccount.failure_count).where(~resting()).order_by(ProviderAccount.created_at)
     )
@@ -44,9 +44,10 @@ def callable_accounts(session: Session) -> list[CallableAccount]:
 def record_failure(
     session: Session, account_id: UUID, error: str, retry_after: float | None, invoice_id: UUID | None = None
 ) -> None:
-    """Count a failed read. A Retry-After, in seconds, opens the breaker at once.
+    """Record a failed read. `retry_after`, in seconds, opens the breaker at once.
 
-    Failures count of different invoices: one whose reads always fail rests by its own schedule, not the account.
+    Consecutive failures of the same invoice are counted once: an invoice whose reads always fail backs off by its own
+    schedule and doesn't block the account.
     """
     other = ProviderAccount.failed_invoice_id.is_distinct_from(invoice_id)
     failures = ProviderAccount.failure_count + (case((other, 1), else_=0) if invoice_id else 1)
@@ -72,7 +73,7 @@ def record_success(session: Session, account_id: UUID) -> None:
 
 
 def record_create_failure(session: Session, account_id: UUID, error: str, retry_after: float | None) -> None:
-    """Count a failed create, as `record_failure`."""
+    """Record a failed create. `retry_after`, in seconds, opens the breaker at once."""
     failures = ProviderAccount.create_failure_count + 1
     session.execute(
         update(ProviderAccount)
@@ -95,7 +96,7 @@ def record_create_success(session: Session, account_id: UUID) -> None:
 
 
 def may_create(session: Session, account_id: UUID) -> bool:
-    """Whether a new invoice may be asked for now; behind a half-open breaker one purchase at a time is the probe."""
+    """Whether an invoice may be created now. With a half-open breaker, one purchase at a time is the probe."""
     closed = ProviderAccount.create_failure_count < FAILURES_TO_OPEN
     allowed = session.scalar(
         update(ProviderAccount)
@@ -108,14 +109,14 @@ def may_create(session: Session, account_id: UUID) -> bool:
 
 
 def is_open(open_until: datetime | None, now: datetime) -> bool:
-    """Whether nobody may call at `now`, which is the database's time."""
+    """Whether the breaker is open at `now`, the database time."""
     return open_until is not None and now < open_until <= now + MAX_REST
 
 
 def _rest(
     until: InstrumentedAttribute[datetime | None], failures: ColumnElement[int], retry_after: float | None
 ) -> ColumnElement[datetime]:
-    """When the breaker closes; GREATEST passes over NULL, so a rest that was agreed on is never shortened."""
+    """Return when the breaker closes. GREATEST ignores NULL, so a stored later time is never shortened."""
     cool_down = case((failures >= FAILURES_TO_OPEN, func.now() + COOL_DOWN), else_=None)
     asked = None if retry_after is None else func.now() + min(timedelta(seconds=min(retry_after, 1e6)), MAX_RETRY_AFTER)
     return func.greatest(until, cool_down, asked)

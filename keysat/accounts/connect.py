@@ -1,6 +1,6 @@
-"""Connecting a provider's webhooks: a secret, our URL registered at the provider, and the proof that one arrives.
+"""Connect a provider's webhooks: create a secret, register our URL at the provider, and verify that a webhook arrives.
 
-The secret is committed before the provider is told of it, so that the first webhook signed with it finds it here.
+The secret is committed before it is sent to the provider, so that the first webhook signed with it can be verified.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from keysat.providers.base import NewInvoice
 from keysat.providers.refusals import NotSupported
 from keysat.providers.registry import adapter_of, provider_for
 
-# More than what the chain calls dust, for which a store without Lightning makes no invoice.
+# Above the dust limit, below which a store without Lightning creates no invoice.
 _TEST_PRICE = Money(1_000, "BTC")
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Where an account's webhooks go since `began`, by the database's clock.
+    """The URL of an account's webhooks since `began`, by the database's clock.
 
-    `url_is_secret`: whoever knows it can pretend to be the provider. `by_hand` says why the provider wasn't told of
-    the URL, None where it was.
+    `url_is_secret`: anyone who knows the URL can impersonate the provider. `by_hand` is the reason why the URL wasn't
+    registered at the provider, or None if it was.
     """
 
     account: ProviderAccount
@@ -47,7 +47,7 @@ class Connection:
 
 
 class NoWebhookCame(KeysatError):
-    """A webhook was waited for, and none came."""
+    """No webhook arrived within the wait."""
 
     def __init__(self, connection: Connection, our_url: str, seconds: float) -> None:
         name = connection.account.name
@@ -70,13 +70,13 @@ def connect(
 ) -> Connection:
     """Register our webhook at an account's provider.
 
-    A webhook secret is made where the account has none, or a new one is wanted. `our_url` is where Keysat is reached,
-    without a slash at the end.
+    A webhook secret is created if the account has none or `new_secret` is set. `our_url` is Keysat's URL without a
+    trailing slash.
 
     Raises:
-        NotFound: no account of that name.
+        NotFound: no such account.
         SettingsError: its stored credentials can't be decrypted.
-        RemoteError: the provider didn't register it; the account's secret stays, so trying again is safe.
+        RemoteError: the provider didn't register it. The account's secret is stored, so it is safe to retry.
     """
     with begin() as session:
         account = require_account(session, name)
@@ -95,10 +95,10 @@ def connect(
 
 
 def make_test_invoice(account: ProviderAccount) -> str:
-    """Have the provider make an invoice that nobody is asked to pay, which sends a webhook; returns its id there.
+    """Create an invoice at the provider to trigger a webhook. It isn't meant to be paid. Return the provider's id.
 
     Raises:
-        RemoteError: the provider made none.
+        RemoteError: the provider didn't create it.
     """
     order_id = f"keysat-webhook-test-{uuid4()}"
     wanted = NewInvoice(order_id, _TEST_PRICE, "A test of Keysat's webhook, not to be paid")
@@ -106,7 +106,7 @@ def make_test_invoice(account: ProviderAccount) -> str:
 
 
 def has_arrived(session: Session, connection: Connection, test_invoice: str | None) -> bool:
-    """Whether a webhook came: about the test invoice, or, without one, about anything since the connection began."""
+    """Whether a webhook arrived about the test invoice, or without one, any webhook since the connection began."""
     account = ProviderAccount
     if test_invoice is None:
         since = select(account.id).where(account.id == connection.account.id, account.last_event_at > connection.began)
@@ -118,7 +118,7 @@ def has_arrived(session: Session, connection: Connection, test_invoice: str | No
 
 
 def doubt(our_url: str, provider_url: str) -> str | None:
-    """What may keep a provider elsewhere from reaching us safely, with the remedy; None where nothing is seen."""
+    """Return what may prevent a remote provider from reaching us safely, with the remedy, or None."""
     if _is_this_machine(provider_url):
         return None
     if _is_this_machine(our_url):

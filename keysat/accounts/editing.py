@@ -1,4 +1,4 @@
-"""Changing a provider account: its address and name, and its credentials, which its provider is asked about first."""
+"""Change a provider account: its name and address, or its credentials, which are first checked at the provider."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ CHANGEABLE = {"name", "base_url", "store_id", "is_sandbox", "ca_pem"}
 
 
 def changed_account(account: ProviderAccount, changes: Mapping[str, Any]) -> ProviderAccount:
-    """A copy of an account's row with changes, not stored, so that its provider can be asked first.
+    """Return a copy of an account's row with changes, not stored, so that they can be checked at the provider first.
 
     Raises:
-        InvalidInput: a field can't be changed, or a value has the wrong form.
+        InvalidInput: a field can't be changed, or a value is malformed.
     """
     if unknown := sorted(set(changes) - CHANGEABLE):
         raise InvalidInput(f"{', '.join(unknown)} can't be changed; {', '.join(sorted(CHANGEABLE))} can.")
@@ -46,10 +46,10 @@ def changed_account(account: ProviderAccount, changes: Mapping[str, Any]) -> Pro
 
 
 def edit_account(session: Session, name: str, changes: Mapping[str, Any], actor: str) -> ProviderAccount:
-    """Change an account's name, address, store, sandbox mark or authorities; its invoices stay bound to it.
+    """Change an account's name, address, store, sandbox flag or authorities. Its invoices stay bound to it.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: no such account.
         InvalidInput: as `changed_account`.
         Conflict: the new name is taken.
     """
@@ -65,12 +65,12 @@ def edit_account(session: Session, name: str, changes: Mapping[str, Any], actor:
 
 
 def sealed_anew(box: MultiFernet, account: ProviderAccount, api_key: str, webhook_secret: str = "") -> bytes:
-    """New credentials for an account, encrypted.
+    """Return new credentials for an account, encrypted.
 
-    Without a new webhook secret the old one stays, unless the key that encrypted it is lost.
+    Without a new webhook secret, the old one is reused, unless its encryption key is lost.
 
     Raises:
-        InvalidInput: a value has the wrong form.
+        InvalidInput: a value is malformed.
     """
     try:
         kept = webhook_secret or unseal(box, account.sealed_credentials, account.name).get("webhook_secret", "")
@@ -80,16 +80,16 @@ def sealed_anew(box: MultiFernet, account: ProviderAccount, api_key: str, webhoo
 
 
 def with_credentials(account: ProviderAccount, sealed: bytes) -> ProviderAccount:
-    """A copy of an account's row with other credentials, not stored, so that its provider can be asked first."""
+    """Return a copy of an account's row with other credentials, not stored, to check them at the provider first."""
     facts = {name: getattr(account, name) for name in (*CHANGEABLE, "kind")}
     return ProviderAccount(**facts, sealed_credentials=sealed)
 
 
 def renew_credentials(session: Session, name: str, sealed: bytes, actor: str = "cli") -> None:
-    """Replace an account's credentials and let it be asked again.
+    """Replace an account's credentials and resume it.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: no such account.
     """
     account = require_account(session, name)
     account.sealed_credentials = sealed

@@ -1,4 +1,4 @@
-"""What a failed read means for the account: its breaker counts what keeps all of its invoices from being read."""
+"""Record a failed read for its account. The circuit breaker counts failures that affect all of its invoices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keysat.core.errors import CredentialsRejected, KeysatError, RemoteError, Re
 
 
 class Called(Protocol):
-    """Which account was called, and with which credentials."""
+    """The account that was called, and the credentials used."""
 
     @property
     def account_id(self) -> UUID: ...
@@ -29,15 +29,15 @@ def note_failure(
     rejected: CredentialsRejected | None,
     invoice_id: UUID | None = None,
 ) -> None:
-    """Count a failed read; `rejected` is what the check of the credentials themselves came to.
+    """Record a failed read. `rejected` is the result of the check of the credentials, None unless they were rejected.
 
-    An answer that is unusable, or about one invoice alone, counts against that invoice: the provider is alive.
+    A response that is unusable, or about one invoice only, is no failure of the account: the provider is up.
     """
     if rejected is not None:
         recheck.pause_rejected(session, called.account_id, called.sealed_credentials, str(rejected).rstrip("."), actor)
     elif isinstance(error, RemoteUnavailable):
         breaker.record_failure(session, called.account_id, str(error), error.retry_after, invoice_id)
-    elif not isinstance(error, RemoteError):  # nobody could be asked, as without the key to the credentials
+    elif not isinstance(error, RemoteError):  # no call was possible, e.g. without the credentials' key
         breaker.record_failure(session, called.account_id, str(error), None, invoice_id)
     else:
         breaker.record_success(session, called.account_id)

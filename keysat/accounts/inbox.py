@@ -1,7 +1,7 @@
-"""The inbox: a provider's webhooks, each stored once, and owed until the provider was asked about its invoice.
+"""The inbox: stores each provider webhook once, pending until the provider is queried about its invoice.
 
-An event is a hint. Whatever it says, it leads to a fresh question to the provider, and to nothing else. One question
-answers for all events about that invoice that came in before it was asked.
+An event is only a hint: it leads to a new query to the provider, and to nothing else. One query handles all events
+about that invoice that were received before it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from keysat.models.provider_account import resting
 from keysat.providers.base import ProviderEvent as Received
 from keysat.queue.claim import Claim, claim, release
 
-# The message sent with the commit handles an event at once; should that get lost, a scan sends another.
+# The message sent with the commit handles an event at once. If that message is lost, a scan sends another.
 FIRST_RETRY = timedelta(seconds=30)
 _MOST_DOUBLINGS = 7
 _MAX_WAIT = timedelta(hours=2)
-# After that (about two days) the invoice's own schedule is left to find out what the event was about. A settled
-# invoice has none, so what concerns one is asked about until there is an answer.
+# After that (about two days) the event is left to the invoice's own schedule. A settled invoice has none, so its events
+# are retried until the provider responds.
 MOST_ATTEMPTS = 50
 _SEEN_EVERY = timedelta(seconds=5)
 
 
-# A purchase sends about six events. Whatever is beyond these waits for the next scan, where one question answers all.
+# A purchase sends about six events. Events beyond this limit wait for the next scan, where one query handles them all.
 MOST_LOOKS_A_MINUTE = 10
 
 
 @dataclass(frozen=True)
 class Hint:
-    """Which invoice of ours a stored event is about, None where it is about none.
+    """Our invoice that a stored event is about, or None.
 
-    `handled` when that is done. `looks`: how often webhooks led to a look at this invoice within the last minute.
+    `handled`: the event is handled. `looks`: how often webhooks led to a check of this invoice within the last minute.
     """
 
     invoice_id: UUID | None
@@ -50,17 +50,17 @@ class Hint:
 
     @property
     def look_at(self) -> UUID | None:
-        """The invoice to ask the provider about now."""
+        """The invoice to check at the provider now, or None."""
         return None if self.handled or self.waits else self.invoice_id
 
     @property
     def waits(self) -> bool:
-        """Whether the event is left to the next scan, because a flood of them is about this invoice."""
+        """Whether the event waits for the next scan, because there are too many about this invoice."""
         return not self.handled and self.looks >= MOST_LOOKS_A_MINUTE
 
 
 def store(session: Session, account_id: UUID, event: Received, body: bytes) -> UUID | None:
-    """Keep an event with its raw body; returns its id, or None when its delivery was kept before."""
+    """Store an event with its raw body. Return its id, or None if its delivery was stored before."""
     _note_arrival(session, account_id)
     return session.scalar(
         insert(ProviderEvent)
@@ -80,7 +80,7 @@ def store(session: Session, account_id: UUID, event: Received, body: bytes) -> U
 
 
 def hint_of(session: Session, event_id: UUID) -> Hint:
-    """Find the invoice that an event is about, by the provider's id, or a draft by ours.
+    """Find the invoice that an event is about, by the provider's id, or for an unopened invoice by ours.
 
     Raises:
         NotFound: no such event.
@@ -110,7 +110,7 @@ def hint_of(session: Session, event_id: UUID) -> Hint:
 
 
 def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = None) -> None:
-    """An event needs nothing more; nor do those about the same invoice that came in before the provider was asked."""
+    """Mark an event as handled, and those about the same invoice that were received before the query at `asked_at`."""
     this, unhandled = ProviderEvent.id == event_id, ProviderEvent.handled_at.is_(None)
     which: ColumnElement[bool] = this
     if asked_at is not None:
@@ -135,9 +135,9 @@ def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = N
 
 
 def claim_events(session: Session, limit: int) -> list[Claim]:
-    """Take events that are still owed, and push each one's next attempt forward: 30 s, doubling up to an hour.
+    """Claim pending events, and postpone the next attempt of each: 30 s, doubling up to about an hour.
 
-    Those of accounts that are paused or left alone wait, and use up no attempt.
+    Events of accounts that are paused or behind an open breaker wait, and use up no attempt.
     """
     wait = FIRST_RETRY.total_seconds() * func.power(2, func.least(ProviderEvent.attempts, _MOST_DOUBLINGS))
     claimed = claim(
@@ -171,7 +171,7 @@ def release_events(session: Session, event_ids: list[UUID]) -> None:
 
 
 def _note_arrival(session: Session, account_id: UUID) -> None:
-    """Remember that webhooks arrive; a flood of them doesn't queue for the account's row."""
+    """Record that webhooks arrive, at most every 5 s, so that many of them don't contend for the account's row."""
     stale = or_(ProviderAccount.last_event_at.is_(None), ProviderAccount.last_event_at < func.now() - _SEEN_EVERY)
     session.execute(
         update(ProviderAccount)

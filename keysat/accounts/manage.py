@@ -1,4 +1,4 @@
-"""Provider accounts as rows: adding, finding, pausing, resuming, and renewing credentials."""
+"""Manage the rows of provider accounts: add, find, remove, pause and resume them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _NO_STORE = "-"
 
 @dataclass(frozen=True)
 class NewAccount:
-    """What an account is made of.
+    """The input for a new account.
 
-    Without a base URL it has its kind's own; a kind without stores takes no store id. `is_sandbox`: None takes a server
-    on this machine for a sandbox. `ca_pem` are certificates of authorities to trust for its server.
+    Without a base URL, its kind's default is used. A kind without stores accepts no store id. If `is_sandbox` is None,
+    a server on this machine is a sandbox. `ca_pem` contains certificates of authorities to trust for its server.
     """
 
     name: str
@@ -45,10 +45,10 @@ class NewAccount:
 
 
 def build_account(box: MultiFernet, new: NewAccount) -> ProviderAccount:
-    """The row of a new account, not stored yet, its credentials encrypted.
+    """Return the row of a new account, not stored yet, with encrypted credentials.
 
     Raises:
-        InvalidInput: a value has the wrong form.
+        InvalidInput: a value is malformed.
     """
     if not NAME.fullmatch(new.name):
         raise InvalidInput(
@@ -68,10 +68,10 @@ def build_account(box: MultiFernet, new: NewAccount) -> ProviderAccount:
 
 
 def add_account(session: Session, box: MultiFernet, new: NewAccount, actor: str = "cli") -> ProviderAccount:
-    """Store a new account. The first one sells, and the first real one instead of a sandbox.
+    """Store a new account. The first one sells, and the first real one replaces a sandbox.
 
     Raises:
-        InvalidInput: a value has the wrong form.
+        InvalidInput: a value is malformed.
         Conflict: the name is taken.
     """
     if find_account(session, new.name) is not None:
@@ -89,7 +89,7 @@ def remove_account(session: Session, name: str, actor: str = "cli") -> None:
     """Delete an account that no invoice is bound to.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: no such account.
         Conflict: invoices are bound to it.
     """
     account = require_account(session, name)
@@ -101,15 +101,15 @@ def remove_account(session: Session, name: str, actor: str = "cli") -> None:
 
 
 def find_account(session: Session, name: str) -> ProviderAccount | None:
-    """The account of that name."""
+    """Return the account with this name, or None."""
     return session.scalar(select(ProviderAccount).where(ProviderAccount.name == name))
 
 
 def require_account(session: Session, name: str) -> ProviderAccount:
-    """The account of that name.
+    """Return the account with this name.
 
     Raises:
-        NotFound: there is none.
+        NotFound: no such account.
     """
     account = find_account(session, name)
     if account is None:
@@ -118,7 +118,7 @@ def require_account(session: Session, name: str) -> ProviderAccount:
 
 
 def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:
-    """Stop asking for this account's invoices until a person resumes it; False when it was paused already."""
+    """Pause the invoice checks of an account until it is resumed. Return False if it was paused already."""
     changed = session.scalar(
         update(ProviderAccount)
         .where(ProviderAccount.id == account_id, ProviderAccount.paused_at.is_(None))
@@ -131,7 +131,7 @@ def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:
 
 
 def resume(session: Session, name: str, actor: str = "cli") -> None:
-    """Ask again, with the circuit breaker closed; what is due is claimed by the next scan."""
+    """Resume an account and close its circuit breakers. The next scan claims its overdue invoices."""
     account = require_account(session, name)
     account.paused_at = account.pause_reason = account.recheck_at = None
     account.open_until = account.last_error = account.failed_invoice_id = None
@@ -141,7 +141,7 @@ def resume(session: Session, name: str, actor: str = "cli") -> None:
 
 
 def credentials_of(adapter: type[Provider], api_key: str, webhook_secret: str) -> dict[str, str]:
-    """The credentials as they are encrypted. Raises InvalidInput."""
+    """Return the checked credentials in the form that is encrypted. Raises InvalidInput."""
     api_key, webhook_secret = _checked("API key", api_key), webhook_secret.strip()
     if webhook_secret and len(webhook_secret.encode()) < MIN_SECRET_BYTES:
         raise InvalidInput(f"the webhook secret must have at least {MIN_SECRET_BYTES} bytes, or be left out.")
@@ -151,7 +151,7 @@ def credentials_of(adapter: type[Provider], api_key: str, webhook_secret: str) -
 
 
 def base_url(adapter: type[Provider], url: str) -> str:
-    """The URL in its normal form, or the kind's own. Raises InvalidInput."""
+    """Return the normalized URL, or the kind's default. Raises InvalidInput."""
     url = url or adapter.default_url or ""
     if not url:
         raise InvalidInput(f"a {adapter.kind} account needs a base URL; say where the server is.")
@@ -159,7 +159,7 @@ def base_url(adapter: type[Provider], url: str) -> str:
 
 
 def store_id(adapter: type[Provider], given: str) -> str:
-    """The store id, or the mark of a kind without stores. Raises InvalidInput."""
+    """Return the store id, or `-` for a kind without stores. Raises InvalidInput."""
     if adapter.has_stores:
         return _checked("store id", given)
     if given not in {"", _NO_STORE}:

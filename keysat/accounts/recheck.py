@@ -1,4 +1,4 @@
-"""Rejected credentials: an account rests only after they were checked and failed, and resumes when they pass again."""
+"""Handle rejected credentials: pause an account only if its credentials fail a check, and resume it once they pass."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FIRST_WAIT, _MAX_WAIT = 60, 3_600
 
 
 def rejection(provider: Provider, error: KeysatError) -> CredentialsRejected | None:
-    """What the provider says of the credentials themselves, after it rejected one call with them; None: they pass.
+    """Check the credentials after the provider rejected one call with them. Return None unless they are rejected again.
 
-    One 401 or 403 may be about one invoice, or come from one of several servers. Asks the provider, so no transaction
-    may be open.
+    One 401 or 403 may concern a single invoice, or come from one of several servers. This calls the provider, so no
+    transaction may be open.
     """
     if not isinstance(error, CredentialsRejected):
         return None
@@ -32,12 +32,12 @@ def rejection(provider: Provider, error: KeysatError) -> CredentialsRejected | N
     except CredentialsRejected as rejected:
         return rejected
     except KeysatError:
-        return None  # it doesn't say, so they aren't rejected
+        return None  # the check is inconclusive, so they aren't rejected
     return None
 
 
 def pause_rejected(session: Session, account_id: UUID, sealed_credentials: bytes, reason: str, actor: str) -> None:
-    """Pause an account whose credentials failed their check, unless they were renewed since; they are checked again."""
+    """Pause an account whose credentials failed the check, unless they were renewed since, and schedule a recheck."""
     same = select(ProviderAccount.id).where(
         ProviderAccount.id == account_id, ProviderAccount.sealed_credentials == sealed_credentials
     )
@@ -68,7 +68,7 @@ def release_rechecks(session: Session, account_ids: list[UUID]) -> None:
 
 
 def resume_accepted(session: Session, account_id: UUID, sealed_credentials: bytes) -> bool:
-    """Resume an account whose credentials pass again, unless a person paused it or renewed them; whether it was."""
+    """Resume an account whose credentials pass again. Return False if a person paused it or renewed them."""
     account = session.scalar(
         select(ProviderAccount)
         .where(

@@ -1,4 +1,4 @@
-"""Which accounts sell: the one a product names, else those that the operator ranked; no other ever does."""
+"""Choose the account that sells: the one a product names, or else one that the operator ranked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from keysat.models.audit import audit
 
 
 def choose_account(session: Session, name: str | None = None, account_id: UUID | None = None) -> ProviderAccount:
-    """The account to charge with: the one of that name or id, else the first of those that sell and can now.
+    """Return the account with this name or id, or else the first ranked account that can sell now.
 
     Raises:
-        NotFound: there is none of that name.
-        SalesUnavailable: it is paused or fails, or no account sells.
+        NotFound: no account has this name.
+        SalesUnavailable: the account is paused or failing, or no account sells.
     """
     wanted = select(ProviderAccount)
     if name is not None:
@@ -52,7 +52,7 @@ def _first_able(session: Session, accounts: Sequence[ProviderAccount]) -> Provid
 
 
 def sell_with(session: Session, names: Sequence[str], actor: str) -> None:
-    """Let these accounts sell, in this order: the first, and each other only where those before it can't.
+    """Set the accounts that sell, in this order. Each one sells only while those before it can't.
 
     Raises:
         NotFound: no such account.
@@ -68,7 +68,7 @@ def sell_with(session: Session, names: Sequence[str], actor: str) -> None:
 
 
 def sell_with_first(session: Session, account: ProviderAccount, actor: str) -> None:
-    """Let a new account sell where none does; a real one takes the place of sandboxes, which pretend coins."""
+    """Let a new account sell if none does. A real account replaces sandboxes, whose payments aren't real."""
     others = ProviderAccount.id != account.id
     count, real = session.execute(
         select(func.count(), func.count().filter(~ProviderAccount.is_sandbox)).where(

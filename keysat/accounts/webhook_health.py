@@ -1,4 +1,4 @@
-"""The alarm for webhooks that fall silent: invoices are found paid by asking, and no webhook told of them."""
+"""Detect missing webhooks: invoices that checks found paid and that no webhook reported."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ENOUGH = 3
 
 @dataclass(frozen=True)
 class Silence:
-    """An account whose webhooks were connected and don't arrive; as text, a sentence with the remedy.
+    """An account whose webhooks were connected but don't arrive. Its text is a sentence with the remedy.
 
-    `untold` counts its invoices that were paid within a day, after the last webhook, and that no webhook was about.
-    `last_event_at` is None where not one ever came.
+    `untold` is the number of its invoices that were paid within the last day, after the last webhook, without a
+    webhook about them. `last_event_at` is None if no webhook ever arrived.
     """
 
     account: str
@@ -46,7 +46,7 @@ class Silence:
 
 
 def silent_accounts(session: Session) -> list[Silence]:
-    """The accounts whose webhooks are silent, by name; costs what was paid since their last webhook."""
+    """Return the accounts whose webhooks are missing, by name. The cost grows with payments since the last webhook."""
     account = ProviderAccount
     told = select(ProviderEvent.id).where(
         ProviderEvent.provider_account_id == account.id,
@@ -73,7 +73,7 @@ def silent_accounts(session: Session) -> list[Silence]:
 
 
 def webhook_state(account: ProviderAccount) -> str:
-    """Since when an account's webhooks are connected, and when the last one came; a hint where they aren't."""
+    """Describe since when an account's webhooks are connected and when the last one arrived, or how to connect them."""
     if account.webhook_connected_at is None:
         return (
             "no webhook is connected, so payments are found by asking alone; "
