@@ -1,4 +1,4 @@
-"""Which invoices are due: those to ask the provider about, and settled ones whose license is missing."""
+"""Claim the invoices to check, and the settled ones whose license is missing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from keysat.queue.claim import Claim, claim, release
 
 
 def claim_unfulfilled(session: Session, limit: int) -> list[Claim]:
-    """Take settled invoices whose license is missing, whatever the state of their provider account."""
+    """Claim settled invoices whose license is missing, regardless of the state of their provider account."""
     claimed = _claim(session, limit, Invoice.status == InvoiceStatus.SETTLED)
     return [Claim(one.row_id) for one in claimed]
 
 
 def claim_due(session: Session, limit: int, account_id: UUID) -> list[Claim]:
-    """Take invoices of one account that the provider should be asked about, longest due first."""
+    """Claim invoices of one account to check at the provider, longest overdue first."""
     return _claim(
         session, limit, and_(Invoice.provider_account_id == account_id, Invoice.status != InvoiceStatus.SETTLED)
     )
