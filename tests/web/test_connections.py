@@ -55,14 +55,27 @@ def test_1200_silent_connections_neither_stop_the_server_nor_fill_the_log(web, m
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
-    monkeypatch.setattr(connections, "REQUEST_SECONDS", 1.0)
-    with serving_with(http=connections.guarded(20), timeout_keep_alive=60) as url:
+    """The port of a server that soon gives up on silent and slow connections."""
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 2.0)
+    yield from twenty_at_once()
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """The port of a server that closes connections for want of room alone."""
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 600)
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 600)
+    yield from twenty_at_once()
+
+
+def twenty_at_once():
+    with serving_with(http=connections.guarded(20), timeout_keep_alive=600) as url:
         yield int(url.rpartition(":")[2])
 
 
 def closed(connection):
-    connection.settimeout(10)
+    connection.settimeout(120)
     try:
         return connection.recv(1) == b""
     except ConnectionResetError:
@@ -70,7 +83,7 @@ def closed(connection):
 
 
 def answered(connection):
-    connection.settimeout(10)
+    connection.settimeout(120)
     connection.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n")
     answer = b""
     while b"}" not in answer and (part := connection.recv(65_536)):
@@ -119,15 +132,15 @@ def test_idle_connection_stays_open_longer_than_headers_may_take(quick):
         assert answered(connection)
         with selectors.DefaultSelector() as ready:
             ready.register(connection, selectors.EVENT_READ)
-            assert not ready.select(1.0)  # nothing comes, no end either
+            assert not ready.select(1.5)  # nothing comes, no end either
         assert answered(connection)
 
 
-def test_longest_idle_connection_makes_way_for_a_new_one(quick):
+def test_longest_idle_connection_makes_way_for_a_new_one(patient):
     with ExitStack() as opened:
-        connections = [opened.enter_context(socket.create_connection(("127.0.0.1", quick))) for _ in range(20)]
+        connections = [opened.enter_context(socket.create_connection(("127.0.0.1", patient))) for _ in range(20)]
         assert all(answered(connection) for connection in connections)
-        with socket.create_connection(("127.0.0.1", quick)) as one_more:
+        with socket.create_connection(("127.0.0.1", patient)) as one_more:
             assert answered(one_more)
             assert closed(connections[0])
             assert answered(connections[19])

@@ -148,7 +148,7 @@ def try_out(operation, headers, existing, mode):
         if next(turn) and mode is GenerationMode.POSITIVE:
             known = {name: existing[name] for name in case.path_parameters or {} if name in existing}
             case.path_parameters = {**(case.path_parameters or {}), **known}
-        response = case.call(headers=headers)
+        response = case.call(headers=headers, timeout=120)
         statuses.append(response.status_code)
         case.validate_response(response, checks=wanted)
 
