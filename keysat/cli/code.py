@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 from keysat.catalog.products import require_product
 from keysat.cli.output import AsJson, Row, say, show_record, show_rows
 from keysat.cli.product import parse_price
-from keysat.codes.manage import NewCode, add_code, disable_code, recount, require_code
-from keysat.codes.report import slots
+from keysat.codes.manage import NewCode, add_code, disable_code, recount, require_code, slots
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
 from keysat.core.money import Money

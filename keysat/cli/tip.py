@@ -9,9 +9,9 @@ import typer
 
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.core.db import reading, transaction
+from keysat.core.money import MSAT
 from keysat.models import Tip
 from keysat.models.tip import TipStatus
-from keysat.tips.amount import MSAT
 from keysat.tips.manage import list_tips, mark_sent, require_tip
 from keysat.tips.manage import retry as try_again
 

@@ -14,6 +14,7 @@ from keysat.core.errors import InvalidInput
 DECIMALS = {"BTC": 8, "USD": 2, "EUR": 2, "GBP": 2, "CHF": 2, "CAD": 2, "AUD": 2}
 MAX_AMOUNT = 21_000_000 * 10**8
 BASIS_POINTS = 10_000
+MSAT = 1_000  # millisatoshi in a sat
 _MOST_DIGITS = 60
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,60}(?:\.[0-9]{0,60})?(?:[eE][+-]?[0-9]{1,3})?")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Text, UniqueConstraint
@@ -51,3 +53,15 @@ class Policy(Base):
     highlighted: Mapped[bool] = mapped_column(server_default="false")
     created_at: Mapped[CreatedAt]
     archived_at: Mapped[Time | None]
+
+    def terms(self, now: datetime) -> dict[str, Any]:
+        """Return the columns of a license that is issued now, in whole seconds like its key."""
+        issued_at, lasts = now.replace(microsecond=0), self.duration_seconds
+        return {
+            "is_trial": self.is_trial,
+            "max_machines": self.max_machines,
+            "grace_seconds": self.grace_seconds,
+            "entitlements": self.entitlements,
+            "issued_at": issued_at,
+            "expires_at": None if lasts is None else issued_at + timedelta(seconds=lasts),
+        }

@@ -12,10 +12,10 @@ from sqlalchemy import Date, Select, and_, case, cast, func, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from keysat.core.errors import InvalidInput
+from keysat.core.money import MSAT
 from keysat.models import Invoice, Product, Tip
 from keysat.models.invoice import InvoiceStatus, PaymentException
 from keysat.models.tip import TipStatus
-from keysat.tips.amount import MSAT
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The interface that a payment provider implements.
 
-An adapter translates one provider's API into these types. It raises the `Remote...` errors of `keysat.core.errors`.
-It maps a status that it doesn't know to `ProviderStatus.UNKNOWN`, which changes nothing.
+An adapter raises the `Remote...` errors of `keysat.core.errors`, and maps unknown statuses to `UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -101,8 +100,7 @@ class UnreadableInvoice:
 class InvoicePage:
     """A page of a provider's list, split into readable and unreadable entries.
 
-    `count` is the number of entries. `oldest` is their earliest creation time, if known. `is_last` means that no page
-    follows.
+    `count` is the number of entries. `oldest` is their earliest creation time, if known. No page follows the last.
     """
 
     found: tuple[FoundInvoice, ...]

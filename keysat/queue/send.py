@@ -12,7 +12,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from sqlalchemy.orm import Session
 
 from keysat.core.db import Begin
-from keysat.core.errors import BrokerUnavailable
+from keysat.core.errors import BrokerUnavailable, InvalidInput
 from keysat.core.settings import broker_name, load_settings
 from keysat.queue.claim import Claim
 
@@ -76,3 +76,15 @@ def queued(app: Celery[Any], queue: str) -> int:
         return 0  # an empty Redis list doesn't exist
     except (OperationalError, OSError) as error:
         raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error
+
+
+def as_id(text: str) -> UUID:
+    """Parse an id from an untrusted message.
+
+    Raises:
+        InvalidInput: the text is not an id.
+    """
+    try:
+        return UUID(text)
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidInput(f"{str(text)[:60]!r} is not an id.") from None

@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 
 from keysat.catalog.products import choose_policy
 from keysat.core.errors import InvalidInput
-from keysat.licenses.terms import terms_of
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseSource
@@ -32,7 +31,7 @@ def grant(
         policy_id=policy.id,
         source=LicenseSource.MANUAL,
         signer=signer_id,
-        **terms_of(policy, now),
+        **policy.terms(now),
     )
     session.add(row)
     session.flush()

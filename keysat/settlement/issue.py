@@ -16,13 +16,12 @@ from uuid_utils.compat import uuid7
 from keysat.codes.reserve import redeem
 from keysat.core import metrics
 from keysat.core.errors import NotFound, NotPaid
-from keysat.licenses.terms import terms_of
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
 from keysat.models.license import LicenseSource
 from keysat.queue.outbox import EventType, emit_license
-from keysat.tips.owe import owe
+from keysat.tips.create import create_tip
 
 
 def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issue") -> UUID | None:
@@ -42,7 +41,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
             policy_id=policy.id,
             source=LicenseSource.PURCHASE,
             signer=signer_id,
-            **terms_of(policy, now),
+            **policy.terms(now),
         )
         .on_conflict_do_nothing(index_elements=[License.invoice_id])
         .returning(License.id)
@@ -55,7 +54,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
     redeem(session, invoice_id, actor)
     if license_id is not None:
         emit_license(session, EventType.LICENSE_ISSUED, license_id)
-        owe(session, invoice, policy, license_id, actor)
+        create_tip(session, invoice, policy, license_id, actor)
         audit(session, actor, "license.issued", license_id, invoice_id=str(invoice_id), policy=policy.slug)
         metrics.licenses_issued.labels(LicenseSource.PURCHASE).inc()
         paid_at = invoice.paid_at or invoice.settled_at or now

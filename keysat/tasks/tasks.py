@@ -12,7 +12,6 @@ import time
 from datetime import timedelta
 from functools import cache, partial
 from typing import Any
-from uuid import UUID
 
 from celery import Task
 
@@ -21,7 +20,7 @@ from keysat.accounts.inbox import claim_events, hint_of, mark_handled, release_e
 from keysat.accounts.recheck import claim_rechecks, release_rechecks, resume_accepted
 from keysat.accounts.webhook_health import silent_accounts
 from keysat.core.db import reading, transaction
-from keysat.core.errors import InvalidInput, KeysatError
+from keysat.core.errors import KeysatError
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
 from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled, release_invoices
@@ -33,7 +32,7 @@ from keysat.operations.invariants import broken
 from keysat.operations.retention import prune
 from keysat.providers.registry import provider_for
 from keysat.queue.claim import Claim
-from keysat.queue.send import fan_out, queued, send
+from keysat.queue.send import as_id, fan_out, queued, send
 from keysat.settlement.backlog import backlogged
 from keysat.settlement.issue import issue
 from keysat.settlement.reconcile import reconcile, rules_of
@@ -95,7 +94,7 @@ def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
 @app.task(name="keysat.reconcile_invoice", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
 def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
     """Check an invoice at the provider, act on the response, and send `issue_license` if a license is due."""
-    wanted, began = _as_id(invoice_id), time.monotonic()
+    wanted, began = as_id(invoice_id), time.monotonic()
     try:
         result = reconcile(reading, transaction, wanted, rules_of(load_settings()))
     except KeysatError as error:
@@ -107,7 +106,7 @@ def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
 @app.task(name="keysat.handle_provider_event", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
 def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
     """Check the invoice of a stored webhook at the provider, as a scheduled check would."""
-    wanted, began = _as_id(event_id), time.monotonic()
+    wanted, began = as_id(event_id), time.monotonic()
     with reading() as session:
         hint = hint_of(session, wanted)
     if hint.waits:
@@ -129,7 +128,7 @@ def issue_license(invoice_id: str) -> None:
     """Issue the license of a settled invoice, once. Refuse any other invoice."""
     signer_id = _signer_id()
     with transaction() as session:
-        license_id = issue(session, _as_id(invoice_id), signer_id)
+        license_id = issue(session, as_id(invoice_id), signer_id)
     if license_id is not None:
         log.info("license issued", license_id=str(license_id))
 
@@ -138,7 +137,7 @@ def issue_license(invoice_id: str) -> None:
 def recheck_account(account_id: str) -> None:
     """Check rejected credentials again, and resume the account if they pass."""
     with reading() as session:
-        account = session.get_one(ProviderAccount, _as_id(account_id))
+        account = session.get_one(ProviderAccount, as_id(account_id))
     provider_for(account).check_credentials()
     with transaction() as session:
         resumed = resume_accepted(session, account.id, account.sealed_credentials)
@@ -158,7 +157,7 @@ def sweep_accounts() -> None:
 def sweep_account(account_id: str) -> None:
     """Check many invoices in one call and send `reconcile_invoice` for changed ones. Continue in another message."""
     until = time.monotonic() + SWEEP_SECONDS
-    for page in pages(reading, transaction, _as_id(account_id), rules_of(load_settings())):
+    for page in pages(reading, transaction, as_id(account_id), rules_of(load_settings())):
         send(transaction, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
         if page.finished:
             log.info("swept", seen=page.sweep.seen, changed=page.sweep.changed, orphans=len(page.sweep.orphans))
@@ -183,7 +182,7 @@ def scan_deliveries() -> None:
 @app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
 def deliver_webhook(delivery_id: str) -> None:
     """Attempt an outbound webhook, then send the endpoint's next one."""
-    next_one = deliver(transaction, _sender(), _as_id(delivery_id))
+    next_one = deliver(transaction, _sender(), as_id(delivery_id))
     if next_one is not None:
         send_deliveries([next_one])
 
@@ -200,7 +199,7 @@ def scan_tips() -> None:
 @app.task(name="keysat.pay_tip", throws=(KeysatError,))
 def pay_tip(tip_id: str) -> None:
     """Advance a tip by one step: pay it, or find the outcome of its payment."""
-    status = pay(reading, transaction, _payer(), _as_id(tip_id))
+    status = pay(reading, transaction, _payer(), as_id(tip_id))
     log.info("tip", tip_id=tip_id, status=status)
 
 
@@ -238,15 +237,3 @@ def _payer() -> Payer:
 def _signer_id() -> str:
     with reading() as session:
         return check_signer(session, load_settings().signing_key_file).key_id
-
-
-def _as_id(text: str) -> UUID:
-    """Parse an id from an untrusted message.
-
-    Raises:
-        InvalidInput: the text is not an id.
-    """
-    try:
-        return UUID(text)
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidInput(f"{str(text)[:60]!r} is not an id.") from None

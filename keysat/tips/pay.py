@@ -15,6 +15,7 @@ from keysat.core import clock, metrics
 from keysat.core.db import Begin
 from keysat.core.errors import Conflict, InvalidInput, KeysatError, NotFound, RemoteError, SettingsError
 from keysat.core.logs import get_logger
+from keysat.core.money import MSAT
 from keysat.core.settings import Settings
 from keysat.models import ProviderAccount, Tip
 from keysat.models.tip import TipStatus
@@ -24,7 +25,6 @@ from keysat.net.untrusted import ForeignClient
 from keysat.providers.base import LightningPayment, PaymentState, Provider
 from keysat.providers.registry import provider_for
 from keysat.tips import bolt11, due
-from keysat.tips.amount import MSAT
 from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
 
 _DEADLINE_SECONDS = 5.0  # for each of the two calls to the recipient

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from keysat.core.db import reading, transaction
 from keysat.core.errors import RateLimited
 from keysat.licenses.seats import Caller
+from keysat.licenses.seats import validate as examine
 from keysat.licenses.standing import Reason, Standing, Verdict
-from keysat.licenses.validate import validate as examine
 from keysat.web.errors import documented
 from keysat.web.fields import Fingerprint, HostText, KeyText, Line, PublicInput
 from keysat.web.limits import limit_validations

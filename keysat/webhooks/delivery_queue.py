@@ -7,6 +7,7 @@ expires.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,7 +18,6 @@ from sqlalchemy.orm import Session
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 from keysat.models.columns import seconds
 from keysat.queue.claim import pull_back
-from keysat.webhooks.backoff import next_wait
 from keysat.webhooks.endpoints import disable_endpoint
 
 # An attempt takes at most 10 s. A longer lease belongs to a sender that died.
@@ -25,6 +25,11 @@ LEASE = timedelta(seconds=30)
 FAILING_FOR = timedelta(days=5)
 _MAX_WAIT = timedelta(hours=25)
 _GONE = 410
+# Seconds between each attempt and the one before: ten attempts within about 23 hours.
+DELAYS = (0, 5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200)
+_JITTER = 0.2
+# The max delay in seconds that a receiver may request with Retry-After.
+_MAX_RETRY_AFTER = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -206,3 +211,14 @@ def _leased() -> ColumnElement[bool]:
 def _due_of(endpoint_id: UUID) -> Select[UUID]:
     due = and_(WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.next_attempt_at <= func.now())
     return select(WebhookDelivery.id).where(due).order_by(WebhookDelivery.next_attempt_at).limit(1)
+
+
+def next_wait(failures: int, retry_after: float | None = None) -> float | None:
+    """Return the seconds until the next attempt after this many failures, ±20 %, or None after the last attempt.
+
+    `retry_after` is the delay that the receiver requested, in seconds. It is the min wait, up to one day.
+    """
+    if failures >= len(DELAYS):
+        return None
+    wait = DELAYS[failures] * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not a secret
+    return max(wait, min(retry_after or 0.0, _MAX_RETRY_AFTER))

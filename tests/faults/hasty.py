@@ -23,7 +23,7 @@ from keysat.accounts import breaker, inbox
 from keysat.invoices import draft
 from keysat.settlement import backlog, reconcile, sweep
 from keysat.tips import bolt11, due
-from keysat.webhooks import backoff, delivery_queue
+from keysat.webhooks import delivery_queue
 
 backlog.LEASE /= SPEED
 sweep.LEASE = backlog.LEASE
@@ -32,7 +32,7 @@ breaker.COOL_DOWN /= SPEED
 reconcile._ERROR_BACKOFF_SECONDS /= SPEED
 inbox.FIRST_RETRY /= SPEED
 delivery_queue.LEASE /= SPEED
-backoff.DELAYS = tuple(delay / SPEED for delay in backoff.DELAYS)
+delivery_queue.DELAYS = tuple(delay / SPEED for delay in delivery_queue.DELAYS)
 due.CLAIM, due.LOOK_UP_AGAIN, due._FIRST_WAIT = timedelta(seconds=LAPSE), timedelta(seconds=1), LAPSE
 bolt11._MIN_LIFE = due.TO_SPARE = timedelta(seconds=1)
 

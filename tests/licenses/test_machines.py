@@ -11,9 +11,8 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import Conflict, NotFound
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate, deactivate, deactivate_machine, heartbeat, list_machines
-from keysat.licenses.seats import SEEN_EVERY, Caller
+from keysat.licenses.seats import SEEN_EVERY, Caller, validate
 from keysat.licenses.standing import Reason
-from keysat.licenses.validate import validate
 from keysat.models import Machine
 from keysat.models.license import LicenseStatus
 from tests.builders import audit_actions, load_machines, make_license, set_license

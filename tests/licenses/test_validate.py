@@ -12,9 +12,8 @@ from sqlalchemy import event, func, select, text
 from keysat.catalog.products import Terms
 from keysat.core.db import engine, reading, transaction
 from keysat.licenses.keys import sign, verify
-from keysat.licenses.seats import Caller
+from keysat.licenses.seats import Caller, validate
 from keysat.licenses.standing import Reason
-from keysat.licenses.validate import validate
 from keysat.licenses.withdraw import change_status
 from keysat.models import AuditLine
 from keysat.models.license import LicenseStatus

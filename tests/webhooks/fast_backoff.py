@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from keysat.webhooks import backoff, delivery_queue
+from keysat.webhooks import delivery_queue
 
-backoff.DELAYS = tuple(delay / 100 for delay in backoff.DELAYS)
+delivery_queue.DELAYS = tuple(delay / 100 for delay in delivery_queue.DELAYS)
 delivery_queue.LEASE = timedelta(seconds=3)
 
 from keysat.tasks.app import app

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keysat.webhooks.backoff import next_wait
+from keysat.webhooks.delivery_queue import next_wait
 
 SCHEDULE = [5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200]
 

@@ -12,8 +12,7 @@ from sqlalchemy import select
 
 from keysat.catalog.products import require_product
 from keysat.codes import manage
-from keysat.codes.manage import NewCode, add_code, require_code
-from keysat.codes.report import slots
+from keysat.codes.manage import NewCode, add_code, require_code, slots
 from keysat.core.db import reading, transaction
 from keysat.models import DiscountCode
 from keysat.models.discount_code import CodeKind

@@ -9,13 +9,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat.core.money import Money
+from keysat.core.money import BASIS_POINTS, MSAT
 from keysat.models import Invoice, Policy, Tip
 from keysat.models.audit import audit
-from keysat.tips.amount import MSAT, tip_sats
 
 
-def owe(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, actor: str) -> None:
+def create_tip(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, actor: str) -> None:
     """Write the tip that a policy defines for a purchased license, unless it rounds down to zero.
 
     It is a share of the price or the payment, whichever is smaller: an overpayment doesn't raise it, and a free license
@@ -26,8 +25,7 @@ def owe(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, ac
     if invoice.currency != "BTC":
         audit(session, actor, "tip.skipped", license_id, reason=f"the price is in {invoice.currency}, not in sats")
         return
-    paid = Money(min(invoice.amount, invoice.came_in), invoice.currency)
-    sats = tip_sats(paid, policy.tip_pct_bps)
+    sats = min(invoice.amount, invoice.came_in) * policy.tip_pct_bps // BASIS_POINTS
     if sats == 0:
         return
     tip = {
