@@ -135,6 +135,15 @@ def test_nobody_else_makes_engines_or_sessions():
     )
 
 
+def test_status_is_built_in_one_place():
+    facts = {"read_backlog", "broken", "silent_accounts", "count_dead", "count_failed", "count_held", "INVARIANTS"}
+    found = [where for where, name in imported("keysat/operations/status.py") if name.rpartition(".")[2] in facts]
+    assert not found, (
+        f"{found}: keysat.operations.status.read_status reads these. Add what you need to `Status`, so that command "
+        "line, API, metrics and doctor show it alike."
+    )
+
+
 def test_only_the_http_module_speaks_http():
     found = [
         f"{where} {name}"

@@ -100,6 +100,11 @@ def remove_account(session: Session, name: str, actor: str = "cli") -> None:
     audit(session, actor, "provider.removed", account.id, name=name)
 
 
+def list_accounts(session: Session) -> list[ProviderAccount]:
+    """Return all accounts, by name."""
+    return list(session.scalars(select(ProviderAccount).order_by(ProviderAccount.name)))
+
+
 def find_account(session: Session, name: str) -> ProviderAccount | None:
     """Return the account with this name, or None."""
     return session.scalar(select(ProviderAccount).where(ProviderAccount.name == name))

@@ -12,18 +12,18 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import func, select
 
 from keysat import migrations
-from keysat.accounts.webhook_health import silent_accounts, webhook_state
+from keysat.accounts.manage import list_accounts
+from keysat.accounts.webhook_health import webhook_state
 from keysat.cli import doctor_host as host
 from keysat.cli.doctor_host import Broken
+from keysat.cli.status import complaints
 from keysat.core.db import database_name, reading
 from keysat.core.errors import BrokerUnavailable, KeysatError
-from keysat.core.metric_files import trouble_in
-from keysat.core.notices import METRICS, PROXY, notices
 from keysat.core.secrets import secret_box
 from keysat.core.settings import Settings, broker_name
 from keysat.licenses.signer import check_signer
 from keysat.models import ProviderAccount
-from keysat.operations.status import read_status
+from keysat.operations.status import Status, read_noticed, read_status
 from keysat.providers.registry import provider_for
 from keysat.tasks.app import app
 
@@ -52,8 +52,7 @@ def examine(settings: Settings) -> list[Finding]:
             _check("clock", _clock),
             _check("database limits", host.limits),
             _check("signer", lambda: _signer(settings)),
-            *_accounts(),
-            *_status(settings),
+            *_installation(settings),
         ]
     findings.append(_check("broker", lambda: _broker(settings)))
     if findings[-1].ok:
@@ -69,29 +68,29 @@ def examine(settings: Settings) -> list[Finding]:
 
 def noticed(settings: Settings) -> list[Finding]:
     """Return the findings that processes left: whether metrics are stored, and untrusted proxies."""
-    kept = {kind: [found.sentence for found in notices(settings) if found.kind == kind] for kind in (METRICS, PROXY)}
-    metrics = list(dict.fromkeys([*trouble_in(settings.metrics_dir), *kept[METRICS]]))
-    proxies = list(dict.fromkeys(kept[PROXY]))
+    found = read_noticed(settings)
     trusted = "no other proxy sent X-Forwarded-For"
     return [
-        Finding("metrics", not metrics, " ".join(metrics) or str(settings.metrics_dir)),
-        Finding("trusted proxies", not proxies, " ".join(proxies) or trusted),
+        Finding("metrics", not found.metrics, " ".join(found.metrics) or str(settings.metrics_dir)),
+        Finding("trusted proxies", not found.proxies, " ".join(found.proxies) or trusted),
     ]
 
 
-def _status(settings: Settings) -> Iterator[Finding]:
-    """Yield each complaint of `keysat status` as a finding."""
+def _installation(settings: Settings) -> Iterator[Finding]:
+    """Yield the findings about each account, about beat, and each complaint of `keysat status`."""
+    status: Status | None = None
     try:
         with reading() as session:
             status = read_status(session, settings.scan_seconds)
     except KeysatError as error:
         yield Finding("status", ok=False, detail=str(error))
-        return
-    yield _check("beat", lambda: host.beat(status, settings))
-    complaints = status.complaints()
-    yield from (Finding("status", ok=False, detail=sentence) for sentence in complaints)
-    if not complaints:
-        yield Finding("status", ok=True, detail="nothing waits for you")
+    yield from _accounts(status)
+    if status is not None:
+        yield _check("beat", lambda: host.beat(status, settings))
+        found = complaints(status)
+        yield from (Finding("status", ok=False, detail=sentence) for sentence in found)
+        if not found:
+            yield Finding("status", ok=True, detail="nothing waits for you")
 
 
 def _check(what: str, look: Callable[[], str]) -> Finding:
@@ -142,18 +141,18 @@ def _signer(settings: Settings) -> str:
         return f"key {check_signer(session, settings.signing_key_file).key_id} signs the licenses"
 
 
-def _accounts() -> Iterator[Finding]:
+def _accounts(status: Status | None) -> Iterator[Finding]:
     try:
         with reading() as session:
-            accounts = session.scalars(select(ProviderAccount).order_by(ProviderAccount.name)).all()
-            silences = {silence.account: silence for silence in silent_accounts(session)}
+            accounts = list_accounts(session)
     except KeysatError as error:
         yield Finding("providers", ok=False, detail=str(error))
         return
     for account in accounts:
         yield _check(f"provider {account.name}", lambda account=account: _account(account))  # type: ignore[misc]
-        silence = silences.get(account.name)
-        yield Finding(f"webhooks of {account.name}", silence is None, str(silence or webhook_state(account)))
+        if status is not None:
+            silence = status.silence_of(account.name)
+            yield Finding(f"webhooks of {account.name}", silence is None, str(silence or webhook_state(account)))
 
 
 def _account(account: ProviderAccount) -> str:

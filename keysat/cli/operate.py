@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from keysat import migrations
 from keysat.cli import doctor as checks
-from keysat.cli.output import AsJson, say, show_line, show_record, show_rows
+from keysat.cli.output import AsJson, say, show_line, show_rows
+from keysat.cli.status import complaints, notes, show_status
 from keysat.core.db import reading
 from keysat.core.errors import KeysatError
 from keysat.core.settings import load_settings
 from keysat.embedded import demo as demonstration
 from keysat.embedded import stack
 from keysat.embedded.prepare import prepare
-from keysat.operations.status import Status, read_status
+from keysat.operations.status import read_noticed, read_status
 
 _PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -65,39 +66,12 @@ def status(as_json: AsJson = False) -> None:
     except KeysatError as error:
         say(f"keysat: {error}")
         raise typer.Exit(3) from None
-    _show_status(state, stack.running(settings), as_json=as_json)
-    noticed = [finding.detail for finding in checks.noticed(settings) if not finding.ok]
-    for sentence in [*state.complaints(), *noticed, *state.hints()]:
+    show_status(state, stack.running(settings), as_json=as_json)
+    noticed = read_noticed(settings).sentences
+    for sentence in [*complaints(state), *noticed, *notes(state)]:
         say(sentence)
     if state.trouble or noticed:
         raise typer.Exit(3)
-
-
-def _show_status(state: Status, processes: dict[str, int], *, as_json: bool) -> None:
-    gauge = state.gauge
-    numbers: dict[str, Any] = {
-        "pending": gauge.pending,
-        "due": gauge.due,
-        "late": gauge.late,
-        "oldest_due": gauge.oldest_due_at,
-        "in_review": gauge.review,
-        "settled_without_license": gauge.unfulfilled,
-        "failing": gauge.failing,
-        "abandoned": gauge.abandoned,
-        "silent_webhooks": [silence.account for silence in state.silent],
-        "dead_letters": state.dead_letters,
-        "failed_tips": state.failed_tips,
-        "held_tips": state.held_tips,
-    }
-    accounts = [account.__dict__ for account in gauge.accounts]
-    if as_json:
-        cases = [breach.__dict__ for breach in state.breaches]
-        show_record({**numbers, "breaches": cases, "accounts": accounts, "processes": processes}, as_json)
-    else:
-        show_record(numbers, as_json)
-        running = ", ".join(f"{name} ({pid})" for name, pid in processes.items()) or "none here"
-        show_record({"processes": running}, False)
-        show_rows(accounts, as_json)
 
 
 def doctor(as_json: AsJson = False) -> None:

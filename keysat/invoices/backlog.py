@@ -16,7 +16,7 @@ LATE_AFTER = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
-class AccountGauge:
+class AccountStatus:
     """The status of an account: whether it can be called, and how many of its invoices need a check."""
 
     name: str
@@ -31,7 +31,7 @@ class AccountGauge:
 
 
 @dataclass(frozen=True)
-class Gauge:
+class Backlog:
     """Counts of invoices at one moment.
 
     - `due`: to be checked now.
@@ -50,7 +50,7 @@ class Gauge:
     overdue_licenses: int
     failing: int
     abandoned: int
-    accounts: tuple[AccountGauge, ...]
+    accounts: tuple[AccountStatus, ...]
 
     @property
     def trouble(self) -> bool:
@@ -72,7 +72,7 @@ def _claimable() -> ColumnElement[bool]:
     )
 
 
-def read_gauge(session: Session) -> Gauge:
+def read_backlog(session: Session) -> Backlog:
     """Count the backlog, in one pass over the invoices that are still checked and one over the others."""
     due = Invoice.next_check_at <= func.now()
     row = session.execute(
@@ -86,7 +86,7 @@ def read_gauge(session: Session) -> Gauge:
             func.count().filter(Invoice.settled_at <= func.now() - LATE_AFTER),
         ).where(Invoice.next_check_at.is_not(None))
     ).one()
-    return Gauge(
+    return Backlog(
         pending=row[0],
         due=row[1],
         late=row[2],
@@ -104,7 +104,7 @@ def _count(session: Session, which: ColumnExpressionArgument[bool]) -> int:
     return session.scalar(select(func.count()).select_from(Invoice).where(which)) or 0
 
 
-def _accounts(session: Session) -> list[AccountGauge]:
+def _accounts(session: Session) -> list[AccountStatus]:
     due = and_(
         Invoice.provider_account_id == ProviderAccount.id,
         Invoice.status != InvoiceStatus.SETTLED,
@@ -125,4 +125,4 @@ def _accounts(session: Session) -> list[AccountGauge]:
             waiting,
         ).order_by(ProviderAccount.name)
     )
-    return [AccountGauge(*row) for row in rows]
+    return [AccountStatus(*row) for row in rows]

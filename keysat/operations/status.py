@@ -1,25 +1,46 @@
-"""The status of the installation, shown by the command line, the admin API and `keysat doctor`."""
+"""The status of the installation, read once for the command line, the HTTP API, the metrics and `keysat doctor`.
+
+It contains facts. `keysat/cli` and `keysat/web` put them into words.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from keysat import __version__
 from keysat.accounts.webhook_health import Silence, silent_accounts
-from keysat.invoices.backlog import Gauge, read_gauge
+from keysat.core.metric_files import trouble_in
+from keysat.core.notices import METRICS, PROXY, notices
+from keysat.core.settings import Settings
+from keysat.invoices.backlog import AccountStatus, Backlog, read_backlog
 from keysat.models import TaskRun
-from keysat.operations.invariants import Breach, broken
+from keysat.operations.invariants import INVARIANTS, Breach, broken
 from keysat.tips.manage import count_failed, count_held
 from keysat.webhooks.deliveries import count_dead
 
 
 @dataclass(frozen=True)
-class Status:
-    """The backlog, broken invariants and silent accounts. `scanned_ago` is in seconds, or None before any scan."""
+class Versions:
+    """The versions of Keysat, of its schema in the database, and of PostgreSQL."""
 
-    gauge: Gauge
+    keysat: str
+    schema: str
+    postgresql: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """The backlog, broken invariants, and accounts without webhooks, at one moment.
+
+    `dead_letters` are outbound webhooks that failed for good, `held_tips` wait for a person's decision. `scanned_ago`
+    is in seconds, or None before any scan.
+    """
+
+    versions: Versions
+    backlog: Backlog
     breaches: tuple[Breach, ...]
     silent: tuple[Silence, ...]
     dead_letters: int
@@ -30,24 +51,26 @@ class Status:
     @property
     def trouble(self) -> bool:
         """Whether something needs a person's attention."""
-        return bool(self.breaches or self.gauge.trouble or self.silent)
+        return bool(self.breaches or self.backlog.trouble or self.silent)
 
-    def complaints(self) -> list[str]:
-        """Return a sentence with the remedy for each problem that needs a person."""
-        return [*map(str, self.breaches), *_remedies(self.gauge), *map(str, self.silent)]
+    @property
+    def alarms(self) -> tuple[Breach | Silence, ...]:
+        """What should never be, as the log reports it."""
+        return (*self.breaches, *self.silent)
 
-    def hints(self) -> list[str]:
-        """Return sentences about conditions that need no immediate action."""
-        hints = []
-        if self.dead_letters:
-            command = "`keysat webhook delivery list --status failed`"
-            hints.append(f"{self.dead_letters} outbound webhooks are dead letters: {command}.")
-        if self.failed_tips:
-            hints.append(f"{self.failed_tips} tips failed: `keysat tip list --status failed`.")
-        if self.held_tips:
-            command = "`keysat tip list --status held`, then `keysat tip retry TIP --note`"
-            hints.append(f"{self.held_tips} tips wait for your decision: {command}.")
-        return hints
+    @property
+    def breach_counts(self) -> dict[str, int]:
+        """The number of cases by invariant, 0 for those that are not broken."""
+        return dict.fromkeys((one.name for one in INVARIANTS), 0) | {one.invariant: one.count for one in self.breaches}
+
+    @property
+    def failing_accounts(self) -> tuple[AccountStatus, ...]:
+        """The accounts that are not called now: paused, or with an open circuit breaker."""
+        return tuple(one for one in self.backlog.accounts if one.paused_at is not None or one.open_until is not None)
+
+    def silence_of(self, account: str) -> Silence | None:
+        """Return what is wrong with the webhooks of the account with this name, or None."""
+        return next((one for one in self.silent if one.account == account), None)
 
 
 def read_status(session: Session, scan_seconds: float) -> Status:
@@ -55,7 +78,8 @@ def read_status(session: Session, scan_seconds: float) -> Status:
     scanned = select(func.extract("epoch", func.now() - TaskRun.last_run_at)).where(TaskRun.name == "scan_pending")
     ago = session.scalar(scanned)
     return Status(
-        gauge=read_gauge(session),
+        versions=_versions(session),
+        backlog=read_backlog(session),
         breaches=tuple(broken(session, scan_seconds)),
         silent=tuple(silent_accounts(session)),
         dead_letters=count_dead(session),
@@ -65,33 +89,31 @@ def read_status(session: Session, scan_seconds: float) -> Status:
     )
 
 
-def _remedies(gauge: Gauge) -> list[str]:
-    sentences = []
-    if gauge.failing:
-        sentences.append(
-            f"{gauge.failing} invoices got no usable answer lately: `keysat invoice list --failing`, and "
-            "`keysat invoice acknowledge INVOICE --note ...` where nothing can be done."
-        )
-    if gauge.review:
-        sentences.append(f"{gauge.review} invoices wait for your decision: `keysat invoice list --review`.")
-    for account in gauge.accounts:
-        if account.paused_at is not None:
-            sentences.append(
-                f"account {account.name} is paused ({account.pause_reason}), {account.due} invoices wait for it: "
-                f"{_resume(account.name, rejected=account.rejected)}"
-            )
-        elif account.open_until is not None:
-            sentences.append(
-                f"account {account.name} fails ({account.last_error}) and isn't asked until "
-                f"{account.open_until:%H:%M:%S} UTC; it goes on by itself."
-            )
-    return sentences
+@dataclass(frozen=True)
+class Noticed:
+    """Sentences about what processes noticed: metrics that are not stored, and proxies that are not trusted.
+
+    They come from files and from the broker, so they are no part of `Status`, which only needs the database.
+    """
+
+    metrics: tuple[str, ...]
+    proxies: tuple[str, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.metrics, *self.proxies)
 
 
-def _resume(name: str, *, rejected: bool) -> str:
-    if rejected:
-        return (
-            f"make a new API key at the provider and enter it with `keysat provider renew {name}`; should the old one "
-            "pass again, the account resumes by itself."
-        )
-    return f"`keysat provider resume {name}` when it may be asked again."
+def read_noticed(settings: Settings) -> Noticed:
+    """Read what processes noticed within the last day. Nothing if the broker can't be reached."""
+    found = notices(settings)
+    metrics = [one.sentence for one in found if one.kind == METRICS]
+    proxies = [one.sentence for one in found if one.kind == PROXY]
+    return Noticed(tuple(dict.fromkeys([*trouble_in(settings.metrics_dir), *metrics])), tuple(dict.fromkeys(proxies)))
+
+
+def _versions(session: Session) -> Versions:
+    schema = text("(SELECT version_num FROM alembic_version)")
+    row = session.execute(select(schema, func.current_setting("server_version"))).one()
+    return Versions(__version__, row[0], row[1])

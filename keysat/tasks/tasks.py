@@ -18,7 +18,6 @@ from celery import Task
 from keysat.accounts.breaker import CallableAccount, callable_accounts
 from keysat.accounts.inbox import claim_events, hint_of, mark_handled, release_events
 from keysat.accounts.recheck import claim_rechecks, release_rechecks, resume_accepted
-from keysat.accounts.webhook_health import silent_accounts
 from keysat.core.db import reading, transaction
 from keysat.core.errors import KeysatError
 from keysat.core.logs import get_logger
@@ -28,8 +27,8 @@ from keysat.licenses.signer import check_signer
 from keysat.models import ProviderAccount
 from keysat.models.epoch import notice_restore
 from keysat.models.task_run import note_run, ran_within
-from keysat.operations.invariants import broken
 from keysat.operations.retention import prune
+from keysat.operations.status import read_status
 from keysat.providers.registry import provider_for
 from keysat.queue.claim import Claim
 from keysat.queue.send import as_id, fan_out, queued, send
@@ -219,7 +218,7 @@ def prune_() -> None:
 def check_invariants() -> None:
     """Log broken invariants and silent accounts, with the remedy."""
     with reading() as session:
-        for alarm in [*broken(session, load_settings().scan_seconds), *silent_accounts(session)]:
+        for alarm in read_status(session, load_settings().scan_seconds).alarms:
             log.warning("alarm", alarm=str(alarm))
 
 

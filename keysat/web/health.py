@@ -22,9 +22,8 @@ from keysat.core.db import reading
 from keysat.core.errors import KeysatError
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
-from keysat.invoices.backlog import Gauge, read_gauge
 from keysat.licenses.signer import check_signer
-from keysat.operations.invariants import INVARIANTS, broken
+from keysat.operations.status import Status, read_status
 from keysat.web.errors import Problem, problem
 
 router = APIRouter(tags=["health"])
@@ -130,12 +129,22 @@ def _trouble(check: Future[None]) -> str | None:
     return None if error is None else str(error)
 
 
+_COUNTS = {
+    "due": "Invoices to be looked at now.",
+    "late": "Invoices that nobody took for two minutes.",
+    "review": "Invoices that wait for a person.",
+    "unfulfilled": "Settled invoices without a license.",
+    "overdue_licenses": "The same for over two minutes.",
+    "failing": "Invoices without a usable answer lately.",
+    "pending": "Invoices that wait for their payment.",
+}
+
+
 class Gauges(Collector):
-    """Collects the backlog from the database, at most every few seconds."""
+    """Collects the status from the database, at most every few seconds."""
 
     def __init__(self) -> None:
-        self._gauge: Gauge | None = None
-        self._breaches: dict[str, int] = {}
+        self._status: Status | None = None
         self._read_at = 0.0
 
     def describe(self) -> Iterator[Metric]:
@@ -145,44 +154,33 @@ class Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the numbers of `keysat status`. Without a database, yield only `keysat_up` 0."""
         try:
-            gauge = self._fresh()
+            status = self._fresh()
         except KeysatError:
             yield GaugeMetricFamily("keysat_up", "Whether the database answers.", 0)
             return
         yield GaugeMetricFamily("keysat_up", "Whether the database answers.", 1)
-        counts = {
-            "due": "Invoices to be looked at now.",
-            "late": "Invoices that nobody took for two minutes.",
-            "review": "Invoices that wait for a person.",
-            "unfulfilled": "Settled invoices without a license.",
-            "overdue_licenses": "The same for over two minutes.",
-            "failing": "Invoices without a usable answer lately.",
-            "pending": "Invoices that wait for their payment.",
-        }
-        for name, help_text in counts.items():
-            yield GaugeMetricFamily(f"keysat_invoices_{name}", help_text, getattr(gauge, name))
+        for name, help_text in _COUNTS.items():
+            yield GaugeMetricFamily(f"keysat_invoices_{name}", help_text, getattr(status.backlog, name))
         family = GaugeMetricFamily(
             "keysat_invariant_breaches", "Cases in which what must always be true isn't.", labels=["invariant"]
         )
-        for invariant in INVARIANTS:
-            family.add_metric([invariant.name], self._breaches.get(invariant.name, 0))
+        for invariant, count in status.breach_counts.items():
+            family.add_metric([invariant], count)
         yield family
         for name, about in (("paused_at", "paused"), ("open_until", "resting")):
             family = GaugeMetricFamily(
                 f"keysat_account_{about}", f"Whether a provider account is {about}.", labels=["account"]
             )
-            for account in gauge.accounts:
+            for account in status.backlog.accounts:
                 family.add_metric([account.name], getattr(account, name) is not None)
             yield family
 
-    def _fresh(self) -> Gauge:
-        if self._gauge is None or time.monotonic() - self._read_at > _GAUGE_SECONDS:
+    def _fresh(self) -> Status:
+        if self._status is None or time.monotonic() - self._read_at > _GAUGE_SECONDS:
             with reading() as session:
-                self._gauge = read_gauge(session)
-                breaches = broken(session, load_settings().scan_seconds)
-                self._breaches = {one.invariant: one.count for one in breaches}
+                self._status = read_status(session, load_settings().scan_seconds)
             self._read_at = time.monotonic()
-        return self._gauge
+        return self._status
 
 
 _gauges = Gauges()

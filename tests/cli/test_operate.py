@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func
 
+from keysat import __version__, migrations
 from keysat.cli.doctor_host import Broken, backups, public_url
 from keysat.core.errors import RemoteUnavailable
 from tests.builders import make_account, make_due, make_invoice, make_shop, set_account
@@ -35,7 +36,10 @@ NOTHING_OWED = {
 
 def test_status_of_an_empty_shop_is_fine(keysat):
     finished = keysat("status", "--json")
-    assert (finished.code, finished.json, finished.err) == (0, NOTHING_OWED, "")
+    told = finished.json
+    versions = told.pop("versions")
+    assert (finished.code, told, finished.err) == (0, NOTHING_OWED, "")
+    assert (versions["keysat"], versions["schema"]) == (__version__, migrations.head())
 
 
 def test_status_counts_what_is_owed(keysat):

@@ -1,4 +1,4 @@
-"""The gauge counts what is owed, late, waiting for a person, failing, or no longer watched."""
+"""The backlog counts what is owed, late, waiting for a person, failing, or no longer watched."""
 
 from datetime import timedelta
 
@@ -6,16 +6,16 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.core.db import reading
-from keysat.invoices.backlog import abandoned, read_gauge
+from keysat.invoices.backlog import abandoned, read_backlog
 from keysat.models import Invoice
 from tests.builders import issue_now, make_account, make_due, make_invoice, make_shop, set_account, set_columns
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
 
-def gauge():
+def backlog():
     with reading() as session:
-        return read_gauge(session)
+        return read_backlog(session)
 
 
 def matching(condition):
@@ -24,7 +24,7 @@ def matching(condition):
 
 
 def test_empty_shop_owes_nothing():
-    numbers = gauge()
+    numbers = backlog()
     assert (numbers.pending, numbers.due, numbers.late, numbers.review) == (0, 0, 0, 0)
     assert (numbers.unfulfilled, numbers.failing, numbers.abandoned) == (0, 0, 0)
     assert numbers.oldest_due_at is None
@@ -34,58 +34,58 @@ def test_empty_shop_owes_nothing():
 
 def test_new_invoice_is_pending_and_not_yet_due():
     make_invoice()
-    assert (gauge().pending, gauge().due) == (1, 0)
-    assert not gauge().trouble
+    assert (backlog().pending, backlog().due) == (1, 0)
+    assert not backlog().trouble
 
 
 def test_due_invoice_is_counted_and_late_after_two_minutes():
     fresh, old = make_invoice(), make_invoice()
     make_due(fresh.id, timedelta(seconds=110))
-    assert (gauge().due, gauge().late, gauge().trouble) == (1, 0, False)
+    assert (backlog().due, backlog().late, backlog().trouble) == (1, 0, False)
     make_due(old.id, timedelta(seconds=130))
-    assert (gauge().due, gauge().late, gauge().trouble) == (2, 1, True)
+    assert (backlog().due, backlog().late, backlog().trouble) == (2, 1, True)
 
 
 def test_oldest_due_time_is_told():
     make_due(make_invoice().id, timedelta(minutes=1))
     make_due(make_invoice().id, timedelta(hours=1))
     with reading() as session:
-        age = session.scalar(select(func.now())) - gauge().oldest_due_at
+        age = session.scalar(select(func.now())) - backlog().oldest_due_at
     assert timedelta(hours=1) <= age < timedelta(hours=1, minutes=1)
 
 
 def test_settled_invoice_is_unfulfilled_until_its_license_is_issued(signer):
     invoice = make_invoice(status="settled", settled_at=func.now())
-    assert (gauge().unfulfilled, gauge().pending) == (1, 0)
+    assert (backlog().unfulfilled, backlog().pending) == (1, 0)
     issue_now(invoice.id, signer.key_id)
-    assert gauge().unfulfilled == 0
+    assert backlog().unfulfilled == 0
 
 
 def test_review_waits_until_it_is_resolved():
     invoice = make_invoice(review_reason="underpaid", review_opened_at=func.now())
-    assert (gauge().review, gauge().trouble) == (1, True)
+    assert (backlog().review, backlog().trouble) == (1, True)
     assert matching(Invoice.in_review) == [invoice.id]
     set_columns(invoice.id, review_resolved_at=func.now())
-    assert (gauge().review, gauge().trouble) == (0, False)
+    assert (backlog().review, backlog().trouble) == (0, False)
     assert matching(Invoice.in_review) == []
 
 
 def test_review_of_an_invoice_that_is_no_longer_watched_still_counts():
     make_invoice(review_reason="underpaid", review_opened_at=func.now(), next_check_at=None)
-    assert gauge().review == 1
+    assert backlog().review == 1
 
 
 def test_failing_invoices_are_counted():
     make_invoice(error_count=2, last_error="it is down")
     make_invoice()
-    assert gauge().failing == 1
+    assert backlog().failing == 1
 
 
 def test_unpaid_invoice_that_is_no_longer_watched_is_abandoned(signer):
     invoice = make_invoice(status="expired", next_check_at=None)
     paid = make_invoice(status="settled", settled_at=func.now())
     issue_now(paid.id, signer.key_id)
-    assert gauge().abandoned == 1
+    assert backlog().abandoned == 1
     assert matching(abandoned()) == [invoice.id]
 
 
@@ -95,31 +95,31 @@ def test_each_account_tells_how_it_fares_and_what_waits_for_it():
     make_due(make_invoice().id)
     make_invoice(account="other")
     set_account("other", failure_count=2, last_error="it is down")
-    main, other = gauge().accounts
+    main, other = backlog().accounts
     assert (main.name, main.kind, main.due, main.failure_count) == ("main", "fake", 1, 0)
     assert (other.name, other.due, other.failure_count, other.last_error) == ("other", 0, 2, "it is down")
-    assert not gauge().trouble
+    assert not backlog().trouble
 
 
 def test_license_that_is_owed_is_not_counted_against_its_account():
     invoice = make_invoice(status="settled", settled_at=func.now())
     make_due(invoice.id)
-    assert gauge().accounts[0].due == 0
-    assert gauge().due == 1
+    assert backlog().accounts[0].due == 0
+    assert backlog().due == 1
 
 
 def test_paused_account_is_trouble():
     make_shop()
     set_account(paused_at=func.now(), pause_reason="by hand")
-    assert gauge().trouble
-    assert gauge().accounts[0].pause_reason == "by hand"
+    assert backlog().trouble
+    assert backlog().accounts[0].pause_reason == "by hand"
 
 
 def test_open_breaker_is_trouble_until_its_time_has_passed():
     make_shop()
     set_account(failure_count=5, open_until=func.now() + timedelta(minutes=1))
-    assert gauge().trouble
-    assert gauge().accounts[0].open_until is not None
+    assert backlog().trouble
+    assert backlog().accounts[0].open_until is not None
     set_account(failure_count=5, open_until=func.now() - timedelta(minutes=1))
-    assert gauge().accounts[0].open_until is None
-    assert not gauge().trouble
+    assert backlog().accounts[0].open_until is None
+    assert not backlog().trouble

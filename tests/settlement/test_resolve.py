@@ -188,10 +188,10 @@ def test_acknowledged_error_is_no_alarm_until_there_was_an_answer(fake):
     fake.trouble = RemoteNotFound("nothing (404)")
     with transaction() as session:
         give_up(session, invoice.id, fake.trouble)
-    assert status_of_all().gauge.failing == 1
+    assert status_of_all().backlog.failing == 1
     with transaction() as session:
         acknowledge(session, invoice.id, "the store was deleted", "cli")
-    assert status_of_all().gauge.failing == 0
+    assert status_of_all().backlog.failing == 0
     assert load_invoice(invoice.id).next_check_at is not None
     fake.trouble = None
     look(invoice.id)

@@ -13,13 +13,27 @@ from keysat.web.admin import (
     policies,
     products,
     report,
+    status,
     tips,
 )
 from keysat.web.admin.auth import known_query
 from keysat.web.errors import documented
 
 router = APIRouter(prefix="/v1/admin", responses=documented(401, 403), dependencies=[Depends(known_query)])
-for _noun in (products, policies, codes, invoices, licenses, accounts, endpoints, deliveries, tips, report, audit):
+for _noun in (
+    products,
+    policies,
+    codes,
+    invoices,
+    licenses,
+    status,
+    accounts,
+    endpoints,
+    deliveries,
+    tips,
+    report,
+    audit,
+):
     router.include_router(_noun.router)
 
 __all__ = ["router"]

@@ -7,8 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
-from sqlalchemy import select
+from pydantic import AfterValidator, Field, StringConstraints
 
 from keysat.accounts import editing, manage
 from keysat.accounts.selling import sell_with
@@ -16,9 +15,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
-from keysat.models import ProviderAccount
 from keysat.net.certificates import check_pem
-from keysat.operations.status import read_status
 from keysat.providers.refusals import MIN_SECRET_BYTES
 from keysat.providers.registry import provider_for
 from keysat.web.admin.auth import Reader, Writer
@@ -117,42 +114,11 @@ class AccountRow(Row):
     is_sandbox: bool
 
 
-class Status(BaseModel):
-    """The backlog, as `keysat status` shows it. `trouble`: something waits for a person.
-
-    `breaches` are sentences about violated invariants, each with its remedy.
-    """
-
-    trouble: bool
-    pending: int
-    due: int
-    late: int
-    review: int
-    unfulfilled: int
-    overdue_licenses: int
-    failing: int
-    abandoned: int
-    silent_webhooks: list[str]
-    breaches: list[str]
-
-
-@router.get("/status", tags=["admin: status"])
-def status(_: Reader) -> Status:
-    """Get the backlog."""
-    with reading() as session:
-        state = read_status(session, load_settings().scan_seconds)
-    counts = {name: getattr(state.gauge, name) for name in Status.model_fields if hasattr(state.gauge, name)}
-    counts["trouble"] = state.trouble
-    silent = [silence.account for silence in state.silent]
-    return Status(**counts, silent_webhooks=silent, breaches=[*map(str, state.breaches)])
-
-
 @router.get("/accounts")
 def list_accounts(_: Reader) -> list[AccountRow]:
     """List the provider accounts."""
     with reading() as session:
-        rows = session.scalars(select(ProviderAccount).order_by(ProviderAccount.name)).all()
-    return [AccountRow.model_validate(row) for row in rows]
+        return [AccountRow.model_validate(row) for row in manage.list_accounts(session)]
 
 
 @router.post("/accounts", status_code=201, responses=documented(409, 502), dependencies=ASKING)
