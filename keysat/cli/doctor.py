@@ -21,7 +21,7 @@ from keysat.core.db import database_name, reading
 from keysat.core.errors import BrokerUnavailable, KeysatError
 from keysat.core.secrets import secret_box
 from keysat.core.settings import Settings, broker_name
-from keysat.licenses.signer import check_signer
+from keysat.licenses.signer import installed_signer
 from keysat.models import ProviderAccount
 from keysat.operations.status import Status, read_noticed, read_status
 from keysat.providers.registry import provider_for
@@ -51,7 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
             _check("schema", _schema),
             _check("clock", _clock),
             _check("database limits", host.limits),
-            _check("signer", lambda: _signer(settings)),
+            _check("signer", _signer),
             *_installation(settings),
         ]
     findings.append(_check("broker", lambda: _broker(settings)))
@@ -136,9 +136,8 @@ def _clock() -> str:
     return f"{skew:.2f} s off the database's"
 
 
-def _signer(settings: Settings) -> str:
-    with reading() as session:
-        return f"key {check_signer(session, settings.signing_key_file).key_id} signs the licenses"
+def _signer() -> str:
+    return f"key {installed_signer(reading).key_id} signs the licenses"
 
 
 def _accounts(status: Status | None) -> Iterator[Finding]:

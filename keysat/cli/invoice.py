@@ -7,28 +7,26 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from keysat.cli.audit import moment_rows
 from keysat.cli.license_ import license_record
 from keysat.cli.output import AsJson, Note, Row, say, show_line, show_record, show_rows
+from keysat.cli.why import why_line
 from keysat.core.db import reading, transaction
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
-from keysat.licenses.signer import check_signer
-from keysat.models import DiscountCode, Invoice, License, Policy, Product, ProviderAccount, Redemption
+from keysat.licenses.find import license_of_invoice
+from keysat.licenses.signer import installed_signer
+from keysat.models import Invoice
 from keysat.models.invoice import InvoiceStatus
-from keysat.operations.search import Search, database_now, find_invoices, require_invoice, unhandled_webhooks
-from keysat.operations.timeline import timeline
-from keysat.operations.why import explain
+from keysat.operations.details import read_details
+from keysat.operations.search import Search, find_invoices, require_invoice
+from keysat.operations.why import read_why
 from keysat.sales.purchase import Order, purchase
 from keysat.settlement import resolve
-from keysat.settlement.issue import issue
-from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.settlement.by_hand import reconcile_and_issue, restore_and_issue, settle_and_issue
+from keysat.settlement.reconcile import rules_of
 from keysat.settlement.resolve import dismiss as dismiss_review
-from keysat.settlement.resolve import settle_by_hand
-from keysat.settlement.reverse import undo
 
 app = typer.Typer(help="Invoices.", no_args_is_help=True)
 
@@ -107,28 +105,28 @@ def _summary(invoice: Invoice, account: str | None) -> Row:
 def show(which: WhichInvoice, as_json: AsJson = False) -> None:
     """Show all details of an invoice, including why its buyer has no license."""
     with reading() as session:
-        invoice = require_invoice(session, which)
-        account = _account_of(session, invoice)
-        owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
-        record: dict[str, object] = {
-            "why": _why(session, invoice, account, owned),
-            **_summary(invoice, account.name if account else None),
-            **_code_of(session, invoice),
-            "product": session.get_one(Product, invoice.product_id).slug,
-            "policy": session.get_one(Policy, invoice.policy_id).slug,
-            "provider_invoice_id": invoice.provider_invoice_id,
-            "pay_at": invoice.checkout_url,
-            "note": invoice.buyer_note,
-            "settled": invoice.settled_at,
-            "fulfilled": invoice.fulfilled_at,
-            "reversed": invoice.reversed_at,
-            "looks": invoice.check_count,
-            "last_look": invoice.last_checked_at,
-            "next_look": invoice.next_check_at,
-        }
-        lines = moment_rows(timeline(session, invoice))
-    if owned is not None:
-        record["license"] = license_record(owned)
+        found = read_details(session, require_invoice(session, which))
+    invoice, code = found.invoice, found.code
+    record: dict[str, object] = {
+        "why": why_line(found.why),
+        "state": found.why.state,
+        **_summary(invoice, found.account),
+        **({"code": f"{code.code} ({code.status})", "discount": str(code.discount)} if code else {}),
+        "product": found.product,
+        "policy": found.policy,
+        "provider_invoice_id": invoice.provider_invoice_id,
+        "pay_at": invoice.checkout_url,
+        "note": invoice.buyer_note,
+        "settled": invoice.settled_at,
+        "fulfilled": invoice.fulfilled_at,
+        "reversed": invoice.reversed_at,
+        "looks": invoice.check_count,
+        "last_look": invoice.last_checked_at,
+        "next_look": invoice.next_check_at,
+    }
+    lines = moment_rows(found.timeline)
+    if found.license is not None:
+        record["license"] = license_record(found.license)
     if as_json:
         show_record({**record, "timeline": lines}, as_json)
         return
@@ -143,23 +141,21 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
 @app.command("reconcile")
 def reconcile_(which: WhichInvoice) -> None:
     """Check the provider now, act on its response, and issue the license if paid. Needs no worker."""
-    with reading() as session:
-        invoice_id = require_invoice(session, which).id
-    result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="cli", insist=True)
+    invoice_id, rules = _id_of(which), rules_of(load_settings())
+    result, _ = reconcile_and_issue(reading, transaction, invoice_id, rules, _signer_id, "cli")
     say(f"the provider says {result.said}; decision: {result.outcome.action}")
     if result.outcome.review is not None:
         say(f"it waits for your decision ({result.outcome.review}): `keysat invoice settle` or `dismiss`")
     if result.license_owed:
-        _issue(invoice_id)
+        _show_key(invoice_id)
 
 
 @app.command()
 def settle(which: WhichInvoice, note: Note) -> None:
     """Settle an invoice by hand, regardless of the provider's status, and issue its license."""
-    with transaction() as session:
-        invoice_id = require_invoice(session, which).id
-        settle_by_hand(session, invoice_id, note, "cli")
-    _issue(invoice_id)
+    invoice_id = _id_of(which)
+    settle_and_issue(transaction, invoice_id, note, _signer_id, "cli")
+    _show_key(invoice_id)
 
 
 @app.command()
@@ -181,10 +177,9 @@ def acknowledge(which: WhichInvoice, note: Note) -> None:
 @app.command()
 def restore(which: WhichInvoice, note: Note) -> None:
     """Undo a reversal by hand: the license regains its status, or is issued if it wasn't before."""
-    with transaction() as session:
-        invoice_id = require_invoice(session, which).id
-        undo(session, invoice_id, note, "cli")
-    _issue(invoice_id)
+    invoice_id = _id_of(which)
+    restore_and_issue(transaction, invoice_id, note, _signer_id, "cli")
+    _show_key(invoice_id)
 
 
 @app.command()
@@ -192,51 +187,32 @@ def watch(
     which: WhichInvoice, every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0
 ) -> None:
     """Follow an invoice in the database, one line per change, until its license is issued. Ctrl-C ends it."""
-    told = ""
+    shown = ""
     while True:
         with reading() as session:
             invoice = require_invoice(session, which)
-            owned = session.scalar(select(License).where(License.invoice_id == invoice.id))
-            account = _account_of(session, invoice)
-            why = _why(session, invoice, account, owned)
-        line = f"{invoice.status}: {why}"
-        if line != told:
+            why = read_why(session, invoice)
+        line = f"{invoice.status}: {why_line(why)}"
+        if line != shown:
             show_line(line)
-            told = line
-        if owned is not None:
+            shown = line
+        if why.license_id is not None:
             return
         time.sleep(every)
 
 
-def _why(session: Session, invoice: Invoice, account: ProviderAccount | None, owned: License | None) -> str:
-    return explain(invoice, account, owned, database_now(session), unhandled_webhooks(session, invoice))
-
-
-def _code_of(session: Session, invoice: Invoice) -> Row:
-    used = session.execute(
-        select(DiscountCode.code, Redemption).join(Redemption).where(Redemption.invoice_id == invoice.id)
-    ).one_or_none()
-    if used is None:
-        return {}
-    code, redemption = used
-    return {"code": f"{code} ({redemption.status})", "discount": str(Money(redemption.discount, invoice.currency))}
-
-
-def _account_of(session: Session, invoice: Invoice) -> ProviderAccount | None:
-    return session.get(ProviderAccount, invoice.provider_account_id) if invoice.provider_account_id else None
+def _id_of(which: str) -> UUID:
+    with reading() as session:
+        return require_invoice(session, which).id
 
 
 def _signer_id() -> str:
-    with reading() as session:
-        return check_signer(session, load_settings().signing_key_file).key_id
+    return installed_signer(reading).key_id
 
 
-def _issue(invoice_id: UUID) -> None:
+def _show_key(invoice_id: UUID) -> None:
     with reading() as session:
-        signer = check_signer(session, load_settings().signing_key_file)
-    with transaction() as session:
-        issue(session, invoice_id, signer.key_id, actor="cli")
-    with reading() as session:
-        row = session.scalars(select(License).where(License.invoice_id == invoice_id)).one()
+        row = license_of_invoice(session, invoice_id)
+    assert row is not None
     say("the license:")
-    print(signer.key_for(row))
+    print(installed_signer(reading).key_for(row))

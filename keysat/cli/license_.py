@@ -12,17 +12,18 @@ import typer
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
-from sqlalchemy import select
 
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.core.db import reading, transaction
-from keysat.core.errors import InvalidInput, NotFound, SettingsError
+from keysat.core.errors import InvalidInput, SettingsError
 from keysat.core.settings import load_settings
+from keysat.licenses.find import require_license
 from keysat.licenses.keys import Payload, clean, parse, verify
-from keysat.licenses.signer import check_signer, load_signer
+from keysat.licenses.signer import installed_signer, load_signer
 from keysat.licenses.withdraw import change_status
-from keysat.models import License, Product
+from keysat.models import License
 from keysat.models.license import LicenseStatus
+from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
 
 app = typer.Typer(help="Licenses.", no_args_is_help=True)
@@ -33,8 +34,7 @@ LicenseId = Annotated[UUID, typer.Argument(metavar="LICENSE", help="The license'
 def license_record(row: License) -> Row:
     """Convert a license to a record for printing, with its key if the signing key is available."""
     try:
-        with reading() as session:
-            key = check_signer(session, load_settings().signing_key_file).key_for(row)
+        key = installed_signer(reading).key_for(row)
     except SettingsError as error:
         say(f"the license key can't be shown: {error}")
         key = None
@@ -58,11 +58,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List licenses, newest first."""
-    wanted = select(License, Product.slug).join(Product).order_by(License.id.desc()).limit(limit)
-    if status is not None:
-        wanted = wanted.where(License.status == status)
     with reading() as session:
-        rows = session.execute(wanted).all()
+        rows = find_licenses(session, LicenseSearch(status=status), limit)
     show_rows(
         [
             {
@@ -83,9 +80,7 @@ def list_(
 def show(license_id: LicenseId, as_json: AsJson = False) -> None:
     """Show a license and its key."""
     with reading() as session:
-        row = session.get(License, license_id)
-    if row is None:
-        raise NotFound("license", license_id, "`keysat license list` shows them.")
+        row = require_license(session, license_id)
     show_record(license_record(row), as_json)
 
 
@@ -97,8 +92,8 @@ def issue(
     as_json: AsJson = False,
 ) -> None:
     """Issue a license by hand, without an invoice."""
+    signer = installed_signer(reading)
     with transaction() as session:
-        signer = check_signer(session, load_settings().signing_key_file)
         row = grant(session, product, policy, note, signer.key_id, "cli")
     show_record(license_record(row), as_json)
 

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from keysat.core.db import Begin
 from keysat.core.errors import Conflict, NotFound
+from keysat.licenses.find import require_license
 from keysat.licenses.seats import Caller, count_active, occupy, refresh
 from keysat.licenses.standing import KeyReader, Reason, Verdict, assess
-from keysat.models import License, Machine
+from keysat.models import Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
 
@@ -61,8 +62,7 @@ def list_machines(
     Raises:
         NotFound: no such license.
     """
-    if session.get(License, license_id) is None:
-        raise NotFound("license", license_id, "`keysat license list` shows them.")
+    require_license(session, license_id)
     wanted = select(Machine).where(Machine.license_id == license_id).order_by(Machine.id.desc()).limit(limit)
     if before is not None:
         wanted = wanted.where(Machine.id < before)

@@ -18,8 +18,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from keysat.core.db import Begin
 from keysat.core.errors import KeysatError, SettingsError
 from keysat.core.secrets import write_private
+from keysat.core.settings import load_settings
 from keysat.licenses.keys import Payload, sign
 from keysat.models import License
 
@@ -172,3 +174,9 @@ def check_signer(session: Session, path: Path) -> Signer:
     if used is not None and used != signer.key_id:
         raise SigningKeyForeign(path, signer.key_id, used)
     return signer
+
+
+def installed_signer(read: Begin) -> Signer:
+    """Return the key of the settings, after checking that it signed the issued licenses. Raises as `check_signer`."""
+    with read() as session:
+        return check_signer(session, load_settings().signing_key_file)

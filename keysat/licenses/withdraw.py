@@ -7,8 +7,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import Conflict, NotFound
+from keysat.core.errors import Conflict
 from keysat.core.texts import check_note
+from keysat.licenses.find import require_license
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseStatus
@@ -35,9 +36,7 @@ def change_status(session: Session, license_id: UUID, target: LicenseStatus, act
     """
     check_note(note)
     if _move(session, License.id == license_id, target, actor, note) is None:
-        row = session.get(License, license_id)
-        if row is None:
-            raise NotFound("license", license_id, "`keysat license list` shows them.")
+        row = require_license(session, license_id)
         raise Conflict(f"license {license_id} is {row.status}, so it can't become {target}.")
 
 

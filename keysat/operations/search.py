@@ -1,10 +1,9 @@
-"""Find invoices by any id, by the buyer's email address or by state."""
+"""Find invoices and licenses: by id, by the buyer's email address or by state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_, select
@@ -12,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
 from keysat.invoices.backlog import abandoned
-from keysat.models import Invoice, ProviderAccount, ProviderEvent
+from keysat.models import Invoice, License, Product, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
+from keysat.models.license import LicenseStatus
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,30 @@ class Search:
             yield Invoice.id < self.before
 
 
+@dataclass(frozen=True)
+class LicenseSearch:
+    """Search criteria. None means no restriction. `product` is a slug, `email` is the buyer's."""
+
+    product: str | None = None
+    status: LicenseStatus | None = None
+    invoice_id: UUID | None = None
+    email: str | None = None
+    before: UUID | None = None
+
+    def conditions(self) -> Iterator[ColumnExpressionArgument[bool]]:
+        """Yield the SQL conditions of the search."""
+        if self.product is not None:
+            yield Product.slug == self.product
+        if self.status is not None:
+            yield License.status == self.status
+        if self.invoice_id is not None:
+            yield License.invoice_id == self.invoice_id
+        if self.email is not None:
+            yield func.lower(Invoice.buyer_email) == self.email.lower()
+        if self.before is not None:
+            yield License.id < self.before
+
+
 def find_invoices(session: Session, search: Search, limit: int) -> list[tuple[Invoice, str | None]]:
     """Return the invoices, newest first, each with its account's name (None for a free invoice)."""
     rows = select(Invoice, ProviderAccount.name).outerjoin(ProviderAccount)
@@ -59,7 +83,14 @@ def find_invoices(session: Session, search: Search, limit: int) -> list[tuple[In
     return [(invoice, account) for invoice, account in session.execute(wanted)]
 
 
-def require_invoice(session: Session, which: str) -> Invoice:
+def find_licenses(session: Session, search: LicenseSearch, limit: int) -> list[tuple[License, str]]:
+    """Return the licenses, newest first, each with its product's slug."""
+    rows = select(License, Product.slug).join(Product).outerjoin(Invoice, Invoice.id == License.invoice_id)
+    wanted = rows.where(*search.conditions()).order_by(License.id.desc()).limit(limit)
+    return [(row, product) for row, product in session.execute(wanted)]
+
+
+def require_invoice(session: Session, which: str | UUID) -> Invoice:
     """Return the invoice with that id, ours or the provider's.
 
     Raises:
@@ -71,21 +102,10 @@ def require_invoice(session: Session, which: str) -> Invoice:
     return invoice
 
 
-def unhandled_webhooks(session: Session, invoice: Invoice) -> int:
-    """Return the number of provider webhooks about an invoice that aren't handled yet."""
-    about = or_(ProviderEvent.provider_invoice_id == invoice.provider_invoice_id, ProviderEvent.order_id == invoice.id)
-    wanted = select(func.count()).select_from(ProviderEvent)
-    of_account = ProviderEvent.provider_account_id == invoice.provider_account_id
-    return session.scalar(wanted.where(of_account, about, ProviderEvent.handled_at.is_(None))) or 0
-
-
-def database_now(session: Session) -> datetime:
-    """Return the database's time."""
-    return session.scalars(select(func.now())).one()
-
-
-def by_any_id(which: str) -> ColumnElement[bool]:
+def by_any_id(which: str | UUID) -> ColumnElement[bool]:
     """The condition that an invoice has that id, ours or the provider's."""
+    if isinstance(which, UUID):
+        return Invoice.id == which
     theirs = Invoice.provider_invoice_id == which
     try:
         return or_(Invoice.id == UUID(which), theirs)

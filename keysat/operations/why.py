@@ -1,118 +1,216 @@
-"""Explain why a buyer has no license yet, in one sentence with the amounts and the exact next command. No I/O."""
+"""Why a buyer has no license yet: the state of an invoice, its facts, and what a person can do about it.
+
+`assess` names the state, and `sentence` puts it into words. Neither knows a command or a page: the command line has a
+table of commands by state, a page may show a button for each remedy.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
 
 from keysat.accounts import breaker
 from keysat.core.money import Money
-from keysat.models import Invoice, License, ProviderAccount
+from keysat.licenses.find import license_of_invoice
+from keysat.models import Invoice, License, ProviderAccount, ProviderEvent
 from keysat.models.invoice import InvoiceStatus, ReviewReason
 
-_LATE_BY_SECONDS = 60
+_OVERDUE_AFTER = timedelta(seconds=60)
 
 
-def explain(
-    invoice: Invoice, account: ProviderAccount | None, owned: License | None, now: datetime, unhandled: int = 0
-) -> str:
-    """Describe the state of an invoice, and what happens next or what to do.
+class State(StrEnum):
+    """The state of an invoice, as a person would name it.
 
-    `now` is the database's time. `unhandled` is the number of webhooks about it that aren't handled yet.
+    - `reversed`, `settled_again`: the payment went back, and in the second case the provider calls it settled again.
+    - `short`, `late`, `never_confirmed`, `other_currency`, `refunded`, `invalidated`, `in_review`: money came in or
+      went back, and a person decides.
+    - `licensed`, `license_due`: it is paid.
+    - `never_made`: the provider made no invoice.
+    - `account_rejected`, `account_paused`, `account_failing`: the provider isn't called.
+    - `stuck`: the last check brought no usable response. `overdue`: a check didn't happen.
+    - `part_paid`, `seen`, `unchecked`, `expired`, `invalid`, `waiting`: no payment is confirmed.
     """
-    sentence = _ended(invoice, owned) or _stuck(invoice, account, now) or _waiting(invoice, now)
-    return f"{sentence}; {unhandled} webhooks about it wait to be handled" if unhandled else sentence
+
+    REVERSED = "reversed"
+    SETTLED_AGAIN = "settled_again"
+    SHORT = "short"
+    LATE = "late"
+    NEVER_CONFIRMED = "never_confirmed"
+    OTHER_CURRENCY = "other_currency"
+    REFUNDED = "refunded"
+    INVALIDATED = "invalidated"
+    IN_REVIEW = "in_review"
+    LICENSED = "licensed"
+    LICENSE_DUE = "license_due"
+    NEVER_MADE = "never_made"
+    ACCOUNT_REJECTED = "account_rejected"
+    ACCOUNT_PAUSED = "account_paused"
+    ACCOUNT_FAILING = "account_failing"
+    STUCK = "stuck"
+    OVERDUE = "overdue"
+    PART_PAID = "part_paid"
+    SEEN = "seen"
+    UNCHECKED = "unchecked"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+    WAITING = "waiting"
 
 
-def _ended(invoice: Invoice, owned: License | None) -> str | None:
-    command = f"`keysat invoice {{}} {invoice.id} --note ...`"
+class Remedy(StrEnum):
+    """What a person can do about a state."""
+
+    SETTLE = "settle"
+    DISMISS = "dismiss"
+    RESTORE = "restore"
+    RENEW_CREDENTIALS = "renew_credentials"
+    RESUME_ACCOUNT = "resume_account"
+    CHECK_PROCESSES = "check_processes"
+
+
+_REVIEWS: dict[str, State] = {
+    ReviewReason.UNDERPAID: State.SHORT,
+    ReviewReason.AMOUNT: State.SHORT,
+    ReviewReason.LATE: State.LATE,
+    ReviewReason.UNCONFIRMED: State.NEVER_CONFIRMED,
+    ReviewReason.CURRENCY: State.OTHER_CURRENCY,
+    ReviewReason.REFUNDED: State.REFUNDED,
+    ReviewReason.INVALIDATED: State.INVALIDATED,
+}
+_DECISIONS = dict.fromkeys([*_REVIEWS.values(), State.IN_REVIEW], (Remedy.SETTLE, Remedy.DISMISS))
+REMEDIES: dict[State, tuple[Remedy, ...]] = {
+    **_DECISIONS,
+    State.REVERSED: (Remedy.RESTORE,),
+    State.SETTLED_AGAIN: (Remedy.RESTORE, Remedy.DISMISS),
+    State.ACCOUNT_REJECTED: (Remedy.RENEW_CREDENTIALS,),
+    State.ACCOUNT_PAUSED: (Remedy.RESUME_ACCOUNT,),
+    State.OVERDUE: (Remedy.CHECK_PROCESSES,),
+}
+
+
+@dataclass(frozen=True)
+class Why:
+    """The state of an invoice and its facts.
+
+    `cause` is why its account is paused or failing, why the last check failed, or why it is in review. `until` is when
+    the account is called again. `next_check_at` is None if it is no longer checked. `unhandled` is the number of
+    webhooks about it that aren't handled yet.
+    """
+
+    state: State
+    invoice_id: UUID
+    status: InvoiceStatus
+    price: Money
+    paid: Money
+    license_id: UUID | None
+    license_status: str | None
+    account: str | None
+    cause: str | None
+    until: datetime | None
+    next_check_at: datetime | None
+    now: datetime
+    unhandled: int = 0
+
+    @property
+    def short(self) -> Money:
+        """What is missing of the price."""
+        return Money(max(0, self.price.amount - self.paid.amount), self.price.currency)
+
+    @property
+    def over(self) -> Money | None:
+        """What was paid beyond the price, or None."""
+        extra = self.paid.amount - self.price.amount
+        return Money(extra, self.price.currency) if self.price.amount and extra > 0 else None
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """What a person can do about it."""
+        return REMEDIES.get(self.state, ())
+
+
+def read_why(session: Session, invoice: Invoice) -> Why:
+    """Assess a stored invoice."""
+    account_id = invoice.provider_account_id
+    account = None if account_id is None else session.get_one(ProviderAccount, account_id)
+    row = license_of_invoice(session, invoice.id)
+    now = session.scalars(select(func.now())).one()
+    return assess(invoice, account, row, now, _unhandled_webhooks(session, invoice))
+
+
+def assess(
+    invoice: Invoice, account: ProviderAccount | None, row: License | None, now: datetime, unhandled: int = 0
+) -> Why:
+    """Name the state of an invoice, whose license is `row`. No I/O. `now` is the database's time."""
+    state = _ended(invoice, row) or _held_up(invoice, account, now) or _waiting(invoice, now)
+    return Why(
+        state=state,
+        invoice_id=invoice.id,
+        status=InvoiceStatus(invoice.status),
+        price=Money(invoice.amount, invoice.currency),
+        paid=Money(invoice.paid_amount or 0, invoice.currency),
+        license_id=None if row is None else row.id,
+        license_status=None if row is None else row.status,
+        account=None if account is None else account.name,
+        cause=_cause(state, invoice, account),
+        until=account.open_until if account and state is State.ACCOUNT_FAILING else None,
+        next_check_at=invoice.next_check_at,
+        now=now,
+        unhandled=unhandled,
+    )
+
+
+def _unhandled_webhooks(session: Session, invoice: Invoice) -> int:
+    about = or_(ProviderEvent.provider_invoice_id == invoice.provider_invoice_id, ProviderEvent.order_id == invoice.id)
+    wanted = select(func.count()).select_from(ProviderEvent)
+    of_account = ProviderEvent.provider_account_id == invoice.provider_account_id
+    return session.scalar(wanted.where(of_account, about, ProviderEvent.handled_at.is_(None))) or 0
+
+
+def _ended(invoice: Invoice, row: License | None) -> State | None:
     if invoice.reversed_at is not None:
-        became = "before a license was issued" if owned is None else f"and the license is {owned.status}"
-        if invoice.in_review:
-            return (
-                f"the payment went back {became}, and the provider calls it settled again: {command.format('restore')} "
-                f"undoes the reversal, {command.format('dismiss')} leaves it"
-            )
-        return f"the payment went back {became}; {command.format('restore')} undoes that"
+        return State.SETTLED_AGAIN if invoice.in_review else State.REVERSED
     if invoice.in_review:
-        return (
-            f"{_review(invoice)}: {command.format('settle')} issues the license, "
-            f"{command.format('dismiss')} closes the review, as after a refund by hand"
-        )
-    if owned is not None:
-        return f"the license was issued and is {owned.status}{_over(invoice)}"
+        return _REVIEWS.get(str(invoice.review_reason), State.IN_REVIEW)
+    if row is not None:
+        return State.LICENSED
     if invoice.status == InvoiceStatus.SETTLED:
-        return f"it is paid{_over(invoice)}, and its license is due; the next scan issues it, if worker and beat run"
+        return State.LICENSE_DUE
     if invoice.is_draft and invoice.status != InvoiceStatus.PENDING:
-        return "the provider made no invoice for it, so nobody could pay it"
+        return State.NEVER_MADE
     return None
 
 
-def _review(invoice: Invoice) -> str:
-    asked, paid = Money(invoice.amount, invoice.currency), Money(invoice.paid_amount or 0, invoice.currency)
-    short = Money(max(0, asked.amount - paid.amount), invoice.currency)
-    match invoice.review_reason:
-        case ReviewReason.UNDERPAID | ReviewReason.AMOUNT:
-            return f"{paid} of {asked} were paid, {short} short"
-        case ReviewReason.UNCONFIRMED if not paid.amount:
-            return f"a payment of {asked} was seen and never confirmed; it settles by itself should it be"
-        case ReviewReason.UNCONFIRMED:
-            return f"{paid} of {asked} were paid and never confirmed; it settles by itself should they be"
-        case ReviewReason.LATE:
-            return f"{paid} of {asked} were paid after the invoice had expired"
-        case ReviewReason.CURRENCY:
-            return f"it was paid in another currency than the {asked} that were asked for"
-        case ReviewReason.REFUNDED:
-            return "the provider says that the payment was refunded"
-        case ReviewReason.INVALIDATED:
-            return "the provider calls the payment invalid after it had settled"
-        case reason:
-            return f"it waits for your decision ({reason})"
-
-
-def _over(invoice: Invoice) -> str:
-    paid = invoice.paid_amount or 0
-    if not invoice.amount or paid <= invoice.amount:
-        return ""
-    return f" ({Money(paid - invoice.amount, invoice.currency)} more than the price were paid)"
-
-
-def _stuck(invoice: Invoice, account: ProviderAccount | None, now: datetime) -> str | None:
+def _held_up(invoice: Invoice, account: ProviderAccount | None, now: datetime) -> State | None:
     if account is None:
         return None
-    if account.paused_at is not None and account.recheck_at is not None:
-        return (
-            f"account {account.name} is paused ({account.pause_reason}), so the provider isn't asked: "
-            f"`keysat provider renew {account.name}` enters a new API key"
-        )
     if account.paused_at is not None:
-        return (
-            f"account {account.name} is paused ({account.pause_reason}), so the provider isn't asked: "
-            f"`keysat provider resume {account.name}`"
-        )
+        return State.ACCOUNT_PAUSED if account.recheck_at is None else State.ACCOUNT_REJECTED
     if breaker.is_open(account.open_until, now):
-        until = f"{account.open_until:%H:%M:%S} UTC"
-        return (
-            f"account {account.name} fails ({account.last_error}) and isn't asked until {until}; it goes on by itself"
-        )
-    if invoice.last_error is not None:
-        return f"the last check brought no usable answer: {invoice.last_error}"
-    return None
+        return State.ACCOUNT_FAILING
+    return None if invoice.last_error is None else State.STUCK
 
 
-def _waiting(invoice: Invoice, now: datetime) -> str:
+def _waiting(invoice: Invoice, now: datetime) -> State:
     due = invoice.next_check_at
-    if due is not None and (now - due).total_seconds() > _LATE_BY_SECONDS:
-        return f"it should have been checked at {due:%H:%M:%S} UTC and wasn't: do worker and beat run? `keysat doctor`"
-    following = "it is no longer checked" if due is None else f"the next check is at {max(due, now):%H:%M:%S} UTC"
-    asked, paid = Money(invoice.amount, invoice.currency), Money(invoice.paid_amount or 0, invoice.currency)
-    if invoice.payment_seen_at is not None and 0 < paid.amount < asked.amount:
-        return f"{paid} of {asked} were paid so far; {following}"
+    if due is not None and now - due > _OVERDUE_AFTER:
+        return State.OVERDUE
     if invoice.payment_seen_at is not None:
-        seen = paid if paid.amount else asked
-        return f"{seen} were seen and aren't confirmed yet; the license follows by itself; {following}"
+        return State.PART_PAID if 0 < (invoice.paid_amount or 0) < invoice.amount else State.SEEN
     if invoice.last_checked_at is None and invoice.last_said is None:  # a check triggered by a webhook is no claim
-        return f"it was not checked yet; {following}, if worker and beat run"
-    state = (
-        "it expired unpaid" if invoice.status == InvoiceStatus.EXPIRED else f"no payment was seen ({invoice.status})"
-    )
-    return f"{state}; {following}"
+        return State.UNCHECKED
+    ends = {InvoiceStatus.EXPIRED: State.EXPIRED, InvoiceStatus.INVALID: State.INVALID}
+    return ends.get(InvoiceStatus(invoice.status), State.WAITING)
+
+
+def _cause(state: State, invoice: Invoice, account: ProviderAccount | None) -> str | None:
+    if account is not None and state in {State.ACCOUNT_PAUSED, State.ACCOUNT_REJECTED}:
+        return account.pause_reason
+    if account is not None and state is State.ACCOUNT_FAILING:
+        return account.last_error
+    if state is State.STUCK:
+        return invoice.last_error
+    return invoice.review_reason if invoice.in_review else None

@@ -23,7 +23,7 @@ from keysat.core.errors import KeysatError
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
 from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled, release_invoices
-from keysat.licenses.signer import check_signer
+from keysat.licenses.signer import installed_signer
 from keysat.models import ProviderAccount
 from keysat.models.epoch import notice_restore
 from keysat.models.task_run import note_run, ran_within
@@ -234,5 +234,4 @@ def _payer() -> Payer:
 
 @cache
 def _signer_id() -> str:
-    with reading() as session:
-        return check_signer(session, load_settings().signing_key_file).key_id
+    return installed_signer(reading).key_id

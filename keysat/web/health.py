@@ -22,7 +22,7 @@ from keysat.core.db import reading
 from keysat.core.errors import KeysatError
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
-from keysat.licenses.signer import check_signer
+from keysat.licenses.signer import installed_signer
 from keysat.operations.status import Status, read_status
 from keysat.web.errors import Problem, problem
 
@@ -103,8 +103,7 @@ def _database() -> None:
 
 
 def _signing_key() -> None:
-    with reading() as session:
-        check_signer(session, load_settings().signing_key_file)
+    installed_signer(reading)
 
 
 def _broker() -> None:

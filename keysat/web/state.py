@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 from keysat.core.db import reading
-from keysat.core.settings import load_settings
 from keysat.licenses.keys import Payload, clean, verify
-from keysat.licenses.signer import Signer, check_signer
+from keysat.licenses.signer import Signer, installed_signer
 
 
 @cache
@@ -18,8 +17,12 @@ def signer() -> Signer:
         SettingsError: The key is missing, or another one issued the licenses.
         DatabaseUnavailable: The licenses can't be checked. A later call tries again.
     """
-    with reading() as session:
-        return check_signer(session, load_settings().signing_key_file)
+    return installed_signer(reading)
+
+
+def signer_id() -> str:
+    """Return the id of the signing key. Raises as `signer`."""
+    return signer().key_id
 
 
 def read_key(text: str) -> Payload:

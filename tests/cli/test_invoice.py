@@ -217,7 +217,7 @@ def test_license_is_there(keysat, fake, signer):
     invoice = make_invoice(**SETTLED)
     issue_now(invoice.id, signer.key_id)
     shown = keysat("invoice", "show", invoice.id, "--json").json
-    assert shown["why"] == "the license was issued and is active"
+    assert (shown["why"], shown["state"]) == ("the license was issued and is active", "licensed")
     assert shown["license"]["key"] == signer.key_for(load_licenses(invoice.id)[0])
 
 

@@ -8,26 +8,22 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from keysat.core.db import reading, transaction
-from keysat.core.errors import NotFound
 from keysat.core.settings import load_settings
-from keysat.models import Invoice, License, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
-from keysat.operations.search import Search, database_now, find_invoices, unhandled_webhooks
-from keysat.operations.timeline import timeline
-from keysat.operations.why import explain
-from keysat.settlement.issue import issue
-from keysat.settlement.reconcile import reconcile, rules_of
-from keysat.settlement.resolve import acknowledge, dismiss, settle_by_hand
-from keysat.settlement.reverse import undo
+from keysat.operations.details import read_details
+from keysat.operations.search import Search, find_invoices, require_invoice
+from keysat.operations.why import Remedy, State
+from keysat.operations.why_sentence import sentence
+from keysat.settlement.by_hand import reconcile_and_issue, restore_and_issue, settle_and_issue
+from keysat.settlement.reconcile import rules_of
+from keysat.settlement.resolve import acknowledge, dismiss
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Happened, Limit, Note, Row, happened
 from keysat.web.errors import documented
 from keysat.web.fields import Line, Slug
-from keysat.web.state import signer
+from keysat.web.state import signer_id
 
 router = APIRouter(prefix="/invoices", tags=["admin: invoices"])
 
@@ -65,12 +61,17 @@ class InvoiceRow(Row):
 
 
 class InvoiceDetails(BaseModel):
-    """An invoice, why its buyer has no license or that one was issued, and its history, oldest first."""
+    """An invoice, why its buyer has no license or that one was issued, and its history, oldest first.
+
+    `why` puts `state` into words. `remedies` are the actions by a person that the state allows.
+    """
 
     invoice: InvoiceRow
     account: str | None
     license_id: UUID | None
+    state: State
     why: str
+    remedies: list[Remedy]
     timeline: list[Happened]
 
 
@@ -104,34 +105,32 @@ def search_invoices(
 def get_invoice(invoice_id: InvoiceId, _: Reader) -> InvoiceDetails:
     """Get all details of an invoice, including why its buyer has no license."""
     with reading() as session:
-        invoice = _require(session, invoice_id)
-        account = invoice.provider_account_id and session.get_one(ProviderAccount, invoice.provider_account_id)
-        owned = session.scalar(select(License).where(License.invoice_id == invoice_id))
-        return InvoiceDetails(
-            invoice=InvoiceRow.model_validate(invoice),
-            account=account.name if account else None,
-            license_id=owned and owned.id,
-            why=explain(invoice, account or None, owned, database_now(session), unhandled_webhooks(session, invoice)),
-            timeline=happened(timeline(session, invoice)),
-        )
+        found = read_details(session, require_invoice(session, invoice_id))
+    return InvoiceDetails(
+        invoice=InvoiceRow.model_validate(found.invoice),
+        account=found.account,
+        license_id=found.why.license_id,
+        state=found.why.state,
+        why=sentence(found.why),
+        remedies=list(found.why.remedies),
+        timeline=happened(found.timeline),
+    )
 
 
 @router.post("/{invoice_id}/reconcile", responses=documented(404, 409, 502))
 def reconcile_invoice(invoice_id: InvoiceId, actor: Writer) -> Looked:
     """Check the provider now, act on its response, and issue the license if the invoice is paid."""
     with reading() as session:
-        _require(session, invoice_id)
-    result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor, insist=True)
-    license_id = _issue(invoice_id, actor) if result.license_owed else None
+        require_invoice(session, invoice_id)
+    rules = rules_of(load_settings())
+    result, license_id = reconcile_and_issue(reading, transaction, invoice_id, rules, signer_id, actor)
     return Looked(provider_says=result.said, decision=result.outcome.action, license_id=license_id)
 
 
 @router.post("/{invoice_id}/settle", responses=documented(404, 409))
 def settle_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Looked:
     """Settle an invoice by hand, regardless of the provider's status, and issue its license."""
-    with transaction() as session:
-        settle_by_hand(session, invoice_id, body.note, actor)
-    license_id = _issue(invoice_id, actor)
+    license_id = settle_and_issue(transaction, invoice_id, body.note, signer_id, actor)
     return Looked(provider_says="nothing; it wasn't asked", decision="settle", license_id=license_id)
 
 
@@ -154,19 +153,5 @@ def acknowledge_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Don
 @router.post("/{invoice_id}/restore", responses=documented(404, 409))
 def restore_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
     """Undo a reversal by hand: the license regains its status, or is issued if it wasn't before."""
-    with transaction() as session:
-        undo(session, invoice_id, body.note, actor)
-    _issue(invoice_id, actor)
+    restore_and_issue(transaction, invoice_id, body.note, signer_id, actor)
     return Done()
-
-
-def _issue(invoice_id: UUID, actor: str) -> UUID | None:
-    with transaction() as session:
-        return issue(session, invoice_id, signer().key_id, actor)
-
-
-def _require(session: Session, invoice_id: UUID) -> Invoice:
-    invoice = session.get(Invoice, invoice_id)
-    if invoice is None:
-        raise NotFound("invoice", invoice_id)
-    return invoice

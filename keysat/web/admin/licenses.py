@@ -7,21 +7,20 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from keysat.core.db import reading, transaction
-from keysat.core.errors import NotFound
+from keysat.licenses.find import require_license
 from keysat.licenses.machines import deactivate_machine, list_machines
 from keysat.licenses.withdraw import change_status
-from keysat.models import Invoice, License, Product
+from keysat.models import License
 from keysat.models.license import LicenseStatus
+from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Limit, Note, Row
 from keysat.web.errors import documented
 from keysat.web.fields import Line, Slug
-from keysat.web.state import signer
+from keysat.web.state import signer, signer_id
 
 router = APIRouter(tags=["admin: licenses"])
 
@@ -82,26 +81,16 @@ def search_licenses(
     before: Before = None,
 ) -> list[LicenseRow]:
     """Find licenses, newest first."""
-    wanted = select(License).join(Product).outerjoin(Invoice, Invoice.id == License.invoice_id)
-    for given, condition in (
-        (product, Product.slug == product),
-        (status, License.status == status),
-        (invoice_id, License.invoice_id == invoice_id),
-        (email, func.lower(Invoice.buyer_email) == (email or "").lower()),
-    ):
-        wanted = wanted if given is None else wanted.where(condition)
-    if before is not None:
-        wanted = wanted.where(License.id < before)
+    search = LicenseSearch(product, status, invoice_id, email, before)
     with reading() as session:
-        rows = session.scalars(wanted.order_by(License.id.desc()).limit(limit)).all()
-    return [LicenseRow.model_validate(row) for row in rows]
+        return [LicenseRow.model_validate(row) for row, _product in find_licenses(session, search, limit)]
 
 
 @router.post("/licenses", status_code=201, responses=documented(404))
 def issue_license(body: Grant, actor: Writer) -> LicenseDetails:
     """Issue a license by hand, without an invoice."""
     with transaction() as session:
-        row = grant(session, body.product, body.policy, body.note, signer().key_id, actor)
+        row = grant(session, body.product, body.policy, body.note, signer_id(), actor)
     return _details(row)
 
 
@@ -109,7 +98,7 @@ def issue_license(body: Grant, actor: Writer) -> LicenseDetails:
 def get_license(license_id: LicenseId, _: Reader) -> LicenseDetails:
     """Get a license with its key."""
     with reading() as session:
-        return _details(_require(session, license_id))
+        return _details(require_license(session, license_id))
 
 
 @router.post("/licenses/{license_id}/revoke", responses=documented(404, 409))
@@ -150,14 +139,7 @@ def free_machine(machine_id: UUID, body: Note, actor: Writer) -> Done:
 def _change(license_id: UUID, target: LicenseStatus, note: str, actor: str) -> LicenseRow:
     with transaction() as session:
         change_status(session, license_id, target, actor, note)
-        return LicenseRow.model_validate(_require(session, license_id))
-
-
-def _require(session: Session, license_id: UUID) -> License:
-    row = session.get(License, license_id)
-    if row is None:
-        raise NotFound("license", license_id)
-    return row
+        return LicenseRow.model_validate(require_license(session, license_id))
 
 
 def _details(row: License) -> LicenseDetails:

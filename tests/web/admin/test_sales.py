@@ -47,7 +47,8 @@ def test_invoices_are_found_by_buyer_status_review_and_account(admin, fake):
 def test_invoice_tells_why_and_its_whole_timeline(admin, fake):
     invoice = reviewed(fake)
     told = admin.get(f"invoices/{invoice.id}")
-    assert "sat were paid, " in told["why"]
+    assert told["why"] == "1 sat of 21,000 sat were paid, 20,999 sat short"
+    assert (told["state"], told["remedies"]) == ("short", ["settle", "dismiss"])
     assert (told["account"], told["license_id"]) == ("main", None)
     assert [one["action"] for one in told["timeline"]] == ["invoice.opened", "invoice.looked", "invoice.expired"]
     assert admin.call("GET", "invoices/01a21076-4515-7464-8cda-93e2d050f870").status_code == 404
