@@ -144,6 +144,20 @@ def test_status_is_built_in_one_place():
     )
 
 
+def test_handlers_write_no_sql():
+    """The command line and the admin API parse, call, commit and present, so that a console is only templates."""
+    probes = ("keysat/cli/doctor.py", "keysat/cli/doctor_host.py")
+    found = [
+        f"{where} {name}"
+        for where, name in imported(*probes)
+        if where.startswith(("keysat/cli/", "keysat/web/admin/")) and name.startswith("sqlalchemy")
+    ]
+    assert not found, (
+        f"{found}: put the query into a function of the feature or of keysat/operations, so that command line, API and "
+        "pages share it."
+    )
+
+
 def test_only_the_http_module_speaks_http():
     found = [
         f"{where} {name}"

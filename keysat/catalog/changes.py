@@ -67,6 +67,19 @@ def change_product(session: Session, slug: str, changes: Mapping[str, Any], acto
     return product
 
 
+def explain_entitlement(
+    session: Session, slug: str, entitlement: str, name: str, description: str, actor: str
+) -> Product:
+    """Set the explanation of one of a product's entitlements. An empty name removes it.
+
+    Raises as `change_product`.
+    """
+    known = require_product(session, slug).entitlements_catalog
+    others = [entry for entry in known if entry["slug"] != entitlement]
+    new = [{"slug": entitlement, "name": name, "description": description}] if name else []
+    return change_product(session, slug, {"entitlements_catalog": others + new}, actor)
+
+
 def change_policy(session: Session, product: str, slug: str, changes: Mapping[str, Any], actor: str) -> Policy:
     """Change columns of a policy. Licenses already issued keep their terms.
 

@@ -68,6 +68,12 @@ def add_product(
     return product
 
 
+def list_products(session: Session, *, on_sale: bool = False) -> list[Product]:
+    """Return all products, or those on sale, oldest first."""
+    wanted = select(Product).order_by(Product.id)
+    return list(session.scalars(wanted.where(Product.archived_at.is_(None)) if on_sale else wanted))
+
+
 def require_product(session: Session, slug: str) -> Product:
     """Return the product with that slug.
 
@@ -146,6 +152,14 @@ def policies_of(session: Session, product: Product) -> list[Policy]:
     """Return a product's policies that aren't archived, oldest first."""
     wanted = select(Policy).where(Policy.product_id == product.id, Policy.archived_at.is_(None)).order_by(Policy.id)
     return list(session.scalars(wanted))
+
+
+def list_policies(session: Session, product_slug: str | None = None) -> list[tuple[Policy, Product]]:
+    """Return all policies, or those of a product, each with its product, by its slug and then oldest first."""
+    wanted = select(Policy, Product).join(Product).order_by(Product.slug, Policy.id)
+    if product_slug is not None:
+        wanted = wanted.where(Product.slug == product_slug)
+    return [(policy, product) for policy, product in session.execute(wanted)]
 
 
 def price_of(product: Product, policy: Policy) -> Money:

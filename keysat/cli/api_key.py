@@ -7,14 +7,12 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
 
 from keysat.cli.output import AsJson, say, show_rows
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
-from keysat.models import ApiKey
 from keysat.models.api_key import Scope
-from keysat.operations.api_keys import create_key, revoke_key, rotate_key, usable
+from keysat.operations.api_keys import create_key, list_keys, revoke_key, rotate_key
 
 app = typer.Typer(help="Keys of the admin API.", no_args_is_help=True)
 
@@ -55,7 +53,7 @@ def revoke(name: Name) -> None:
 def list_(as_json: AsJson = False) -> None:
     """List the keys, newest first."""
     with reading() as session:
-        rows = session.execute(select(ApiKey, usable()).order_by(ApiKey.id.desc())).all()
+        rows = list_keys(session)
     show_rows(
         [
             {

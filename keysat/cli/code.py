@@ -7,17 +7,16 @@ from decimal import Decimal
 from typing import Annotated
 
 import typer
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from keysat.catalog.products import require_product
 from keysat.cli.output import AsJson, Row, say, show_record, show_rows
 from keysat.cli.product import parse_price
-from keysat.codes.manage import NewCode, add_code, disable_code, recount, require_code, slots
+from keysat.codes.manage import NewCode, add_code, disable_code, recount
+from keysat.codes.report import ReportedCode, list_codes, report_code, slots
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
 from keysat.core.money import Money
-from keysat.models import DiscountCode, Product
+from keysat.models import DiscountCode
 from keysat.models.discount_code import CodeKind
 
 app = typer.Typer(help="Discount codes.", no_args_is_help=True)
@@ -61,18 +60,17 @@ def add(
 def list_(as_json: AsJson = False) -> None:
     """List the codes, newest first."""
     with reading() as session:
-        rows = session.scalars(select(DiscountCode).order_by(DiscountCode.id.desc())).all()
-        records = [_record(session, row) for row in rows]
-    show_rows(records, as_json)
+        found = list_codes(session)
+    show_rows([_record(one) for one in found], as_json)
 
 
 @app.command()
 def show(code: Code, as_json: AsJson = False) -> None:
     """Show a code and the number of its redemptions per status."""
     with reading() as session:
-        row = require_code(session, code)
-        record = {**_record(session, row), **slots(session, row.id), "description": row.description}
-    show_record(record, as_json)
+        found = report_code(session, code)
+        counts = slots(session, found.row.id)
+    show_record({**_record(found), **counts, "description": found.row.description}, as_json)
 
 
 @app.command()
@@ -118,15 +116,15 @@ def _end_of(day: str) -> datetime:
         raise InvalidInput(f"{day[:20]!r} is no day; write it as 2027-01-31.") from None
 
 
-def _record(session: Session, row: DiscountCode) -> Row:
-    product = None if row.product_id is None else session.get_one(Product, row.product_id).slug
+def _record(found: ReportedCode) -> Row:
+    row = found.row
     return {
         "code": row.code,
         "effect": _told(row),
         "uses": row.uses,
         "max_uses": row.max_uses,
-        "state": _state(session, row),
-        "product": product,
+        "state": found.state,
+        "product": found.product,
         "expires": row.expires_at,
     }
 
@@ -141,11 +139,3 @@ def _told(row: DiscountCode) -> str:
             return f"costs {Money(row.amount, row.currency)}"
         case CodeKind.FREE_LICENSE:
             return "free"
-
-
-def _state(session: Session, row: DiscountCode) -> str:
-    if row.disabled_at is not None:
-        return "disabled"
-    if row.expires_at is not None and session.scalar(select(func.now() >= row.expires_at)):
-        return "expired"
-    return "used up" if row.uses == row.max_uses else "active"

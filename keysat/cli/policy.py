@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
 
 from keysat.catalog.changes import change_policy
-from keysat.catalog.products import Terms, add_policy, price_of, require_product
+from keysat.catalog.products import Terms, add_policy, list_policies, price_of, require_product
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.product import parse_price
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
-from keysat.models import Policy, Product
+from keysat.models import Product
 
 app = typer.Typer(help="Policies: the terms a product is licensed under.", no_args_is_help=True)
 
@@ -55,9 +55,8 @@ def add(
         tip_label=tip_label,
     )
     with transaction() as session:
-        policy = add_policy(session, product, slug, name or slug, terms, description)
-        if price is not None:
-            policy.price_amount = _in_currency_of(session.get_one(Product, policy.product_id), price)
+        own = None if price is None else _in_currency_of(require_product(session, product), price)
+        policy = add_policy(session, product, slug, name or slug, replace(terms, price_amount=own), description)
     show_record({"id": str(policy.id), "product": product, "slug": policy.slug}, as_json)
 
 
@@ -140,11 +139,8 @@ def list_(
     product: Annotated[str | None, typer.Argument(help="Only of this product.")] = None, as_json: AsJson = False
 ) -> None:
     """List policies."""
-    wanted = select(Policy, Product).join(Product).order_by(Product.slug, Policy.id)
-    if product is not None:
-        wanted = wanted.where(Product.slug == product)
     with reading() as session:
-        rows = session.execute(wanted).all()
+        rows = list_policies(session, product)
     show_rows(
         [
             {

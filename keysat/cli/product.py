@@ -6,15 +6,13 @@ import re
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
 
-from keysat.catalog.changes import change_product
-from keysat.catalog.products import add_product, require_product
+from keysat.catalog.changes import change_product, explain_entitlement
+from keysat.catalog.products import add_product, list_products
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
 from keysat.core.money import DECIMALS, Money, parse_decimal
-from keysat.models import Product
 
 app = typer.Typer(help="Products.", no_args_is_help=True)
 
@@ -94,11 +92,8 @@ def explain(
 ) -> None:
     """Explain one of a product's entitlements to buyers."""
     with transaction() as session:
-        known = require_product(session, slug).entitlements_catalog
-        others = [entry for entry in known if entry["slug"] != entitlement]
-        new = [{"slug": entitlement, "name": name, "description": description}] if name else []
-        change_product(session, slug, {"entitlements_catalog": others + new}, "cli")
-    say(f"{slug} explains {len(others + new)} entitlements")
+        product = explain_entitlement(session, slug, entitlement, name, description, "cli")
+    say(f"{slug} explains {len(product.entitlements_catalog)} entitlements")
 
 
 def _change(slug: str, changes: dict[str, object]) -> None:
@@ -113,7 +108,7 @@ def _change(slug: str, changes: dict[str, object]) -> None:
 def list_(as_json: AsJson = False) -> None:
     """List the products."""
     with reading() as session:
-        products = session.scalars(select(Product).order_by(Product.slug)).all()
+        products = sorted(list_products(session), key=lambda product: product.slug)
     show_rows(
         [
             {

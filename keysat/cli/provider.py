@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
 
-from keysat.accounts import editing, manage
+from keysat.accounts import checked, manage
 from keysat.accounts.selling import sell_with
 from keysat.accounts.webhook_health import webhook_state
 from keysat.cli.connect import connect
@@ -18,8 +19,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput, RemoteError
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
-from keysat.models import ProviderAccount
-from keysat.providers.registry import kinds, provider_for
+from keysat.providers.registry import kinds
 
 app = typer.Typer(help="Accounts at payment providers.", no_args_is_help=True)
 app.command()(connect)
@@ -56,10 +56,8 @@ def add(
     secret = read_secret("webhook secret", "", webhook_secret_file) if webhook_secret_file else ""
     box, pem = secret_box(load_settings()), read_text("certificates", ca_file) if ca_file else None
     new = manage.NewAccount(name, kind, api_key, url, store, secret, sandbox, pem)
-    account = manage.build_account(box, new)
-    _check(account, unchecked=unchecked)
-    with transaction() as session:
-        account = manage.add_account(session, box, new)
+    with _nothing_stored_if_refused():
+        account = checked.check_and_add(transaction, box, new, "cli", unchecked=unchecked)
     if account.selling_rank is None:
         say(f"{name} sells nothing yet: `keysat provider sell {name}`, or `product edit PRODUCT --account {name}`")
     show_record({"id": str(account.id), "name": account.name}, as_json)
@@ -82,14 +80,11 @@ def edit(
     changes = {field: value for field, value in given.items() if value is not None}
     if not changes:
         raise InvalidInput("say what to change: --name, --url, --store, --sandbox, --ca-file.")
-    with reading() as session:
-        wanted = editing.changed_account(manage.require_account(session, name), changes)
-    _check(wanted, unchecked=unchecked)
-    with transaction() as session:
-        editing.edit_account(session, name, changes, "cli")
-    say(f"{wanted.name} is changed: {', '.join(sorted(changes))}")
+    with _nothing_stored_if_refused():
+        account = checked.check_and_edit(reading, transaction, name, changes, "cli", unchecked=unchecked)
+    say(f"{account.name} is changed: {', '.join(sorted(changes))}")
     if url is not None:
-        say(f"if its webhooks come from another server now: `keysat provider connect {wanted.name}`")
+        say(f"if its webhooks come from another server now: `keysat provider connect {account.name}`")
 
 
 @app.command()
@@ -102,11 +97,10 @@ def sell(
     say(f"{names[0]} sells" + (f"; where it can't, {', '.join(names[1:])}" if names[1:] else ""))
 
 
-def _check(account: ProviderAccount, *, unchecked: bool) -> None:
-    if unchecked:
-        return
+@contextmanager
+def _nothing_stored_if_refused() -> Iterator[None]:
     try:
-        provider_for(account).check_credentials()
+        yield
     except RemoteError as error:
         say("nothing was stored; --unchecked stores it all the same")
         raise error from None
@@ -116,7 +110,7 @@ def _check(account: ProviderAccount, *, unchecked: bool) -> None:
 def list_(as_json: AsJson = False) -> None:
     """List the accounts and their health."""
     with reading() as session:
-        rows = session.scalars(select(ProviderAccount).order_by(ProviderAccount.name)).all()
+        rows = manage.list_accounts(session)
     show_rows(
         [
             {
@@ -139,9 +133,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
     """Check address and credentials with a harmless request to the provider, and report on its webhooks."""
-    with reading() as session:
-        account = manage.require_account(session, name)
-    provider_for(account).check_credentials()
+    account = checked.check_account(reading, name)
     say(f"{name}: {account.base_url} answers and accepts the credentials")
     say(f"{name}: {webhook_state(account)}")
 
@@ -172,12 +164,9 @@ def renew(
     """Replace the credentials, once the provider accepts them, and resume the account."""
     api_key = read_secret("API key", "KEYSAT_PROVIDER_API_KEY", api_key_file)
     secret = read_secret("webhook secret", "", webhook_secret_file) if webhook_secret_file else ""
-    with reading() as session:
-        account = manage.require_account(session, name)
-    sealed = editing.sealed_anew(secret_box(load_settings()), account, api_key, secret)
-    _check(editing.with_credentials(account, sealed), unchecked=unchecked)
-    with transaction() as session:
-        editing.renew_credentials(session, name, sealed)
+    box = secret_box(load_settings())
+    with _nothing_stored_if_refused():
+        checked.check_and_renew(reading, transaction, box, name, api_key, secret, "cli", unchecked=unchecked)
     say(f"{name} has new credentials and is asked again from the next scan on")
 
 

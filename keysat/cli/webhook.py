@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
-from uuid_utils.compat import uuid7
 
 from keysat.cli import delivery
 from keysat.cli.output import AsJson, say, show_record, show_rows
@@ -18,12 +13,11 @@ from keysat.cli.secret_input import read_secret
 from keysat.cli.when import parse_age
 from keysat.core.db import reading, transaction
 from keysat.core.errors import KeysatError
-from keysat.core.secrets import secret_box, unseal
+from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.models import WebhookEndpoint
 from keysat.webhooks import endpoints
-from keysat.webhooks.deliver import Sender, send
-from keysat.webhooks.signing import signed_headers
+from keysat.webhooks.deliver import Sender, send_test
 
 app = typer.Typer(help="Outbound webhooks: telling your own programs what happens.", no_args_is_help=True)
 endpoint = typer.Typer(help="Endpoints: who is told.", no_args_is_help=True)
@@ -64,7 +58,7 @@ def add(
 def list_(as_json: AsJson = False) -> None:
     """List the endpoints and their health."""
     with reading() as session:
-        rows = session.scalars(select(WebhookEndpoint).order_by(WebhookEndpoint.name)).all()
+        rows = endpoints.list_endpoints(session)
     show_rows(
         [
             {
@@ -148,14 +142,9 @@ def remove(name: Name) -> None:
 @app.command("test")
 def try_(name: Name, as_json: AsJson = False) -> None:
     """Send a signed event of type webhook.test now, and show the response. It is not retried."""
-    settings = load_settings()
     with reading() as session:
         row = endpoints.require_endpoint(session, name)
-    secret = unseal(secret_box(settings), row.sealed_secrets, f"endpoint {name}")["secret"]
-    event = {"event_type": "webhook.test", "timestamp": datetime.now(UTC).isoformat(), "data": {"endpoint": name}}
-    body = json.dumps(event).encode()
-    headers = signed_headers(uuid7(), "webhook.test", body, [secret], int(time.time()))
-    attempt = send(Sender.of(settings), row.url, headers, body)
+    attempt = send_test(Sender.of(load_settings()), row)
     show_record({"status": attempt.status_code, "answer": attempt.answer, "ms": attempt.duration_ms}, as_json)
     if not attempt.delivered:
         raise NotDelivered(f"{name} didn't take the test event: {attempt.failure}")

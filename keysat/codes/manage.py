@@ -114,12 +114,3 @@ def _check(kind: CodeKind, amount: int, currency: str) -> None:
             raise InvalidInput("a code for a free license has no amount.")
         case CodeKind.FIXED_SATS | CodeKind.SET_PRICE if not 0 < amount <= MAX_AMOUNT:
             raise InvalidInput("the amount must be at least 1 of the smallest unit.")
-
-
-def slots(session: Session, code_id: UUID) -> dict[str, int]:
-    """Return the number of a code's redemptions by status."""
-    found = session.execute(
-        select(Redemption.status, func.count()).where(Redemption.code_id == code_id).group_by(Redemption.status)
-    )
-    counts = dict(found.tuples())
-    return {str(status): counts.get(status, 0) for status in RedemptionStatus}

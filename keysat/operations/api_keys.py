@@ -59,6 +59,11 @@ def revoke_key(session: Session, name: str, actor: str = "cli") -> None:
     audit(session, actor, "api_key.revoked", key.id, name=name)
 
 
+def list_keys(session: Session) -> list[tuple[ApiKey, bool]]:
+    """Return all keys, newest first, each with whether it is usable now."""
+    return [(key, works) for key, works in session.execute(select(ApiKey, usable()).order_by(ApiKey.id.desc()))]
+
+
 def find_key(session: Session, key: str) -> ApiKey | None:
     """Return the row of a key that is usable now."""
     return session.scalar(select(ApiKey).where(ApiKey.key_hash == _hash(key), usable()))

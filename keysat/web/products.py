@@ -6,9 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
-from sqlalchemy import select
 
-from keysat.catalog.products import policies_of, price_of, require_product
+from keysat.catalog.products import list_products, policies_of, price_of, require_product
 from keysat.core.db import reading
 from keysat.core.errors import NotFound
 from keysat.core.money import Money
@@ -84,7 +83,7 @@ def sats(money: Money) -> int:
 def products() -> Products:
     """List the products on sale."""
     with reading() as session:
-        rows = session.scalars(select(Product).where(Product.archived_at.is_(None)).order_by(Product.id)).all()
+        rows = list_products(session, on_sale=True)
     return Products(products=[_product(row) for row in rows])
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
 
 from cryptography.fernet import MultiFernet
+from uuid_utils.compat import uuid7
 
 from keysat.core import metrics
 from keysat.core.db import Begin
@@ -15,6 +18,7 @@ from keysat.core.logs import get_logger
 from keysat.core.secrets import secret_box, unseal
 from keysat.core.settings import Settings
 from keysat.core.texts import printable
+from keysat.models import WebhookEndpoint
 from keysat.net.addresses import Networks
 from keysat.net.client import retry_after
 from keysat.net.untrusted import AddressRefused, ForeignClient
@@ -22,6 +26,7 @@ from keysat.webhooks.delivery_queue import Attempt, Leased, lease, record
 from keysat.webhooks.signing import signed_headers
 
 DEADLINE_SECONDS = 10.0
+TEST_EVENT = "webhook.test"
 _EXCERPT_BYTES = 2_000
 
 log = get_logger(__name__)
@@ -78,6 +83,20 @@ def send(sender: Sender, url: str, headers: dict[str, str], body: bytes) -> Atte
         answer=printable(answer.body[:_EXCERPT_BYTES].decode("utf-8", "replace")),
         retry_after=retry_after(answer.headers.get("Retry-After")),
     )
+
+
+def send_test(sender: Sender, endpoint: WebhookEndpoint) -> Attempt:
+    """Send a signed event of type `webhook.test` to an endpoint now. It is neither stored nor sent again.
+
+    Raises:
+        SettingsError: the key for the endpoint's secret is missing.
+    """
+    secret = unseal(sender.box, endpoint.sealed_secrets, f"endpoint {endpoint.name}")["secret"]
+    now = datetime.now(UTC)
+    event = {"event_type": TEST_EVENT, "timestamp": now.isoformat(), "data": {"endpoint": endpoint.name}}
+    body = json.dumps(event).encode()
+    headers = signed_headers(uuid7(), TEST_EVENT, body, [secret], int(now.timestamp()))
+    return send(sender, endpoint.url, headers, body)
 
 
 def _attempt(sender: Sender, leased: Leased) -> Attempt:

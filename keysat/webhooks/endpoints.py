@@ -165,6 +165,11 @@ def rotate_secret(
     return secret
 
 
+def list_endpoints(session: Session) -> list[WebhookEndpoint]:
+    """Return all endpoints, by name."""
+    return list(session.scalars(select(WebhookEndpoint).order_by(WebhookEndpoint.name)))
+
+
 def require_endpoint(session: Session, name: str) -> WebhookEndpoint:
     """Return the endpoint with this name.
 

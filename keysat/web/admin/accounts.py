@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path
 from pydantic import AfterValidator, Field, StringConstraints
 
-from keysat.accounts import editing, manage
+from keysat.accounts import checked, manage
 from keysat.accounts.selling import sell_with
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
@@ -17,7 +17,6 @@ from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.net.certificates import check_pem
 from keysat.providers.refusals import MIN_SECRET_BYTES
-from keysat.providers.registry import provider_for
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Done, Note, Row
 from keysat.web.bulkhead import ASKING
@@ -124,26 +123,16 @@ def list_accounts(_: Reader) -> list[AccountRow]:
 @router.post("/accounts", status_code=201, responses=documented(409, 502), dependencies=ASKING)
 def create_account(body: NewAccount, actor: Writer) -> AccountRow:
     """Add an account. Its credentials are stored encrypted."""
-    box, new = secret_box(load_settings()), manage.NewAccount(**body.model_dump(exclude={"unchecked"}))
-    if not body.unchecked:
-        provider_for(manage.build_account(box, new)).check_credentials()
-    with transaction() as session:
-        row = manage.add_account(session, box, new, actor)
-        session.refresh(row)
-    return AccountRow.model_validate(row)
+    new = manage.NewAccount(**body.model_dump(exclude={"unchecked"}))
+    box = secret_box(load_settings())
+    return AccountRow.model_validate(checked.check_and_add(transaction, box, new, actor, unchecked=body.unchecked))
 
 
 @router.patch("/accounts/{name}", responses=documented(404, 409, 502), dependencies=ASKING)
 def change_account(name: AccountName, body: AccountChanges, actor: Writer) -> AccountRow:
     """Change an account's name, address, store, sandbox mark or authorities, after checking its key there."""
     changes = body.changes("unchecked")
-    if not body.unchecked:
-        with reading() as session:
-            wanted = editing.changed_account(manage.require_account(session, name), changes)
-        provider_for(wanted).check_credentials()
-    with transaction() as session:
-        row = editing.edit_account(session, name, changes, actor)
-        session.refresh(row)
+    row = checked.check_and_edit(reading, transaction, name, changes, actor, unchecked=body.unchecked)
     return AccountRow.model_validate(row)
 
 
@@ -172,9 +161,7 @@ def delete_account(name: AccountName, actor: Writer) -> Done:
 @router.post("/accounts/{name}/test", responses=documented(404, 502), dependencies=ASKING)
 def check_account(name: AccountName, _: Writer) -> Done:
     """Check address and credentials with a harmless request to the provider."""
-    with reading() as session:
-        account = manage.require_account(session, name)
-    provider_for(account).check_credentials()
+    checked.check_account(reading, name)
     return Done()
 
 
@@ -198,13 +185,9 @@ def resume_account(name: AccountName, actor: Writer) -> AccountRow:
 def renew_credentials(name: AccountName, body: NewCredentials, actor: Writer) -> AccountRow:
     """Replace the credentials, once the provider accepts them, and resume the account."""
     box = secret_box(load_settings())
-    with reading() as session:
-        account = manage.require_account(session, name)
-    sealed = editing.sealed_anew(box, account, body.api_key, body.webhook_secret)
-    if not body.unchecked:
-        provider_for(editing.with_credentials(account, sealed)).check_credentials()
-    with transaction() as session:
-        editing.renew_credentials(session, name, sealed, actor)
+    checked.check_and_renew(
+        reading, transaction, box, name, body.api_key, body.webhook_secret, actor, unchecked=body.unchecked
+    )
     return _account(name)
 
 

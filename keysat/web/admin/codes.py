@@ -8,13 +8,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path
 from pydantic import Field
-from sqlalchemy import select
 
 from keysat.catalog.products import require_product
-from keysat.codes import manage
-from keysat.codes.manage import NewCode, add_code, require_code, slots
+from keysat.codes import manage, report
+from keysat.codes.manage import NewCode, add_code, require_code
 from keysat.core.db import reading, transaction
-from keysat.models import DiscountCode
 from keysat.models.discount_code import CodeKind
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Before, Limit, Row
@@ -66,11 +64,8 @@ class CodeDetails(CodeRow):
 @router.get("")
 def list_codes(_: Reader, limit: Limit = 50, before: Before = None) -> list[CodeRow]:
     """List codes, newest first."""
-    wanted = select(DiscountCode).order_by(DiscountCode.id.desc()).limit(limit)
-    if before is not None:
-        wanted = wanted.where(DiscountCode.id < before)
     with reading() as session:
-        return [CodeRow.model_validate(row) for row in session.scalars(wanted)]
+        return [CodeRow.model_validate(found.row) for found in report.list_codes(session, limit, before)]
 
 
 @router.post("", status_code=201, responses=documented(404, 409))
@@ -88,7 +83,7 @@ def get_code(code: WhichCode, _: Reader) -> CodeDetails:
     """Get a code and its redemptions."""
     with reading() as session:
         row = require_code(session, code)
-        return CodeDetails(**CodeRow.model_validate(row).model_dump(), redemptions=slots(session, row.id))
+        return CodeDetails(**CodeRow.model_validate(row).model_dump(), redemptions=report.slots(session, row.id))
 
 
 @router.post("/{code}/disable", responses=documented(404))

@@ -8,12 +8,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path
 from pydantic import Field, StringConstraints
-from sqlalchemy import select
 
 from keysat.core.db import reading, transaction
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
-from keysat.models import WebhookEndpoint
 from keysat.queue.outbox import EventType
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Done, Row
@@ -77,7 +75,7 @@ class EndpointWithSecret(EndpointRow):
 def list_endpoints(_: Reader) -> list[EndpointRow]:
     """List the endpoints."""
     with reading() as session:
-        rows = session.scalars(select(WebhookEndpoint).order_by(WebhookEndpoint.name)).all()
+        rows = endpoints.list_endpoints(session)
     return [EndpointRow.model_validate(row) for row in rows]
 
 

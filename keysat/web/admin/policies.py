@@ -8,12 +8,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path
 from pydantic import Field
-from sqlalchemy import select
 
+from keysat.catalog import products
 from keysat.catalog.changes import change_policy, require_policy
 from keysat.catalog.products import Terms, add_policy, require_product
 from keysat.core.db import reading, transaction
-from keysat.models import Policy
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Number, Row
 from keysat.web.errors import documented
@@ -94,9 +93,9 @@ class PolicyRow(Row):
 def list_policies(slug: ProductSlug, _: Reader) -> list[PolicyRow]:
     """List a product's policies, oldest first. The first that isn't archived is the default."""
     with reading() as session:
-        product = require_product(session, slug)
-        rows = session.scalars(select(Policy).where(Policy.product_id == product.id).order_by(Policy.id)).all()
-    return [PolicyRow.model_validate(row) for row in rows]
+        require_product(session, slug)
+        rows = products.list_policies(session, slug)
+    return [PolicyRow.model_validate(row) for row, _product in rows]
 
 
 @router.post("", status_code=201, responses=documented(409))

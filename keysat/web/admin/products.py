@@ -8,13 +8,12 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import Field
-from sqlalchemy import select
 
+from keysat.catalog import products
 from keysat.catalog.changes import change_product
 from keysat.catalog.products import add_product, require_product
 from keysat.core.db import reading, transaction
 from keysat.core.money import Money
-from keysat.models import Product
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Row
 from keysat.web.errors import documented
@@ -72,7 +71,7 @@ class ProductRow(Row):
 def list_products(_: Reader) -> list[ProductRow]:
     """List all products, oldest first."""
     with reading() as session:
-        rows = session.scalars(select(Product).order_by(Product.id)).all()
+        rows = products.list_products(session)
     return [ProductRow.model_validate(row) for row in rows]
 
 
