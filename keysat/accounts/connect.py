@@ -35,8 +35,8 @@ _TEST_PRICE = Money(1_000, "BTC")
 class Connection:
     """The URL of an account's webhooks since `began`, by the database's clock.
 
-    `url_is_secret`: anyone who knows the URL can impersonate the provider. `by_hand` is the reason why the URL wasn't
-    registered at the provider, or None if it was.
+    `url_is_secret`: whoever knows it can pretend to be the provider. `by_hand` says why the provider wasn't told of
+    the URL, None where it was. `needless`: nothing is registered, since each invoice carries the URL.
     """
 
     account: ProviderAccount
@@ -44,6 +44,7 @@ class Connection:
     url_is_secret: bool
     began: datetime
     by_hand: str | None = None
+    needless: bool = False
 
 
 class NoWebhookCame(KeysatError):
@@ -74,24 +75,33 @@ def connect(
     trailing slash.
 
     Raises:
-        NotFound: no such account.
+        NotFound: no account of that name.
+        NotSupported: a new secret was requested, and the provider signs with the API key.
         SettingsError: its stored credentials can't be decrypted.
         RemoteError: the provider didn't register it. The account's secret is stored, so it is safe to retry.
     """
     with begin() as session:
         account = require_account(session, name)
+        adapter = adapter_of(account.kind)
+        if adapter.callback_per_invoice:
+            return _needless(session, account, our_url, new_secret=new_secret)
         secret = _secret_of(session, box, account, actor, new=new_secret)
         began = session.scalars(select(func.clock_timestamp())).one()
-    token_in_url = adapter_of(account.kind).token_in_url
-    url = f"{our_url}/v1/{account.kind}/webhook/{account.id}{f'/{secret}' if token_in_url else ''}"
+    url = webhook_url(our_url, account, secret)
     try:
         provider_for(account, box).connect_webhook(url, secret)
     except NotSupported as error:
-        return Connection(account, url, token_in_url, began, by_hand=str(error))
+        return Connection(account, url, adapter.token_in_url, began, by_hand=str(error))
     with begin() as session:
         session.get_one(ProviderAccount, account.id).webhook_connected_at = func.now()
         audit(session, actor, "provider.webhook_connected", account.id)
-    return Connection(account, url, token_in_url, began)
+    return Connection(account, url, adapter.token_in_url, began)
+
+
+def webhook_url(our_url: str, account: ProviderAccount, secret: str = "") -> str:
+    """Where the account's webhooks go; it ends with the secret where the provider doesn't sign."""
+    url = f"{our_url}/v1/{account.kind}/webhook/{account.id}"
+    return f"{url}/{secret}" if adapter_of(account.kind).token_in_url else url
 
 
 def make_test_invoice(account: ProviderAccount) -> str:
@@ -129,6 +139,13 @@ def doubt(our_url: str, provider_url: str) -> str | None:
     if urlsplit(our_url).scheme != "https":
         return f"webhooks to {our_url} can be read and changed on their way; use https in KEYSAT_PUBLIC_URL."
     return None
+
+
+def _needless(session: Session, account: ProviderAccount, our_url: str, *, new_secret: bool) -> Connection:
+    if new_secret:
+        raise NotSupported(account.kind, "have a webhook secret of ours; it signs with the account's API key")
+    began = session.scalars(select(func.clock_timestamp())).one()
+    return Connection(account, webhook_url(our_url, account), url_is_secret=False, began=began, needless=True)
 
 
 def _secret_of(session: Session, box: MultiFernet, account: ProviderAccount, actor: str, *, new: bool) -> str:

@@ -41,12 +41,14 @@ MOST_LOOKS_A_MINUTE = 10
 class Hint:
     """Our invoice that a stored event is about, or None.
 
-    `handled`: the event is handled. `looks`: how often webhooks led to a check of this invoice within the last minute.
+    `handled` when that is done. `looks`: how often webhooks led to a look at this invoice within the last minute.
+    `named` is the provider's id in the event.
     """
 
     invoice_id: UUID | None
     handled: bool
     looks: int
+    named: str | None = None
 
     @property
     def look_at(self) -> UUID | None:
@@ -99,14 +101,14 @@ def hint_of(session: Session, event_id: UUID) -> Hint:
         .scalar_subquery()
     )
     row = session.execute(
-        select(Invoice.id, ProviderEvent.handled_at, looks)
+        select(Invoice.id, ProviderEvent.handled_at, looks, ProviderEvent.provider_invoice_id)
         .select_from(ProviderEvent)
         .outerjoin(Invoice, and_(of_account, or_(by_theirs, by_ours)))
         .where(ProviderEvent.id == event_id)
     ).first()
     if row is None:
         raise NotFound("provider event", event_id)
-    return Hint(row[0], handled=row[1] is not None, looks=row[2])
+    return Hint(row[0], handled=row[1] is not None, looks=row[2], named=row[3])
 
 
 def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = None) -> None:

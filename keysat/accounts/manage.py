@@ -19,7 +19,7 @@ from keysat.models.audit import audit
 from keysat.net.certificates import check_pem
 from keysat.providers import registry
 from keysat.providers.base import Provider
-from keysat.providers.refusals import MIN_SECRET_BYTES
+from keysat.providers.refusals import MIN_SECRET_BYTES, with_article
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _URL_PART = re.compile(r"[A-Za-z0-9_-]*")
@@ -159,7 +159,7 @@ def base_url(adapter: type[Provider], url: str) -> str:
     """Return the normalized URL, or the kind's default. Raises InvalidInput."""
     url = url or adapter.default_url or ""
     if not url:
-        raise InvalidInput(f"a {adapter.kind} account needs a base URL; say where the server is.")
+        raise InvalidInput(f"{with_article(adapter.kind)} account needs a base URL; say where the server is.")
     return _checked_url(url)
 
 
@@ -168,7 +168,7 @@ def store_id(adapter: type[Provider], given: str) -> str:
     if adapter.has_stores:
         return _checked("store id", given)
     if given not in {"", _NO_STORE}:
-        raise InvalidInput(f"a {adapter.kind} account has no store; leave the store id out.")
+        raise InvalidInput(f"{with_article(adapter.kind)} account has no store; leave the store id out.")
     return _NO_STORE
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
+from keysat.providers.registry import adapter_of
 
 LATELY = timedelta(hours=24)
 # A webhook and the scans race for an invoice, so one that is a little late is not missing.
@@ -73,7 +74,9 @@ def silent_accounts(session: Session) -> list[Silence]:
 
 
 def webhook_state(account: ProviderAccount) -> str:
-    """Describe since when an account's webhooks are connected and when the last one arrived, or how to connect them."""
+    """Since when an account's webhooks are connected, and when the last one came; a hint where they aren't."""
+    if account.webhook_connected_at is None and adapter_of(account.kind).callback_per_invoice:
+        return "webhooks need no registration, since each invoice carries our URL; none came yet"
     if account.webhook_connected_at is None:
         return (
             "no webhook is connected, so payments are found by asking alone; "

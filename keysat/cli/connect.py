@@ -31,6 +31,9 @@ def connect(
         say(f"careful: {doubt}")
     connection = connecting.connect(transaction, secret_box(settings), name, settings.url, new_secret=new_secret)
     print(connection.url, flush=True)
+    if connection.needless:
+        say(f"{name}: nothing needs registering, since each invoice carries this URL; the first payment calls it")
+        return
     if connection.url_is_secret:
         say("this URL is secret: who knows it can pretend to be the provider")
     test_invoice = None

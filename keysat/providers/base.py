@@ -14,6 +14,7 @@ from uuid import UUID
 
 from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
+from keysat.providers.lightning import LightningPayment
 from keysat.providers.refusals import NotSupported
 
 
@@ -56,13 +57,17 @@ class InvoiceSnapshot:
 
 @dataclass(frozen=True)
 class NewInvoice:
-    """A request for a new invoice. `order_id` is our invoice id, `policy_id` the policy that it pays for."""
+    """What a provider is asked to charge; `order_id` is our invoice id, `policy_id` what it is for.
+
+    `callback_url` is where the invoice's webhooks go, for a provider that takes one with each invoice.
+    """
 
     order_id: str
     price: Money
     description: str
     buyer_email: str | None = None
     redirect_url: str | None = None
+    callback_url: str | None = None
     policy_id: UUID | None = None
 
 
@@ -133,28 +138,6 @@ class ProviderEvent:
     order_id: str | None = None
 
 
-class PaymentState(StrEnum):
-    """The outcome of an outgoing Lightning payment. Only `failed` allows another attempt."""
-
-    PAID = "paid"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class LightningPayment:
-    """The outcome of paying a BOLT11 invoice.
-
-    `fee_msat` is in millisatoshi, if the provider reports it. `unheard_of` means that the provider was checked and has
-    no payment with that hash.
-    """
-
-    payment_hash: str | None
-    state: PaymentState
-    fee_msat: int | None = None
-    unheard_of: bool = False
-
-
 class Provider(Protocol):
     """One store at one provider, with its credentials. Every call ends within the configured deadline."""
 
@@ -163,6 +146,10 @@ class Provider(Protocol):
     has_stores: ClassVar[bool] = True
     # Whether the webhook's URL ends with the account's secret, because the provider doesn't sign.
     token_in_url: ClassVar[bool] = False
+    # Whether each invoice carries our webhook's URL, which is then registered nowhere and has no secret of ours.
+    callback_per_invoice: ClassVar[bool] = False
+    # Whether it finds an invoice by our id; else by its own id alone, which a webhook names.
+    finds_by_order: ClassVar[bool] = True
     default_url: ClassVar[str | None] = None
     pays_lightning: ClassVar[bool] = False
     lists_invoices: ClassVar[bool] = False
@@ -187,9 +174,19 @@ class Provider(Protocol):
         """Return the invoices created for our order, or an empty list.
 
         Raises:
+            NotSupported: it finds none by our id.
             RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
         """
-        ...
+        raise NotSupported(self.kind, "find an invoice by our id")
+
+    def find_named(self, provider_invoice_id: str) -> FoundInvoice:
+        """Read an invoice that a webhook names, with its order and where it is paid.
+
+        Raises:
+            NotSupported: it finds invoices by our id.
+            RemoteError: as `get_invoice`.
+        """
+        raise NotSupported(self.kind, "be asked about an invoice that a webhook names; it finds invoices by our id")
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
         """Return the invoices created in a time span, newest first, without the first `skip`, at most `take`.

@@ -8,11 +8,16 @@ from keysat.core.errors import KeysatError
 MIN_SECRET_BYTES = 24
 
 
+def with_article(kind: str) -> str:
+    """A kind of provider with its article: `a btcpay`, `an opennode`."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
 class NotSupported(KeysatError):
     """The provider doesn't support the operation."""
 
     def __init__(self, kind: str, what: str) -> None:
-        super().__init__(f"a {kind} provider can't {what}.")
+        super().__init__(f"{with_article(kind)} provider can't {what}.")
 
 
 class WebhookRejected(KeysatError):

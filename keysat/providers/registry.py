@@ -1,6 +1,6 @@
 """The known kinds of providers, and the adapter for an account's row.
 
-A new kind needs one file and one entry here.
+A new kind is one file and one name in `_KINDS`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from keysat.providers.base import Provider
 from keysat.providers.btcpay.adapter import BTCPay
 from keysat.providers.zaprite.adapter import Zaprite
 
-_KINDS: dict[str, type[Provider]] = {BTCPay.kind: BTCPay, Zaprite.kind: Zaprite}
+_KINDS: dict[str, type[Provider]] = {adapter.kind: adapter for adapter in (BTCPay, Zaprite)}
 
 
 class Account(Protocol):

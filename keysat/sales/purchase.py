@@ -1,8 +1,9 @@
 """Start a purchase: store an unopened invoice, reserve the code's slot, and open the invoice or issue a free license.
 
-The unopened invoice is committed before the request to the provider, with our id as the order id. If a process dies in
-between, the provider's invoice is found by that id and adopted. The next scan does this, or the buyer's next request
-with the same idempotency key. No second invoice is created.
+The draft is committed before the provider is asked, with our id as its order id. Whatever dies in between, the invoice
+that the provider made is found by that id and adopted, by the next scan or by the buyer's next try under the same
+idempotency key; no second one is made. A provider that finds none by our id may make a second one, at the buyer's next
+try. Its first one was shown to nobody, and a webhook that names it with our id has it adopted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from keysat.accounts.breaker import record_create_failure, record_create_success
+from keysat.accounts.connect import webhook_url
 from keysat.accounts.recheck import pause_rejected, rejection
 from keysat.accounts.selling import choose_account
 from keysat.codes.reserve import cancel, reserve
@@ -35,6 +37,7 @@ from keysat.core.errors import (
 )
 from keysat.core.logs import get_logger
 from keysat.core.money import Money
+from keysat.core.settings import load_settings
 from keysat.core.texts import check_email, check_http_url, check_note
 from keysat.invoices import draft
 from keysat.models import Invoice, Policy, Product, ProviderAccount
@@ -42,7 +45,7 @@ from keysat.models.audit import audit
 from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import CreatedInvoice, NewInvoice, Provider
-from keysat.providers.registry import provider_for
+from keysat.providers.registry import adapter_of, provider_for
 from keysat.queue.outbox import EventType, emit_invoice
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
@@ -145,7 +148,7 @@ def _known(session: Session, order: Order) -> _Opened | None:
         raise Conflict("this purchase is still in progress; ask again in a moment, with the same idempotency key.")
     invoice.asked_at = now  # so that the next request waits for this one
     account = session.get_one(ProviderAccount, invoice.provider_account_id)
-    return _Opened(invoice.id, account, _wanted(session, invoice, order), resumed=True)
+    return _Opened(invoice.id, account, _wanted(session, invoice, account, order), resumed=True)
 
 
 def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: str) -> _Opened:
@@ -176,14 +179,23 @@ def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: s
         emit_invoice(session, EventType.INVOICE_SETTLED, invoice.id)
         issue(session, invoice.id, signer_id(), actor)
         return _Opened(invoice.id)
-    return _Opened(invoice.id, account, _wanted(session, invoice, order))
+    return _Opened(invoice.id, account, _wanted(session, invoice, account, order))
 
 
-def _wanted(session: Session, invoice: Invoice, order: Order) -> NewInvoice:
+def _wanted(session: Session, invoice: Invoice, account: ProviderAccount, order: Order) -> NewInvoice:
+    takes_callback = adapter_of(account.kind).callback_per_invoice
     product, policy = session.get_one(Product, invoice.product_id), session.get_one(Policy, invoice.policy_id)
     price = Money(invoice.amount, invoice.currency)
     description = f"{product.name}: {policy.name}"
-    return NewInvoice(str(invoice.id), price, description, order.buyer_email, order.redirect_url, policy.id)
+    return NewInvoice(
+        str(invoice.id),
+        price,
+        description,
+        order.buyer_email,
+        order.redirect_url,
+        callback_url=webhook_url(load_settings().url, account) if takes_callback else None,
+        policy_id=policy.id,
+    )
 
 
 def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str, *, resumed: bool) -> CreatedInvoice:
@@ -191,7 +203,8 @@ def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str,
     may_exist, provider = resumed, None
     try:
         provider = provider_for(account)
-        if resumed:
+        # Without that, another one is made: an earlier one was shown to no buyer, so nobody pays twice.
+        if resumed and provider.finds_by_order:
             with metrics.provider_call(account.name, "find_invoices"):
                 made_before = draft.best(provider.find_invoices(wanted.order_id))
             if made_before is not None:

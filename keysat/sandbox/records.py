@@ -68,9 +68,6 @@ class Store:
     webhooks: tuple[Webhook, ...] = ()
     kind: Kind = Kind.BTCPAY
 
-    def signing_key(self, webhook: Webhook) -> bytes | None:
-        return webhook.secret.encode() if self.kind is Kind.BTCPAY else None
-
     def webhook(self, webhook_id: str) -> Webhook | None:
         return next((one for one in self.webhooks if one.id == webhook_id), None)
 

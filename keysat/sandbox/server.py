@@ -14,11 +14,10 @@ from keysat.sandbox.faults import Fault, FaultPlan
 from keysat.sandbox.http import Server
 from keysat.sandbox.ledger import Clock, Ledger
 from keysat.sandbox.lightning import Lightning
-from keysat.sandbox.provider import Provider
+from keysat.sandbox.modes import MODES, Side
 from keysat.sandbox.tally import Tally
 from keysat.sandbox.webhooks import BTCPAY_RETRY_DELAYS, Sender, WebhookPlan
 from keysat.sandbox.wire import Answer, Request, replaced, rewritten
-from keysat.sandbox.zaprite import Zaprite
 
 _EXPIRY_SECONDS = 0.2
 
@@ -31,7 +30,7 @@ class AddressUnusable(KeysatError):
 
 
 class Sandbox:
-    """A simulated BTCPay Server and Zaprite in this process. Also a context manager that starts and stops it."""
+    """The pretended providers of `modes` in this process. Also a context manager that starts and stops it."""
 
     def __init__(
         self,
@@ -57,8 +56,8 @@ class Sandbox:
         self.ledger = Ledger(self._webhooks.send, clock)
         self._faults, self._tally = FaultPlan(), Tally()
         self._lightning = Lightning(lambda: self.url)
-        self._btcpay = Provider(self.ledger, lambda: self.url, self._lightning)
-        self._zaprite = Zaprite(self.ledger, lambda: self.url)
+        modes = MODES.values()
+        self._sides = [(mode.paths, mode.side(self.ledger, lambda: self.url, self._lightning)) for mode in modes]
         self._control = Control(self.ledger, self._faults, self._webhooks, self._tally, self._lightning, plan)
         self._server: Server | None = None
         self._expiry = threading.Thread(target=self._expire, name="sandbox-expiry", daemon=True)
@@ -104,7 +103,7 @@ class Sandbox:
             return self._control.answer(request), None
         if self._lightning.speaks(request.path):
             return self._lightning.recipient(request), None
-        provider = self._zaprite if request.path.startswith("/v1/") else self._btcpay
+        provider = self._side(request.path)
         route = provider.route(request)
         self._tally.count(route)
         mishap = self._faults.strike(request.method, request.path, route.store_id)
@@ -115,6 +114,9 @@ class Sandbox:
             return replaced(Answer(200), fault), fault
         answer = rewritten(provider.answer(request, route), mishap.fields, mishap.removed)
         return (replaced(answer, fault) if fault else answer), fault
+
+    def _side(self, path: str) -> Side:
+        return next(side for paths, side in self._sides if paths.match(path))
 
     def _expire(self) -> None:
         while not self._stopped.wait(_EXPIRY_SECONDS):

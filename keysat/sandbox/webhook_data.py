@@ -1,11 +1,49 @@
-"""BTCPay's shapes of a webhook: in requests and in responses."""
+"""BTCPay's shapes of a webhook: as clients ask for one, as it is shown, and the events that it gets."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+from collections.abc import Iterator
 from typing import Any
 
+from keysat.sandbox.deliveries import JSON, Message
 from keysat.sandbox.drafts import Rejected
-from keysat.sandbox.records import Webhook, new_id
+from keysat.sandbox.records import Event, Store, Webhook, new_id
+from keysat.sandbox.wire import to_json
+
+
+def btcpay_messages(store: Store, event: Event) -> Iterator[Message]:
+    """BTCPay's `WebhookInvoiceEvent` with the fields of the event's own type, to each webhook that takes it."""
+    for webhook in store.webhooks:
+        if webhook.wants(event.kind):
+            delivery_id = new_id()
+            body = {
+                "deliveryId": delivery_id,
+                "webhookId": webhook.id,
+                "originalDeliveryId": delivery_id,
+                "isRedelivery": False,
+                "type": event.kind,
+                "timestamp": int(event.at),
+                "storeId": store.id,
+                "invoiceId": event.invoice.id,
+                "metadata": event.invoice.draft.metadata,
+                **event.details,
+            }
+            yield _signed(webhook, body)
+
+
+def _signed(webhook: Webhook, body: dict[str, Any]) -> Message:
+    """Sign an event; its redelivery has an id of its own and names the original's."""
+    content = to_json(body)
+    signature = hmac.new(webhook.secret.encode(), content, hashlib.sha256).hexdigest()
+    return Message(
+        webhook.url,
+        content,
+        {**JSON, "BTCPay-Sig": f"sha256={signature}"},
+        webhook.redelivers,
+        lambda: _signed(webhook, {**body, "deliveryId": new_id(), "isRedelivery": True}),
+    )
 
 
 def parse_webhook(body: Any, before: Webhook | None = None) -> Webhook:

@@ -1,4 +1,4 @@
-"""Sends webhooks as BTCPay or Zaprite does. A plan drops, duplicates, delays or reorders them.
+"""Sends webhooks as the store's kind of provider does, and loses, repeats, delays or reorders them on order.
 
 Each store has a lane: a thread that sends one delivery at a time, the earliest scheduled first.
 """
@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 import requests
 
 from keysat.core.errors import InvalidInput
-from keysat.sandbox.deliveries import Counts, Delivery, webhook_body
+from keysat.sandbox.deliveries import Counts, Delivery, Message
 from keysat.sandbox.fields import Fields
-from keysat.sandbox.records import Event, Store, Webhook
+from keysat.sandbox.modes import MODES
+from keysat.sandbox.records import Event, Store
 
 BTCPAY_RETRY_DELAYS = (10.0, 60.0, 600.0, 600.0, 600.0, 600.0, 600.0, 600.0)
 _REORDER_SPREAD = 0.2
@@ -54,24 +55,17 @@ class Sender:
             self._random = random.Random(plan.seed)  # noqa: S311 - chances of faults, no secrets
 
     def send(self, store: Store, event: Event) -> None:
-        """Queue an event for each webhook of the store that accepts its kind. Returns at once."""
-        for webhook in store.webhooks:
-            if webhook.wants(event.kind):
-                self._send(store, webhook, event)
+        """Hand over an event; returns at once."""
+        for message in MODES[store.kind].messages(store, event):
+            self._send(store, message)
 
-    def _send(self, store: Store, webhook: Webhook, event: Event) -> None:
+    def _send(self, store: Store, message: Message) -> None:
         with self._lock:
             plan, chance = self._plan, self._random
             if chance.random() < plan.drop:
                 self._counts.dropped += 1
                 return
-            delivery = Delivery(
-                webhook.url,
-                store.signing_key(webhook),
-                webhook_body(store, webhook, event),
-                plan.retry_delays if webhook.redelivers else (),
-                self._counts,
-            )
+            delivery = Delivery(message, plan.retry_delays if message.redelivers else (), self._counts)
             copies = 2 if chance.random() < plan.duplicate else 1
             self._counts.sent += copies
             for _ in range(copies):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from keysat.sandbox.records import Additional, Event, Invoice, Status
+from keysat.sandbox.deliveries import Message
+from keysat.sandbox.records import Additional, Event, Invoice, Status, Store
+from keysat.sandbox.wire import to_json
 
 
 def order_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
@@ -30,9 +33,12 @@ def order_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
     }
 
 
-def order_event(event: Event) -> dict[str, Any]:
-    """Return the body of Zaprite's webhook for a change. Two events may have the same body."""
-    return {"event": "order.change", "data": _state(event.invoice)}
+def order_messages(store: Store, event: Event) -> Iterator[Message]:
+    """Zaprite's unsigned event of a change, which may come twice with the same state."""
+    content = to_json({"event": "order.change", "data": _state(event.invoice)})
+    for webhook in store.webhooks:
+        if webhook.wants(event.kind):
+            yield Message(webhook.url, content, redelivers=webhook.redelivers)
 
 
 def _state(invoice: Invoice) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from keysat.invoices.heard import note
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
-from keysat.providers.base import InvoiceSnapshot
+from keysat.providers.base import FoundInvoice, InvoiceSnapshot
 from keysat.providers.registry import provider_for
 from keysat.settlement.apply import Answer, apply, end_gone
 from keysat.settlement.decision import decide
@@ -79,11 +79,12 @@ def reconcile(
     actor: str = "reconcile",
     *,
     insist: bool = False,
+    named: str | None = None,
 ) -> Result:
     """Query the provider about an invoice and act on the response. Safe to repeat, reorder and run concurrently.
 
-    A check that finds nothing new writes nothing. `insist` is for a person's request: it ignores an open circuit
-    breaker.
+    A look that finds nothing new writes nothing. `insist`: a person asks, so an open circuit breaker is no reason not
+    to. `named`: the provider's id in a webhook, by which a draft is found where our id finds none.
 
     Raises:
         NotFound: no such invoice.
@@ -96,7 +97,7 @@ def reconcile(
     if look.not_callable and not (insist and look.pause_reason is None):
         raise AccountNotCallable(look.name, look.not_callable)
     try:
-        snapshot = _ask(begin, look)
+        snapshot = _ask(begin, look, named)
     except (RemoteError, SettingsError, InvalidInput) as error:
         log.warning("no usable answer", invoice_id=str(invoice_id), account=look.name, error=str(error))
         rejected = rejection(provider_for(look), error) if isinstance(error, CredentialsRejected) else None
@@ -106,7 +107,7 @@ def reconcile(
                 return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.unfulfilled, look.now)
         raise
     if snapshot is None:
-        return _never_made(begin, look, actor)
+        return _never_made(begin, look, actor, asked=provider_for(look).finds_by_order or named is not None)
     outcome = decide(look.known, snapshot, rules)
     metrics.reconciles.labels(outcome.action).inc()
     if outcome.alarm:
@@ -116,8 +117,8 @@ def reconcile(
     paid_at = _paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
     with begin() as session:
         applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
-    if overtaken:  # the invoice was settled in the meantime: decide from there
-        return reconcile(read, begin, invoice_id, rules, actor, insist=insist)
+    if overtaken:  # what we heard is about an invoice that is paid by now, which makes it another matter
+        return reconcile(read, begin, invoice_id, rules, actor, insist=insist, named=named)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
     return Result(invoice_id, outcome, snapshot.said, applied and settled, look.now)
 
@@ -193,12 +194,11 @@ def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     return heard or paid_more or ends or look.last_error != outcome.alarm or look.failure_count > 0
 
 
-def _ask(begin: Begin, look: Look) -> InvoiceSnapshot | None:
-    """Fetch the snapshot. An unopened invoice is first found by our id and adopted, or None if there is none."""
+def _ask(begin: Begin, look: Look, named: str | None) -> InvoiceSnapshot | None:
+    """Ask about the invoice; a draft is first found and adopted, None where the provider is known to have none."""
     provider, provider_invoice_id = provider_for(look), look.provider_invoice_id
     if provider_invoice_id is None:
-        with metrics.provider_call(look.name, "find_invoices"):
-            found = draft.best(provider.find_invoices(str(look.invoice_id)))
+        found = _find(look, named)
         if found is None:
             return None
         provider_invoice_id = found.created.provider_invoice_id
@@ -214,6 +214,19 @@ def _ask(begin: Begin, look: Look) -> InvoiceSnapshot | None:
     return snapshot
 
 
+def _find(look: Look, named: str | None) -> FoundInvoice | None:
+    """Find the invoice that the provider made for a draft: by our id, or by its own where a webhook named it."""
+    provider, order_id = provider_for(look), str(look.invoice_id)
+    if provider.finds_by_order:
+        with metrics.provider_call(look.name, "find_invoices"):
+            return draft.best(provider.find_invoices(order_id))
+    if named is None:
+        return None
+    with metrics.provider_call(look.name, "find_named"):
+        found = provider.find_named(named)
+    return found if found.snapshot.order_id == order_id else None
+
+
 def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
     """Return when the payment arrived. This is optional, so a failure is only logged."""
     try:
@@ -224,14 +237,15 @@ def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
         return None
 
 
-def _never_made(begin: Begin, look: Look, actor: str) -> Result:
-    """Handle an unopened invoice that the provider doesn't have. Its creation is in progress or was interrupted."""
+def _never_made(begin: Begin, look: Look, actor: str, *, asked: bool) -> Result:
+    """The provider has no known invoice for a draft: whoever asked for it may still be at it, or died before."""
     closed = False
     with begin() as session:
-        if look.failure_count:
+        if asked and look.failure_count:
             breaker.record_success(session, look.account_id)
         if look.age > draft.DRAFT_LIFE and draft.close_unasked(session, look.invoice_id, actor):
             cancel(session, look.invoice_id, actor)
             closed = True
     outcome = Outcome(Action.INVALIDATE if closed else Action.KEEP)
-    return Result(look.invoice_id, outcome, "that it has no such invoice", license_owed=False, asked_at=look.now)
+    said = "that it has no such invoice" if asked else "nothing, since it finds no invoice by our id"
+    return Result(look.invoice_id, outcome, said, license_owed=False, asked_at=look.now)

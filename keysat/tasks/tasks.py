@@ -113,7 +113,7 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
     result = None
     if (invoice_id := hint.look_at) is not None:
         try:
-            result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="webhook")
+            result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), "webhook", named=hint.named)
         except KeysatError as error:
             again_or_give_up(self, invoice_id, error)
     with transaction() as session:

@@ -22,7 +22,9 @@ from keysat.models.tip import TipStatus
 from keysat.net.addresses import Networks
 from keysat.net.lightning_address import parse_address
 from keysat.net.untrusted import ForeignClient
-from keysat.providers.base import LightningPayment, PaymentState, Provider
+from keysat.providers.base import Provider
+from keysat.providers.lightning import LightningPayment, PaymentState
+from keysat.providers.refusals import with_article
 from keysat.providers.registry import provider_for
 from keysat.tips import bolt11, due
 from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
@@ -176,7 +178,7 @@ def _try_again(begin: Begin, tip: Tip, error: KeysatError, actor: str) -> None:
 def _unpayable(provider: Provider) -> str | None:
     """Return why this installation can't pay a tip at all, or None."""
     if not provider.pays_lightning:
-        return f"a {provider.kind} provider makes no Lightning payments"
+        return f"{with_article(provider.kind)} provider makes no Lightning payments"
     if not bolt11.available():
         return "the package bolt11 is missing: install keysat[lightning], then `keysat tip retry`"
     return None

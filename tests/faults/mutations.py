@@ -17,7 +17,8 @@ from tests.faults.stopwatch import Stopwatch
 ROOT = Path(__file__).parents[2]
 _COPIED = ("keysat", "tests", "celeryconfig.py", "pyproject.toml")
 _REFETCH = (
-    '            result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor="webhook")\n'
+    '            result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), "webhook",'
+    " named=hint.named)\n"
 )
 _BELIEVE = """            with transaction() as session:
                 session.connection().exec_driver_sql(

@@ -1,7 +1,8 @@
 """What Keysat relies on of every provider, as tests.
 
-A provider joins with a subclass of `SignedWebhookContract` or `TokenWebhookContract`, by how its webhooks prove that
-they are its own, whose fixture `shop` gives a `Shop`. Amounts are in the smallest unit of the invoice's currency.
+A provider joins with a subclass of `SignedWebhookContract`, `SignedIdContract` or `TokenWebhookContract`, by how its
+webhooks prove that they are its own, whose fixture `shop` gives a `Shop`. Amounts are in the smallest unit of the
+invoice's currency.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from typing import ClassVar, Protocol
+from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 
 import pytest
@@ -19,7 +21,7 @@ from keysat.core.errors import CredentialsRejected, RemoteNotFound
 from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import NewInvoice, Provider, ProviderEvent, ProviderStatus, Webhook
-from keysat.providers.refusals import WebhookRejected
+from keysat.providers.refusals import NotSupported, WebhookRejected
 
 PRICE = 2_100
 OTHER_SECRET = "the-secret-of-somebody-else-1234"
@@ -100,6 +102,13 @@ class ProviderContract:
 
     readings: ClassVar[dict[str, tuple]] = {}
 
+    def decoded(self, body):
+        """The fields of a webhook's body."""
+        return json.loads(body)
+
+    def encoded(self, fields):
+        return json.dumps(fields).encode()
+
     def open(self, shop: Shop, price: Money | None = None) -> str:
         return shop.provider.create_invoice(wanted(price)).provider_invoice_id
 
@@ -150,12 +159,27 @@ class ProviderContract:
         assert snapshot.charged == Money(PRICE, "BTC")
 
     def test_invoices_are_found_by_our_order_id(self, shop):
+        if not shop.provider.finds_by_order:
+            with pytest.raises(NotSupported, match="find an invoice by our id"):
+                shop.provider.find_invoices("order-1")
+            return
         order_id = f"order-{uuid4()}"
         assert shop.provider.find_invoices(order_id) == []
         created = shop.provider.create_invoice(wanted(order_id=order_id))
         shop.provider.create_invoice(wanted(order_id=f"{order_id}-other"))
         (found,) = shop.provider.find_invoices(order_id)
         assert found.created == created
+        assert found.snapshot == shop.provider.get_invoice(created.provider_invoice_id)
+
+    def test_an_invoice_that_a_webhook_names_tells_its_order_and_its_page(self, shop):
+        """Or it is found by our id."""
+        created = shop.provider.create_invoice(wanted(order_id="0198c2d4-named"))
+        if shop.provider.finds_by_order:
+            with pytest.raises(NotSupported, match="finds invoices by our id"):
+                shop.provider.find_named(created.provider_invoice_id)
+            return
+        found = shop.provider.find_named(created.provider_invoice_id)
+        assert (found.created, found.snapshot.order_id) == (created, "0198c2d4-named")
         assert found.snapshot == shop.provider.get_invoice(created.provider_invoice_id)
 
     @pytest.mark.parametrize("invoice_id", ["nothing-of-that-id", "a/../b", "%2e", "ü ?&#"])
@@ -169,10 +193,12 @@ class ProviderContract:
     def test_wrong_credentials_are_rejected_by_every_call(self, shop):
         invoice_id = self.open(shop)
         shop.break_credentials()
+        by_order = shop.provider.finds_by_order
+        find = shop.provider.find_invoices if by_order else shop.provider.find_named
         for call in (
             lambda: shop.provider.create_invoice(wanted()),
             lambda: shop.provider.get_invoice(invoice_id),
-            lambda: shop.provider.find_invoices("order-1"),
+            lambda: find("order-1" if by_order else invoice_id),
             shop.provider.check_credentials,
         ):
             with pytest.raises(CredentialsRejected, match="rejected our credentials"):
@@ -203,12 +229,12 @@ class ProviderContract:
         check()
 
     def test_no_field_of_a_genuine_event_can_do_worse_than_have_it_rejected(self, shop):
-        event = json.loads(shop.event("some-invoice"))
+        event = self.decoded(shop.event("some-invoice"))
 
         @settings(max_examples=100, deadline=None, database=None)
         @given(st.sampled_from([*event, "storeId"]), JSON)
         def check(field, value):
-            read_or_rejected(shop, json.dumps({**event, field: value}).encode())
+            read_or_rejected(shop, self.encoded({**event, field: value}))
 
         check()
 
@@ -247,6 +273,48 @@ class SignedWebhookContract(ProviderContract):
             rejected(shop, Webhook(shop.webhook(body + b" ").headers, body))
 
         check()
+
+
+class SignedIdContract(ProviderContract):
+    """Each test holds for every provider whose webhook is a form with the signature of the invoice's id alone.
+
+    `Shop.webhook` adds that signature to a form.
+    """
+
+    def decoded(self, body):
+        return dict(parse_qsl(body.decode()))
+
+    def encoded(self, fields):
+        return urlencode({name: str(value) for name, value in fields.items()}).encode()
+
+    def test_a_webhook_whose_invoice_was_changed_on_the_way_is_rejected(self, shop):
+        signed = shop.webhook(shop.event("some-invoice")).body
+        rejected(shop, Webhook({}, signed.replace(b"some-invoice", b"more-invoice")))
+        rejected(shop, Webhook({}, signed + b"&id=more-invoice"))
+        rejected(shop, Webhook({}, b"id=more-invoice&" + signed))
+        rejected(shop, Webhook({}, b""))
+
+    def test_a_webhook_with_nearly_the_signature_is_rejected(self, shop):
+        signed = self.decoded(shop.webhook(shop.event("some-invoice")).body)
+        unsigned = self.decoded(shop.event("some-invoice"))
+        (name,) = set(signed) - set(unsigned)
+        for wrong in ("", signed[name][:-1], signed[name] + "0", signed[name][::-1], "ü", "\x00"):
+            rejected(shop, Webhook({}, self.encoded({**unsigned, name: wrong})))
+        rejected(shop, Webhook({}, self.encoded(signed) + f"&{name}={signed[name]}".encode()))
+
+    def test_no_invoice_passes_with_the_signature_of_another_one(self, shop):
+        signed = self.decoded(shop.webhook(shop.event("some-invoice")).body)
+
+        @settings(max_examples=100, deadline=None, database=None)
+        @given(TEXTS)
+        def check(other):
+            rejected(shop, Webhook({}, self.encoded({**signed, "id": other})))
+
+        check()
+
+    def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, shop):
+        first, second = (shop.provider.parse_webhook(shop.webhook(shop.event(one))) for one in ("first", "second"))
+        assert first.delivery_id != second.delivery_id
 
 
 class TokenWebhookContract(ProviderContract):

@@ -19,8 +19,9 @@ from keysat.core.errors import (
 )
 from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
-from keysat.providers.base import LightningPayment, NewInvoice, PaymentState, ProviderStatus, Webhook
+from keysat.providers.base import NewInvoice, ProviderStatus, Webhook
 from keysat.providers.btcpay.adapter import BTCPay
+from keysat.providers.lightning import LightningPayment, PaymentState
 from keysat.providers.refusals import MIN_SECRET_BYTES, WebhookRejected
 from tests.btcpay_openapi import _operation, request_validator, validator, webhook_validator
 from tests.providers.servers import raw_server, read_request

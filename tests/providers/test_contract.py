@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from typing import ClassVar
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -20,7 +21,17 @@ from keysat.sandbox.client import SandboxClient
 
 pytest.register_assert_rewrite("tests.providers.contract")
 
-from tests.providers.contract import INVALID, NONE, PRICE, SETTLED, SignedWebhookContract, TokenWebhookContract, wanted
+from tests.providers.callback_fake import CallbackFake, signed_form
+from tests.providers.contract import (
+    INVALID,
+    NONE,
+    PRICE,
+    SETTLED,
+    SignedIdContract,
+    SignedWebhookContract,
+    TokenWebhookContract,
+    wanted,
+)
 
 SECRET = "webhook-secret-of-the-contract"
 CREDENTIALS = {"api_key": "key-of-contract", "webhook_secret": SECRET}
@@ -33,11 +44,11 @@ def digest(body, secret):
 class FakeShop:
     """The fake provider, told what a real one would make of each act."""
 
-    def __init__(self):
+    def __init__(self, adapter=Fake):
         url, self.store = "fake://contract", uuid4().hex
         self.server: FakeServer = fake_server(url)
         self.server.api_keys[self.store] = CREDENTIALS["api_key"]
-        self.provider = Fake(url, self.store, CREDENTIALS, deadline=5, max_bytes=100_000)
+        self.provider = adapter(url, self.store, CREDENTIALS, deadline=5, max_bytes=100_000)
 
     def pay(self, invoice_id, amount, settled=ProviderStatus.SETTLED):
         before = self.server.snapshots[invoice_id]
@@ -72,6 +83,16 @@ class FakeShop:
 
     def webhook(self, body, secret=None):
         return Webhook({"fake-sig": digest(body, secret)}, body)
+
+
+class CallbackFakeShop(FakeShop):
+    """The fake provider that signs the invoice's id with the API key."""
+
+    def event(self, invoice_id):
+        return urlencode({"id": invoice_id, "order_id": "order-1"}).encode()
+
+    def webhook(self, body, secret=None):
+        return Webhook({}, signed_form(CREDENTIALS["api_key"] if secret is None else secret, body))
 
 
 class SandboxShop:
@@ -138,6 +159,14 @@ class TestFake(SignedWebhookContract):
             shop.provider.pay_lightning_invoice("lnbc1", 1_000)
         with pytest.raises(NotSupported, match=r"^a fake provider can't look up a Lightning payment\.$"):
             shop.provider.find_lightning_payment("00" * 32)
+
+
+class TestCallbackFake(SignedIdContract):
+    """The fake provider with a webhook URL for each invoice, and no find by our id."""
+
+    @pytest.fixture
+    def shop(self):
+        return CallbackFakeShop(CallbackFake)
 
 
 class TestBTCPayAgainstTheSandbox(SignedWebhookContract):

@@ -12,8 +12,8 @@ from keysat.licenses.withdraw import change_status
 from keysat.models import Epoch, Invoice, Tip
 from keysat.models.epoch import declare_restore, notice_restore
 from keysat.models.license import LicenseStatus
-from keysat.providers.base import LightningPayment, PaymentState
 from keysat.providers.btcpay.adapter import BTCPay
+from keysat.providers.lightning import LightningPayment, PaymentState
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import settle_by_hand
 from keysat.settlement.reverse import reverse

@@ -29,9 +29,7 @@ from keysat.providers.base import (
     FoundInvoice,
     InvoicePage,
     InvoiceSnapshot,
-    LightningPayment,
     NewInvoice,
-    PaymentState,
     Provider,
     ProviderEvent,
     ProviderStatus,
@@ -55,6 +53,7 @@ from keysat.providers.btcpay.answers import (
     received_payments,
     text,
 )
+from keysat.providers.lightning import LightningPayment, PaymentState
 from keysat.providers.listing import read_page
 from keysat.providers.refusals import MIN_SECRET_BYTES, NoWebhookSecret, WebhookRejected
 from keysat.providers.signed_events import read_event, require_signature

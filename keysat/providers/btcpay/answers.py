@@ -12,7 +12,8 @@ from keysat.core.errors import InvalidInput, RemoteAnswerInvalid
 from keysat.core.money import Money, parse_decimal
 from keysat.models.invoice import PaymentException
 from keysat.net.client import Answer
-from keysat.providers.base import CreatedInvoice, LightningPayment, PaymentState, ProviderStatus
+from keysat.providers.base import CreatedInvoice, ProviderStatus
+from keysat.providers.lightning import LightningPayment, PaymentState
 
 STATUSES = {
     "New": ProviderStatus.PENDING,
