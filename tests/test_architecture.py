@@ -4,10 +4,12 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from importlinter.application.use_cases import lint_imports
 from importlinter.configuration import configure
 
-from keysat.tasks.tasks import app
+from keysat.providers.registry import kinds
+from keysat.tasks.app import app
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "keysat").rglob("*.py"))}
@@ -18,7 +20,8 @@ MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_TASK = 250, 45, 
 ENTRY_POINTS = ("keysat/tasks/", "keysat/cli/", "keysat/embedded/", "keysat/web/")
 BEGIN_THEMSELVES = ("keysat/core/db.py", "keysat/migrations/__init__.py")
 SPEAK_HTTP = ("keysat/net/client.py", "keysat/net/untrusted.py", "keysat/net/deadlines.py", "keysat/sandbox/")
-KNOW_ZAPRITE = ("keysat/providers/zaprite", "keysat/providers/registry.py", "keysat/sandbox/")
+# The public API has fields of BTCPay's name.
+NAMED_ELSEWHERE = {"btcpay", "fake"}
 HTTP_CLIENTS = {"requests", "urllib3", "httpx", "aiohttp", "http", "urllib"}
 HARMLESS = {"http.HTTPStatus", "urllib.parse"}
 NOT_ZONED = {"datetime.now", "datetime.utcnow", "datetime.today", "datetime.fromtimestamp", "datetime.utcfromtimestamp"}
@@ -169,10 +172,10 @@ def test_only_the_http_module_speaks_http():
     )
 
 
-def test_nobody_but_its_adapter_knows_zaprite():
-    found = [
-        name for name, tree in elsewhere(*KNOW_ZAPRITE) if "zaprite" in ast.unparse(without_docstrings(tree)).lower()
-    ]
+@pytest.mark.parametrize("kind", sorted(set(kinds()) - NAMED_ELSEWHERE))
+def test_nobody_but_its_adapter_knows_a_provider(kind):
+    known = (f"keysat/providers/{kind}", "keysat/providers/registry.py", "keysat/sandbox/")
+    found = [name for name, tree in elsewhere(*known) if kind in ast.unparse(without_docstrings(tree)).lower()]
     assert not found, (
         f"{found}: what is peculiar to one provider belongs in its adapter; what differs by provider, say in a class "
         "attribute of keysat.providers.base.Provider, and ask for that."

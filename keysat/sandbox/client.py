@@ -43,7 +43,7 @@ class SandboxClient:
         *,
         kind: str = "btcpay",
     ) -> None:
-        """Add a store, or replace its key, webhooks and kind: `btcpay`, or `zaprite`, which signs no webhooks."""
+        """Add a store, or replace its key, webhooks and kind, one of `keysat.sandbox.records.Kind`."""
         body = {"api_key": api_key, "webhook_url": webhook_url, "webhook_secret": webhook_secret, "kind": kind}
         self._call("PUT", f"stores/{quote(store_id, safe='')}", body)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -90,7 +90,10 @@ def replaced(answer: Answer, fault: Fault) -> Answer:
 
 
 def rewritten(answer: Answer, fields: Mapping[str, Any], removed: set[str]) -> Answer:
-    """Change the invoice, or each invoice of a list, in a successful response."""
+    """Change the invoice, or each invoice of a list, in a successful answer; also one that is wrapped in `data`."""
+    if isinstance(answer.payload, dict) and set(answer.payload) == {"data"}:
+        inner = rewritten(replace(answer, payload=answer.payload["data"]), fields, removed)
+        return replace(answer, payload={"data": inner.payload})
     many = isinstance(answer.payload, list)
     items = answer.payload if many else [answer.payload]
     if answer.status != 200 or not all(isinstance(item, dict) for item in items):

@@ -48,8 +48,8 @@ class CallbackFake(Fake):
         return ProviderEvent(delivery, "change", named["id"], order_id if is_name(order_id) else None)
 
 
-def signed_form(api_key, form):
-    """A webhook's body with the signature of the id in it."""
+def signed_form(api_key, form, name="signature"):
+    """A webhook's body with the signature of the id in it, in a field of that name."""
     charge_id = dict(parse_qsl(form.decode(errors="replace"))).get("id", "")
     signature = hmac.new(api_key.encode(), charge_id.encode(), hashlib.sha256).hexdigest()
-    return b"&".join(filter(None, [form, urlencode({"signature": signature}).encode()]))
+    return b"&".join(filter(None, [form, urlencode({name: signature}).encode()]))
