@@ -18,9 +18,10 @@ from keysat.models import ProviderAccount
 from keysat.net.certificates import tls_context
 from keysat.providers.base import Provider
 from keysat.providers.btcpay.adapter import BTCPay
+from keysat.providers.opennode import OpenNode
 from keysat.providers.zaprite.adapter import Zaprite
 
-_KINDS: dict[str, type[Provider]] = {adapter.kind: adapter for adapter in (BTCPay, Zaprite)}
+_KINDS: dict[str, type[Provider]] = {adapter.kind: adapter for adapter in (BTCPay, Zaprite, OpenNode)}
 
 
 class Account(Protocol):

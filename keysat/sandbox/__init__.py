@@ -1,9 +1,9 @@
-"""Simulated BTCPay Server and Zaprite with configurable faults, for the demo and the tests.
+"""A provider that can misbehave, for the demo and the tests: to each store a BTCPay Server, Zaprite or OpenNode.
 
-The sandbox is one process with its own ledger and real HTTP. `http` is the server. `provider` implements BTCPay's
-routes (`/api/v1/`), `zaprite` Zaprite's (`/v1/`) and `control` the sandbox's own (`/sandbox/`). All of them act on
-`ledger`, whose rules are the pure functions of `transitions`. `webhooks` sends its events. `faults` selects the faults
-of a provider request, and `wire` applies them.
+One process, an own ledger, real HTTP. `http` is the server, `provider` BTCPay's side of it (`/api/v1/`), `zaprite`
+Zaprite's (`/v1/`), `opennode` OpenNode's (`/v1/charge`), `modes` lists them, and `control` is ours (`/sandbox/`). All
+act on `ledger`, whose rules are the pure functions of `transitions`. Its events leave through `webhooks`. `faults`
+decides what befalls a provider request, `wire` carries that out.
 
     with Sandbox() as sandbox, SandboxClient(sandbox.url) as client:
         client.register_store("shop", "api-key", "http://127.0.0.1:8000/hook", "a secret of 24 bytes or more")

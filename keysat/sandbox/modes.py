@@ -10,6 +10,7 @@ from typing import Protocol
 from keysat.sandbox.deliveries import Message
 from keysat.sandbox.ledger import Ledger
 from keysat.sandbox.lightning import Lightning
+from keysat.sandbox.opennode import OpenNode, charge_messages
 from keysat.sandbox.provider import Provider, Route
 from keysat.sandbox.records import Event, Kind, Store
 from keysat.sandbox.webhook_data import btcpay_messages
@@ -36,6 +37,7 @@ class Mode:
 
 # The first one whose paths match has the request.
 MODES = {
+    Kind.OPENNODE: Mode(re.compile("/v1/charges?(/|$)"), lambda ledger, url, _: OpenNode(ledger, url), charge_messages),
     Kind.ZAPRITE: Mode(re.compile("/v1/"), lambda ledger, url, _: Zaprite(ledger, url), order_messages),
     Kind.BTCPAY: Mode(re.compile(""), Provider, btcpay_messages),
 }

@@ -16,6 +16,7 @@ class Kind(StrEnum):
 
     BTCPAY = "btcpay"
     ZAPRITE = "zaprite"
+    OPENNODE = "opennode"
 
 
 class Status(StrEnum):

@@ -57,6 +57,7 @@ def client(sandbox):
     with SandboxClient(sandbox.url) as client:
         client.register_store(STORE, KEY)
         client.register_store("organization", KEY, kind="zaprite")
+        client.register_store("merchant", KEY, kind="opennode")
         yield client
 
 
@@ -184,6 +185,30 @@ def test_first_webhook_of_one_entered_by_hand_connects_it(keysat, account_by_han
     assert requests.post(url, json={"event": "order.change", "data": {"id": "theirs"}}, timeout=120).status_code == 200
     assert load_account().webhook_connected_at is not None
     assert "the last one came" in keysat("provider", "test", "main").err
+
+
+@pytest.fixture
+def account_with_callbacks(sandbox, client):
+    """One of a kind whose invoices carry their webhook's URL."""
+    make_account(kind="opennode", base_url=sandbox.url, store_id="")
+    return load_account()
+
+
+def test_kind_with_a_url_in_each_invoice_needs_no_registration(keysat, client, account_with_callbacks, web_url):
+    finished = keysat(*CONNECT)
+    assert finished.code == 0, finished.err
+    assert finished.out == f"{web_url}/v1/opennode/webhook/{account_with_callbacks.id}\n"
+    assert "main: nothing needs registering" in finished.err
+    assert client.ledger()["invoices"] == []
+    assert load_account().webhook_connected_at is None
+    tested = keysat("provider", "test", "main").err
+    assert "accepts the credentials" in tested
+    assert "webhooks need no registration, since each invoice carries our URL; none came yet" in tested
+
+
+def test_kind_that_signs_with_the_api_key_has_no_secret_to_renew(keysat, account_with_callbacks, web_url):
+    refusal = keysat(*CONNECT, "--new-secret").refusal
+    assert "an opennode provider can't have a webhook secret of ours" in refusal
 
 
 def test_provider_test_tells_of_the_webhooks(keysat, sandbox, account, web_url):

@@ -15,6 +15,7 @@ from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderStatus, Webhook
 from keysat.providers.btcpay.adapter import BTCPay
 from keysat.providers.fake import Fake, FakeServer, fake_server
+from keysat.providers.opennode import OpenNode
 from keysat.providers.refusals import NotSupported
 from keysat.providers.zaprite.adapter import Zaprite
 from keysat.sandbox.client import SandboxClient
@@ -23,8 +24,10 @@ pytest.register_assert_rewrite("tests.providers.contract")
 
 from tests.providers.callback_fake import CallbackFake, signed_form
 from tests.providers.contract import (
+    EXPIRED,
     INVALID,
     NONE,
+    PARTIAL,
     PRICE,
     SETTLED,
     SignedIdContract,
@@ -147,6 +150,17 @@ class ZapriteShop(SandboxShop):
         return Webhook({}, body, SECRET if secret is None else secret)
 
 
+class OpenNodeShop(SandboxShop):
+    """A store at the sandbox that is reached as an account at OpenNode."""
+
+    def event(self, invoice_id):
+        return urlencode({"id": invoice_id, "status": "paid", "order_id": "order-1", "price": "2100"}).encode()
+
+    def webhook(self, body, secret=None):
+        key = f"key-of-{self.store}" if secret is None else secret
+        return Webhook({}, signed_form(key, body, "hashed_order"))
+
+
 class TestFake(SignedWebhookContract):
     """The fake provider."""
 
@@ -234,3 +248,30 @@ class TestZapriteAgainstTheSandbox(TokenWebhookContract):
         shop.provider.create_invoice(wanted(order_id="ours-2"))
         with pytest.raises(RemoteAnswerInvalid, match="another order than ours-2"):
             shop.provider.get_invoice("ours-2")
+
+
+class TestOpenNodeAgainstTheSandbox(SignedIdContract):
+    """OpenNode's adapter, against the sandbox."""
+
+    # What is underpaid waits for a person, only what is confirmed counts as paid, a charge without a transaction on the
+    # chain was paid in full, and what a failed charge is, OpenNode describes nowhere.
+    readings: ClassVar = {
+        "part paid": (EXPIRED, PARTIAL, 2_000),
+        "paid, not confirmed": (ProviderStatus.PROCESSING, NONE, 0),
+        "paid late": (EXPIRED, PARTIAL, PRICE),
+        "marked settled": (SETTLED, NONE, PRICE),
+        "marked settled after it expired": (SETTLED, NONE, PRICE),
+        "marked invalid": (ProviderStatus.UNKNOWN, NONE, None),
+        "marked invalid after it was paid": (ProviderStatus.UNKNOWN, NONE, None),
+    }
+
+    @pytest.fixture
+    def shop(self, sandbox):
+        with SandboxClient(sandbox.url) as client:
+            yield OpenNodeShop(OpenNode, sandbox.url, client)
+
+    def test_refunded_charge_is_refunded(self, shop):
+        invoice_id = self.open(shop)
+        shop.pay(invoice_id, PRICE)
+        shop.client.refund(invoice_id)
+        assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.REFUNDED
