@@ -10,6 +10,7 @@ from sqlalchemy import make_url, text
 from keysat import migrations
 from keysat.core.db import Base, engine, reading, transaction
 from keysat.core.errors import SchemaOutdated, SchemaUnknown
+from keysat.core.hints import Hint
 from keysat.core.settings import load_settings
 
 RACERS = 8
@@ -141,9 +142,10 @@ def test_upgrade_that_fails_changes_nothing(fresh):
     assert [row[:2] for row in describe()["columns"]] == [("invoices", "id")]
 
 
-def test_empty_database_is_refused_with_the_command_that_helps(fresh):
-    with pytest.raises(SchemaOutdated, match=r"schema is at nothing.*needs .*run `keysat db upgrade`"):
+def test_empty_database_is_refused_with_the_hint_that_helps(fresh):
+    with pytest.raises(SchemaOutdated, match=r"schema is at nothing.*needs ") as refusal:
         migrations.require_head()
+    assert refusal.value.hint is Hint.UPGRADE_SCHEMA
 
 
 def test_database_of_another_version_is_refused(fresh):

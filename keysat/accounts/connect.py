@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from keysat.accounts.manage import require_account
 from keysat.core.db import Begin
 from keysat.core.errors import KeysatError
+from keysat.core.hints import Advice, Hint
 from keysat.core.money import Money
 from keysat.core.secrets import seal, unseal
 from keysat.models import ProviderAccount, ProviderEvent
@@ -55,14 +56,18 @@ class NoWebhookCame(KeysatError):
         if connection.by_hand is not None:
             super().__init__(
                 f"no webhook of {name} came within {seconds:g} s. Once the URL is entered at the provider, the next "
-                f"payment's webhook connects it; `keysat provider test {name}` tells whether one came."
+                "payment's webhook connects it.",
+                Hint.TEST_ACCOUNT,
+                account=name,
             )
             return
         super().__init__(
             f"no webhook of {name} came within {seconds:g} s, though the provider accepted the URL and made an "
             f"invoice. Is {our_url} reachable from the provider (try `curl {our_url}/v1/pubkey` on its machine), does "
             "the web server run (its /readyz tells), does a firewall or proxy refuse it? The provider's own list of "
-            f"webhook deliveries says what it met. Then try again: `keysat provider connect {name}`."
+            "webhook deliveries says what it met.",
+            Hint.RECONNECT_ACCOUNT,
+            account=name,
         )
 
 
@@ -127,17 +132,15 @@ def has_arrived(session: Session, connection: Connection, test_invoice: str | No
     return session.scalar(about_it.limit(1)) is not None
 
 
-def doubt(our_url: str, provider_url: str) -> str | None:
-    """Return what may prevent a remote provider from reaching us safely, with the remedy, or None."""
+def doubt(our_url: str, provider_url: str) -> Advice | None:
+    """What may keep a provider elsewhere from reaching us safely; None where nothing is seen."""
     if _is_this_machine(provider_url):
         return None
     if _is_this_machine(our_url):
-        return (
-            f"only this machine can reach {our_url}, and the provider is elsewhere; "
-            "set KEYSAT_PUBLIC_URL to the address that it can reach."
-        )
+        sentence = f"only this machine can reach {our_url}, and the provider is elsewhere."
+        return Advice(sentence, Hint.SET_PUBLIC_URL)
     if urlsplit(our_url).scheme != "https":
-        return f"webhooks to {our_url} can be read and changed on their way; use https in KEYSAT_PUBLIC_URL."
+        return Advice(f"webhooks to {our_url} can be read and changed on their way.", Hint.SET_PUBLIC_URL)
     return None
 
 

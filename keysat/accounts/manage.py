@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from keysat.accounts.selling import sell_with_first
 from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.hints import Hint
 from keysat.core.secrets import seal
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.audit import audit
@@ -94,7 +95,7 @@ def remove_account(session: Session, name: str, actor: str = "cli") -> None:
     """
     account = require_account(session, name)
     if session.scalar(select(Invoice.id).where(Invoice.provider_account_id == account.id).limit(1)) is not None:
-        raise Conflict(f"invoices are bound to account {name}, so it stays; `keysat provider pause {name}` rests it.")
+        raise Conflict(f"invoices are bound to account {name}, so it stays.", Hint.PAUSE_ACCOUNT, account=name)
     session.execute(delete(ProviderEvent).where(ProviderEvent.provider_account_id == account.id))
     session.delete(account)
     audit(session, actor, "provider.removed", account.id, name=name)
@@ -118,7 +119,7 @@ def require_account(session: Session, name: str) -> ProviderAccount:
     """
     account = find_account(session, name)
     if account is None:
-        raise NotFound("provider account", name, "`keysat provider list` shows them.")
+        raise NotFound("provider account", name, Hint.LIST_ACCOUNTS)
     return account
 
 

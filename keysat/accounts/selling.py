@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from keysat.accounts.breaker import may_create
 from keysat.core.errors import NotFound, SalesUnavailable
+from keysat.core.hints import Hint
 from keysat.models import ProviderAccount
 from keysat.models.audit import audit
 
@@ -31,15 +32,13 @@ def choose_account(session: Session, name: str | None = None, account_id: UUID |
         wanted = wanted.where(ranked).order_by(ProviderAccount.selling_rank)
     accounts = session.scalars(wanted).all()
     if name is not None and not accounts:
-        raise NotFound("provider account", name, "`keysat provider list` shows them.")
+        raise NotFound("provider account", name, Hint.LIST_ACCOUNTS)
     return _first_able(session, accounts)
 
 
 def _first_able(session: Session, accounts: Sequence[ProviderAccount]) -> ProviderAccount:
     if not accounts:
-        raise SalesUnavailable(
-            "no provider account sells; `keysat provider add` adds one, `keysat provider sell` names it."
-        )
+        raise SalesUnavailable("no provider account sells.", hint=Hint.SELL_WITH_ACCOUNT)
     causes = []
     for account in accounts:
         if account.paused_at is not None:
@@ -60,7 +59,7 @@ def sell_with(session: Session, names: Sequence[str], actor: str) -> None:
     known = {account.name: account for account in session.scalars(select(ProviderAccount))}
     for name in names:
         if name not in known:
-            raise NotFound("provider account", name, "`keysat provider list` shows them.")
+            raise NotFound("provider account", name, Hint.LIST_ACCOUNTS)
     session.execute(update(ProviderAccount).values(selling_rank=None))
     for rank, name in enumerate(dict.fromkeys(names), start=1):
         session.execute(update(ProviderAccount).where(ProviderAccount.name == name).values(selling_rank=rank))

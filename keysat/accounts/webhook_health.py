@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from keysat.core.hints import Advice, Hint
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.providers.registry import adapter_of
 
@@ -19,7 +20,7 @@ ENOUGH = 3
 
 @dataclass(frozen=True)
 class Silence:
-    """An account whose webhooks were connected but don't arrive. Its text is a sentence with the remedy.
+    """An account whose webhooks were connected and don't arrive; as text, a sentence.
 
     `untold` is the number of its invoices that were paid within the last day, after the last webhook, without a
     webhook about them. `last_event_at` is None if no webhook ever arrived.
@@ -29,6 +30,16 @@ class Silence:
     connected_at: datetime
     last_event_at: datetime | None
     untold: int
+
+    @property
+    def hint(self) -> Hint:
+        """The next step: register the webhook again."""
+        return Hint.RECONNECT_ACCOUNT
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the hint needs."""
+        return {"account": self.account}
 
     def __str__(self) -> str:
         if self.last_event_at is None:
@@ -40,10 +51,7 @@ class Silence:
                 f"no webhook of account {self.account} came since {_time(self.last_event_at)}, "
                 f"though {self.untold} of its invoices were paid since; they were found by asking"
             )
-        return (
-            f"{found}: is KEYSAT_PUBLIC_URL reachable from the provider, and does the web server run? "
-            f"`keysat provider connect {self.account}` registers the webhook anew and checks that it arrives."
-        )
+        return f"{found}: is the public URL reachable from the provider, and does the web server run?"
 
 
 def silent_accounts(session: Session) -> list[Silence]:
@@ -73,18 +81,16 @@ def silent_accounts(session: Session) -> list[Silence]:
     return [one for one in found if one.last_event_at is None or one.untold >= ENOUGH]
 
 
-def webhook_state(account: ProviderAccount) -> str:
+def webhook_state(account: ProviderAccount) -> Advice:
     """Since when an account's webhooks are connected, and when the last one came; a hint where they aren't."""
     if account.webhook_connected_at is None and adapter_of(account.kind).callback_per_invoice:
-        return "webhooks need no registration, since each invoice carries our URL; none came yet"
+        return Advice("webhooks need no registration, since each invoice carries our URL; none came yet")
     if account.webhook_connected_at is None:
-        return (
-            "no webhook is connected, so payments are found by asking alone; "
-            f"`keysat provider connect {account.name}` has the provider tell of them at once"
-        )
+        sentence = "no webhook is connected, so payments are found by asking alone"
+        return Advice(sentence, Hint.CONNECT_ACCOUNT, {"account": account.name})
     last = account.last_event_at
     came = "none came yet" if last is None else f"the last one came {_time(last)}"
-    return f"webhooks are connected since {_time(account.webhook_connected_at)}, {came}"
+    return Advice(f"webhooks are connected since {_time(account.webhook_connected_at)}, {came}")
 
 
 def _time(moment: datetime) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from keysat.catalog.products import Terms, check_terms, require_product
 from keysat.core.errors import InvalidInput, NotFound
+from keysat.core.hints import Hint
 from keysat.core.texts import check_name, check_note
 from keysat.models import Policy, Product, ProviderAccount
 from keysat.models.audit import audit
@@ -106,7 +107,7 @@ def require_policy(session: Session, product: str, slug: str) -> Policy:
     wanted = select(Policy).where(Policy.product_id == require_product(session, product).id, Policy.slug == slug)
     policy = session.scalar(wanted)
     if policy is None:
-        raise NotFound("policy", slug, f"`keysat policy list {product}` shows them.")
+        raise NotFound("policy", slug, Hint.LIST_POLICIES, product=product)
     return policy
 
 
@@ -117,7 +118,7 @@ def _with_account(session: Session, changes: Mapping[str, Any]) -> Mapping[str, 
     name, rest = changes["account"], {field: value for field, value in changes.items() if field != "account"}
     account_id = session.scalar(select(ProviderAccount.id).where(ProviderAccount.name == name))
     if name is not None and account_id is None:
-        raise NotFound("provider account", name, "`keysat provider list` shows them.")
+        raise NotFound("provider account", name, Hint.LIST_ACCOUNTS)
     return {**rest, "provider_account_id": account_id}
 
 

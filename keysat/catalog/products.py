@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.hints import Hint
 from keysat.core.money import BASIS_POINTS, Money
 from keysat.core.settings import load_settings
 from keysat.core.texts import check_line, check_name, check_note
@@ -82,7 +83,7 @@ def require_product(session: Session, slug: str) -> Product:
     """
     product = session.scalar(select(Product).where(Product.slug == slug))
     if product is None:
-        raise NotFound("product", slug, "`keysat product list` shows them.")
+        raise NotFound("product", slug, Hint.LIST_PRODUCTS)
     return product
 
 
@@ -139,12 +140,11 @@ def choose_policy(session: Session, product_slug: str, policy_slug: str | None) 
     """
     product = require_product(session, product_slug)
     if product.archived_at is not None:
-        raise NotFound("product", product_slug, "it was archived.")
+        raise NotFound("product", product_slug, Hint.UNARCHIVE_PRODUCT, product=product_slug)
     policies = policies_of(session, product)
     policy = next((one for one in policies if policy_slug in {None, one.slug}), None)
     if policy is None:
-        hint = f"see `keysat policy list {product_slug}`, `keysat policy add`."
-        raise NotFound("policy", policy_slug or f"of {product_slug}", hint)
+        raise NotFound("policy", policy_slug or f"of {product_slug}", Hint.ADD_POLICY, product=product_slug)
     return product, policy
 
 

@@ -32,6 +32,7 @@ from keysat.cli import (
     web,
     webhook,
 )
+from keysat.cli.hints import explained
 from keysat.core.errors import InvalidInput, KeysatError
 from keysat.core.logs import configure_logs
 from keysat.core.settings import load_settings
@@ -97,7 +98,7 @@ def main() -> None:
         _require_text(sys.argv)
         _command(prog_name="keysat")
     except KeysatError as error:
-        sys.exit(f"keysat: {printable(str(error))}")
+        sys.exit(f"keysat: {printable(explained(error))}")
     except OSError as error:  # stdout is full or gone, but changes were committed before the output
         sys.exit(f"keysat: the output can't be written ({error.strerror or error}).")
     except KeyboardInterrupt:

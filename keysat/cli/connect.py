@@ -9,6 +9,7 @@ import typer
 
 from keysat.accounts import connect as connecting
 from keysat.accounts.manage import require_account
+from keysat.cli.hints import explained
 from keysat.cli.output import say
 from keysat.core.db import reading, transaction
 from keysat.core.secrets import secret_box
@@ -28,7 +29,7 @@ def connect(
         provider_url = require_account(session, name).base_url
     doubt = connecting.doubt(settings.url, provider_url)
     if doubt is not None:
-        say(f"careful: {doubt}")
+        say(f"careful: {explained(doubt)}")
     connection = connecting.connect(transaction, secret_box(settings), name, settings.url, new_secret=new_secret)
     print(connection.url, flush=True)
     if connection.needless:

@@ -16,6 +16,7 @@ from keysat.accounts.manage import list_accounts
 from keysat.accounts.webhook_health import webhook_state
 from keysat.cli import doctor_host as host
 from keysat.cli.doctor_host import Broken
+from keysat.cli.hints import explained
 from keysat.cli.status import complaints
 from keysat.core.db import database_name, reading
 from keysat.core.errors import BrokerUnavailable, KeysatError
@@ -71,8 +72,8 @@ def noticed(settings: Settings) -> list[Finding]:
     found = read_noticed(settings)
     trusted = "no other proxy sent X-Forwarded-For"
     return [
-        Finding("metrics", not found.metrics, " ".join(found.metrics) or str(settings.metrics_dir)),
-        Finding("trusted proxies", not found.proxies, " ".join(found.proxies) or trusted),
+        Finding("metrics", not found.metrics, " ".join(map(explained, found.metrics)) or str(settings.metrics_dir)),
+        Finding("trusted proxies", not found.proxies, " ".join(map(explained, found.proxies)) or trusted),
     ]
 
 
@@ -83,7 +84,7 @@ def _installation(settings: Settings) -> Iterator[Finding]:
         with reading() as session:
             status = read_status(session, settings.scan_seconds)
     except KeysatError as error:
-        yield Finding("status", ok=False, detail=str(error))
+        yield Finding("status", ok=False, detail=explained(error))
     yield from _accounts(status)
     if status is not None:
         yield _check("beat", lambda: host.beat(status, settings))
@@ -97,7 +98,7 @@ def _check(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, ok=True, detail=look())
     except KeysatError as error:
-        return Finding(what, ok=False, detail=str(error))
+        return Finding(what, ok=False, detail=explained(error))
 
 
 def _signing_key_file(settings: Settings) -> str:
@@ -145,13 +146,13 @@ def _accounts(status: Status | None) -> Iterator[Finding]:
         with reading() as session:
             accounts = list_accounts(session)
     except KeysatError as error:
-        yield Finding("providers", ok=False, detail=str(error))
+        yield Finding("providers", ok=False, detail=explained(error))
         return
     for account in accounts:
         yield _check(f"provider {account.name}", lambda account=account: _account(account))  # type: ignore[misc]
         if status is not None:
             silence = status.silence_of(account.name)
-            yield Finding(f"webhooks of {account.name}", silence is None, str(silence or webhook_state(account)))
+            yield Finding(f"webhooks of {account.name}", silence is None, explained(silence or webhook_state(account)))
 
 
 def _account(account: ProviderAccount) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
+from keysat.cli.hints import explained
 from keysat.core.db import reading
 from keysat.core.errors import KeysatError
 from keysat.core.settings import Settings
@@ -44,7 +45,7 @@ def web(settings: Settings) -> str:
     try:
         client.get("/v1/pubkey")
     except KeysatError as error:
-        raise Broken(f"{str(error).rstrip('.')}; start `keysat web`, or correct KEYSAT_PUBLIC_URL.") from None
+        raise Broken(f"{explained(error).rstrip('.')}; start `keysat web`, or correct KEYSAT_PUBLIC_URL.") from None
     return f"{settings.url} answers"
 
 

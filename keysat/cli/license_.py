@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
+from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput, SettingsError
@@ -36,7 +37,7 @@ def license_record(row: License) -> Row:
     try:
         key = installed_signer(reading).key_for(row)
     except SettingsError as error:
-        say(f"the license key can't be shown: {error}")
+        say(f"the license key can't be shown: {explained(error)}")
         key = None
     return {
         "license_id": str(row.id),

@@ -11,6 +11,7 @@ import typer
 
 from keysat import migrations
 from keysat.cli import doctor as checks
+from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, say, show_line, show_rows
 from keysat.cli.status import complaints, notes, show_status
 from keysat.core.db import reading
@@ -64,10 +65,10 @@ def status(as_json: AsJson = False) -> None:
         with reading() as session:
             state = read_status(session, settings.scan_seconds)
     except KeysatError as error:
-        say(f"keysat: {error}")
+        say(f"keysat: {explained(error)}")
         raise typer.Exit(3) from None
     show_status(state, stack.running(settings), as_json=as_json)
-    noticed = read_noticed(settings).sentences
+    noticed = [*map(explained, read_noticed(settings).all)]
     for sentence in [*complaints(state), *noticed, *notes(state)]:
         say(sentence)
     if state.trouble or noticed:

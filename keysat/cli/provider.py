@@ -13,6 +13,7 @@ from keysat.accounts import checked, manage
 from keysat.accounts.selling import sell_with
 from keysat.accounts.webhook_health import webhook_state
 from keysat.cli.connect import connect
+from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, Note, say, show_record, show_rows
 from keysat.cli.secret_input import read_secret, read_text
 from keysat.core.db import reading, transaction
@@ -135,7 +136,7 @@ def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> No
     """Check address and credentials with a harmless request to the provider, and report on its webhooks."""
     account = checked.check_account(reading, name)
     say(f"{name}: {account.base_url} answers and accepts the credentials")
-    say(f"{name}: {webhook_state(account)}")
+    say(f"{name}: {explained(webhook_state(account))}")
 
 
 @app.command()

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from keysat.cli.hints import explained
 from keysat.cli.output import show_record, show_rows
+from keysat.core.hints import Advice, Hint, Hinted
 from keysat.invoices.backlog import AccountStatus
 from keysat.operations.status import Status
 
 
 def complaints(status: Status) -> list[str]:
     """Return a sentence with the remedy for each problem that needs a person."""
-    return [
-        *map(str, status.breaches),
-        *_of_invoices(status),
-        *map(_of_account, status.failing_accounts),
-        *map(str, status.silent),
-    ]
+    of_accounts = map(_of_account, status.failing_accounts)
+    found: list[Hinted] = [*status.breaches, *_of_invoices(status), *of_accounts, *status.silent]
+    return [*map(explained, found)]
 
 
 def notes(status: Status) -> list[str]:
     """Return sentences about conditions that need no immediate action."""
     found = []
     if status.dead_letters:
-        command = "`keysat webhook delivery list --status failed`"
-        found.append(f"{status.dead_letters} outbound webhooks are dead letters: {command}.")
+        found.append(Advice(f"{status.dead_letters} outbound webhooks are dead letters.", Hint.LIST_DEAD_LETTERS))
     if status.failed_tips:
-        found.append(f"{status.failed_tips} tips failed: `keysat tip list --status failed`.")
+        found.append(Advice(f"{status.failed_tips} tips failed.", Hint.LIST_FAILED_TIPS))
     if status.held_tips:
-        command = "`keysat tip list --status held`, then `keysat tip retry TIP --note`"
-        found.append(f"{status.held_tips} tips wait for your decision: {command}.")
-    return found
+        found.append(Advice(f"{status.held_tips} tips wait for your decision.", Hint.LIST_HELD_TIPS))
+    return [*map(explained, found)]
 
 
 def show_status(status: Status, processes: dict[str, int], *, as_json: bool) -> None:
@@ -62,28 +59,22 @@ def show_status(status: Status, processes: dict[str, int], *, as_json: bool) -> 
     show_rows(accounts, as_json)
 
 
-def _of_invoices(status: Status) -> list[str]:
+def _of_invoices(status: Status) -> list[Advice]:
     backlog, found = status.backlog, []
     if backlog.failing:
-        found.append(
-            f"{backlog.failing} invoices got no usable answer lately: `keysat invoice list --failing`, and "
-            "`keysat invoice acknowledge INVOICE --note ...` where nothing can be done."
-        )
+        found.append(Advice(f"{backlog.failing} invoices got no usable answer lately.", Hint.LIST_FAILING_INVOICES))
     if backlog.review:
-        found.append(f"{backlog.review} invoices wait for your decision: `keysat invoice list --review`.")
+        found.append(Advice(f"{backlog.review} invoices wait for your decision.", Hint.LIST_REVIEWS))
     return found
 
 
-def _of_account(account: AccountStatus) -> str:
+def _of_account(account: AccountStatus) -> Advice:
     if account.paused_at is None:
-        return (
+        return Advice(
             f"account {account.name} fails ({account.last_error}) and isn't asked until "
             f"{account.open_until:%H:%M:%S} UTC; it goes on by itself."
         )
     paused = f"account {account.name} is paused ({account.pause_reason}), {account.due} invoices wait for it"
-    if account.rejected:
-        return (
-            f"{paused}: make a new API key at the provider and enter it with `keysat provider renew {account.name}`; "
-            "should the old one pass again, the account resumes by itself."
-        )
-    return f"{paused}: `keysat provider resume {account.name}` when it may be asked again."
+    resumes = "; should its key pass again, it resumes by itself" if account.rejected else ""
+    hint = Hint.RENEW_ACCOUNT if account.rejected else Hint.RESUME_ACCOUNT
+    return Advice(f"{paused}{resumes}.", hint, {"account": account.name})

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keysat.accounts.manage import require_account
+from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.when import parse_when
 from keysat.core.db import reading, transaction
@@ -66,7 +67,7 @@ def _look_at(page: Page) -> None:
     try:
         send(transaction, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
     except BrokerUnavailable as error:
-        say(f"{error} The {len(page.changed)} invoices that changed are due for the next scan.")
+        say(f"{explained(error)} The {len(page.changed)} invoices that changed are due for the next scan.")
 
 
 def _watched(found: Iterable[Page]) -> Iterator[Page]:

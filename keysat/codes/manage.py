@@ -11,6 +11,7 @@ from sqlalchemy import func, literal, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.hints import Hint
 from keysat.core.money import BASIS_POINTS, DECIMALS, MAX_AMOUNT
 from keysat.core.texts import check_note
 from keysat.models import DiscountCode, Redemption
@@ -69,7 +70,7 @@ def require_code(session: Session, code: str) -> DiscountCode:
     wanted = code.strip().upper()
     row = session.scalar(select(DiscountCode).where(DiscountCode.code == wanted))
     if row is None:
-        raise NotFound("discount code", wanted, "`keysat code list` shows them.")
+        raise NotFound("discount code", wanted, Hint.LIST_CODES)
     return row
 
 

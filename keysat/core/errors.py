@@ -1,15 +1,26 @@
 """The errors Keysat raises on purpose: one class per refusal, which builds its own message.
 
-Entry points show only `str(error)` to people: what is wrong, and what to do about it.
+The message says what is wrong. What to do about it is a hint, which each entry point puts into its own words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
+
+from keysat.core.hints import Hint
 
 
 class KeysatError(Exception):
-    """Base class: something was refused or failed. The message explains what to do. Command line exit code 1."""
+    """Base class: something was refused or failed. Command line exit code 1.
+
+    `hint` names the next step, and `facts` are what the hint needs, such as the account's name.
+    """
+
+    def __init__(self, sentence: str, hint: Hint | None = None, **facts: object) -> None:
+        super().__init__(sentence)
+        self.hint = hint
+        self.facts: Mapping[str, object] = facts
 
 
 class SettingsError(KeysatError):
@@ -20,10 +31,7 @@ class DatabaseUnavailable(KeysatError):
     """PostgreSQL can't be reached or refuses the credentials."""
 
     def __init__(self, where: str, cause: str) -> None:
-        super().__init__(
-            f"PostgreSQL at {where} can't be reached ({cause}); check DATABASE_URL and that the server runs, "
-            "or start the embedded servers with `keysat up`."
-        )
+        super().__init__(f"PostgreSQL at {where} can't be reached ({cause}).", Hint.START_DATABASE)
 
 
 class DatabaseBusy(KeysatError):
@@ -40,7 +48,7 @@ class SchemaOutdated(KeysatError):
 
     def __init__(self, found: str | None, wanted: str) -> None:
         super().__init__(
-            f"the database schema is at {found or 'nothing'}, but this version needs {wanted}; run `keysat db upgrade`."
+            f"the database schema is at {found or 'nothing'}, but this version needs {wanted}.", Hint.UPGRADE_SCHEMA
         )
 
 
@@ -68,7 +76,7 @@ class SchemaMissing(KeysatError):
     """A statement used a table or column that doesn't exist."""
 
     def __init__(self, cause: str) -> None:
-        super().__init__(f"the database lacks a part of the schema ({cause}); run `keysat db upgrade`.")
+        super().__init__(f"the database lacks a part of the schema ({cause}).", Hint.UPGRADE_SCHEMA)
 
 
 class BrokerUnavailable(KeysatError):
@@ -76,17 +84,17 @@ class BrokerUnavailable(KeysatError):
 
     def __init__(self, where: str, cause: str) -> None:
         super().__init__(
-            f"the broker at {where} can't be reached ({cause}); check BROKER_URL and that the server runs. "
-            "Nothing is lost: what is owed stays in PostgreSQL and the next scans send it again."
+            f"the broker at {where} can't be reached ({cause}). Nothing is lost: what is owed stays in PostgreSQL and "
+            "the next scans send it again.",
+            Hint.START_BROKER,
         )
 
 
 class NotFound(KeysatError):
     """No row of that kind has that id or name."""
 
-    def __init__(self, noun: str, wanted: object, hint: str = "") -> None:
-        self.noun, self.wanted = noun, wanted
-        super().__init__(f"no {noun} {wanted}{f'; {hint}' if hint else '.'}")
+    def __init__(self, noun: str, wanted: object, hint: Hint | None = None, **facts: object) -> None:
+        super().__init__(f"no {noun} {wanted}.", hint, **facts)
 
 
 class Conflict(KeysatError):
@@ -103,8 +111,9 @@ class NotPaid(KeysatError):
     def __init__(self, invoice_id: UUID, status: str) -> None:
         self.invoice_id, self.status = invoice_id, status
         super().__init__(
-            f"invoice {invoice_id} is {status}, not settled, so no license is issued; "
-            f"`keysat invoice reconcile {invoice_id}` asks the provider again."
+            f"invoice {invoice_id} is {status}, not settled, so no license is issued.",
+            Hint.RECONCILE_INVOICE,
+            invoice_id=invoice_id,
         )
 
 
@@ -127,9 +136,9 @@ class RateLimited(KeysatError):
 class SalesUnavailable(KeysatError):
     """No selling account can take a payment now. Nothing was charged. `retry_after` is in whole seconds."""
 
-    def __init__(self, why: str, retry_after: int = 30) -> None:
+    def __init__(self, why: str, retry_after: int = 30, hint: Hint | None = None) -> None:
         self.retry_after = retry_after
-        super().__init__(f"no payment can be taken right now, and nothing was charged: {why}")
+        super().__init__(f"no payment can be taken right now, and nothing was charged: {why}", hint)
 
 
 class TooBusy(KeysatError):
@@ -150,9 +159,9 @@ class RemoteUnavailable(RemoteError):
     `retry_after` is the delay that the server requested, in seconds, or None.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, hint: Hint | None = None) -> None:
         self.retry_after = retry_after
-        super().__init__(message)
+        super().__init__(message, hint)
 
 
 class NotTheProvider(RemoteUnavailable):

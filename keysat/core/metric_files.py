@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from keysat.core.hints import Advice, Hint
 from keysat.core.logs import get_logger
 
 log = get_logger(__name__)
@@ -211,14 +212,15 @@ def files_in(directory: Path) -> list[Path]:
         return []
 
 
-def trouble_in(directory: Path) -> list[str]:
-    """Return what prevents metrics from being stored or shown, one sentence each with its remedy."""
+def trouble_in(directory: Path) -> list[Advice]:
+    """Return what prevents metrics from being stored or shown."""
     try:
         names = list(directory.iterdir())
     except FileNotFoundError:
         return []  # no process has counted anything yet
     except OSError as error:
-        return [f"{directory} can't be read ({error.strerror}), so nothing is counted; correct KEYSAT_METRICS_DIR."]
+        sentence = f"{directory} can't be read ({error.strerror}), so nothing is counted."
+        return [Advice(sentence, Hint.SET_METRICS_DIR)]
     found = []
     if not os.access(directory, os.W_OK | os.X_OK):
         found.append(f"{directory} can't be written, so nothing is counted; give it to the user Keysat runs as.")
@@ -235,4 +237,4 @@ def trouble_in(directory: Path) -> list[str]:
             continue
         except UNUSABLE as error:
             found.append(f"{path} is no readable file of metrics ({error}) and is left out of /metrics; delete it.")
-    return found
+    return [Advice(sentence) for sentence in found]

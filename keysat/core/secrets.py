@@ -10,7 +10,8 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from keysat.core.errors import SettingsError
-from keysat.core.settings import Settings
+from keysat.core.hints import Hint
+from keysat.core.settings import Settings, variable
 
 
 def secret_box(settings: Settings) -> MultiFernet:
@@ -19,14 +20,14 @@ def secret_box(settings: Settings) -> MultiFernet:
     Raises:
         SettingsError: no key is configured, or one isn't a Fernet key.
     """
-    where = "KEYSAT_SECRETS_KEY" if settings.secrets_key else str(settings.secrets_key_file)
+    where = variable("secrets_key") if settings.secrets_key else str(settings.secrets_key_file)
     text = settings.secrets_key or _read(settings.secrets_key_file)
     try:
         return MultiFernet([Fernet(key.strip()) for key in text.split(",")])
     except ValueError:
         raise SettingsError(
-            f"{where} can't be used: each key must be 32 bytes in URL-safe base64, separated by commas; "
-            "restore it from your backup, or let `keysat key init` create one where none was used."
+            f"{where} can't be used: each key must be 32 bytes in URL-safe base64, separated by commas.",
+            Hint.CREATE_SECRETS_KEY,
         ) from None
 
 
@@ -36,8 +37,8 @@ def _read(path: Path) -> str:
         text = path.read_text(errors="replace").strip()
     except OSError:
         raise SettingsError(
-            f"no key to encrypt stored credentials: KEYSAT_SECRETS_KEY is unset and {path} can't be read; "
-            "restore it from your backup, or let `keysat key init` create one where none was used."
+            f"no key to encrypt stored credentials: {variable('secrets_key')} is unset and {path} can't be read.",
+            Hint.CREATE_SECRETS_KEY,
         ) from None
     if mode & 0o077:
         raise SettingsError(f"{path} can be read by others; run `chmod 600 {path}`.")
@@ -59,8 +60,8 @@ def unseal(box: MultiFernet, sealed: bytes, owner: str) -> dict[str, str]:
         return dict(json.loads(box.decrypt(sealed)))
     except InvalidToken:
         raise SettingsError(
-            f"the stored credentials of {owner} can't be decrypted with the configured keys; "
-            "put the old key back into KEYSAT_SECRETS_KEY, after the new one."
+            f"the stored credentials of {owner} can't be decrypted with the configured keys.",
+            Hint.RESTORE_SECRETS_KEY,
         ) from None
 
 

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     )
     backup_dir: Absolute | None = Field(
         default=None,
-        description="Where your backups are put, so that `keysat doctor` knows how old the newest is; unset: none.",
+        description="Where your backups are put, so that a check knows how old the newest is; unset: none.",
     )
     ca_file: Absolute | None = Field(
         default=None,
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         default="",
         description="Networks that aren't public where tips may be asked for, for trying it with the sandbox.",
     )
-    flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where `keysat up` shows Flower, on 127.0.0.1.")
+    flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where Flower is shown, on 127.0.0.1.")
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least important log line that is shown."
@@ -208,8 +208,9 @@ class Settings(BaseSettings):
         return self.data_dir / "secrets.key"
 
 
-def _variable(location: str) -> str:
-    return location if location in {"DATABASE_URL", "BROKER_URL"} else f"KEYSAT_{location.upper()}"
+def variable(setting: str) -> str:
+    """Return the name of a setting's variable, for errors about the setting itself."""
+    return setting if setting in {"DATABASE_URL", "BROKER_URL"} else f"KEYSAT_{setting.upper()}"
 
 
 @cache
@@ -223,7 +224,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         complaints = [
-            f"{_variable(str(item['loc'][0]))} can't be used: {item['msg'].removeprefix('Value error, ')}"
+            f"{variable(str(item['loc'][0]))} can't be used: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
             if item["type"] != "default_factory_not_called"
         ]

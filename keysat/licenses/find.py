@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
+from keysat.core.hints import Hint
 from keysat.models import License
 
 
@@ -19,7 +20,7 @@ def require_license(session: Session, license_id: UUID) -> License:
     """
     row = session.get(License, license_id)
     if row is None:
-        raise NotFound("license", license_id, "`keysat license list` shows them.")
+        raise NotFound("license", license_id, Hint.LIST_LICENSES)
     return row
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.db import Begin
 from keysat.core.errors import Conflict, NotFound
+from keysat.core.hints import Hint
 from keysat.licenses.find import require_license
 from keysat.licenses.seats import Caller, count_active, occupy, refresh
 from keysat.licenses.standing import KeyReader, Reason, Verdict, assess
@@ -79,7 +80,7 @@ def deactivate_machine(session: Session, machine_id: UUID, reason: str, actor: s
     if _free(session, machine_id, reason, actor):
         return
     if session.get(Machine, machine_id) is None:
-        raise NotFound("machine", machine_id, "`keysat machine list LICENSE` shows them.")
+        raise NotFound("machine", machine_id, Hint.LIST_MACHINES)
     raise Conflict(f"machine {machine_id} was deactivated before; its seat is free.")
 
 

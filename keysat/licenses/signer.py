@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.db import Begin
 from keysat.core.errors import KeysatError, SettingsError
+from keysat.core.hints import Hint
 from keysat.core.secrets import write_private
 from keysat.core.settings import load_settings
 from keysat.licenses.keys import Payload, sign
@@ -31,12 +32,9 @@ class SigningKeyMissing(SettingsError):
 
     def __init__(self, path: Path, *, licensed: bool) -> None:
         self.licensed = licensed
-        remedy = (
-            "licenses were issued with it, so restore the file from your backup; a new key would not verify them"
-            if licensed
-            else "restore it from your backup, or create one with `keysat key init` where no license was issued yet"
-        )
-        super().__init__(f"the signing key {path} (KEYSAT_SIGNING_KEY_FILE) is missing; {remedy}.")
+        why = "; licenses were issued with it, and a new key would not verify them" if licensed else ""
+        hint = Hint.RESTORE_SIGNING_KEY if licensed else Hint.CREATE_SIGNING_KEY
+        super().__init__(f"the signing key {path} is missing{why}.", hint)
 
 
 class SigningKeyForeign(SettingsError):
@@ -44,8 +42,8 @@ class SigningKeyForeign(SettingsError):
 
     def __init__(self, path: Path | str, found: str, wanted: str) -> None:
         super().__init__(
-            f"the signing key {path} is {found}, but the issued licenses were signed with {wanted}; "
-            "restore the right file from your backup (KEYSAT_SIGNING_KEY_FILE)."
+            f"the signing key {path} is {found}, but the issued licenses were signed with {wanted}.",
+            Hint.RESTORE_SIGNING_KEY,
         )
 
 

@@ -32,6 +32,7 @@ from keysat.core.errors import (
     RemoteRefused,
     RemoteUnavailable,
 )
+from keysat.core.hints import Hint
 from keysat.core.texts import printable
 from keysat.net.certificates import problem_of, tls_context
 from keysat.net.deadlines import Adapter, Deadline
@@ -147,7 +148,8 @@ class HttpClient:
             raise RemoteUnavailable(f"{self._name} gave no full answer within {self._seconds:g} s.") from error
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
             raise RemoteRefused(f"{self._name} has an address that can't be used; correct it.") from error
-        raise RemoteUnavailable(f"{self._name} at {self._base_url} {why(error)}.") from error
+        hint = Hint.TRUST_AUTHORITY if problem_of(error) is not None else None
+        raise RemoteUnavailable(f"{self._name} at {self._base_url} {why(error)}.", hint=hint) from error
 
     def _check_status(self, response: requests.Response, body: bytes, private: Sequence[str]) -> None:
         status = response.status_code
@@ -191,10 +193,7 @@ class HttpClient:
 def why(error: Exception) -> str:
     """Return why a call got no response, as a predicate of the server, with the remedy if there is one."""
     if (certificate := problem_of(error)) is not None:
-        return (
-            f"shows a certificate that isn't trusted ({certificate}); mend it there, or name its authority "
-            "(KEYSAT_CA_FILE, or the account's own)"
-        )
+        return f"shows a certificate that isn't trusted ({certificate}); correct it there, or trust its authority"
     causes, inner = [type(error).__name__], error.args[0] if error.args else None
     causes.append(type(getattr(inner, "reason", None)).__name__)
     if "gaierror" in causes or "NameResolutionError" in causes or isinstance(error, socket.gaierror):

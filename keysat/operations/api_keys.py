@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.hints import Hint
 from keysat.models import ApiKey
 from keysat.models.api_key import Scope
 from keysat.models.audit import audit
@@ -97,7 +98,7 @@ def _end(session: Session, name: str, overlap: timedelta) -> None:
 def _require(session: Session, name: str) -> ApiKey:
     key = session.scalar(select(ApiKey).where(ApiKey.name == name, usable()).order_by(ApiKey.id.desc()).limit(1))
     if key is None:
-        raise NotFound("API key", name, "`keysat api-key list` shows them.")
+        raise NotFound("API key", name, Hint.LIST_API_KEYS)
     return key
 
 

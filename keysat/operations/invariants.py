@@ -1,8 +1,8 @@
-"""Invariants checked against the tables. A breach has the number of cases, the oldest case and the remedy."""
+"""What must always be true, checked against the tables: each breach with its number, its oldest case, a hint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, literal, or_, select
 from sqlalchemy.orm import Session
 
+from keysat.core.hints import Hint
 from keysat.models import (
     DiscountCode,
     Invoice,
@@ -35,13 +36,15 @@ Cases = Select[Any, Any]
 
 @dataclass(frozen=True)
 class Breach:
-    """A broken invariant: the number of cases and the oldest one. As text, a sentence with the remedy."""
+    """A broken invariant: how many cases there are, and the oldest; as text, a sentence."""
 
     invariant: str
     count: int
     oldest_id: UUID | str
     oldest_at: datetime
     sentence: str
+    hint: Hint
+    facts: Mapping[str, object]
 
     def __str__(self) -> str:
         return self.sentence
@@ -49,11 +52,16 @@ class Breach:
 
 @dataclass(frozen=True)
 class _Invariant:
-    """`cases` selects id and time of the rows that break it. `sentence` has placeholders {count}, {id} and {at}."""
+    """`cases` selects id and time of whatever breaks it; `sentence` has places for {count}, {id} and {at}.
+
+    `subject` is the fact that the hint takes the id as.
+    """
 
     name: str
     cases: Callable[[timedelta], Cases]
     sentence: str
+    hint: Hint
+    subject: str | None = None
 
 
 def broken(session: Session, scan_seconds: float) -> list[Breach]:
@@ -66,7 +74,8 @@ def broken(session: Session, scan_seconds: float) -> list[Breach]:
         if row is not None:
             count, oldest_id, at = row
             sentence = invariant.sentence.format(count=count, id=oldest_id, at=f"{at:%Y-%m-%d %H:%M:%S} UTC")
-            breaches.append(Breach(invariant.name, count, oldest_id, at, sentence))
+            facts = {} if invariant.subject is None else {invariant.subject: oldest_id}
+            breaches.append(Breach(invariant.name, count, oldest_id, at, sentence, invariant.hint, facts))
     return breaches
 
 
@@ -161,65 +170,74 @@ INVARIANTS = (
     _Invariant(
         "account_resting",
         _resting,
-        "{count} provider accounts aren't asked about their invoices, one of them {id}: `keysat provider test {id}` "
-        "says why.",
+        "{count} provider accounts aren't asked about their invoices, one of them {id}.",
+        Hint.TEST_ACCOUNT,
+        "account",
     ),
     _Invariant(
         "creates_failing",
         _creates_failing,
-        "{count} provider accounts make no invoices, so nobody can buy, one of them {id}: `keysat provider list` shows "
-        "the error.",
+        "{count} provider accounts make no invoices, so nobody can buy, one of them {id}.",
+        Hint.SHOW_ACCOUNT_ERRORS,
     ),
     _Invariant(
         "settled_without_license",
         _unlicensed,
-        "{count} invoices are paid and have no license, the oldest {id} since {at}: the worker's log says why, and "
-        "`keysat invoice reconcile {id}` issues it here.",
+        "{count} invoices are paid and have no license, the oldest {id} since {at}: the worker's log says why.",
+        Hint.RECONCILE_INVOICE,
+        "invoice_id",
     ),
     _Invariant(
         "license_without_payment",
         _unpaid,
-        "{count} licenses have an invoice that isn't settled, the oldest {id} since {at}: `keysat license show {id}` "
-        "names the invoice; settle it with a note, or revoke the license.",
+        "{count} licenses have an invoice that isn't settled, the oldest {id} since {at}.",
+        Hint.SHOW_LICENSE,
+        "license_id",
     ),
     _Invariant(
         "code_counter",
         _miscounted,
-        "{count} codes count other slots than they gave out, one of them {id}: `keysat code recount {id}` mends it.",
+        "{count} codes count other slots than they gave out, one of them {id}.",
+        Hint.RECOUNT_CODE,
+        "code",
     ),
     _Invariant(
         "due_but_unclaimed",
         _unclaimed,
-        "{count} invoices are late, the oldest {id} due since {at}: do worker and beat run? `keysat doctor` looks.",
+        "{count} invoices are late, the oldest {id} due since {at}: do worker and beat run?",
+        Hint.RUN_DOCTOR,
     ),
     _Invariant(
         "event_stuck",
         _unhandled,
-        "{count} webhooks of providers wait to be looked into, the oldest since {at}: do worker and beat run? "
-        "`keysat doctor` looks.",
+        "{count} webhooks of providers wait to be looked into, the oldest since {at}: do worker and beat run?",
+        Hint.RUN_DOCTOR,
     ),
     _Invariant(
         "delivery_stuck",
         _undelivered,
         "{count} outbound webhooks are due and nobody sends them, the oldest {id} since {at}: does the worker of "
-        "queue deliver run? `keysat doctor` looks.",
+        "queue deliver run?",
+        Hint.RUN_DOCTOR,
     ),
     _Invariant(
         "tip_stuck",
         _unpaid_tips,
-        "{count} tips are due and nobody sees to them, the oldest {id} since {at}: does the worker of queue tips run? "
-        "`keysat doctor` looks.",
+        "{count} tips are due and nobody sees to them, the oldest {id} since {at}: does the worker of queue tips run?",
+        Hint.RUN_DOCTOR,
     ),
     _Invariant(
         "tip_unknown",
         _unknown_tips,
         "{count} tips may have been paid, and the provider doesn't say so, the oldest {id} since {at}: find its "
-        "payment hash (`keysat tip show {id}`) at the node, then `keysat tip sent {id} --note ...` or, if it failed, "
-        "`keysat tip retry {id} --note ...`.",
+        "payment hash at the node.",
+        Hint.FIND_TIP_PAYMENT,
+        "tip_id",
     ),
     _Invariant(
         "scan_not_run",
         _unscanned,
-        "no scan ran since {at}: do beat and a worker of queue scan run? `keysat doctor` looks.",
+        "no scan ran since {at}: do beat and a worker of queue scan run?",
+        Hint.RUN_DOCTOR,
     ),
 )

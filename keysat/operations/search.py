@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_,
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
+from keysat.core.hints import Hint
 from keysat.invoices.backlog import abandoned
 from keysat.models import Invoice, License, Product, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
@@ -98,7 +99,7 @@ def require_invoice(session: Session, which: str | UUID) -> Invoice:
     """
     invoice = session.scalar(select(Invoice).where(by_any_id(which)).limit(1))
     if invoice is None:
-        raise NotFound("invoice", which, "`keysat invoice list` shows them.")
+        raise NotFound("invoice", which, Hint.LIST_INVOICES)
     return invoice
 
 

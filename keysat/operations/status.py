@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from keysat import __version__
 from keysat.accounts.webhook_health import Silence, silent_accounts
+from keysat.core.hints import Advice, Hinted
 from keysat.core.metric_files import trouble_in
 from keysat.core.notices import METRICS, PROXY, notices
 from keysat.core.settings import Settings
@@ -91,26 +92,30 @@ def read_status(session: Session, scan_seconds: float) -> Status:
 
 @dataclass(frozen=True)
 class Noticed:
-    """Sentences about what processes noticed: metrics that are not stored, and proxies that are not trusted.
+    """What processes noticed: metrics that are not stored, and proxies that are not trusted.
 
     They come from files and from the broker, so they are no part of `Status`, which only needs the database.
     """
 
-    metrics: tuple[str, ...]
-    proxies: tuple[str, ...]
+    metrics: tuple[Hinted, ...]
+    proxies: tuple[Hinted, ...]
 
     @property
-    def sentences(self) -> tuple[str, ...]:
-        """All of them."""
+    def all(self) -> tuple[Hinted, ...]:
+        """Both."""
         return (*self.metrics, *self.proxies)
 
 
 def read_noticed(settings: Settings) -> Noticed:
     """Read what processes noticed within the last day. Nothing if the broker can't be reached."""
     found = notices(settings)
-    metrics = [one.sentence for one in found if one.kind == METRICS]
-    proxies = [one.sentence for one in found if one.kind == PROXY]
-    return Noticed(tuple(dict.fromkeys([*trouble_in(settings.metrics_dir), *metrics])), tuple(dict.fromkeys(proxies)))
+    metrics = [Advice(one.sentence) for one in found if one.kind == METRICS]
+    proxies = [Advice(one.sentence) for one in found if one.kind == PROXY]
+    return Noticed(_distinct([*trouble_in(settings.metrics_dir), *metrics]), _distinct(proxies))
+
+
+def _distinct(found: list[Advice]) -> tuple[Hinted, ...]:
+    return tuple({str(one): one for one in found}.values())
 
 
 def _versions(session: Session) -> Versions:

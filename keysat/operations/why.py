@@ -15,6 +15,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.accounts import breaker
+from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.licenses.find import license_of_invoice
 from keysat.models import Invoice, License, ProviderAccount, ProviderEvent
@@ -90,6 +91,14 @@ REMEDIES: dict[State, tuple[Remedy, ...]] = {
     State.ACCOUNT_PAUSED: (Remedy.RESUME_ACCOUNT,),
     State.OVERDUE: (Remedy.CHECK_PROCESSES,),
 }
+HINTS: dict[State, Hint] = {
+    **dict.fromkeys(_DECISIONS, Hint.SETTLE_OR_DISMISS_INVOICE),
+    State.REVERSED: Hint.RESTORE_INVOICE,
+    State.SETTLED_AGAIN: Hint.RESTORE_OR_DISMISS_INVOICE,
+    State.ACCOUNT_REJECTED: Hint.RENEW_ACCOUNT,
+    State.ACCOUNT_PAUSED: Hint.RESUME_ACCOUNT,
+    State.OVERDUE: Hint.RUN_DOCTOR,
+}
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,11 @@ class Why:
     def remedies(self) -> tuple[Remedy, ...]:
         """What a person can do about it."""
         return REMEDIES.get(self.state, ())
+
+    @property
+    def hint(self) -> Hint | None:
+        """The next step that an entry point puts into its own words."""
+        return HINTS.get(self.state)
 
 
 def read_why(session: Session, invoice: Invoice) -> Why:

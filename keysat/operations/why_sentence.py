@@ -31,9 +31,9 @@ SENTENCES: dict[State, str] = {
 }
 
 
-def sentence(why: Why, remedy: str = "") -> str:
-    """Return the sentence. `remedy` is appended to the state, such as the commands for `why.remedies`."""
-    stated = f"{SENTENCES[why.state].format_map(_facts(why))}{remedy}"
+def sentence(why: Why) -> str:
+    """Return the sentence, without what to do next."""
+    stated = SENTENCES[why.state].format_map(_facts(why))
     return f"{stated}; {why.unhandled} webhooks about it wait to be handled" if why.unhandled else stated
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from keysat.catalog.products import choose_policy
 from keysat.core.errors import InvalidInput
+from keysat.core.hints import Hint
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseSource
@@ -23,7 +24,7 @@ def grant(
         NotFound: the product or policy doesn't exist or is archived.
     """
     if not note.strip():
-        raise InvalidInput('say why, for the audit log: --note "..."')
+        raise InvalidInput("say why, for the audit log.", Hint.GIVE_NOTE)
     product, policy = choose_policy(session, product_slug, policy_slug)
     now = session.scalars(select(func.now())).one()
     row = License(

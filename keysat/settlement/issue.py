@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from keysat.codes.reserve import redeem
 from keysat.core import metrics
 from keysat.core.errors import NotFound, NotPaid
+from keysat.core.hints import Hint
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus
@@ -71,7 +72,7 @@ def _lock_settled(session: Session, invoice_id: UUID) -> tuple[Invoice, Policy, 
         .with_for_update(of=Invoice)
     ).one_or_none()
     if row is None:
-        raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
+        raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
     invoice, policy, now = row
     if invoice.reversed_at is not None:
         raise NotPaid(invoice_id, "reversed")

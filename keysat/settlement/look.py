@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from keysat.accounts import breaker
 from keysat.core.errors import NotFound
+from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_AFTER, interval
 from keysat.models import Invoice, ProviderAccount
@@ -104,7 +105,7 @@ class Look:
     def not_callable(self) -> str | None:
         """Why the account must not be called now, as a predicate, or None."""
         if self.pause_reason is not None:
-            return f"is paused ({self.pause_reason}); `keysat provider resume {self.name}` when that is mended"
+            return f"is paused ({self.pause_reason})"
         if breaker.is_open(self.open_until, self.now):
             return f"is left alone until {self.open_until:%H:%M:%S} UTC after failures"
         return None
@@ -156,5 +157,5 @@ def load(session: Session, invoice_id: UUID) -> Look:
     """
     row = session.execute(_LOOK, {"invoice_id": invoice_id}).one_or_none()
     if row is None:
-        raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
+        raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
     return Look(*tuple(row))

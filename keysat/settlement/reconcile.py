@@ -1,7 +1,5 @@
 """Reconcile one invoice: read, query, decide, write. No transaction is open during provider calls."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -24,6 +22,7 @@ from keysat.core.errors import (
     RemoteNotFound,
     SettingsError,
 )
+from keysat.core.hints import Hint
 from keysat.core.logs import get_logger
 from keysat.core.settings import Settings
 from keysat.core.texts import printable
@@ -48,8 +47,9 @@ log = get_logger(__name__)
 class AccountNotCallable(KeysatError):
     """The provider account is paused or its circuit breaker is open. The provider was not called."""
 
-    def __init__(self, account: str, why: str) -> None:
-        super().__init__(f"provider account {account} {why}; the invoice waits.")
+    def __init__(self, account: str, why: str, *, paused: bool = False) -> None:
+        hint = Hint.RESUME_ACCOUNT if paused else None
+        super().__init__(f"provider account {account} {why}; the invoice waits.", hint, account=account)
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,18 @@ def reconcile(
 ) -> Result:
     """Query the provider about an invoice and act on the response. Safe to repeat, reorder and run concurrently.
 
-    A look that finds nothing new writes nothing. `insist`: a person asks, so an open circuit breaker is no reason not
-    to. `named`: the provider's id in a webhook, by which a draft is found where our id finds none.
+    A check without news writes nothing. `insist` is a person's request and ignores an open circuit breaker. `named` is
+    the provider's id in a webhook, for providers that can't find an invoice by our id.
 
     Raises:
         NotFound: no such invoice.
         AccountNotCallable: the provider was not called.
-        RemoteError, SettingsError, InvalidInput: no usable response. The failure is recorded for the account, and the
-            invoice is unchanged.
+        RemoteError, SettingsError, InvalidInput: no usable response. It is recorded, and the invoice is unchanged.
     """
     with read() as session:
         look = load(session, invoice_id)
     if look.not_callable and not (insist and look.pause_reason is None):
-        raise AccountNotCallable(look.name, look.not_callable)
+        raise AccountNotCallable(look.name, look.not_callable, paused=look.pause_reason is not None)
     try:
         snapshot = _ask(begin, look, named)
     except (RemoteError, SettingsError, InvalidInput) as error:
@@ -117,7 +116,7 @@ def reconcile(
     paid_at = _paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
     with begin() as session:
         applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
-    if overtaken:  # what we heard is about an invoice that is paid by now, which makes it another matter
+    if overtaken:  # the invoice was paid in between, so this response no longer decides
         return reconcile(read, begin, invoice_id, rules, actor, insist=insist, named=named)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
     return Result(invoice_id, outcome, snapshot.said, applied and settled, look.now)
@@ -228,7 +227,7 @@ def _find(look: Look, named: str | None) -> FoundInvoice | None:
 
 
 def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
-    """Return when the payment arrived. This is optional, so a failure is only logged."""
+    """Return when the payment arrived, if the provider reports it."""
     try:
         with metrics.provider_call(look.name, "paid_at"):
             return provider_for(look).paid_at(snapshot.provider_invoice_id)
@@ -238,14 +237,13 @@ def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
 
 
 def _never_made(begin: Begin, look: Look, actor: str, *, asked: bool) -> Result:
-    """The provider has no known invoice for a draft: whoever asked for it may still be at it, or died before."""
-    closed = False
+    """The provider has no invoice for a draft. Its purchase is still running, or its process died."""
     with begin() as session:
         if asked and look.failure_count:
             breaker.record_success(session, look.account_id)
-        if look.age > draft.DRAFT_LIFE and draft.close_unasked(session, look.invoice_id, actor):
+        closed = look.age > draft.DRAFT_LIFE and draft.close_unasked(session, look.invoice_id, actor)
+        if closed:
             cancel(session, look.invoice_id, actor)
-            closed = True
     outcome = Outcome(Action.INVALIDATE if closed else Action.KEEP)
     said = "that it has no such invoice" if asked else "nothing, since it finds no invoice by our id"
     return Result(look.invoice_id, outcome, said, license_owed=False, asked_at=look.now)

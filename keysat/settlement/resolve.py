@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
 from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.hints import Hint
 from keysat.core.texts import check_note
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
@@ -107,11 +108,11 @@ def _update(
     )
     if changed is None:
         if session.get(Invoice, invoice_id) is None:
-            raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
+            raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
         raise Conflict(f"invoice {invoice_id} {refusal}.")
 
 
 def require_note(note: str) -> None:
     """Raise InvalidInput if the note is empty."""
     if not check_note(note).strip():
-        raise InvalidInput('say why, for the audit log: --note "..."')
+        raise InvalidInput("say why, for the audit log.", Hint.GIVE_NOTE)

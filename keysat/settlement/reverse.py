@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
 from keysat.core.errors import Conflict, NotFound
+from keysat.core.hints import Hint
 from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
 from keysat.models import Invoice
 from keysat.models.audit import audit
@@ -60,9 +61,9 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         .with_for_update()
     ).one_or_none()
     if row is None:
-        raise NotFound("invoice", invoice_id, "`keysat invoice list` shows them.")
+        raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
     if row.reversed_at is None:
-        raise Conflict(f"invoice {invoice_id} was not reversed; `keysat license unsuspend` lifts a suspension by hand.")
+        raise Conflict(f"invoice {invoice_id} was not reversed.", Hint.UNSUSPEND_LICENSE)
     if row.fulfilled_at is None:
         settle_by_hand(session, invoice_id, note, actor)
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from celery.worker.state import revoked as revoked_tasks
 from keysat.core import clock, metrics
 from keysat.core.db import engine, forget_connections, reading
 from keysat.core.errors import KeysatError
+from keysat.core.hints import hint_fields
 from keysat.core.logs import configure_logs, get_logger
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import check_signer
@@ -39,6 +41,10 @@ try:
     load_settings()
 except KeysatError as error:
     sys.exit(f"keysat: {error}")
+
+
+# The sentence of a refusal to start. `keysat.worker` has the command line add what to type.
+explain: Callable[[KeysatError], str] = str
 
 
 class Request(CeleryRequest):
@@ -80,8 +86,8 @@ def _refuse_to_start_unsafely(sender: Any, **_: object) -> None:
         with reading() as session:
             check_signer(session, load_settings().signing_key_file)
     except KeysatError as error:
-        # SystemExit passes through Celery's signal dispatch, which logs any other exception and continues.
-        sys.exit(f"keysat: {error}")
+        # SystemExit passes Celery's signal dispatch, which logs any other exception and goes on.
+        sys.exit(f"keysat: {explain(error)}")
     engine().dispose()
     metrics.record(load_settings().metrics_dir, "sender" if str(sender.hostname).startswith("sender@") else "worker")
 
@@ -118,7 +124,7 @@ def _bind_task(task_id: str, task: Task[Any, Any], args: list[object], **_: obje
 def _say_refusal(exception: BaseException, **_: object) -> None:
     """Log expected errors, which Celery logs only at INFO. It logs others with their traceback."""
     if isinstance(exception, KeysatError):
-        log.warning("task refused", reason=str(exception))
+        log.warning("task refused", reason=str(exception), **hint_fields(exception))
 
 
 @task_postrun.connect

@@ -20,6 +20,7 @@ from keysat.accounts.inbox import claim_events, hint_of, mark_handled, release_e
 from keysat.accounts.recheck import claim_rechecks, release_rechecks, resume_accepted
 from keysat.core.db import reading, transaction
 from keysat.core.errors import KeysatError
+from keysat.core.hints import hint_fields
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
 from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled, release_invoices
@@ -219,7 +220,7 @@ def check_invariants() -> None:
     """Log broken invariants and silent accounts, with the remedy."""
     with reading() as session:
         for alarm in read_status(session, load_settings().scan_seconds).alarms:
-            log.warning("alarm", alarm=str(alarm))
+            log.warning("alarm", alarm=str(alarm), **hint_fields(alarm))
 
 
 @cache

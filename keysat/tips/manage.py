@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.hints import Hint
 from keysat.models import Tip
 from keysat.models.audit import audit
 from keysat.models.epoch import current_epoch
@@ -43,7 +44,7 @@ def require_tip(session: Session, tip_id: UUID) -> Tip:
     """
     tip = session.get(Tip, tip_id)
     if tip is None:
-        raise NotFound("tip", tip_id, "`keysat tip list` shows them.")
+        raise NotFound("tip", tip_id, Hint.LIST_TIPS)
     return tip
 
 
@@ -67,7 +68,9 @@ def retry(session: Session, tip_id: UUID, note: str = "", actor: str = "cli") ->
     uncertain = tip.status in {TipStatus.HELD, TipStatus.PAYING} or is_older_than_restore(session, tip)
     if uncertain and not note.strip():
         raise InvalidInput(
-            f"tip {tip_id} may have been paid; look at the node, then say what you found, for the audit log: --note."
+            f"tip {tip_id} may have been paid; check the node, then say what you found, for the audit log.",
+            Hint.GIVE_NOTE_ON_TIP,
+            tip_id=tip_id,
         )
     owed = {"status": TipStatus.OWED, "next_attempt_at": func.now(), "attempts": 0, "ended_at": None}
     owed |= {"epoch": current_epoch().scalar_subquery(), "paying_since": None}
@@ -87,7 +90,7 @@ def mark_sent(session: Session, tip_id: UUID, note: str, actor: str = "cli") -> 
     """
     tip = require_tip(session, tip_id)
     if not note.strip():
-        raise InvalidInput('say how you know, for the audit log: --note "..."')
+        raise InvalidInput("say how you know, for the audit log.", Hint.GIVE_NOTE)
     sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
     if not _end(session, tip_id, Tip.status != TipStatus.SENT, sent):
         raise _refusal(tip)

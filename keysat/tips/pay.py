@@ -14,6 +14,7 @@ from uuid import UUID
 from keysat.core import clock, metrics
 from keysat.core.db import Begin
 from keysat.core.errors import Conflict, InvalidInput, KeysatError, NotFound, RemoteError, SettingsError
+from keysat.core.hints import Hint
 from keysat.core.logs import get_logger
 from keysat.core.money import MSAT
 from keysat.core.settings import Settings
@@ -75,7 +76,7 @@ def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str = "tip
         tip = session.get(Tip, tip_id)
         account = None if tip is None else session.get_one(ProviderAccount, tip.provider_account_id)
     if tip is None or account is None:
-        raise NotFound("tip", tip_id, "`keysat tip list` shows them.")
+        raise NotFound("tip", tip_id, Hint.LIST_TIPS)
     if tip.status == TipStatus.PAYING:
         _look_up(read, begin, payer, tip, account, actor)
     elif tip.status == TipStatus.OWED:
@@ -96,7 +97,7 @@ def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAcc
         return
     if tip.amount_msat > payer.most_msat:
         with begin() as session:
-            due.fail(session, tip, f"it is more than {payer.most_msat // MSAT:,} sats (KEYSAT_TIP_MAX_SATS)", actor)
+            due.fail(session, tip, f"it is more than the largest single tip, {payer.most_msat // MSAT:,} sats", actor)
         return
     try:
         address = parse_address(tip.recipient, allow_local=payer.allow_local)
@@ -180,5 +181,5 @@ def _unpayable(provider: Provider) -> str | None:
     if not provider.pays_lightning:
         return f"{with_article(provider.kind)} provider makes no Lightning payments"
     if not bolt11.available():
-        return "the package bolt11 is missing: install keysat[lightning], then `keysat tip retry`"
+        return "the package bolt11 is missing: install keysat[lightning], then retry the tip"
     return None

@@ -1,7 +1,7 @@
 """Error responses of the API: `{"ok": false, "error": "<code>", "message": "..."}`, never a stack trace.
 
-Codes and statuses follow the contract of the published clients. Details for the operator (addresses, commands, hosts)
-go to the log, not to the client.
+Codes and statuses follow the contract of the published clients. Details for the operator (addresses, hosts) go to the
+log, not to the client.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from keysat.core.errors import (
     TooBusy,
     Unauthorized,
 )
+from keysat.core.hints import hint_fields
 from keysat.core.logs import get_logger
+from keysat.web.hints import described
 
 log = get_logger(__name__)
 
@@ -96,13 +98,11 @@ def status_of(error: KeysatError) -> int:
 
 
 def _message(error: KeysatError, status: int) -> str:
-    if isinstance(error, NotFound):
-        return f"no {error.noun} {error.wanted}."  # without the hint, which names a command
     if isinstance(error, SalesUnavailable):
         return _NO_SALES
     if status == 502:
         return _UPSTREAM_REFUSED if isinstance(error, RemoteRefused) else _UPSTREAM
-    return _UNAVAILABLE if status >= 500 else str(error)
+    return _UNAVAILABLE if status >= 500 else described(error)
 
 
 def _route(request: Request) -> str:
@@ -114,7 +114,7 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, KeysatError)
     status = status_of(error)
     if status >= 500 and not isinstance(error, TooBusy):  # clients can cause any number of these
-        log.warning("request failed", route=_route(request), reason=str(error))
+        log.warning("request failed", route=_route(request), reason=str(error), **hint_fields(error))
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if isinstance(error, RateLimited | SalesUnavailable | TooBusy):
         headers["Retry-After"] = str(error.retry_after)

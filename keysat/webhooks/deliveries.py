@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
+from keysat.core.hints import Hint
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 
 
@@ -99,7 +100,7 @@ def show_delivery(session: Session, delivery_id: UUID) -> tuple[Delivery, str, l
     """
     row = session.execute(_joined().where(WebhookDelivery.id == delivery_id)).one_or_none()
     if row is None:
-        raise NotFound("delivery", delivery_id, "`keysat webhook delivery list` shows them.")
+        raise NotFound("delivery", delivery_id, Hint.LIST_DELIVERIES)
     mine = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id).order_by(DeliveryAttempt.id)
     return _told(*row), row[1].body, list(session.scalars(mine))
 

@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput, NotFound, SettingsError
+from keysat.core.hints import Hint
 from keysat.core.secrets import seal, unseal
 from keysat.models import WebhookDelivery, WebhookEndpoint
 from keysat.models.audit import audit
@@ -178,15 +179,15 @@ def require_endpoint(session: Session, name: str) -> WebhookEndpoint:
     """
     endpoint = session.scalar(select(WebhookEndpoint).where(WebhookEndpoint.name == name))
     if endpoint is None:
-        raise NotFound("webhook endpoint", name, "`keysat webhook endpoint list` shows them.")
+        raise NotFound("webhook endpoint", name, Hint.LIST_ENDPOINTS)
     return endpoint
 
 
 def _check(url: str, *, allow_http: bool) -> None:
     if url.startswith("http://") and not allow_http:
         raise InvalidInput(
-            f"the URL {url[:100]!r} must start with https://; http:// needs KEYSAT_WEBHOOK_ALLOW_HTTP=true, or your "
-            "own network in KEYSAT_WEBHOOK_ALLOWED_NETWORKS."
+            f"the URL {url[:100]!r} must start with https://, as the settings allow no http://.",
+            Hint.ALLOW_HTTP_ENDPOINTS,
         )
     check_url(url, allow_http=allow_http)
 

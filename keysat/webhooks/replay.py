@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from keysat.core.errors import Conflict, NotFound
+from keysat.core.hints import Hint
 from keysat.models import OutboundEvent, WebhookDelivery, WebhookEndpoint
 from keysat.models.audit import audit
 from keysat.models.columns import seconds
@@ -26,7 +27,7 @@ def retry(session: Session, delivery_id: UUID, actor: str = "cli") -> None:
         audit(session, actor, "delivery.retried", delivery_id)
         return
     if session.get(WebhookDelivery, delivery_id) is None:
-        raise NotFound("delivery", delivery_id, "`keysat webhook delivery list` shows them.")
+        raise NotFound("delivery", delivery_id, Hint.LIST_DELIVERIES)
     raise Conflict(f"delivery {delivery_id} is being sent at this moment.")
 
 

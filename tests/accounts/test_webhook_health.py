@@ -8,6 +8,7 @@ from sqlalchemy import func
 from keysat.accounts.inbox import store
 from keysat.accounts.webhook_health import silent_accounts, webhook_state
 from keysat.core.db import reading, transaction
+from keysat.core.hints import Hint
 from keysat.providers.base import ProviderEvent
 from tests.builders import load_account, make_account, make_invoice, make_shop, set_account, set_columns
 
@@ -55,8 +56,7 @@ def test_three_sales_of_which_no_webhook_told_are_an_alarm_with_its_remedy():
     assert (silence.account, silence.untold) == ("main", 3)
     last = f"{load_account().last_event_at:%Y-%m-%d %H:%M:%S} UTC"
     assert str(silence).startswith(f"no webhook of account main came since {last}, though 3 of its invoices were paid")
-    assert "KEYSAT_PUBLIC_URL" in str(silence)
-    assert "`keysat provider connect main`" in str(silence)
+    assert (silence.hint, silence.facts) == (Hint.RECONNECT_ACCOUNT, {"account": "main"})
 
 
 def test_webhook_that_was_registered_and_of_which_none_ever_came_is_an_alarm_without_any_sale():
@@ -64,7 +64,7 @@ def test_webhook_that_was_registered_and_of_which_none_ever_came_is_an_alarm_wit
     [silence] = alarms()
     assert "the webhook of account main is registered since" in str(silence)
     assert "and none came" in str(silence)
-    assert "`keysat provider connect main`" in str(silence)
+    assert silence.hint is Hint.RECONNECT_ACCOUNT
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_one_accounts_silence_is_not_anothers():
 @pytest.mark.parametrize(
     ("facts", "state"),
     [
-        ({}, "no webhook is connected, so payments are found by asking alone; `keysat provider connect main` has"),
+        ({}, "no webhook is connected, so payments are found by asking alone"),
         ({"webhook_connected_at": 1}, "webhooks are connected since 2026-03-01 12:00:00 UTC, none came yet"),
         (
             {"webhook_connected_at": 1, "last_event_at": 2},
@@ -123,4 +123,4 @@ def test_one_accounts_silence_is_not_anothers():
 def test_state_tells_since_when_and_the_last_one(facts, state):
     make_account()
     set_account(**{"last_error": None, **{name: datetime(2026, 3, day, 12, tzinfo=UTC) for name, day in facts.items()}})
-    assert webhook_state(load_account()).startswith(state)
+    assert str(webhook_state(load_account())) == state

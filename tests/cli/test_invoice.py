@@ -145,15 +145,15 @@ WHY = {
     ),
     "short": (
         {"review_reason": "underpaid", "review_opened_at": func.now(), "paid_amount": 10_000},
-        "10,000 sat of 21,000 sat were paid, 11,000 sat short: `keysat invoice settle ID --note ...` issues the",
+        '10,000 sat of 21,000 sat were paid, 11,000 sat short; `keysat invoice settle ID --note "..."` issues the',
     ),
     "never confirmed": (
         {"review_reason": "unconfirmed", "review_opened_at": func.now(), "paid_amount": PRICE},
-        "21,000 sat of 21,000 sat were paid and never confirmed; it settles by itself should they be: `keysat invoice ",
+        "21,000 sat of 21,000 sat were paid and never confirmed; it settles by itself should they be; `keysat invoice ",
     ),
     "late": (
         {"review_reason": "late", "review_opened_at": func.now(), "paid_amount": PRICE},
-        "21,000 sat of 21,000 sat were paid after the invoice had expired: ",
+        "21,000 sat of 21,000 sat were paid after the invoice had expired; ",
     ),
 }
 
@@ -173,9 +173,11 @@ def test_why_counts_webhooks_that_wait(keysat, invoice):
 
 def test_why_names_the_command_for_a_paused_account(keysat, invoice):
     set_account(paused_at=func.now(), pause_reason="by hand")
-    assert why(keysat, invoice).endswith("so the provider isn't asked: `keysat provider resume main`")
+    assert why(keysat, invoice).endswith(
+        "so the provider isn't asked; `keysat provider resume main` when it may be asked again"
+    )
     set_account(recheck_at=func.now())
-    assert why(keysat, invoice).endswith("`keysat provider renew main` enters a new API key")
+    assert why(keysat, invoice).endswith("enter it with `keysat provider renew main`")
 
 
 def test_why_tells_until_when_a_failing_account_rests(keysat, invoice):
@@ -195,7 +197,7 @@ def test_payment_went_back_before_the_license(keysat, fake):
     invoice = make_invoice(**SETTLED)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
     look(invoice.id)
-    command = f"`keysat invoice restore {invoice.id} --note ...`"
+    command = f'`keysat invoice restore {invoice.id} --note "..."`'
     assert why(keysat, invoice) == f"the payment went back before a license was issued; {command} undoes that"
 
 

@@ -8,9 +8,11 @@ from sqlalchemy import func, select, text, update
 
 from keysat.accounts.inbox import store
 from keysat.catalog.products import Terms
+from keysat.cli.hints import explained
 from keysat.codes.manage import NewCode, add_code, recount
 from keysat.core import metrics
 from keysat.core.db import reading, transaction
+from keysat.core.hints import hint_fields
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.models import DiscountCode, Invoice, ProviderEvent, TaskRun, Tip, WebhookDelivery, WebhookEndpoint
@@ -159,8 +161,8 @@ def test_breach_is_found_with_its_oldest_case_and_the_remedy(name, signer):
     case = BREAKERS[name](signer)
     (breach,) = broken()
     assert (breach.invariant, breach.count, breach.oldest_id) == (name, 1, case)
-    assert str(breach).endswith(".")
-    assert "`keysat" in str(breach)
+    assert "`keysat" in explained(breach)
+    assert explained(breach).endswith(".")
 
 
 @pytest.mark.parametrize("name", BREAKERS)
@@ -170,7 +172,8 @@ def test_breach_is_told_by_the_log_and_the_metrics(name, signer, monkeypatch):
     log = Mock()
     monkeypatch.setattr("keysat.tasks.tasks.log", log)
     check_invariants()
-    log.warning.assert_called_once_with("alarm", alarm=str(breach))
+    log.warning.assert_called_once_with("alarm", alarm=str(breach), **hint_fields(breach))
+    assert log.warning.call_args.kwargs["hint"] == breach.hint
     assert f'keysat_invariant_breaches{{invariant="{name}"}} 1.0' in metrics.exposition(Gauges()).decode()
 
 

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from keysat.cli.why import COMMANDS, why_line
+from keysat.cli.why import why_line
 from keysat.core.money import Money
 from keysat.models import Invoice, License, ProviderAccount
 from keysat.models.invoice import InvoiceStatus, ReviewReason
-from keysat.operations.why import REMEDIES, Remedy, State, assess
+from keysat.operations.why import HINTS, REMEDIES, Remedy, State, assess
 from keysat.operations.why_sentence import SENTENCES, sentence
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -85,7 +85,7 @@ def test_sentence_names_no_command(state, row, account_row, license_row):
 
 def test_each_state_has_a_case_a_sentence_and_its_commands():
     assert {case[0] for case in CASES} == set(SENTENCES) == set(State)
-    assert set(COMMANDS) == set(REMEDIES)
+    assert set(HINTS) == set(REMEDIES)
 
 
 def test_each_review_has_a_state_that_a_person_decides():

@@ -99,7 +99,7 @@ def test_restore_holds_tips_of_earlier_sales_and_only_those(sandbox, payer, tipp
     assert (step(payer, owed), step(payer, paying)) == ("held", "paying")
     assert sandbox.lightning_payments() == []
     assert step(payer, tipped()) == "sent"
-    with pytest.raises(InvalidInput, match="--note"), transaction() as session:
+    with pytest.raises(InvalidInput, match="check the node, then say what you found"), transaction() as session:
         retry(session, owed)
     with transaction() as session:
         retry(session, owed, "the node has no payment of it")

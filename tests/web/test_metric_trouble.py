@@ -151,7 +151,7 @@ def test_corrupt_file_is_set_aside_and_counting_begins_anew(directory, data):
     store.value(*LABELS).inc(3)
     assert (directory / "counter_test-0.db.corrupt").read_bytes() == data
     assert counted(Store(directory, "other")) == counted(store) == 3
-    assert "set aside" in " ".join(metric_files.trouble_in(directory))
+    assert "set aside" in " ".join(map(str, metric_files.trouble_in(directory)))
 
 
 def test_process_keeps_counting_over_what_becomes_of_its_file(directory, monkeypatch):

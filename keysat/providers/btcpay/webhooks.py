@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from keysat.core.errors import NotTheProvider, PermissionMissing, RemoteAnswerInvalid, RemoteNotFound
+from keysat.core.hints import Hint
 from keysat.net.client import HttpClient
 
 PERMISSION = "btcpay.store.webhooks.canmodifywebhooks"
@@ -42,8 +43,9 @@ def connect(http: HttpClient, store_path: str, url: str, secret: str) -> None:
             http.request("POST", f"{store_path}/webhooks", json_body=webhook, private=[secret])
     except PermissionMissing:
         raise PermissionMissing(
-            f"BTCPay doesn't let this API key register a webhook: it needs the permission {PERMISSION}. Make a key "
-            "that has it, besides those for invoices, and enter it with `keysat provider renew`."
+            f"BTCPay doesn't let this API key register a webhook: it needs the permission {PERMISSION}, "
+            "besides those for invoices.",
+            Hint.RENEW_ACCOUNT,
         ) from None
 
 
