@@ -190,18 +190,18 @@ def test_first_webhook_of_one_entered_by_hand_connects_it(keysat, account_by_han
 
 
 @pytest.fixture
-def account_with_callbacks(sandbox, client):
+def account_with_callbacks(sandbox_server, sandbox):
     """One of a kind whose invoices carry their webhook's URL."""
-    make_account(kind="opennode", base_url=sandbox.url, store_id="")
+    make_account(kind="opennode", base_url=sandbox_server.url, store_id="")
     return load_account()
 
 
-def test_kind_with_a_url_in_each_invoice_needs_no_registration(keysat, client, account_with_callbacks, web_url):
+def test_kind_with_a_url_in_each_invoice_needs_no_registration(keysat, sandbox, account_with_callbacks, web_url):
     finished = keysat(*CONNECT)
     assert finished.code == 0, finished.err
     assert finished.out == f"{web_url}/v1/opennode/webhook/{account_with_callbacks.id}\n"
     assert "main: nothing needs registering" in finished.err
-    assert client.ledger()["invoices"] == []
+    assert sandbox.ledger()["invoices"] == []
     assert load_account().webhook_connected_at is None
     tested = keysat("provider", "test", "main").err
     assert "accepts the credentials" in tested
@@ -213,7 +213,7 @@ def test_kind_that_signs_with_the_api_key_has_no_secret_to_renew(keysat, account
     assert "an opennode provider can't have a webhook secret of ours" in refusal
 
 
-def test_provider_test_tells_of_the_webhooks(keysat, sandbox, account, web_url):
+def test_provider_test_reports_webhooks(keysat, sandbox_server, account, web_url):
     assert "no webhook is connected" in keysat("provider", "test", "main").err
     keysat(*CONNECT)
     assert "webhooks are connected since" in keysat("provider", "test", "main").err

@@ -17,8 +17,8 @@ def sandbox_server():
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_store_is_reached_by_the_account_that_its_registration_names(keysat, sandbox, kind):
-    registered = keysat("sandbox", "store", "shop", "--kind", kind, "--url", sandbox.url, stdin="made-up\n")
+def test_sandbox_store_matches_account(keysat, sandbox_server, kind):
+    registered = keysat("sandbox", "store", "shop", "--kind", kind, "--url", sandbox_server.url, stdin="made-up\n")
     assert (registered.code, registered.out) == (0, "")
     command = registered.err.strip().partition("now: keysat ")[2].replace("NAME", "main").split()
     assert keysat(*command, stdin="made-up\n").code == 0

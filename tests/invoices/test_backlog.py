@@ -1,4 +1,4 @@
-"""The backlog counts what is owed, late, waiting for a person, failing, or no longer watched."""
+"""The backlog counts invoices that are due, late, in review, failing, or no longer checked."""
 
 from datetime import timedelta
 

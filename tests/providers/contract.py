@@ -1,8 +1,8 @@
 """The contract of every provider, as tests.
 
-A provider joins with a subclass of `SignedWebhookContract`, `SignedIdContract` or `TokenWebhookContract`, by how its
-webhooks prove that they are its own, whose fixture `shop` gives a `Shop`. Amounts are in the smallest unit of the
-invoice's currency.
+A provider's tests subclass `SignedWebhookContract`, `SignedIdContract` or `TokenWebhookContract`, by how its webhooks
+are authenticated. Their fixture `provider_shop` returns a `Shop`. Amounts are in the smallest unit of the invoice's
+currency.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class ProviderContract:
     def encoded(self, fields):
         return json.dumps(fields).encode()
 
-    def open(self, shop: Shop, price: Money | None = None) -> str:
-        return shop.provider.create_invoice(wanted(price)).provider_invoice_id
+    def open(self, provider_shop: Shop, price: Money | None = None) -> str:
+        return provider_shop.provider.create_invoice(wanted(price)).provider_invoice_id
 
     def test_a_new_invoice_is_pending_with_our_price_and_order_id(self, provider_shop):
         created = provider_shop.provider.create_invoice(wanted(order_id="0198c2d4-order"))
@@ -158,10 +158,10 @@ class ProviderContract:
         assert snapshot.paid == (None if paid is None else Money(paid, "BTC"))
         assert snapshot.charged == Money(PRICE, "BTC")
 
-    def test_invoices_are_found_by_our_order_id(self, shop):
-        if not shop.provider.finds_by_order:
+    def test_invoices_are_found_by_our_order_id(self, provider_shop):
+        if not provider_shop.provider.finds_by_order:
             with pytest.raises(NotSupported, match="find an invoice by our id"):
-                shop.provider.find_invoices("order-1")
+                provider_shop.provider.find_invoices("order-1")
             return
         order_id = f"order-{uuid4()}"
         assert provider_shop.provider.find_invoices(order_id) == []
@@ -171,16 +171,16 @@ class ProviderContract:
         assert found.created == created
         assert found.snapshot == provider_shop.provider.get_invoice(created.provider_invoice_id)
 
-    def test_an_invoice_that_a_webhook_names_tells_its_order_and_its_page(self, shop):
+    def test_an_invoice_that_a_webhook_names_tells_its_order_and_its_page(self, provider_shop):
         """Or it is found by our id."""
-        created = shop.provider.create_invoice(wanted(order_id="0198c2d4-named"))
-        if shop.provider.finds_by_order:
+        created = provider_shop.provider.create_invoice(wanted(order_id="0198c2d4-named"))
+        if provider_shop.provider.finds_by_order:
             with pytest.raises(NotSupported, match="finds invoices by our id"):
-                shop.provider.find_named(created.provider_invoice_id)
+                provider_shop.provider.find_named(created.provider_invoice_id)
             return
-        found = shop.provider.find_named(created.provider_invoice_id)
+        found = provider_shop.provider.find_named(created.provider_invoice_id)
         assert (found.created, found.snapshot.order_id) == (created, "0198c2d4-named")
-        assert found.snapshot == shop.provider.get_invoice(created.provider_invoice_id)
+        assert found.snapshot == provider_shop.provider.get_invoice(created.provider_invoice_id)
 
     @pytest.mark.parametrize("invoice_id", ["nothing-of-that-id", "a/../b", "%2e", "ü ?&#"])
     def test_an_unknown_invoice_is_not_found(self, provider_shop, invoice_id):
@@ -190,16 +190,16 @@ class ProviderContract:
     def test_right_credentials_pass(self, provider_shop):
         provider_shop.provider.check_credentials()
 
-    def test_wrong_credentials_are_rejected_by_every_call(self, shop):
-        invoice_id = self.open(shop)
-        shop.break_credentials()
-        by_order = shop.provider.finds_by_order
-        find = shop.provider.find_invoices if by_order else shop.provider.find_named
+    def test_wrong_credentials_are_rejected_by_every_call(self, provider_shop):
+        invoice_id = self.open(provider_shop)
+        provider_shop.break_credentials()
+        by_order = provider_shop.provider.finds_by_order
+        find = provider_shop.provider.find_invoices if by_order else provider_shop.provider.find_named
         for call in (
-            lambda: shop.provider.create_invoice(wanted()),
-            lambda: shop.provider.get_invoice(invoice_id),
+            lambda: provider_shop.provider.create_invoice(wanted()),
+            lambda: provider_shop.provider.get_invoice(invoice_id),
             lambda: find("order-1" if by_order else invoice_id),
-            shop.provider.check_credentials,
+            provider_shop.provider.check_credentials,
         ):
             with pytest.raises(CredentialsRejected, match="rejected our credentials"):
                 call()
@@ -228,13 +228,13 @@ class ProviderContract:
 
         check()
 
-    def test_no_field_of_a_genuine_event_can_do_worse_than_have_it_rejected(self, shop):
-        event = self.decoded(shop.event("some-invoice"))
+    def test_no_field_of_a_genuine_event_can_do_worse_than_have_it_rejected(self, provider_shop):
+        event = self.decoded(provider_shop.event("some-invoice"))
 
         @settings(max_examples=100, deadline=None, database=None)
         @given(st.sampled_from([*event, "storeId"]), JSON)
         def check(field, value):
-            read_or_rejected(shop, self.encoded({**event, field: value}))
+            read_or_rejected(provider_shop, self.encoded({**event, field: value}))
 
         check()
 
@@ -287,33 +287,36 @@ class SignedIdContract(ProviderContract):
     def encoded(self, fields):
         return urlencode({name: str(value) for name, value in fields.items()}).encode()
 
-    def test_a_webhook_whose_invoice_was_changed_on_the_way_is_rejected(self, shop):
-        signed = shop.webhook(shop.event("some-invoice")).body
-        rejected(shop, Webhook({}, signed.replace(b"some-invoice", b"more-invoice")))
-        rejected(shop, Webhook({}, signed + b"&id=more-invoice"))
-        rejected(shop, Webhook({}, b"id=more-invoice&" + signed))
-        rejected(shop, Webhook({}, b""))
+    def test_a_webhook_whose_invoice_was_changed_on_the_way_is_rejected(self, provider_shop):
+        signed = provider_shop.webhook(provider_shop.event("some-invoice")).body
+        rejected(provider_shop, Webhook({}, signed.replace(b"some-invoice", b"more-invoice")))
+        rejected(provider_shop, Webhook({}, signed + b"&id=more-invoice"))
+        rejected(provider_shop, Webhook({}, b"id=more-invoice&" + signed))
+        rejected(provider_shop, Webhook({}, b""))
 
-    def test_a_webhook_with_nearly_the_signature_is_rejected(self, shop):
-        signed = self.decoded(shop.webhook(shop.event("some-invoice")).body)
-        unsigned = self.decoded(shop.event("some-invoice"))
+    def test_a_webhook_with_nearly_the_signature_is_rejected(self, provider_shop):
+        signed = self.decoded(provider_shop.webhook(provider_shop.event("some-invoice")).body)
+        unsigned = self.decoded(provider_shop.event("some-invoice"))
         (name,) = set(signed) - set(unsigned)
         for wrong in ("", signed[name][:-1], signed[name] + "0", signed[name][::-1], "ü", "\x00"):
-            rejected(shop, Webhook({}, self.encoded({**unsigned, name: wrong})))
-        rejected(shop, Webhook({}, self.encoded(signed) + f"&{name}={signed[name]}".encode()))
+            rejected(provider_shop, Webhook({}, self.encoded({**unsigned, name: wrong})))
+        rejected(provider_shop, Webhook({}, self.encoded(signed) + f"&{name}={signed[name]}".encode()))
 
-    def test_no_invoice_passes_with_the_signature_of_another_one(self, shop):
-        signed = self.decoded(shop.webhook(shop.event("some-invoice")).body)
+    def test_no_invoice_passes_with_the_signature_of_another_one(self, provider_shop):
+        signed = self.decoded(provider_shop.webhook(provider_shop.event("some-invoice")).body)
 
         @settings(max_examples=100, deadline=None, database=None)
         @given(TEXTS)
         def check(other):
-            rejected(shop, Webhook({}, self.encoded({**signed, "id": other})))
+            rejected(provider_shop, Webhook({}, self.encoded({**signed, "id": other})))
 
         check()
 
-    def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, shop):
-        first, second = (shop.provider.parse_webhook(shop.webhook(shop.event(one))) for one in ("first", "second"))
+    def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, provider_shop):
+        first, second = (
+            provider_shop.provider.parse_webhook(provider_shop.webhook(provider_shop.event(one)))
+            for one in ("first", "second")
+        )
         assert first.delivery_id != second.delivery_id
 
 

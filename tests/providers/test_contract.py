@@ -179,7 +179,7 @@ class TestCallbackFake(SignedIdContract):
     """The fake provider with a webhook URL for each invoice, and no find by our id."""
 
     @pytest.fixture
-    def shop(self):
+    def provider_shop(self):
         return CallbackFakeShop(CallbackFake)
 
 
@@ -247,7 +247,7 @@ class TestZapriteAgainstTheSandbox(TokenWebhookContract):
         """Zaprite finds it by ours, too."""
         provider_shop.provider.create_invoice(wanted(order_id="ours-2"))
         with pytest.raises(RemoteAnswerInvalid, match="another order than ours-2"):
-            shop.provider.get_invoice("ours-2")
+            provider_shop.provider.get_invoice("ours-2")
 
 
 class TestOpenNodeAgainstTheSandbox(SignedIdContract):
@@ -266,12 +266,12 @@ class TestOpenNodeAgainstTheSandbox(SignedIdContract):
     }
 
     @pytest.fixture
-    def shop(self, sandbox):
-        with SandboxClient(sandbox.url) as client:
-            yield OpenNodeShop(OpenNode, sandbox.url, client)
+    def provider_shop(self, sandbox_server):
+        with SandboxClient(sandbox_server.url) as client:
+            yield OpenNodeShop(OpenNode, sandbox_server.url, client)
 
-    def test_refunded_charge_is_refunded(self, shop):
-        invoice_id = self.open(shop)
-        shop.pay(invoice_id, PRICE)
-        shop.client.refund(invoice_id)
-        assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.REFUNDED
+    def test_refunded_charge_is_refunded(self, provider_shop):
+        invoice_id = self.open(provider_shop)
+        provider_shop.pay(invoice_id, PRICE)
+        provider_shop.client.refund(invoice_id)
+        assert provider_shop.provider.get_invoice(invoice_id).status is ProviderStatus.REFUNDED

@@ -183,9 +183,9 @@ def test_faults_befall_it_too(orders, sandbox):
     assert orders.status(order) == "SOMETHING"
 
 
-def test_kind_nobody_knows_is_refused(client):
+def test_unknown_kind_is_refused(sandbox):
     with pytest.raises(RemoteRefused, match="'kind' of the store has to be one of btcpay, "):
-        client.register_store("org", KEY, kind="paypal")
+        sandbox.register_store("org", KEY, kind="paypal")
 
 
 # Webhooks.
