@@ -9,7 +9,7 @@ from importlinter.application.use_cases import lint_imports
 from importlinter.configuration import configure
 
 from keysat.providers.registry import kinds
-from keysat.tasks.app import app
+from keysat.tasks.tasks import app
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "keysat").rglob("*.py"))}
