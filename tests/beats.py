@@ -1,4 +1,4 @@
-"""How often the provider is asked, by so many beats, on a schedule thirty times as fast."""
+"""Count the provider calls of several beats, on a schedule thirty times as fast."""
 
 import threading
 
@@ -33,10 +33,10 @@ def idle():
 
 
 def calls_a_second(shop, worker, beats):
-    """Run so many beats for a while; the provider calls a second for each invoice.
+    """Run several beats for a while. Returns the provider calls a second for each invoice.
 
     A message lives as long as its claim, a second here: when the machine stalls, some expire, and cost no call. A call
-    that gets no answer in time is made again.
+    that gets no response in time is repeated.
     """
     retried_before = worker.logs().count(RETRIED)
     with transaction() as session:

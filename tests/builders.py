@@ -27,7 +27,7 @@ SECRET = "webhook-secret-of-the-test-store"
 
 
 def make_account(name="main", kind="fake", base_url=FAKE_URL, store_id=STORE, api_key="key-of-test-store"):
-    """A provider account; for the fake provider where nothing else is said."""
+    """Add a provider account, by default of the fake provider."""
     with transaction() as session:
         return add_account(
             session,
@@ -61,7 +61,7 @@ def make_shop():
 
 
 def make_invoice(account="main", product="editor", **facts):
-    """An open invoice; `facts` are columns to set directly afterwards."""
+    """Open an invoice, then set the columns in `facts` directly."""
     make_shop()
     invoice_id = open_invoice(Order(product, account=account, buyer_email="buyer@example.com"))
     if facts:
@@ -120,7 +120,7 @@ def load_licenses(invoice_id: UUID | None = None) -> list[License]:
 
 
 def make_license(slug="editor", terms=None, **facts) -> License:
-    """A license granted by hand, of a product made for it; `facts` are columns to set directly afterwards."""
+    """Grant a license of a new product by hand, then set the columns in `facts` directly."""
     make_catalog(slug, terms=terms)
     with transaction() as session:
         signer_id = load_signer(load_settings().signing_key_file).key_id
@@ -144,7 +144,7 @@ def load_machines(license_id: UUID) -> list[Machine]:
 
 
 def audit_actions(subject_id: UUID) -> list[str]:
-    """What the audit log says happened to a row, in order."""
+    """Return the audit log's actions on a row, in order."""
     with reading() as session:
         lines = select(AuditLine.action).where(AuditLine.subject_id == subject_id).order_by(AuditLine.id)
         return list(session.scalars(lines))

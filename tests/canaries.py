@@ -31,7 +31,7 @@ def kept_in_files(settings: Settings) -> dict[str, str]:
 
 
 def forms(secret: str) -> set[str]:
-    """A secret as it is, and as it looks in base64 and in hexadecimal."""
+    """A secret as it is, in base64 and in hexadecimal."""
     raw = secret.encode()
     return {secret, base64.b64encode(raw).decode().rstrip("=")[:-1], raw.hex()}
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import delete
 
-from tests.environment import SCRATCH, running_servers  # isort: skip - it sets the environment that the rest reads
+from tests.environment import SCRATCH, running_servers  # isort: skip - it sets the environment of the following imports
 
 from keysat.core import notices
 from keysat.core.db import Base, transaction
@@ -13,8 +13,10 @@ from keysat.core.errors import Conflict, DatabaseBusy
 from keysat.licenses.signer import load_signer
 from keysat.providers import registry
 from keysat.providers.fake import Fake, fake_server
+from keysat.sandbox.client import SandboxClient
+from keysat.sandbox.server import Sandbox
 from keysat.tasks.app import app
-from tests.builders import FAKE_URL, STORE
+from tests.builders import FAKE_URL, STORE, make_account, make_catalog, make_shop
 from tests.canaries import GIVEN, kept_in_files, leaks_in_logs
 from tests.nodes import wait_until
 
@@ -58,7 +60,7 @@ def _emptied():
 
 @pytest.fixture
 def empty_broker(servers):
-    """No message anywhere; yields a client of the broker."""
+    """Empties the broker. Yields its client."""
     with app.connection_for_write() as connection:
         client = connection.default_channel.client
         client.flushall()
@@ -67,7 +69,7 @@ def empty_broker(servers):
 
 @pytest.fixture
 def nothing_noticed(servers):
-    """What the tests before had processes notice is forgotten."""
+    """Removes the notices of earlier tests."""
     for thread in threading.enumerate():
         if thread.name == "notice":
             thread.join()
@@ -84,6 +86,24 @@ def fake():
     server.rejected_invoices = set()
     server.api_keys = {STORE: "key-of-test-store"}
     return server
+
+
+@pytest.fixture
+def shop(empty_database):
+    """One product, sold through one account at a sandbox. Returns the client of the sandbox's controls."""
+    with Sandbox() as server, SandboxClient(server.url) as client:
+        client.register_store(STORE, "key-of-test-store")
+        make_account(kind="btcpay", base_url=server.url)
+        make_catalog()
+        client.url = server.url
+        yield client
+
+
+@pytest.fixture
+def fake_shop(empty_database, fake):
+    """One product, sold through the fake provider. Returns the provider's server."""
+    make_shop()
+    return fake
 
 
 @pytest.fixture

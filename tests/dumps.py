@@ -12,7 +12,7 @@ _EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 
 
 def run(program, *arguments, check=True):
-    """One of PostgreSQL's programs on the database of the settings; returns what it printed, as bytes."""
+    """Run one of PostgreSQL's programs on the database of the settings. Returns its output in bytes."""
     url = make_url(load_settings().database_url)
     where = [f"--host={url.query['host']}", f"--username={url.username}", f"--dbname={url.database}"]
     command = [str(postgres_binaries() / program), *where, *arguments]
@@ -20,7 +20,7 @@ def run(program, *arguments, check=True):
 
 
 def dump_to(path, *arguments):
-    """Write a dump in the custom format, while whoever uses the database goes on."""
+    """Write a dump in the custom format, while other sessions continue."""
     run("pg_dump", "--format=custom", f"--file={path}", *arguments)
 
 

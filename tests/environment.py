@@ -20,7 +20,7 @@ for what in (
     "PURCHASE",
     "WEBHOOK",
     "ADMIN",
-):  # all tests come from one address; those of the limits set them
+):  # all tests have one address, and the tests of the limits set them
     os.environ[f"KEYSAT_RATE_{what}"] = "1000000/minute"
 
 from keysat.core.db import engine
@@ -42,7 +42,7 @@ class Servers(NamedTuple):
 
 @contextmanager
 def running_servers(options=FAST):
-    """PostgreSQL and Valkey with the schema and the keys in place; all gone afterwards."""
+    """PostgreSQL and Valkey with the schema and the keys in place, all removed afterwards."""
     settings = load_settings()
     postgres = Postgres(settings.data_dir, settings.run_dir, options)
     valkey = Valkey(settings.data_dir, settings.run_dir)

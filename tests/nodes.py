@@ -38,7 +38,7 @@ class ProcessContainer:
 
     @property
     def exit_code(self):
-        """Negative for the signal that ended it; None while it runs."""
+        """Negative for the signal that ended it. None while it runs."""
         return self._process.status
 
     @staticmethod
@@ -49,7 +49,7 @@ class ProcessContainer:
         return self._process.log.read_text(errors="replace")[self._seen :]
 
     def forget_logs(self):
-        """Let `logs` start anew, for the next test."""
+        """Let `logs` start empty, for the next test."""
         self._seen = len(self._process.log.read_text(errors="replace"))
 
     def ready(self, timeout=120):
@@ -59,7 +59,7 @@ class ProcessContainer:
         self._process.kill()
 
     def reload(self):
-        """A container's attributes are read from the engine; a process has none to read."""
+        """A container's attributes are read from the engine, but a process has none."""
 
     def restart(self, timeout=None):
         self._process.stop()
@@ -114,7 +114,7 @@ def beat_command(app="keysat.worker", schedule="beat"):
 
 
 def wait_until(condition, timeout=180.0):
-    """Await an event that can only be asked for; returns what the condition returned, or fails."""
+    """Poll a condition until it is true. Returns its result, or fails."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):
         assert time.monotonic() < deadline, f"nothing happened within {timeout:g} s"

@@ -13,7 +13,7 @@ RACERS = 50
 
 
 def race_to_issue(rounds: int, signer_id: str) -> tuple[int, list[str]]:
-    """In each round all processes issue one invoice's license; returns how many were issued, and what went wrong."""
+    """In each round all processes issue one invoice's license. Returns the number of licenses, and the errors."""
     settled = {"status": "settled", "settled_at": func.now()}
     invoice_ids = [make_invoice(**settled).id for _ in range(rounds)]
 
@@ -26,7 +26,7 @@ def race_to_issue(rounds: int, signer_id: str) -> tuple[int, list[str]]:
 
 
 def race(rounds: int, attempt, count: int = RACERS) -> tuple[list, list[str]]:
-    """In each round all processes call `attempt(round, racer)` at once; returns the results, and what went wrong."""
+    """In each round all processes call `attempt(round, racer)` at once. Returns the results, and the errors."""
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(count), context.Queue()
     racers = [
@@ -46,7 +46,7 @@ def race(rounds: int, attempt, count: int = RACERS) -> tuple[list, list[str]]:
 
 
 def _racer(rounds, attempt, racer, start, results):
-    """One process: at each round's start, make the attempt; report what came of it."""
+    """One process: make the attempt at each round's start, and report its result."""
     engine().dispose(close=False)
     own, surprises = [], []
     for number in range(rounds):

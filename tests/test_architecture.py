@@ -1,4 +1,4 @@
-"""The house rules, checked on the source itself; each message says what to do instead."""
+"""The house rules, checked on the source itself. Each message names the remedy."""
 
 import ast
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def body_lines(function):
 
 
 def without_docstrings(tree):
-    """The same tree, in which nothing but the code says anything."""
+    """The same tree, without docstrings and comments."""
     bare = ast.parse(ast.unparse(tree))
     for node in ast.walk(bare):
         if isinstance(node, ast.Module | ast.ClassDef | Function) and ast.get_docstring(node) is not None:
@@ -120,12 +120,12 @@ def test_only_entry_points_open_transactions():
     )
 
 
-def test_nobody_else_begins_a_transaction():
+def test_only_entry_points_begin_transactions():
     found = calls({"begin", "begin_nested", "begin_twophase"}, *BEGIN_THEMSELVES)
     assert not found, f"{found}: use `with transaction()` in an entry point, or take a Session as argument."
 
 
-def test_nobody_else_makes_engines_or_sessions():
+def test_only_db_makes_engines_and_sessions():
     makers = {"sqlalchemy.create_engine", "sqlalchemy.orm.sessionmaker", "sqlalchemy.orm.scoped_session"}
     found = [where for where, name in imported("keysat/core/db.py") if name in makers]
     found += [
@@ -173,7 +173,7 @@ def test_only_the_http_module_speaks_http():
 
 
 @pytest.mark.parametrize("kind", sorted(set(kinds()) - NAMED_ELSEWHERE))
-def test_nobody_but_its_adapter_knows_a_provider(kind):
+def test_only_its_adapter_names_a_provider(kind):
     known = (f"keysat/providers/{kind}", "keysat/providers/registry.py", "keysat/sandbox/")
     found = [name for name, tree in elsewhere(*known) if kind in ast.unparse(without_docstrings(tree)).lower()]
     assert not found, (

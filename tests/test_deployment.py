@@ -95,13 +95,15 @@ def test_each_process_is_on_the_networks_of_what_it_talks_to():
     assert all("broker" in SERVICES[name]["networks"] for name in ("worker", "sender", "web", "beat", "flower"))
 
 
-def test_beat_and_flower_know_no_password_of_the_database_and_no_key():
+def test_beat_and_flower_have_no_secrets():
+    """Beat and Flower have neither the database's password nor a key."""
     for name in ("beat", "flower"):
         assert not {"DATABASE_URL", "KEYSAT_SECRETS_KEY", "POSTGRES_PASSWORD"} & set(SERVICES[name]["environment"])
         assert mounted(SERVICES[name], "/data") != "keys"
 
 
-def test_workers_read_the_keys_that_migrate_creates_but_cannot_replace_them():
+def test_workers_keys_read_only():
+    """Workers can read the keys that `migrate` creates, but can't replace them."""
     assert mounted(SERVICES["migrate"], "/data") == "keys"
     assert mounted(SERVICES["worker"], "/data") == mounted(SERVICES["web"], "/data") == "keys:ro"
 
@@ -178,7 +180,7 @@ def test_worker_waits_for_the_schema_and_the_keys():
     assert SERVICES["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
 
 
-def test_whatever_runs_for_long_is_restarted_and_watched():
+def test_long_running_services_restart_with_health_checks():
     for name in set(SERVICES) - {"migrate"}:
         assert SERVICES[name]["restart"] == "unless-stopped", name
         check = SERVICES[name]["healthcheck"]
@@ -228,7 +230,8 @@ def test_our_containers_share_one_image_that_is_built_here():
 # The variables
 
 
-def test_every_variable_is_explained_and_every_explained_one_is_used():
+def test_variables_match_example():
+    """The example explains every variable of the Compose file, and no other."""
     assert set(re.findall(r"\$\{([A-Z_]+)", COMPOSE_TEXT)) == set(EXAMPLE_VALUES)
 
 
@@ -339,7 +342,7 @@ def test_output_is_not_held_back():
 
 
 @pytest.fixture
-def environment(settings, tmp_path):
+def container_environment(settings, tmp_path):
     """A container's environment: the run's servers, its own empty data directory, `keysat` and `celery` on the path."""
     (tmp_path / "data").mkdir(mode=0o700)
     return {
@@ -353,9 +356,9 @@ def environment(settings, tmp_path):
 
 
 @pytest.fixture
-def data_dir(environment):
+def data_dir(container_environment):
     """The container's /data."""
-    return Path(environment["KEYSAT_DATA_DIR"])
+    return Path(container_environment["KEYSAT_DATA_DIR"])
 
 
 @contextmanager
@@ -405,68 +408,69 @@ def becomes_true(condition, within=300):
 
 
 def migrate(environment):
-    """Run the migrate service; returns the finished process."""
+    """Run the migrate service. Returns the finished process."""
     service = SERVICES["migrate"]
     command = [filled_in(word, {}) for word in (*service["entrypoint"], *service["command"])]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.usefixtures("empty_database")
-def test_migrate_creates_the_keys_once_and_keeps_them(environment, data_dir):
-    first = migrate(environment)
+def test_migrate_creates_the_keys_once_and_keeps_them(container_environment, data_dir):
+    first = migrate(container_environment)
     assert first.returncode == 0, first.stderr
     keys = {path.name: path.read_bytes() for path in data_dir.iterdir()}
     assert set(keys) == {"signing.key", "secrets.key"}
-    again = migrate(environment)
+    again = migrate(container_environment)
     assert again.returncode == 0, again.stderr
     assert {path.name: path.read_bytes() for path in data_dir.iterdir()} == keys
 
 
 @pytest.mark.usefixtures("empty_database", "fake")
-def test_migrate_makes_no_new_signing_key_once_licenses_exist(environment, data_dir, signer):
+def test_migrate_makes_no_new_signing_key_once_licenses_exist(container_environment, data_dir, signer):
     assert issue_now(make_invoice(status="settled", settled_at=func.now()).id, signer.key_id)
-    done = migrate(environment)
+    done = migrate(container_environment)
     assert done.returncode == 0, done.stderr
     assert list(data_dir.iterdir()) == []
 
 
 @pytest.mark.usefixtures("empty_database")
-def test_migrate_fails_on_a_key_that_cannot_be_used(environment, data_dir):
+def test_migrate_fails_on_a_key_that_cannot_be_used(container_environment, data_dir):
     (data_dir / "signing.key").write_text("not a key")
     (data_dir / "signing.key").chmod(0o600)
     (data_dir / "secrets.key").write_text("not asked for")
-    done = migrate(environment)
+    done = migrate(container_environment)
     assert done.returncode == 1
     assert "signing.key holds no Ed25519 private key" in done.stderr
 
 
-def test_migrate_fails_without_a_database(environment):
-    environment["DATABASE_URL"] = "postgresql://keysat@127.0.0.1:1/keysat"
-    assert migrate(environment).returncode == 1
+def test_migrate_fails_without_a_database(container_environment):
+    container_environment["DATABASE_URL"] = "postgresql://keysat@127.0.0.1:1/keysat"
+    assert migrate(container_environment).returncode == 1
 
 
 @pytest.mark.parametrize("name", ["worker", "sender"])
 @pytest.mark.usefixtures("empty_database", "empty_broker")
-def test_worker_answers_its_health_check_until_it_is_stopped(environment, settings, name):
-    environment["KEYSAT_SIGNING_KEY_FILE"] = str(settings.signing_key_file)
+def test_worker_answers_its_health_check_until_it_is_stopped(container_environment, settings, name):
+    container_environment["KEYSAT_SIGNING_KEY_FILE"] = str(settings.signing_key_file)
     sooner = [("--timeout=5", "--timeout=1")]
-    with running(name, environment) as process:
-        assert becomes_true(lambda: healthy(name, environment))
+    with running(name, container_environment) as process:
+        assert becomes_true(lambda: healthy(name, container_environment))
     assert process.returncode == 0
-    assert not healthy(name, environment, sooner)
+    assert not healthy(name, container_environment, sooner)
 
 
-def test_beat_ticks_without_the_database_and_its_health_check_sees_its_schedule(environment, data_dir, empty_broker):
-    forget_what_is_not_given_to("beat", environment)
+def test_beat_without_database(container_environment, data_dir, empty_broker):
+    """Beat ticks, and its health check sees its schedule."""
+    forget_what_is_not_given_to("beat", container_environment)
     here = [("/data", str(data_dir))]
-    assert not healthy("beat", environment, here)
-    with running("beat", environment) as process:
+    assert not healthy("beat", container_environment, here)
+    with running("beat", container_environment) as process:
         assert becomes_true(lambda: empty_broker.llen("scan") > 0)
-        assert healthy("beat", environment, here)
+        assert healthy("beat", container_environment, here)
     assert process.returncode == 0
     for path in data_dir.iterdir():
         os.utime(path, (0, 0))
-    assert not healthy("beat", environment, here)
+    assert not healthy("beat", container_environment, here)
 
 
 def test_a_ticking_beat_is_never_taken_for_a_hung_one():
@@ -477,14 +481,14 @@ def test_a_ticking_beat_is_never_taken_for_a_hung_one():
     assert mounted(SERVICES["beat"], "/data") == "beat"
 
 
-def test_flower_asks_for_the_password_and_answers_its_health_check(environment):
+def test_flower_asks_for_the_password_and_answers_its_health_check(container_environment):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
-    forget_what_is_not_given_to("flower", environment)
+    forget_what_is_not_given_to("flower", container_environment)
     given = {"FLOWER_BASIC_AUTH": "ops:secret"}
     for variable in set(SERVICES["flower"]["environment"]) - set(VARIABLES):
-        environment[variable] = filled_in(SERVICES["flower"]["environment"][variable], given)
-    environment["FLOWER_PORT"] = port
+        container_environment[variable] = filled_in(SERVICES["flower"]["environment"][variable], given)
+    container_environment["FLOWER_PORT"] = port
 
     def status(**headers):
         request = urllib.request.Request(f"http://127.0.0.1:{port}/workers", headers=headers)
@@ -496,9 +500,9 @@ def test_flower_asks_for_the_password_and_answers_its_health_check(environment):
                 return refusal.code
 
     here = [("5555", port)]
-    assert not healthy("flower", environment, here)
-    with running("flower", environment) as process:
-        assert becomes_true(lambda: healthy("flower", environment, here))
+    assert not healthy("flower", container_environment, here)
+    with running("flower", container_environment) as process:
+        assert becomes_true(lambda: healthy("flower", container_environment, here))
         assert status() == 401
         assert status(Authorization=f"Basic {b64encode(b'ops:wrong').decode()}") == 401
         assert status(Authorization=f"Basic {b64encode(b'ops:secret').decode()}") == 200
@@ -506,23 +510,23 @@ def test_flower_asks_for_the_password_and_answers_its_health_check(environment):
 
 
 @pytest.mark.usefixtures("empty_database")
-def test_web_server_answers_its_health_check_until_it_is_stopped(environment, settings, tmp_path):
+def test_web_server_answers_its_health_check_until_it_is_stopped(container_environment, settings, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
-    environment["KEYSAT_SIGNING_KEY_FILE"] = str(settings.signing_key_file)
-    environment |= {"KEYSAT_WEB_PORT": port, "KEYSAT_METRICS_DIR": str(tmp_path / "metrics")}
+    container_environment["KEYSAT_SIGNING_KEY_FILE"] = str(settings.signing_key_file)
+    container_environment |= {"KEYSAT_WEB_PORT": port, "KEYSAT_METRICS_DIR": str(tmp_path / "metrics")}
     here = [("8000", port)]
-    assert not healthy("web", environment, here)
-    with running("web", environment) as process:
-        assert becomes_true(lambda: healthy("web", environment, here))
+    assert not healthy("web", container_environment, here)
+    with running("web", container_environment) as process:
+        assert becomes_true(lambda: healthy("web", container_environment, here))
     assert process.returncode == 0
-    assert not healthy("web", environment, here)
+    assert not healthy("web", container_environment, here)
 
 
-# What stands before and beside it
+# The proxy before it, and the alerts beside it
 
 
-def test_example_proxy_keeps_health_figures_and_admin_to_the_machine():
+def test_proxy_example_blocks_private_routes():
     caddyfile = (ROOT / "deploy" / "Caddyfile.example").read_text()
     assert "@private path /metrics /livez /readyz" in caddyfile
     assert "@admin path /v1/admin/*" in caddyfile

@@ -12,7 +12,8 @@ MAKEFILE = Path(__file__).parents[1] / "Makefile"
 
 
 @pytest.mark.parametrize(("active", "is_kept"), [(".venv", False), ("another", True)])
-def test_environment_is_made_by_the_active_python_but_never_by_the_one_that_goes(tmp_path, active, is_kept):
+def test_makefile_chooses_python(tmp_path, active, is_kept):
+    """The active Python creates the environment, but not if it is the one to be replaced."""
     for name in ("requirements-dev.lock", "pyproject.toml"):
         (tmp_path / name).touch()
     venv.create(tmp_path / active, symlinks=True)

@@ -15,7 +15,7 @@ from keysat.core.settings import load_settings
 
 RACERS = 8
 
-# Everything that makes two schemas equal or not, as PostgreSQL itself tells it.
+# Everything that distinguishes two schemas, as PostgreSQL describes it.
 DESCRIPTIONS = {
     "columns": """
         SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
@@ -111,7 +111,7 @@ def test_difference_is_found(fresh, change):
     assert migrations.differences()
 
 
-def test_upgrade_tells_where_it_came_from_and_twice_is_harmless(fresh):
+def test_upgrade_reports_revisions_and_repeats_harmlessly(fresh):
     assert migrations.current() is None
     assert migrations.upgrade() == (None, migrations.head())
     before = describe()

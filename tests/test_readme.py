@@ -1,4 +1,4 @@
-"""README tells the truth: its settings are the settings, its commands exist, its files are there."""
+"""README is right: its settings match the code, its commands and its files exist."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ def variables():
     }
 
 
-def test_every_setting_is_documented_with_its_default_and_no_other_is():
+def test_settings_table_matches_settings():
     documented = dict(re.findall(r"^\| `([A-Z_]+)` \| (.+?) \|", README, re.MULTILINE))
     assert documented.keys() == variables().keys()
     for name, field in variables().items():

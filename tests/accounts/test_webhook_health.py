@@ -1,4 +1,4 @@
-"""When webhooks count as silent: sales were found by asking, and no webhook told of them."""
+"""When webhooks are missing: checks found sales that no webhook announced."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 
 
 def connected(since=30 * HOUR, last_event=2 * HOUR, name="main"):
-    """The account's webhooks were connected, and the last one came, so long ago."""
+    """Connect the account's webhooks, and set the time of the last one."""
     make_shop()
     set_account(
         name,
@@ -36,7 +36,7 @@ def sold(count, ago=HOUR, **facts):
 
 
 def told_of(invoice):
-    """A webhook about an invoice came; it doesn't count as the last one."""
+    """Store a webhook about an invoice, without setting the time of the last one."""
     last = load_account().last_event_at
     with transaction() as session:
         event = ProviderEvent(f"delivery-{invoice.id}", "InvoiceSettled", invoice.provider_invoice_id)
@@ -49,7 +49,8 @@ def alarms():
         return silent_accounts(session)
 
 
-def test_three_sales_of_which_no_webhook_told_are_an_alarm_with_its_remedy():
+def test_webhook_health_three_silent_sales():
+    """Three sales without a webhook are an alarm with its remedy."""
     connected()
     sold(3)
     [silence] = alarms()
@@ -59,7 +60,8 @@ def test_three_sales_of_which_no_webhook_told_are_an_alarm_with_its_remedy():
     assert (silence.hint, silence.facts) == (Hint.RECONNECT_ACCOUNT, {"account": "main"})
 
 
-def test_webhook_that_was_registered_and_of_which_none_ever_came_is_an_alarm_without_any_sale():
+def test_webhook_health_never_received():
+    """A registered webhook that never arrived is an alarm, even without a sale."""
     connected(since=2 * MINUTE, last_event=None)
     [silence] = alarms()
     assert "the webhook of account main is registered since" in str(silence)
@@ -101,7 +103,7 @@ def test_all_else_is_quiet(happened):
     assert alarms() == []
 
 
-def test_one_accounts_silence_is_not_anothers():
+def test_webhook_health_is_per_account():
     connected()
     sold(3)
     make_account("other", store_id="other")
@@ -120,7 +122,7 @@ def test_one_accounts_silence_is_not_anothers():
         ),
     ],
 )
-def test_state_tells_since_when_and_the_last_one(facts, state):
+def test_state_has_start_and_last_webhook(facts, state):
     make_account()
     set_account(**{"last_error": None, **{name: datetime(2026, 3, day, 12, tzinfo=UTC) for name, day in facts.items()}})
     assert str(webhook_state(load_account())) == state

@@ -1,8 +1,8 @@
-"""`make bench`: ratios measured within one run, each beside the bar it has to clear; exit 1 when one does not."""
+"""`make bench`: ratios measured within one run, each with its bar. Exits with 1 if one misses it."""
 
 import sys
 
-from tests.environment import running_servers  # isort: skip - it sets the environment that the rest reads
+from tests.environment import running_servers  # isort: skip - it sets the environment of the following imports
 
 from keysat.providers import registry
 from keysat.providers.fake import Fake, fake_server

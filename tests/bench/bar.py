@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """`at_most` or `at_least` is the bar; `figures` are what the ratio was made of."""
+    """`at_most` or `at_least` is the bar, and `figures` are the values behind the ratio."""
 
     what: str
     ratio: float

@@ -19,7 +19,7 @@ ECHOES = "bench.echoes"
 
 @app.task(name="bench.echo", queue="issue")
 def echo() -> None:
-    """Answer by a list of the broker's server."""
+    """Respond through a list of the broker's server."""
     with app.pool.acquire(block=True) as connection:
         connection.default_channel.client.rpush(ECHOES, "here")
 

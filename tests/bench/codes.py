@@ -7,7 +7,7 @@ ROUNDS = 50
 
 
 def slots_a_round() -> Bar:
-    """Slots that were sold, to those that there were; one round too many or too few misses the bar."""
+    """The ratio of sold slots to existing ones. One wrong round misses the bar."""
     print(f"{BUYERS} buyers racing for {SLOTS} slots, {ROUNDS} times ...", flush=True)
     rounds = race_for_slots(ROUNDS)
     right = sum(one == (SLOTS, SLOTS, SLOTS, SLOTS) for one in rounds)

@@ -72,7 +72,7 @@ def _request(path: str, body: dict[str, str]) -> bytes:
 
 
 def _beside_purchases(port: int, questions: list[bytes]) -> list[float]:
-    """The same while purchases come again and again; each closed breaker is opened by them once more."""
+    """The same while purchases continue. They open each closed breaker again."""
     over = threading.Event()
 
     def buy() -> None:

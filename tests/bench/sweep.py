@@ -23,7 +23,7 @@ _ROWS = text("""
            now() - interval '1 second' * (:count - theirs.place), now() - interval '1 minute', 'New/None'
     FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS theirs (id, place), provider_accounts a, policies p
 """)
-# Those of the last half hour are looked at every 30 s, so that they may be due again when the sweep is over.
+# Invoices of the last half hour are checked every 30 s, so they may be due again when the sweep is over.
 _STILL_DUE = text(
     "SELECT count(*) FROM invoices WHERE next_check_at <= now() AND created_at < now() - interval '1 hour'"
 )

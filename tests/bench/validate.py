@@ -23,7 +23,7 @@ ROUNDS, SECONDS, CONNECTIONS, LICENSES, PORT = 15, 1.0, 8, 200, 8918
 
 
 def validate_rate_ratio() -> Bar:
-    """Validations a second, to bare reads a second; all keys are good and were seen before, all machines are known."""
+    """Validations a second, to bare reads a second. All keys are valid and were seen before, all machines are known."""
     make_catalog("validated")
     ours, bare = _requests()
     serve = [sys.executable, "-m", "uvicorn", "--factory", "tests.bench.bare_web:create_app", "--port", str(PORT)]
@@ -64,7 +64,7 @@ def _request(method: str, path: str, body: bytes = b"") -> bytes:
 
 
 def _rate(requests: list[bytes]) -> float:
-    """Answers a second, of several connections that each ask again as soon as they are answered."""
+    """Responses a second, over several connections that each repeat their request at once."""
     counts: list[int] = []
     until = time.perf_counter() + SECONDS
     shares = [itertools.cycle(requests[number::CONNECTIONS]) for number in range(CONNECTIONS)]
@@ -78,7 +78,7 @@ def _rate(requests: list[bytes]) -> float:
 
 
 def _ask(requests, until: float, counts: list[int]) -> None:
-    """Ask over one connection, without a client library, whose work would keep the server waiting."""
+    """Send requests over one connection. A client library would be slower than the server."""
     count = 0
     with socket.create_connection(("127.0.0.1", PORT), timeout=10) as connection:
         while time.perf_counter() < until:

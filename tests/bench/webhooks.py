@@ -35,7 +35,7 @@ def states_after_disorder() -> Bar:
 
 @contextmanager
 def _shop():
-    """A sandbox, a catalog, a worker and a web server; all gone afterwards."""
+    """A sandbox, a catalog, a worker and a web server, all removed afterwards."""
     with Sandbox() as server, SandboxClient(server.url) as client, _running() as web_url:
         client.url = server.url
         make_catalog("sold")

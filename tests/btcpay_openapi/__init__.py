@@ -61,15 +61,16 @@ def validator(schema_name: str) -> Draft202012Validator:
 
 
 def operation_request_schema(method: str, path: str) -> dict[str, Any]:
-    """The JSON Schema of a call's body. `path` is BTCPay's template or a real one; KeyError when there is no such call.
+    """Return the JSON Schema of a call's body. Raises KeyError for an unknown call.
 
-    It is complete in itself: `Draft202012Validator(schema, format_checker=formats)`.
+    `path` is BTCPay's template or a real path. The schema is complete in itself:
+    `Draft202012Validator(schema, format_checker=formats)`.
     """
     return _body_schema(_operation(method, path))
 
 
 def request_validator(method: str, path: str) -> Draft202012Validator:
-    """Validate a call's body; see `operation_request_schema`."""
+    """Validate a call's body against `operation_request_schema`."""
     return Draft202012Validator(operation_request_schema(method, path), format_checker=formats)
 
 

@@ -26,7 +26,7 @@ class Finished:
 
     @property
     def refusal(self):
-        """The sentence of a refused command; nothing else may stand beside it but log lines."""
+        """Return the sentence of a refused command. Only log lines may surround it."""
         assert self.code == 1
         assert self.out == ""
         assert "Traceback" not in self.err
@@ -36,7 +36,7 @@ class Finished:
 
     @property
     def usage(self):
-        """What a misused command says; it exits with 2."""
+        """Return the message of a misused command, which exits with 2."""
         assert self.code == 2
         assert self.out == ""
         assert "Traceback" not in self.err

@@ -38,7 +38,7 @@ def test_limit_keeps_the_newest_lines(keysat):
     assert [row["action"] for row in rows] == ["policy.added", "invoice.opened"]
 
 
-def test_note_of_a_decision_is_told(keysat):
+def test_note_of_a_decision_is_shown(keysat):
     invoice = make_invoice()
     keysat("invoice", "settle", invoice.id, "--note", "paid\tin\ncash")
     line = keysat("audit", "list", invoice.id).out.splitlines()[-1]

@@ -3,15 +3,9 @@
 import pytest
 
 from keysat.sales.purchase import Order
-from tests.builders import make_shop, open_invoice
+from tests.builders import open_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database")
-
-
-@pytest.fixture
-def shop(fake):
-    make_shop()
-    return fake
 
 
 @pytest.mark.parametrize(
@@ -25,7 +19,7 @@ def shop(fake):
         (("--free",), "free"),
     ],
 )
-def test_each_kind_is_added_and_told(keysat, shop, options, effect):
+def test_each_kind_is_added_and_shown(keysat, fake_shop, options, effect):
     assert keysat("code", "add", "spring", *options).code == 0
     (row,) = keysat("code", "list", "--json").json
     assert (row["code"], row["effect"], row["state"]) == ("SPRING", effect, "active")
@@ -49,18 +43,19 @@ def test_each_kind_is_added_and_told(keysat, shop, options, effect):
         (("--free", "--product", "nothing"), "no product nothing"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_sentence(keysat, shop, options, why):
+def test_what_makes_no_sense_is_refused_in_one_sentence(keysat, fake_shop, options, why):
     assert why in keysat("code", "add", "SPRING", *options).refusal
     assert keysat("code", "list", "--json").json == []
 
 
-def test_code_can_be_there_once_and_has_a_form(keysat, shop):
+def test_code_can_be_there_once_and_has_a_form(keysat, fake_shop):
     keysat("code", "add", "SPRING", "--free")
     assert "there is a discount code SPRING already" in keysat("code", "add", "spring", "--free").refusal
     assert "must be letters" in keysat("code", "add", "two words", "--free").refusal
 
 
-def test_show_tells_who_holds_the_slots_and_invoices_tell_their_code(keysat, shop):
+def test_code_show(keysat, fake_shop):
+    """It lists the reserved slots, and each invoice names its code."""
     keysat("code", "add", "SPRING", "--percent", "10", "--max-uses", "1", "--product", "editor")
     invoice_id = open_invoice(Order("editor", code="spring"))
     shown = keysat("code", "show", "Spring", "--json").json
@@ -69,7 +64,7 @@ def test_show_tells_who_holds_the_slots_and_invoices_tell_their_code(keysat, sho
     assert (told["code"], told["discount"], told["price"]) == ("SPRING (reserved)", "2,100 sat", "18,900 sat")
 
 
-def test_disabled_code_starts_no_purchase(keysat, shop):
+def test_disabled_code_starts_no_purchase(keysat, fake_shop):
     keysat("code", "add", "SPRING", "--free")
     assert keysat("code", "disable", "spring").err == "code SPRING is disabled\n"
     assert keysat("code", "list", "--json").json[0]["state"] == "disabled"

@@ -1,4 +1,4 @@
-"""`keysat provider connect` at a sandbox over real HTTP: registered, tested, and told why where nothing arrives."""
+"""`keysat provider connect` at a sandbox over real HTTP: registration, test, and the reasons if nothing arrives."""
 
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ CONNECT = ["provider", "connect", "main"]
 
 @pytest.fixture
 def public_url(monkeypatch):
-    """Sets where Keysat says that it is reached."""
+    """Sets Keysat's public URL."""
 
     def put(url):
         monkeypatch.setenv("KEYSAT_PUBLIC_URL", url)
@@ -41,20 +41,20 @@ def served(servers):
 
 @pytest.fixture
 def web_url(served, public_url):
-    """Where the API is served, as Keysat says."""
+    """Where the API is served, which is also Keysat's public URL."""
     public_url(served)
     return served
 
 
 @pytest.fixture
-def sandbox():
+def sandbox_server():
     with Sandbox() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def client(sandbox):
-    with SandboxClient(sandbox.url) as client:
+def sandbox(sandbox_server):
+    with SandboxClient(sandbox_server.url) as client:
         client.register_store(STORE, KEY)
         client.register_store("organization", KEY, kind="zaprite")
         client.register_store("merchant", KEY, kind="opennode")
@@ -62,15 +62,15 @@ def client(sandbox):
 
 
 @pytest.fixture
-def account(sandbox, client):
-    make_account(kind="btcpay", base_url=sandbox.url)
+def account(sandbox_server, sandbox):
+    make_account(kind="btcpay", base_url=sandbox_server.url)
     return load_account()
 
 
 @pytest.fixture
-def account_by_hand(sandbox, client):
+def account_by_hand(sandbox_server, sandbox):
     """One of a kind whose webhooks can only be entered by hand."""
-    make_account(kind="zaprite", base_url=sandbox.url, store_id="")
+    make_account(kind="zaprite", base_url=sandbox_server.url, store_id="")
     return load_account()
 
 
@@ -82,30 +82,31 @@ def registered(sandbox):
     return sandbox.ledger.store(STORE).webhooks
 
 
-def test_webhook_is_registered_and_its_arrival_is_told(keysat, sandbox, account, web_url, settings):
+def test_connect_reports_the_webhooks_arrival(keysat, sandbox_server, account, web_url, settings):
     finished = keysat(*CONNECT)
     assert finished.code == 0, finished.err
     assert finished.out == f"{web_url}/v1/btcpay/webhook/{account.id}\n"
     assert "main: a webhook came" in finished.err
     assert "careful" not in finished.err
-    [webhook] = registered(sandbox)
+    [webhook] = registered(sandbox_server)
     assert (webhook.url, webhook.secret) == (finished.out.strip(), stored_secret(settings))
     now, later = datetime.now(UTC), load_account()
     assert later.webhook_connected_at <= later.last_event_at <= now
     assert audit_actions(account.id) == ["provider.added", "provider.sells", "provider.webhook_connected"]
 
 
-def test_test_invoice_is_tiny_says_what_it_is_and_is_no_invoice_of_ours(keysat, sandbox, client, account, web_url):
+def test_connect_test_invoice(keysat, sandbox_server, sandbox, account, web_url):
+    """The test invoice is tiny, describes itself, and has no row."""
     keysat(*CONNECT)
-    [entry] = client.ledger()["invoices"]
+    [entry] = sandbox.ledger()["invoices"]
     assert entry["order_id"].startswith("keysat-webhook-test-")
     assert (entry["amount"], entry["currency"]) == ("0.00001000", "BTC")
-    assert "test" in sandbox.ledger.find(entry["id"]).draft.metadata["itemDesc"]
+    assert "test" in sandbox_server.ledger.find(entry["id"]).draft.metadata["itemDesc"]
     assert keysat("invoice", "list", "--json").json == []
 
 
-def test_account_without_a_secret_gets_one_that_is_never_shown(keysat, sandbox, client, web_url, settings):
-    added = ["--url", sandbox.url, "--store", STORE]
+def test_account_without_a_secret_gets_one_that_is_never_shown(keysat, sandbox_server, sandbox, web_url, settings):
+    added = ["--url", sandbox_server.url, "--store", STORE]
     assert keysat("provider", "add", "main", *added, stdin=KEY).code == 0
     finished = keysat(*CONNECT)
     assert finished.code == 0, finished.err
@@ -114,22 +115,23 @@ def test_account_without_a_secret_gets_one_that_is_never_shown(keysat, sandbox, 
     assert "provider.webhook_secret_made" in audit_actions(load_account().id)
 
 
-def test_connecting_again_keeps_the_secret_and_the_one_webhook(keysat, sandbox, account, web_url, settings):
+def test_connecting_again_keeps_the_secret_and_the_one_webhook(keysat, sandbox_server, account, web_url, settings):
     for _ in range(2):
         assert keysat(*CONNECT).code == 0
         assert stored_secret(settings) == SECRET
-    assert len(registered(sandbox)) == 1
+    assert len(registered(sandbox_server)) == 1
 
 
-def test_new_secret_replaces_the_old_one_on_both_sides(keysat, sandbox, account, web_url, settings):
+def test_new_secret_replaces_the_old_one_on_both_sides(keysat, sandbox_server, account, web_url, settings):
     keysat(*CONNECT)
     assert keysat(*CONNECT, "--new-secret").code == 0
     assert stored_secret(settings) != SECRET
-    assert [webhook.secret for webhook in registered(sandbox)] == [stored_secret(settings)]
+    assert [webhook.secret for webhook in registered(sandbox_server)] == [stored_secret(settings)]
 
 
-def test_webhook_that_does_not_arrive_is_told_with_the_likely_reasons(keysat, client, account, web_url):
-    client.set_webhooks(drop=1.0)
+def test_connect_webhook_missing(keysat, sandbox, account, web_url):
+    """The report names the likely reasons."""
+    sandbox.set_webhooks(drop=1.0)
     finished = keysat(*CONNECT, "--wait", "1")
     assert finished.code == 1
     assert "no webhook of main came within 1 s" in finished.err
@@ -139,24 +141,25 @@ def test_webhook_that_does_not_arrive_is_told_with_the_likely_reasons(keysat, cl
     assert "none came yet" in keysat("provider", "test", "main").err
 
 
-def test_webhook_about_something_else_proves_nothing_of_the_new_registration(keysat, client, account, web_url):
+def test_connect_unrelated_webhook(keysat, sandbox, account, web_url):
+    """A webhook about another object doesn't confirm the new registration."""
     keysat(*CONNECT)
-    client.set_webhooks(drop=1.0)
+    sandbox.set_webhooks(drop=1.0)
     assert keysat(*CONNECT, "--wait", "1").code == 1
 
 
-def test_key_without_the_permission_is_told_which_and_the_account_is_not_paused(keysat, client, account, web_url):
+def test_connect_missing_permission(keysat, sandbox, account, web_url):
+    """The error names the missing permission, and the account is not paused."""
     refusal = {"kind": "status", "status": 403, "path_prefix": f"/api/v1/stores/{STORE}/webhooks"}
-    client.set_faults([refusal])
+    sandbox.set_faults([refusal])
     assert "btcpay.store.webhooks.canmodifywebhooks" in keysat(*CONNECT).refusal
     later = load_account()
     assert (later.paused_at, later.webhook_connected_at) == (None, None)
 
 
-def test_provider_that_is_down_leaves_the_account_unconnected_with_its_new_secret(
-    keysat, sandbox, account, web_url, settings
-):
-    sandbox.stop()
+def test_connect_provider_down(keysat, sandbox_server, account, web_url, settings):
+    """The account stays unconnected and has its new secret."""
+    sandbox_server.stop()
     assert "refuses connections" in keysat(*CONNECT, "--new-secret").refusal
     assert load_account().webhook_connected_at is None
     assert stored_secret(settings) != SECRET
@@ -166,9 +169,8 @@ def test_unknown_account_is_refused(keysat, web_url):
     assert "no provider account nothing" in keysat("provider", "connect", "nothing").refusal
 
 
-def test_kind_that_can_not_register_by_itself_prints_the_secret_url_to_enter_by_hand(
-    keysat, client, account_by_hand, web_url
-):
+def test_connect_manual_kind_prints_url(keysat, sandbox, account_by_hand, web_url):
+    """A kind without registration prints the secret URL to enter by hand."""
     finished = keysat(*CONNECT, "--wait", "1")
     assert finished.code == 1
     assert finished.out == f"{web_url}/v1/zaprite/webhook/{load_account().id}/{SECRET}\n"
@@ -176,7 +178,7 @@ def test_kind_that_can_not_register_by_itself_prints_the_secret_url_to_enter_by_
     assert "by hand" in finished.err
     assert SECRET not in finished.err
     assert "keysat provider test main" in finished.err
-    assert client.ledger()["invoices"] == []
+    assert sandbox.ledger()["invoices"] == []
     assert load_account().webhook_connected_at is None
 
 
@@ -188,18 +190,18 @@ def test_first_webhook_of_one_entered_by_hand_connects_it(keysat, account_by_han
 
 
 @pytest.fixture
-def account_with_callbacks(sandbox, client):
+def account_with_callbacks(sandbox_server, sandbox):
     """One of a kind whose invoices carry their webhook's URL."""
-    make_account(kind="opennode", base_url=sandbox.url, store_id="")
+    make_account(kind="opennode", base_url=sandbox_server.url, store_id="")
     return load_account()
 
 
-def test_kind_with_a_url_in_each_invoice_needs_no_registration(keysat, client, account_with_callbacks, web_url):
+def test_kind_with_a_url_in_each_invoice_needs_no_registration(keysat, sandbox, account_with_callbacks, web_url):
     finished = keysat(*CONNECT)
     assert finished.code == 0, finished.err
     assert finished.out == f"{web_url}/v1/opennode/webhook/{account_with_callbacks.id}\n"
     assert "main: nothing needs registering" in finished.err
-    assert client.ledger()["invoices"] == []
+    assert sandbox.ledger()["invoices"] == []
     assert load_account().webhook_connected_at is None
     tested = keysat("provider", "test", "main").err
     assert "accepts the credentials" in tested
@@ -211,13 +213,14 @@ def test_kind_that_signs_with_the_api_key_has_no_secret_to_renew(keysat, account
     assert "an opennode provider can't have a webhook secret of ours" in refusal
 
 
-def test_provider_test_tells_of_the_webhooks(keysat, sandbox, account, web_url):
+def test_provider_test_reports_webhooks(keysat, sandbox_server, account, web_url):
     assert "no webhook is connected" in keysat("provider", "test", "main").err
     keysat(*CONNECT)
     assert "webhooks are connected since" in keysat("provider", "test", "main").err
 
 
-def test_public_url_that_a_provider_elsewhere_can_not_reach_is_warned_of(keysat, fake):
+def test_connect_unreachable_public_url(keysat, fake):
+    """A warning names a public URL that a remote provider can't reach."""
     make_account()
     assert "careful: only this machine can reach http://127.0.0.1:8000" in keysat(*CONNECT, "--wait", "1").err
 

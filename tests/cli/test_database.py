@@ -9,7 +9,7 @@ from keysat.core.db import transaction
 
 @pytest.fixture
 def change_schema():
-    """Runs statements that change the schema, and others that mend it at the end."""
+    """Runs statements that change the schema, and others that restore it at the end."""
     mending = []
 
     def run(breaking, mend):
@@ -29,7 +29,7 @@ def test_upgrade_of_a_current_schema_changes_nothing(keysat):
     assert f"is at {migrations.head()}" in finished.err
 
 
-def test_current_tells_what_is_there_and_what_is_needed(keysat):
+def test_current_shows_both_revisions(keysat):
     record = keysat("db", "current", "--json").json
     assert record["found"] == record["needed"] == migrations.head()
     assert record["database"].endswith("/keysat")
@@ -41,7 +41,7 @@ def test_check_of_the_declared_schema_is_fine(keysat):
     assert "is as declared" in finished.err
 
 
-def test_check_tells_what_differs_and_exits_with_3(keysat, change_schema):
+def test_check_lists_differences_and_exits_with_3(keysat, change_schema):
     change_schema(
         "ALTER TABLE products ADD COLUMN surprise text",
         "ALTER TABLE products DROP COLUMN surprise",

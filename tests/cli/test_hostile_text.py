@@ -110,7 +110,7 @@ def test_reader_that_went_away_shows_no_traceback(hostile_rows):
 
 @pytest.mark.parametrize("loaded", [b"click.core", b"sqlalchemy.orm", b"keysat.core.settings", b"keysat.cli"])
 def test_interrupt_at_any_moment_shows_no_traceback(servers, loaded):
-    """From its first own line on, at whatever module it is just then."""
+    """From its own first line on, in any module."""
     command = [sys.executable, "-X", "importtime", "-m", "keysat", "invoice", "watch", "x"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     for line in process.stderr:

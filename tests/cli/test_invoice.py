@@ -1,4 +1,4 @@
-"""`keysat invoice`: opening, finding, explaining and deciding; "why has this buyer no license?" has an answer."""
+"""`keysat invoice`: opening, finding, explaining and deciding, and why a buyer has no license."""
 
 from datetime import timedelta
 
@@ -46,7 +46,7 @@ def pay(fake, invoice, exception=PaymentException.NONE, paid=PRICE):
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, exception, paid)
 
 
-def test_opened_invoice_is_told_with_where_to_pay(keysat, fake):
+def test_opened_invoice_shows_where_to_pay(keysat, fake):
     make_shop()
     finished = keysat("invoice", "open", "editor", "--email", "a@example.com", "--note", "VIP", "--json")
     row = load_invoice(finished.json["id"])
@@ -180,7 +180,7 @@ def test_why_names_the_command_for_a_paused_account(keysat, invoice):
     assert why(keysat, invoice).endswith("enter it with `keysat provider renew main`")
 
 
-def test_why_tells_until_when_a_failing_account_rests(keysat, invoice):
+def test_why_shows_the_end_of_an_accounts_pause(keysat, invoice):
     rest = {"failure_count": 5, "last_error": "it is down", "open_until": func.now() + timedelta(minutes=1)}
     set_columns(invoice.id, last_checked_at=func.now())
     set_account(**rest)
@@ -234,7 +234,7 @@ def test_license_was_withdrawn(keysat, fake, signer):
 LOOKED = ["invoice.looked", "invoice.settled"]
 
 
-def test_show_tells_every_step_in_order(keysat, fake, invoice, signer):
+def test_show_lists_every_step_in_order(keysat, fake, invoice, signer):
     pay(fake, invoice)
     look(invoice.id)
     issue_now(invoice.id, signer.key_id)
@@ -259,7 +259,8 @@ def test_unknown_invoice_is_refused(keysat, command, which):
 # Acting on it
 
 
-def test_reconcile_asks_now_and_prints_the_license_of_a_paid_invoice(keysat, fake, invoice, signer):
+def test_invoice_reconcile_paid(keysat, fake, invoice, signer):
+    """The check runs at once and prints the license."""
     pay(fake, invoice)
     finished = keysat("invoice", "reconcile", invoice.id)
     assert finished.code == 0
@@ -286,7 +287,8 @@ def test_reconcile_without_an_answer_is_refused(keysat, fake, invoice):
     assert "main is paused (by hand)" in keysat("invoice", "reconcile", invoice.id).refusal
 
 
-def test_reconcile_of_a_refunded_invoice_issues_nothing_and_is_no_failure(keysat, fake):
+def test_invoice_reconcile_refunded(keysat, fake):
+    """No license is issued, and the exit code is 0."""
     invoice = make_invoice(**SETTLED)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
     finished = keysat("invoice", "reconcile", invoice.id)

@@ -125,7 +125,7 @@ def test_text_that_is_no_key_is_refused(keysat, command, text):
         base64.b64encode(b"nonsense").decode(),
         "".join(pem_of(rsa.generate_private_key(65_537, 2048)).decode().splitlines()[1:-1]),
         "".join(pem_of(ec.generate_private_key(ec.SECP256R1())).decode().splitlines()[1:-1]),
-        # An elliptic curve that nobody knows.
+        # An unknown elliptic curve.
         "MBUwDgYHKoZIzj0CAQYDKgMEAwMABAI=",
     ],
     ids=["text", "umlaut", "no file", "long", "base64", "RSA", "EC", "unknown curve"],

@@ -1,4 +1,4 @@
-"""The command as a whole: help everywhere, one sentence for whatever can't be done, exit codes that mean something."""
+"""The command as a whole: help everywhere, one sentence for each failure, documented exit codes."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`keysat status` and `doctor`: what is owed, what is broken, and the remedy; exit code 3 asks for a person."""
+"""`keysat status` and `doctor`: what is pending, what is broken, and the remedy. Exit code 3 needs a person."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_status_of_an_empty_shop_is_fine(keysat):
     assert (versions["keysat"], versions["schema"]) == (__version__, migrations.head())
 
 
-def test_status_counts_what_is_owed(keysat):
+def test_status_counts_what_is_due(keysat):
     make_invoice()
     make_invoice(status="settled", settled_at=func.now())
     make_invoice(status="expired", next_check_at=None)
@@ -79,7 +79,8 @@ def test_status_as_text_has_a_line_for_each_number(keysat):
     ],
     ids=["late", "review", "paused", "breaker open"],
 )
-def test_status_exits_with_3_and_tells_the_remedy_when_something_waits_for_a_person(keysat, prepare, remedy):
+def test_status_exit_code_with_review(keysat, prepare, remedy):
+    """Status exits with 3 and names the remedy if something waits for a person."""
     prepare()
     for options in ([], ["--json"]):
         finished = keysat("status", *options)
@@ -92,7 +93,8 @@ def findings(keysat):
     return finished.code, {finding["what"]: finding for finding in finished.json}
 
 
-def test_doctor_finds_everything_fine_but_the_workers_that_do_not_run(keysat):
+def test_doctor_without_workers(keysat):
+    """Doctor reports only beat, the workers and the web server, which don't run."""
     make_account()
     code, found = findings(keysat)
     assert code == 3
@@ -161,7 +163,8 @@ def test_doctor_as_text_has_a_line_for_each_check(keysat, fake):
     assert "FAIL  provider main: the fake provider is down." in lines
 
 
-def test_doctor_goes_on_after_what_is_broken_and_says_how_to_mend_it(keysat, fake, settings):
+def test_doctor_continues_after_failure(keysat, fake, settings):
+    """Doctor runs all checks and names the remedy of each failure."""
     make_account()
     make_account("other", store_id="other")
     set_account(paused_at=func.now(), pause_reason="by hand")

@@ -31,7 +31,8 @@ def test_policy_is_added_with_its_terms(keysat):
     }
 
 
-def test_policy_without_terms_is_perpetual_for_one_machine_at_the_products_price(keysat):
+def test_policy_default_terms(keysat):
+    """The default is a perpetual license for one machine at the product's price."""
     make_catalog()
     keysat("policy", "add", "editor", "plain")
     row = only_policy(keysat, "plain")

@@ -129,7 +129,8 @@ def test_account_is_paused_and_resumed(keysat, fake):
     ]
 
 
-def test_renewed_key_keeps_the_webhook_secret_and_resumes_the_account(keysat, fake, settings):
+def test_provider_renew(keysat, fake, settings):
+    """The webhook secret stays, and the account resumes."""
     make_account(api_key="a-wrong-key")
     before = credentials(settings)["webhook_secret"]
     keysat("provider", "pause", "main")
@@ -164,7 +165,8 @@ def test_credentials_whose_key_is_lost_can_be_renewed(keysat, fake):
     assert keysat("provider", "test", "main").code == 0
 
 
-def test_account_at_a_kind_with_its_own_address_and_no_stores_needs_neither(keysat, settings):
+def test_provider_add_without_url_and_store(keysat, settings):
+    """A kind with a fixed address and no stores needs neither option."""
     assert keysat("provider", "add", "main", "--unchecked", "--kind", "zaprite", stdin="the-key\n").code == 0
     account = load_account()
     assert (account.kind, account.base_url, account.store_id) == ("zaprite", "https://api.zaprite.com", "-")
@@ -186,7 +188,7 @@ def test_account_at_a_kind_with_its_own_address_can_have_another(keysat):
         (["--kind", "zaprite", "--store", STORE], "a zaprite account has no store; leave the store id out."),
     ],
 )
-def test_what_a_kind_needs_or_has_not_is_told(keysat, options, complaint):
+def test_missing_or_unknown_options_are_named(keysat, options, complaint):
     assert complaint in keysat("provider", "add", "main", "--unchecked", *options, stdin="key").refusal
     assert keysat("provider", "list", "--json").json == []
 
@@ -194,7 +196,8 @@ def test_what_a_kind_needs_or_has_not_is_told(keysat, options, complaint):
 @pytest.mark.parametrize(
     "secret", ["with/a/slash/of-24-bytes-", "with a space of 24 bytes..", "with-a-%2F-of-24-bytes-or"]
 )
-def test_webhook_secret_that_can_not_be_part_of_a_url_is_refused_where_it_becomes_one(keysat, tmp_path, secret):
+def test_provider_webhook_secret_unsafe_in_url(keysat, tmp_path, secret):
+    """Kinds whose secret is part of the webhook's URL refuse characters that a URL can't contain."""
     (tmp_path / "secret").write_text(secret)
     options = ["--webhook-secret-file", tmp_path / "secret"]
     zaprite = keysat("provider", "add", "main", "--unchecked", "--kind", "zaprite", *options, stdin="key")

@@ -12,11 +12,11 @@ pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
 
 @pytest.fixture
-def sale():
+def overpaid_sale():
     return make_invoice(status="settled", settled_at=func.now(), paid_amount=25_000, exception="over")
 
 
-def test_report_is_a_table_csv_or_json_with_totals(keysat, sale):
+def test_report_is_a_table_csv_or_json_with_totals(keysat, overpaid_sale):
     table = keysat("report", "--from", "2026-01-01")
     assert (table.code, "21,000 sat" in table.out, "total" in table.out) == (0, True, True)
     rows = list(csv.DictReader(io.StringIO(keysat("report", "--from", "2026-01-01", "--csv").out)))

@@ -1,4 +1,4 @@
-"""`keysat sandbox`: what it says to do next works."""
+"""`keysat sandbox`: the next steps that it prints work."""
 
 import pytest
 
@@ -11,14 +11,14 @@ pytestmark = pytest.mark.usefixtures("empty_database")
 
 
 @pytest.fixture
-def sandbox():
+def sandbox_server():
     with Sandbox() as sandbox:
         yield sandbox
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_store_is_reached_by_the_account_that_its_registration_names(keysat, sandbox, kind):
-    registered = keysat("sandbox", "store", "shop", "--kind", kind, "--url", sandbox.url, stdin="made-up\n")
+def test_sandbox_store_matches_account(keysat, sandbox_server, kind):
+    registered = keysat("sandbox", "store", "shop", "--kind", kind, "--url", sandbox_server.url, stdin="made-up\n")
     assert (registered.code, registered.out) == (0, "")
     command = registered.err.strip().partition("now: keysat ")[2].replace("NAME", "main").split()
     assert keysat(*command, stdin="made-up\n").code == 0
@@ -26,5 +26,7 @@ def test_store_is_reached_by_the_account_that_its_registration_names(keysat, san
     assert keysat("provider", "test", "main").code == 0
 
 
-def test_kind_nobody_knows_is_wrong_usage(keysat, sandbox):
-    assert "paypal" in keysat("sandbox", "store", "shop", "--kind", "paypal", "--url", sandbox.url, stdin="x").usage
+def test_unknown_kind_is_wrong_usage(keysat, sandbox_server):
+    assert (
+        "paypal" in keysat("sandbox", "store", "shop", "--kind", "paypal", "--url", sandbox_server.url, stdin="x").usage
+    )

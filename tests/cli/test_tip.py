@@ -27,7 +27,7 @@ def test_tip_is_listed_and_shown(keysat, tip):
     assert keysat("tip", "list", "--status", "failed", "--json").json == []
 
 
-def test_failed_tip_is_tried_again_and_an_owed_one_is_anyway(keysat, tip):
+def test_failed_tip_is_retried(keysat, tip):
     assert "is tried anyway" in keysat("tip", "retry", tip["id"]).refusal
     with transaction() as session:
         session.execute(update(Tip).values(status="failed", next_attempt_at=None, ended_at=func.now()))

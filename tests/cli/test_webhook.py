@@ -50,7 +50,8 @@ def test_endpoint_is_added_tried_and_its_secret_shown_once(keysat, receiver):
     assert "license.issued" in shown.out
 
 
-def test_secret_of_an_existing_receiver_is_taken_from_a_file_and_not_printed(keysat, receiver, tmp_path):
+def test_endpoint_secret_from_file(keysat, receiver, tmp_path):
+    """The secret of an existing receiver is read from a file and not printed."""
     file = tmp_path / "secret"
     file.write_text("secret-of-an-older-installation\n")
     added = keysat("webhook", "endpoint", "add", "shop", receiver.url, "--secret-file", file)
@@ -133,7 +134,7 @@ def test_deliveries_are_listed_shown_retried_and_replayed(keysat, receiver):
     assert listed(keysat, "--since", "2100-01-01") == []
 
 
-def test_replay_keeps_its_rate_and_takes_only_what_it_is_told(keysat, receiver):
+def test_replay_respects_rate_and_filters(keysat, receiver):
     keysat("webhook", "endpoint", "add", "shop", receiver.url)
     happen(5)
     happen(1, EventType.TIP_SENT)

@@ -17,7 +17,7 @@ BUYERS, SLOTS = 100, 10
 
 
 def race_for_slots(rounds: int) -> list[tuple[int, int, int, int]]:
-    """For each round: how many buyers got a slot, the code's counter, slots held, invoices left by the code."""
+    """For each round: the buyers with a slot, the code's counter, its reserved slots, and its invoices."""
     make_shop()
     codes = [f"RACE{number}" for number in range(rounds)]
     with transaction() as session:

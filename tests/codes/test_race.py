@@ -1,4 +1,4 @@
-"""Whoever races for a code, it is never oversold, and the losers leave nothing behind."""
+"""Races for a code never oversell it, and the losers leave nothing behind."""
 
 import pytest
 from sqlalchemy import func, select

@@ -1,4 +1,4 @@
-"""A code's slots through the life of an invoice: taken, redeemed, freed, taken again; the counter is always right."""
+"""A code's slots through the life of an invoice: reserved, redeemed, freed, reserved again, with the right counter."""
 
 from datetime import timedelta
 
@@ -36,7 +36,8 @@ HALF = 10_500
 
 
 @pytest.fixture
-def shop(fake):
+def code_shop(fake):
+    """A shop with the code ONCE, which has one slot."""
     make_shop()
     add("ONCE", max_uses=1)
     return fake
@@ -63,26 +64,26 @@ def redemption(invoice):
     return status, uses
 
 
-def test_purchase_takes_the_slot_and_the_discount(shop):
+def test_purchase_takes_the_slot_and_the_discount(code_shop):
     invoice = buy()
     assert (invoice.base_amount, invoice.amount) == (21_000, HALF)
-    assert shop.snapshots[invoice.provider_invoice_id].charged.amount == HALF
+    assert code_shop.snapshots[invoice.provider_invoice_id].charged.amount == HALF
     assert redemption(invoice) == ("reserved", 1)
 
 
-def test_second_buyer_is_refused_and_leaves_nothing_behind(shop):
+def test_second_buyer_is_refused_and_leaves_nothing_behind(code_shop):
     buy()
-    asked = shop.requests
+    asked = code_shop.requests
     with pytest.raises(CodeUsedUp, match=r"^code ONCE is used up\.$"):
         buy()
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(Invoice)) == 1
-    assert shop.requests == asked
+    assert code_shop.requests == asked
 
 
-def test_license_redeems_it(shop, signer):
+def test_license_redeems_it(code_shop, signer):
     invoice = buy()
-    say(shop, invoice, SETTLED, paid=HALF)
+    say(code_shop, invoice, SETTLED, paid=HALF)
     assert redemption(invoice) == ("reserved", 1)
     issue_now(invoice.id, signer.key_id)
     issue_now(invoice.id, signer.key_id)
@@ -90,43 +91,43 @@ def test_license_redeems_it(shop, signer):
 
 
 @pytest.mark.parametrize("end", [EXPIRED, INVALID])
-def test_end_without_payment_frees_it_once(shop, end):
+def test_end_without_payment_frees_it_once(code_shop, end):
     invoice = buy()
-    say(shop, invoice, end)
+    say(code_shop, invoice, end)
     assert redemption(invoice) == ("cancelled", 0)
-    say(shop, invoice, INVALID)
+    say(code_shop, invoice, INVALID)
     assert redemption(invoice) == ("cancelled", 0)
     assert redemption(buy()) == ("reserved", 1)
 
 
-def test_payment_that_is_processing_keeps_it(shop):
+def test_payment_that_is_processing_keeps_it(code_shop):
     invoice = buy()
-    say(shop, invoice, PROCESSING, paid=HALF)
+    say(code_shop, invoice, PROCESSING, paid=HALF)
     assert redemption(invoice) == ("reserved", 1)
 
 
-def test_part_payment_keeps_it_until_a_person_dismisses_it(shop):
+def test_part_payment_keeps_it_until_a_person_dismisses_it(code_shop):
     invoice = buy()
-    say(shop, invoice, EXPIRED, PaymentException.PARTIAL, paid=1)
+    say(code_shop, invoice, EXPIRED, PaymentException.PARTIAL, paid=1)
     assert redemption(invoice) == ("reserved", 1)
     with transaction() as session:
         dismiss(session, invoice.id, "refunded by hand", "cli")
     assert redemption(invoice) == ("cancelled", 0)
 
 
-def test_buyer_who_pays_late_takes_a_free_slot_again(shop, signer):
+def test_buyer_who_pays_late_takes_a_free_slot_again(code_shop, signer):
     invoice = buy()
-    say(shop, invoice, EXPIRED)
-    say(shop, invoice, EXPIRED, PaymentException.LATE, paid=HALF)
+    say(code_shop, invoice, EXPIRED)
+    say(code_shop, invoice, EXPIRED, PaymentException.LATE, paid=HALF)
     issue_now(invoice.id, signer.key_id)
     assert redemption(invoice) == ("redeemed", 1)
 
 
-def test_buyer_who_pays_late_gets_the_license_even_where_no_slot_is_left(shop, signer):
+def test_buyer_who_pays_late_gets_the_license_even_where_no_slot_is_left(code_shop, signer):
     late = buy()
-    say(shop, late, EXPIRED)
+    say(code_shop, late, EXPIRED)
     other = buy()
-    say(shop, late, EXPIRED, PaymentException.LATE, paid=HALF)
+    say(code_shop, late, EXPIRED, PaymentException.LATE, paid=HALF)
     issue_now(late.id, signer.key_id)
     assert len(load_licenses(late.id)) == 1
     assert redemption(late) == ("excess", 1)
@@ -134,19 +135,19 @@ def test_buyer_who_pays_late_gets_the_license_even_where_no_slot_is_left(shop, s
 
 
 @pytest.mark.parametrize("gone", [REFUNDED, INVALID])
-def test_reversal_before_the_license_frees_it_and_after_it_does_not(shop, signer, gone):
+def test_reversal_before_the_license_frees_it_and_after_it_does_not(code_shop, signer, gone):
     early = buy()
-    say(shop, early, SETTLED, paid=HALF)
-    say(shop, early, gone)
+    say(code_shop, early, SETTLED, paid=HALF)
+    say(code_shop, early, gone)
     assert redemption(early) == ("cancelled", 0)
     late = buy()
-    say(shop, late, SETTLED, paid=HALF)
+    say(code_shop, late, SETTLED, paid=HALF)
     issue_now(late.id, signer.key_id)
-    say(shop, late, gone)
+    say(code_shop, late, gone)
     assert redemption(late) == ("redeemed", 1)
 
 
-def test_last_look_frees_what_nobody_ever_paid(shop):
+def test_final_check_frees_unpaid_slots(code_shop):
     invoice = buy()
     yesterday = func.now() - timedelta(days=1, minutes=1)
     set_columns(invoice.id, created_at=func.now() - timedelta(days=31), final_check_at=yesterday)
@@ -154,15 +155,15 @@ def test_last_look_frees_what_nobody_ever_paid(shop):
     assert redemption(invoice) == ("cancelled", 0)
 
 
-def test_refused_invoice_frees_it(shop):
-    shop.trouble = RemoteRefused("no (422)")
+def test_refused_invoice_frees_it(code_shop):
+    code_shop.trouble = RemoteRefused("no (422)")
     with pytest.raises(RemoteRefused):
         buy()
-    shop.trouble = None
+    code_shop.trouble = None
     assert redemption(buy()) == ("reserved", 1)
 
 
-def test_codes_that_can_not_be_used_say_why(shop):
+def test_codes_that_can_not_be_used_say_why(code_shop):
     make_catalog("other")
     with reading() as session:
         other = session.scalars(select(DiscountCode)).first()
@@ -182,7 +183,7 @@ def test_codes_that_can_not_be_used_say_why(shop):
         buy("gone")
 
 
-def test_code_of_one_product_is_refused_for_another(shop):
+def test_code_of_one_product_is_refused_for_another(code_shop):
     other = make_catalog("other")
     add("OTHERS", product_id=other.id)
     with pytest.raises(NotApplicable, match="code OTHERS is for another product"):
@@ -190,7 +191,7 @@ def test_code_of_one_product_is_refused_for_another(shop):
     assert open_invoice(Order("other", code="others"))
 
 
-def test_only_a_code_for_a_free_license_can_be_redeemed(shop, signer):
+def test_only_a_code_for_a_free_license_can_be_redeemed(code_shop, signer):
     add("GIFT", CodeKind.FREE_LICENSE, 0)
     with pytest.raises(InvalidInput, match="code once doesn't give a license for free"):
         buy("once", only_free=True)
@@ -200,6 +201,6 @@ def test_only_a_code_for_a_free_license_can_be_redeemed(shop, signer):
     assert len(load_licenses(gift.id)) == 1
 
 
-def test_no_statement_can_raise_the_counter_above_the_limit(shop):
+def test_no_statement_can_raise_the_counter_above_the_limit(code_shop):
     with pytest.raises(Exception, match="contradicts what is stored"), transaction() as session:
         session.execute(update(DiscountCode).values(uses=2))

@@ -1,4 +1,4 @@
-"""Only the database's clock counts: one that is wrong neither sends dead messages nor throws live ones away."""
+"""Only the database's clock matters: another wrong clock neither sends expired messages nor discards live ones."""
 
 import json
 from datetime import UTC, datetime, timedelta

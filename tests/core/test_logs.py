@@ -1,4 +1,4 @@
-"""Log lines go to stderr, one an event, in the format asked for, and never tell a secret."""
+"""Log lines go to stderr, one for each event, in the configured format, without secrets."""
 
 import json
 import os
@@ -50,14 +50,14 @@ def run(log_format, *arguments, level="INFO"):
 
 
 @pytest.fixture(scope="module")
-def told():
+def log_text():
     """The lines of the program above, run once with JSON and an exception."""
     return run("json", "exception").stderr
 
 
 @pytest.fixture(scope="module")
-def lines(told):
-    return [json.loads(line) for line in told.splitlines()]
+def lines(log_text):
+    return [json.loads(line) for line in log_text.splitlines()]
 
 
 def test_each_json_line_is_an_event_with_its_time_level_and_logger(lines):
@@ -78,15 +78,17 @@ def test_values_whose_name_says_secret_are_blotted_out(lines):
     assert lines[0]["api_key"] == lines[0]["Webhook_Secret"] == lines[1]["authorization"] == "[redacted]"
 
 
-def test_license_keys_and_passwords_in_urls_are_blotted_out_wherever_they_stand(lines, told):
+def test_redaction_of_keys_and_passwords(lines, log_text):
+    """License keys, and passwords in URLs, are redacted at every position."""
     assert lines[1]["note"] == "the key is [redacted]."
     assert lines[2]["event"] == "connecting to postgresql://[redacted]@db:5432/keysat failed"
     assert lines[3]["event"] == "at redis://[redacted]@broker/0 with [redacted]"
     for secret in ("hunter2", KEY, KEY.lower(), "abc-secret", "def-secret", "ghi-secret"):
-        assert secret not in told
+        assert secret not in log_text
 
 
-def test_exception_is_told_with_its_traceback_and_without_its_secrets(lines):
+def test_exception_log_without_secrets(lines):
+    """The log line has the traceback, and its secrets are redacted."""
     assert lines[-1]["event"] == "it broke"
     assert "Traceback" in lines[-1]["exception"]
     assert "postgresql://[redacted]@db" in lines[-1]["exception"]
@@ -96,9 +98,9 @@ def test_any_text_stays_one_json_line(lines):
     assert lines[4]["event"] == 'umlaut ä, newline \n and quote "'
 
 
-def test_less_important_lines_and_chatty_libraries_are_left_out(told):
-    assert "too small" not in told
-    assert "chatter" not in told
+def test_less_important_lines_and_chatty_libraries_are_left_out(log_text):
+    assert "too small" not in log_text
+    assert "chatter" not in log_text
 
 
 def test_console_lines_are_for_people_and_without_secrets():
@@ -149,7 +151,7 @@ def test_other_values_stay_as_they_are(name):
         ("LIC1-...-...", "LIC1-...-..."),
     ],
 )
-def test_secret_is_known_by_its_look(text, shown):
+def test_secret_is_recognized_by_its_pattern(text, shown):
     assert redact(None, "info", {"event": text}) == {"event": shown}
 
 

@@ -1,4 +1,4 @@
-"""Money survives every trip between integers, decimals and text; whatever isn't money is refused."""
+"""Money survives conversions between integers, decimals and text, and everything else is refused."""
 
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ patiently = settings(deadline=None)
 
 @patiently
 @given(moneys)
-def test_money_survives_the_trip_through_a_providers_decimal_string(money):
+def test_money_decimal_round_trip(money):
     assert parse_decimal(f"{money.to_decimal():f}", money.currency) == money
 
 
@@ -168,7 +168,8 @@ def test_basis_points_are_taken_off_and_rounded_down(amount, points, rest):
 
 @patiently
 @given(moneys, st.integers(0, 5_000))
-def test_basis_points_never_take_more_than_their_share_and_one_unit(money, points):
+def test_basis_points_share(money, points):
+    """A share exceeds its exact value by less than one unit."""
     rest = money.less_basis_points(points)
     exact = Decimal(money.amount) * (10_000 - points) / 10_000
     assert exact - 1 < rest <= exact

@@ -56,7 +56,7 @@ def pooled_url(settings, request):
 
 
 @pytest.fixture
-def web(settings, pooled_url):
+def own_web_url(settings, pooled_url):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     own = {"DATABASE_URL": pooled_url, "KEYSAT_WEB_PORT": str(port)}
@@ -70,7 +70,7 @@ def web(settings, pooled_url):
         process.teardown()
 
 
-def test_validations_through_a_pooler_in_transaction_mode(settings, web):
+def test_validations_through_a_pooler_in_transaction_mode(settings, own_web_url):
     make_catalog()
     signer = load_signer(settings.signing_key_file)
     with transaction() as session:
@@ -78,13 +78,13 @@ def test_validations_through_a_pooler_in_transaction_mode(settings, web):
 
     def ask(number):
         question = {"key": keys[number % 10], "product_slug": "editor", "fingerprint": f"machine {number % 10}"}
-        return requests.post(f"{web}/v1/validate", json=question, timeout=120)
+        return requests.post(f"{own_web_url}/v1/validate", json=question, timeout=120)
 
     with ThreadPoolExecutor(16) as callers:
         answers = list(callers.map(ask, range(REQUESTS)))
     assert [answer.status_code for answer in answers] == [200] * REQUESTS
     assert {answer.json().get("reason") for answer in answers} == {None}
-    assert requests.get(f"{web}/readyz", timeout=120).status_code == 200
+    assert requests.get(f"{own_web_url}/readyz", timeout=120).status_code == 200
 
 
 LIMITS = """

@@ -1,4 +1,4 @@
-"""Stored credentials are encrypted; keys rotate; a file with a secret is its owner's alone and never replaced."""
+"""Credentials are encrypted, keys rotate, and only its owner can read a secret's file, which is never replaced."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ CREDENTIALS = {"api_key": "abc", "webhook_secret": "dé"}
 
 @pytest.fixture
 def box_of(tmp_path, monkeypatch):
-    """Makes the box of a given KEYSAT_SECRETS_KEY; without one, of the key file in `tmp_path`."""
+    """Makes the box of a given KEYSAT_SECRETS_KEY, or of the key file in `tmp_path`."""
     monkeypatch.setenv("KEYSAT_DATA_DIR", str(tmp_path))
 
     def make(*keys):
@@ -44,7 +44,8 @@ def test_sealed_credentials_show_nothing(box_of, new):
     assert b"abc" not in seal(box_of(new), CREDENTIALS)
 
 
-def test_after_rotation_old_credentials_are_read_and_new_ones_need_the_new_key(box_of, old, new):
+def test_secrets_after_rotation(box_of, old, new):
+    """Old credentials are readable, and new ones need the new key."""
     sealed_before = seal(box_of(old), CREDENTIALS)
     rotating = box_of(new, old)
     assert unseal(rotating, sealed_before, "account main") == CREDENTIALS
@@ -54,7 +55,8 @@ def test_after_rotation_old_credentials_are_read_and_new_ones_need_the_new_key(b
         unseal(box_of(old), sealed_after, "account main")
 
 
-def test_wrong_key_is_refused_in_a_sentence_that_names_the_account_and_the_remedy(box_of, old, new):
+def test_secrets_wrong_key(box_of, old, new):
+    """The error names the account and the remedy."""
     sealed = seal(box_of(old), CREDENTIALS)
     with pytest.raises(SettingsError, match="account main can't be decrypted") as refusal:
         unseal(box_of(new), sealed, "account main")
@@ -75,7 +77,8 @@ def test_several_keys_may_be_written_with_spaces(monkeypatch, old, new):
 
 
 @pytest.mark.parametrize("key", [b"short", b"x" * 44, "ä".encode() * 22, b","])
-def test_malformed_key_is_refused_in_a_sentence_that_names_the_variable(box_of, key):
+def test_secrets_malformed_key(box_of, key):
+    """The error names the variable."""
     with pytest.raises(SettingsError, match="KEYSAT_SECRETS_KEY can't be used"):
         box_of(key)
 
@@ -105,14 +108,15 @@ def test_without_any_key_the_sentence_says_how_to_make_one(box_of, tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"garbage", bytes(range(128, 168))], ids=["empty", "blank", "text", "binary"]
 )
-def test_key_file_without_a_key_is_refused_in_a_sentence_that_names_it(box_of, tmp_path, content):
+def test_secrets_empty_key_file(box_of, tmp_path, content):
+    """The error names the file."""
     write_private(tmp_path / "secrets.key", content)
     with pytest.raises(SettingsError, match=r"secrets\.key"):
         box_of()
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_private_file_is_its_owners_alone_whatever_the_umask(tmp_path, umask):
+def test_private_file_ignores_the_umask(tmp_path, umask):
     path = tmp_path / "new" / "folder" / "key"
     before = os.umask(umask)
     try:

@@ -1,4 +1,4 @@
-"""Settings come from the environment; what can't be used is refused in one sentence that names the variable."""
+"""Settings come from the environment. An invalid value is refused in one sentence that names the variable."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from keysat.core.settings import broker_name, load_settings
 
 
 @pytest.fixture
-def environment(monkeypatch, tmp_path):
-    """An empty environment to set variables in; yields the function that reads the settings from it, uncached."""
+def read_settings(monkeypatch, tmp_path):
+    """An empty environment to set variables in. Returns the function that reads the settings from it, uncached."""
     for name in list(os.environ):
         if name.upper().startswith("KEYSAT_") or name.upper() in {"DATABASE_URL", "BROKER_URL", "XDG_DATA_HOME"}:
             monkeypatch.delenv(name)
@@ -28,8 +28,9 @@ def environment(monkeypatch, tmp_path):
     return read
 
 
-def test_defaults_issue_late_payments_suspend_reversed_ones_and_forgive_nothing(environment):
-    settings = environment()
+def test_settings_defaults(read_settings):
+    """Late payments get a license, reversals suspend it, and the tolerance is 0."""
+    settings = read_settings()
     assert (settings.late_payment, settings.reversal, settings.payment_tolerance_bps) == ("issue", "suspend", 0)
     assert (settings.scan_seconds, settings.scan_queue_limit) == (15, 1_000)
     assert (settings.provider_timeout, settings.provider_max_bytes) == (10, 1_048_576)
@@ -37,82 +38,83 @@ def test_defaults_issue_late_payments_suspend_reversed_ones_and_forgive_nothing(
     assert settings.secrets_key == ""
 
 
-def test_everything_lives_below_home_unless_said_otherwise(environment, tmp_path):
-    settings = environment()
+def test_everything_lives_below_home_unless_said_otherwise(read_settings, tmp_path):
+    settings = read_settings()
     assert settings.data_dir == tmp_path / ".local/share/keysat"
     assert settings.signing_key_file == settings.data_dir / "signing.key"
     assert settings.secrets_key_file == settings.data_dir / "secrets.key"
 
 
-def test_xdg_data_home_moves_the_data(environment):
-    assert environment(XDG_DATA_HOME="/srv/data").data_dir == Path("/srv/data/keysat")
+def test_xdg_data_home_moves_the_data(read_settings):
+    assert read_settings(XDG_DATA_HOME="/srv/data").data_dir == Path("/srv/data/keysat")
 
 
-def test_data_dir_moves_the_keys_and_the_servers(environment):
-    settings = environment(KEYSAT_DATA_DIR="/srv/keysat")
+def test_data_dir_moves_the_keys_and_the_servers(read_settings):
+    settings = read_settings(KEYSAT_DATA_DIR="/srv/keysat")
     assert settings.signing_key_file == Path("/srv/keysat/signing.key")
     assert settings.run_dir == Path("/srv/keysat/run")
 
 
-def test_without_addresses_the_embedded_servers_are_meant(environment):
-    settings = environment(KEYSAT_DATA_DIR="/srv/keysat")
+def test_without_addresses_the_embedded_servers_are_meant(read_settings):
+    settings = read_settings(KEYSAT_DATA_DIR="/srv/keysat")
     assert settings.database_url == "postgresql+psycopg2://keysat@/keysat?host=/srv/keysat/run&port=5432"
     assert settings.broker_url == "redis+socket:///srv/keysat/run/valkey.sock"
     assert settings.embedded_database
     assert settings.embedded_broker
 
 
-def test_given_addresses_are_not_the_embedded_servers(environment):
-    settings = environment(DATABASE_URL="postgresql://db/keysat", BROKER_URL="redis://broker:6379/0")
+def test_given_addresses_are_not_the_embedded_servers(read_settings):
+    settings = read_settings(DATABASE_URL="postgresql://db/keysat", BROKER_URL="redis://broker:6379/0")
     assert not settings.embedded_database
     assert not settings.embedded_broker
     assert settings.broker_url == "redis://broker:6379/0"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
-def test_each_usual_scheme_of_postgresql_means_psycopg2(environment, scheme):
-    url = environment(DATABASE_URL=f"{scheme}://me:pw@db:5433/name?sslmode=require").database_url
+def test_each_usual_scheme_of_postgresql_means_psycopg2(read_settings, scheme):
+    url = read_settings(DATABASE_URL=f"{scheme}://me:pw@db:5433/name?sslmode=require").database_url
     assert url == "postgresql+psycopg2://me:pw@db:5433/name?sslmode=require"
 
 
 @pytest.mark.parametrize("folder", ["/tmp/" + "x" * 120, "/srv/key sat", "/srv/käysat", "/srv/100%", "/srv/a?b"])
-def test_folder_that_no_socket_address_can_hold_gets_its_sockets_in_tmp(environment, folder):
-    settings = environment(KEYSAT_DATA_DIR=folder)
+def test_settings_long_data_dir(read_settings, folder):
+    """Sockets are in /tmp if the data directory's path is too long for a socket's address."""
+    settings = read_settings(KEYSAT_DATA_DIR=folder)
     assert re.fullmatch(rf"/tmp/keysat-{os.getuid()}-[0-9a-f]{{16}}", str(settings.run_dir))
     assert str(settings.run_dir) in settings.database_url
     assert settings.embedded_database
     assert settings.data_dir == Path(folder)
 
 
-def test_each_such_folder_has_its_own_place_in_tmp(environment):
-    first = environment(KEYSAT_DATA_DIR="/tmp/" + "x" * 120).run_dir
-    assert environment(KEYSAT_DATA_DIR="/tmp/" + "y" * 120).run_dir != first
-    assert environment(KEYSAT_DATA_DIR="/tmp/" + "x" * 120).run_dir == first
+def test_each_such_folder_has_its_own_place_in_tmp(read_settings):
+    first = read_settings(KEYSAT_DATA_DIR="/tmp/" + "x" * 120).run_dir
+    assert read_settings(KEYSAT_DATA_DIR="/tmp/" + "y" * 120).run_dir != first
+    assert read_settings(KEYSAT_DATA_DIR="/tmp/" + "x" * 120).run_dir == first
 
 
-def test_longest_folder_that_fits_keeps_its_sockets_inside(environment):
+def test_longest_folder_that_fits_keeps_its_sockets_inside(read_settings):
     room = 107 - len("/.s.PGSQL.5432.lock") - len("/run")
     fits = "/" + "x" * (room - 1)
-    assert environment(KEYSAT_DATA_DIR=fits).run_dir == Path(fits) / "run"
-    assert environment(KEYSAT_DATA_DIR=fits + "x").run_dir.parent == Path("/tmp")
+    assert read_settings(KEYSAT_DATA_DIR=fits).run_dir == Path(fits) / "run"
+    assert read_settings(KEYSAT_DATA_DIR=fits + "x").run_dir.parent == Path("/tmp")
 
 
-def test_tilde_and_relative_paths_become_absolute(environment, tmp_path, monkeypatch):
+def test_tilde_and_relative_paths_become_absolute(read_settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert environment(KEYSAT_DATA_DIR="~/keys").data_dir == tmp_path / "keys"
-    assert environment(KEYSAT_DATA_DIR="here/data").data_dir == tmp_path / "here/data"
-    assert environment(KEYSAT_SIGNING_KEY_FILE="~/k.pem").signing_key_file == tmp_path / "k.pem"
+    assert read_settings(KEYSAT_DATA_DIR="~/keys").data_dir == tmp_path / "keys"
+    assert read_settings(KEYSAT_DATA_DIR="here/data").data_dir == tmp_path / "here/data"
+    assert read_settings(KEYSAT_SIGNING_KEY_FILE="~/k.pem").signing_key_file == tmp_path / "k.pem"
 
 
-def test_current_folder_is_a_folder_like_any_other(environment, tmp_path, monkeypatch):
+def test_current_folder_is_a_folder_like_any_other(read_settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = environment(KEYSAT_DATA_DIR=".")
+    settings = read_settings(KEYSAT_DATA_DIR=".")
     assert settings.data_dir == tmp_path
     assert settings.run_dir.is_absolute()
 
 
-def test_empty_variable_counts_as_unset(environment):
-    settings = environment(KEYSAT_SCAN_SECONDS="", DATABASE_URL="", KEYSAT_REVERSAL="")
+def test_empty_variable_counts_as_unset(read_settings):
+    settings = read_settings(KEYSAT_SCAN_SECONDS="", DATABASE_URL="", KEYSAT_REVERSAL="")
     assert settings.scan_seconds == 15
     assert settings.embedded_database
     assert settings.reversal == "suspend"
@@ -134,8 +136,8 @@ def test_empty_variable_counts_as_unset(environment):
         ("KEYSAT_SECRETS_KEY", "one,two", "secrets_key", "one,two"),
     ],
 )
-def test_each_variable_sets_its_field(environment, name, value, field, wanted):
-    assert getattr(environment(**{name: value}), field) == wanted
+def test_each_variable_sets_its_field(read_settings, name, value, field, wanted):
+    assert getattr(read_settings(**{name: value}), field) == wanted
 
 
 @pytest.mark.parametrize(
@@ -166,9 +168,9 @@ def test_each_variable_sets_its_field(environment, name, value, field, wanted):
         ("KEYSAT_LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
 )
-def test_value_that_cannot_be_used_is_refused_in_one_sentence(environment, name, value, remedy):
+def test_value_that_cannot_be_used_is_refused_in_one_sentence(read_settings, name, value, remedy):
     with pytest.raises(SettingsError) as refusal:
-        environment(**{name: value})
+        read_settings(**{name: value})
     sentence = str(refusal.value)
     assert sentence.startswith(f"{name} can't be used: ")
     assert remedy in sentence
@@ -176,31 +178,31 @@ def test_value_that_cannot_be_used_is_refused_in_one_sentence(environment, name,
     assert "\n" not in sentence
 
 
-def test_all_unusable_variables_are_named_at_once(environment):
+def test_all_unusable_variables_are_named_at_once(read_settings):
     with pytest.raises(SettingsError) as refusal:
-        environment(KEYSAT_REVERSAL="burn", BROKER_URL="amqp://x", KEYSAT_SCAN_SECONDS="x")
+        read_settings(KEYSAT_REVERSAL="burn", BROKER_URL="amqp://x", KEYSAT_SCAN_SECONDS="x")
     for name in ("KEYSAT_REVERSAL", "BROKER_URL", "KEYSAT_SCAN_SECONDS"):
         assert f"{name} can't be used" in str(refusal.value)
 
 
-def test_refused_address_does_not_repeat_its_password(environment):
+def test_refused_address_does_not_repeat_its_password(read_settings):
     with pytest.raises(SettingsError) as refusal:
-        environment(DATABASE_URL="mysql://me:hunter2@db/keysat")
+        read_settings(DATABASE_URL="mysql://me:hunter2@db/keysat")
     assert "hunter2" not in str(refusal.value)
 
 
-def test_settings_do_not_show_the_secrets_key(environment):
-    assert "hush-hush" not in repr(environment(KEYSAT_SECRETS_KEY="hush-hush"))
+def test_settings_do_not_show_the_secrets_key(read_settings):
+    assert "hush-hush" not in repr(read_settings(KEYSAT_SECRETS_KEY="hush-hush"))
 
 
-def test_settings_do_not_show_the_passwords_in_addresses(environment):
-    settings = environment(DATABASE_URL="postgresql://me:hunter2@db/keysat", BROKER_URL="redis://:hunter2@broker/0")
+def test_settings_do_not_show_the_passwords_in_addresses(read_settings):
+    settings = read_settings(DATABASE_URL="postgresql://me:hunter2@db/keysat", BROKER_URL="redis://:hunter2@broker/0")
     assert "hunter2" not in repr(settings)
 
 
-def test_settings_never_change(environment):
+def test_settings_never_change(read_settings):
     with pytest.raises(ValueError, match="frozen"):
-        environment().reversal = "revoke"
+        read_settings().reversal = "revoke"
 
 
 def test_environment_is_read_once(settings):
@@ -208,9 +210,9 @@ def test_environment_is_read_once(settings):
     assert load_settings() == settings
 
 
-def test_broker_is_named_without_its_password(environment):
-    assert broker_name(environment(BROKER_URL="redis://:hunter2@broker:6379/0")) == "broker:6379/0"
-    assert broker_name(environment(BROKER_URL="redis://broker:6379/0")) == "broker:6379/0"
+def test_broker_is_named_without_its_password(read_settings):
+    assert broker_name(read_settings(BROKER_URL="redis://:hunter2@broker:6379/0")) == "broker:6379/0"
+    assert broker_name(read_settings(BROKER_URL="redis://broker:6379/0")) == "broker:6379/0"
 
 
 @pytest.mark.parametrize(
@@ -224,15 +226,15 @@ def test_broker_is_named_without_its_password(environment):
         ("KEYSAT_WEB_PORT", "70000", "less than or equal to 65535"),
     ],
 )
-def test_settings_of_the_web_server_are_checked(environment, variable, value, complaint):
+def test_settings_of_the_web_server_are_checked(read_settings, variable, value, complaint):
     with pytest.raises(SettingsError, match=f"^{variable} can't be used: .*{complaint}"):
-        environment(**{variable: value})
+        read_settings(**{variable: value})
 
 
-def test_public_url_is_the_web_servers_own_until_it_is_set(environment):
-    assert environment(KEYSAT_WEB_PORT=8123).url == "http://127.0.0.1:8123"
-    assert environment(KEYSAT_WEB_HOST="0.0.0.0").url == "http://127.0.0.1:8123"
-    assert environment(KEYSAT_PUBLIC_URL="https://license.example.com/").url == "https://license.example.com"
+def test_public_url_is_the_web_servers_own_until_it_is_set(read_settings):
+    assert read_settings(KEYSAT_WEB_PORT=8123).url == "http://127.0.0.1:8123"
+    assert read_settings(KEYSAT_WEB_HOST="0.0.0.0").url == "http://127.0.0.1:8123"
+    assert read_settings(KEYSAT_PUBLIC_URL="https://license.example.com/").url == "https://license.example.com"
 
 
 @pytest.mark.parametrize(
@@ -245,17 +247,17 @@ def test_public_url_is_the_web_servers_own_until_it_is_set(environment):
         ("DATABASE_URL", "postgresql://me:2@hunter@db/keysat"),
     ],
 )
-def test_password_that_would_end_up_in_the_host_or_the_port_is_refused_without_repeating_it(environment, variable, url):
-    """Whoever reads such a URL takes a part of the password for the host or the port, and names it in its errors."""
+def test_settings_password_in_host(read_settings, variable, url):
+    """A URL parser takes a part of the password for the host or the port, and repeats it in its errors."""
     with pytest.raises(SettingsError, match=f"{variable} can't be used: .* %") as refusal:
-        environment(**{variable: url})
+        read_settings(**{variable: url})
     assert "hunter" not in str(refusal.value)
 
 
-def test_password_may_have_any_character_that_is_escaped(environment):
-    settings = environment(
+def test_password_may_have_any_character_that_is_escaped(read_settings):
+    settings = read_settings(
         DATABASE_URL="postgresql://me:a%40b%2Fc@db/keysat", BROKER_URL="rediss://:a%40b%2Fc%3F%23@broker:6379/0"
     )
     assert make_url(settings.database_url).password == "a@b/c"
     assert parse_url(settings.broker_url)["password"] == "a@b/c?#"
-    assert environment(BROKER_URL="redis+socket:///run/a@b/valkey.sock").broker_url.endswith("a@b/valkey.sock")
+    assert read_settings(BROKER_URL="redis+socket:///run/a@b/valkey.sock").broker_url.endswith("a@b/valkey.sock")

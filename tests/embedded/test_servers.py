@@ -25,7 +25,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 
 @pytest.fixture(scope="module")
 def template():
-    """A data directory whose cluster was made once; initdb takes most of a first start."""
+    """A data directory with a cluster that is created once, because initdb takes most of a first start."""
     base = Path(tempfile.mkdtemp())
     server = Postgres(base / "data", base / "run", FAST)
     server.start()
@@ -68,7 +68,8 @@ def modes(path):
     return [(folder, folder.stat().st_mode, folder.stat().st_uid) for folder in path.parents]
 
 
-def test_first_start_makes_a_cluster_with_the_database_and_changes_no_folder_above(tmp_path):
+def test_postgres_first_start(tmp_path):
+    """It creates a cluster with the database, and changes no parent folder."""
     before = modes(tmp_path / "data")
     server = Postgres(tmp_path / "data", tmp_path / "run", FAST)
     server.start()
@@ -86,7 +87,8 @@ def test_first_start_makes_a_cluster_with_the_database_and_changes_no_folder_abo
     assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
 
 
-def test_postgres_killed_with_a_busy_session_comes_back_with_its_data(postgres, tmp_path):
+def test_postgres_killed_while_busy(postgres, tmp_path):
+    """It restarts with its data."""
     run_dir = tmp_path / "run"
     postgres.start()
     query(run_dir, "CREATE TABLE kept AS SELECT 42 AS answer", fetch=False)
@@ -98,7 +100,8 @@ def test_postgres_killed_with_a_busy_session_comes_back_with_its_data(postgres, 
     assert query(run_dir, "SELECT answer FROM kept") == [(42,)]
 
 
-def test_a_lock_file_whose_pid_went_to_a_stranger_does_not_keep_postgres_down(postgres, tmp_path):
+def test_postgres_stale_lock_file(postgres, tmp_path):
+    """PostgreSQL starts although another process has the PID in its lock file."""
     postgres.start()
     postgres.kill()
     lock = tmp_path / "data" / "postgres" / "postmaster.pid"
@@ -121,7 +124,8 @@ def test_postgres_stops_although_a_client_stays_connected(postgres, tmp_path):
     assert postgres.status == 0
 
 
-def test_a_second_postgres_on_the_same_data_refuses_in_one_sentence(postgres, tmp_path):
+def test_postgres_second_start(postgres, tmp_path):
+    """A second server on the same data fails with one sentence."""
     postgres.start()
     second = Postgres(tmp_path / "data", tmp_path / "run", FAST)
     with pytest.raises(ProgramFailed, match=r"PostgreSQL didn't start: .*already exists.*log is .*\.log\.$") as caught:
@@ -144,7 +148,8 @@ def test_a_path_with_a_comma_is_refused_at_once(tmp_path):
         Postgres(tmp_path, tmp_path / "a,b").start()
 
 
-def test_valkey_killed_comes_back_with_its_data_over_its_stale_socket(valkey, tmp_path):
+def test_valkey_killed(valkey, tmp_path):
+    """It restarts with its data, in spite of the stale socket."""
     run_dir = tmp_path / "run"
     valkey.start()
     assert stat.S_IMODE((run_dir / "valkey.sock").stat().st_mode) == 0o700
@@ -210,7 +215,7 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path):
 
 
 @as_root
-def test_root_without_namespaces_is_told_where_nobody_is_shut_out(tmp_path):
+def test_root_without_namespaces_gets_an_explanation(tmp_path):
     (tmp_path / "closed").mkdir(mode=0o700)
     server = Postgres(tmp_path / "closed" / "data", tmp_path / "run", FAST, account=nobody())
     with pytest.raises(NobodyShutOut, match="chmod o\\+x"):
@@ -267,7 +272,7 @@ def test_an_ordinary_user_runs_both_as_itself():
 
 
 def test_stop_kills_what_ignores_its_signals(tmp_path):
-    """The last step of every stop; hurried here, as by a second Ctrl-C."""
+    """The last step of every stop, at once here, as after a second Ctrl-C."""
     code = "import signal,time; signal.signal(15, signal.SIG_IGN); open('up','w'); time.sleep(60)"
     process = Process(
         "stubborn",

@@ -42,7 +42,7 @@ def until(condition):
 
 
 @pytest.fixture
-def settings(tmp_path):
+def stack_settings(tmp_path):
     return Settings(data_dir=tmp_path / "data")
 
 
@@ -60,7 +60,7 @@ def make(settings, said, commands=ALL, prepare=lambda: None, **more):
 
 @contextmanager
 def supervised(stack):
-    """Start the stack and look after it in a thread, as the demo does."""
+    """Start the stack and supervise it in a thread, as the demo does."""
     stack.start()
     stop = threading.Event()
     thread = threading.Thread(target=stack.supervise, args=(stop,))
@@ -73,21 +73,21 @@ def supervised(stack):
         stack.stop()
 
 
-def test_everything_starts_in_order_and_stops_in_order(settings):
+def test_everything_starts_in_order_and_stops_in_order(stack_settings):
     said, prepared = [], []
-    stack = make(settings, said, prepare=lambda: prepared.append(list(stack.processes)))
+    stack = make(stack_settings, said, prepare=lambda: prepared.append(list(stack.processes)))
     stack.start()
     pids = {name: process.pid for name, process in stack.processes.items()}
     assert prepared == [["postgres", "valkey"]]
     assert list(pids) == ["postgres", "valkey", "worker", "beat", "flower"]
-    assert running(settings) == {"supervisor": os.getpid(), **pids}
+    assert running(stack_settings) == {"supervisor": os.getpid(), **pids}
     assert all(os.getsid(pid) == pid for pid in pids.values())
     stack.stop()
     stopped = [line for line in said if line.endswith("stopped.")]
     assert stopped == [f"{name} stopped." for name in ("beat", "worker", "flower", "valkey", "postgres")]
-    assert running(settings) == {}
-    assert not settings.run_dir.exists()
-    assert not (settings.data_dir / "keysat.pids").exists()
+    assert running(stack_settings) == {}
+    assert not stack_settings.run_dir.exists()
+    assert not (stack_settings.data_dir / "keysat.pids").exists()
     assert not any(start_time(pid) for pid in pids.values())
 
 
@@ -116,16 +116,16 @@ def test_a_second_supervisor_is_refused_and_harms_nothing(remote):
         assert DataDirLock(remote.data_dir).holder() == os.getpid()
 
 
-def test_what_was_started_is_stopped_when_prepare_fails(settings):
+def test_what_was_started_is_stopped_when_prepare_fails(stack_settings):
     def prepare():
-        raise ProgramFailed("the migration", "no", settings.data_dir)
+        raise ProgramFailed("the migration", "no", stack_settings.data_dir)
 
-    stack = make(settings, [], prepare=prepare)
+    stack = make(stack_settings, [], prepare=prepare)
     with pytest.raises(ProgramFailed):
         stack.start()
     assert stack.processes == {}
-    assert running(settings) == {}
-    with DataDirLock(settings.data_dir):
+    assert running(stack_settings) == {}
+    with DataDirLock(stack_settings.data_dir):
         pass
 
 
@@ -153,19 +153,19 @@ def test_the_spelled_out_settings_read_back_as_they_were(remote, monkeypatch):
     assert Settings() == remote
 
 
-def test_killed_children_and_servers_come_back(settings):
+def test_killed_children_and_servers_come_back(stack_settings):
     said = []
-    stack = make(settings, said, {"worker": FORKER}, backoff=Backoff(first=0.05))
+    stack = make(stack_settings, said, {"worker": FORKER}, backoff=Backoff(first=0.05))
     with supervised(stack):
         before = {name: process.pid for name, process in stack.processes.items()}
-        log = settings.data_dir / "log" / "worker.log"
+        log = stack_settings.data_dir / "log" / "worker.log"
         pool_child = int(until(log.read_text))
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
         until(lambda: all(f"{name} started again" in " ".join(said) for name in before))
         after = {name: process.pid for name, process in stack.processes.items()}
         assert not set(before.values()) & set(after.values())
-        assert running(settings) == {"supervisor": os.getpid(), **after}
+        assert running(stack_settings) == {"supervisor": os.getpid(), **after}
         assert start_time(pool_child) is None, "a dead worker's pool child stayed behind"
         until(lambda: len(log.read_text().split()) == 2)
     second_pool_child = int(log.read_text().split()[1])
@@ -183,7 +183,8 @@ def test_a_child_that_keeps_ending_is_started_ever_more_rarely(remote):
     assert any("worker ended with status 1 (ImportError: no keysat.tasks.app); it starts" in line for line in said)
 
 
-def test_the_backoff_doubles_to_its_most_and_begins_anew_after_a_long_life():
+def test_backoff_doubles_and_resets():
+    """The backoff doubles up to its maximum, and resets after a long run."""
     backoff, watch, delays = Backoff(), Watch(started=time.monotonic()), []
     for _ in range(7):
         watch.put_off(backoff)
@@ -261,27 +262,28 @@ def another_supervisor(settings):
             process.kill()
 
 
-def test_down_stops_a_running_supervisor_in_order(settings):
+def test_down_stops_a_running_supervisor_in_order(stack_settings):
     said = []
-    with another_supervisor(settings) as process:
-        pids = running(settings)
+    with another_supervisor(stack_settings) as process:
+        pids = running(stack_settings)
         assert pids.pop("supervisor") == process.pid
         assert list(pids) == ["postgres", "valkey", "worker", "beat"]
         # The supervisor is our child, and only its parent can take note of its end.
         threading.Thread(target=process.wait).start()
-        assert down(settings, said.append)
+        assert down(stack_settings, said.append)
         order = process.stdout.read().split()[::2]
     assert order == ["beat", "worker", "valkey", "postgres"]
     assert process.returncode == 0
     assert not any(start_time(pid) for pid in pids.values())
     assert said == [f"Keysat (pid {process.pid}) was told to stop."]
-    assert not down(settings, said.append)
+    assert not down(stack_settings, said.append)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_the_terminals_signals_reach_the_supervisor_only_and_end_in_an_orderly_stop(settings, number):
-    with another_supervisor(settings) as process:
-        pids = running(settings)
+def test_stack_terminal_signals(stack_settings, number):
+    """Only the supervisor gets the terminal's signals, and it stops its processes in order."""
+    with another_supervisor(stack_settings) as process:
+        pids = running(stack_settings)
         os.killpg(process.pid, number)  # as a terminal does to all in its foreground
         assert process.stdout.read().split()[::2] == ["beat", "worker", "valkey", "postgres"]
         assert process.wait() == 0
@@ -289,17 +291,17 @@ def test_the_terminals_signals_reach_the_supervisor_only_and_end_in_an_orderly_s
 
 
 @pytest.mark.parametrize("remedy", ["down", "up"])
-def test_what_a_killed_supervisor_left_is_stopped(settings, remedy):
+def test_what_a_killed_supervisor_left_is_stopped(stack_settings, remedy):
     said = []
-    with another_supervisor(settings) as process:
+    with another_supervisor(stack_settings) as process:
         process.kill()
         process.wait()
-    orphans = running(settings)
+    orphans = running(stack_settings)
     assert list(orphans) == ["postgres", "valkey", "worker", "beat"]
     if remedy == "down":
-        assert down(settings, said.append)
+        assert down(stack_settings, said.append)
     else:
-        stack = make(settings, said)
+        stack = make(stack_settings, said)
         stack.start()
         stack.stop()
     assert [line.split()[0] for line in said][:4] == ["beat", "worker", "valkey", "postgres"]
@@ -320,7 +322,8 @@ def test_a_recycled_process_id_is_not_taken_for_a_child(remote):
         stranger.wait()
 
 
-def test_nothing_runs_and_nothing_is_made_where_there_is_no_data_directory(remote):
+def test_stack_without_data_directory(remote):
+    """Nothing runs, and nothing is created."""
     assert running(remote) == {}
     assert not down(remote, lambda _: None)
     assert not remote.data_dir.exists()

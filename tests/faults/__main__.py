@@ -1,4 +1,4 @@
-"""`make faults`: every fault, its figures and its seed; exit 1 when one does not hold.
+"""`make faults`: every fault, its figures and its seed. Exits with 1 if one fails.
 
 `--seed N` repeats a run, `--only NAME` runs one fault, `--short` is the cut that `make test` makes.
 """
@@ -8,14 +8,14 @@ import random
 import sys
 from functools import partial
 
-from tests.environment import running_servers  # isort: skip - it sets the environment that the rest reads
+from tests.environment import running_servers  # isort: skip - it sets the environment of the following imports
 
 from tests.faults import beat, broker, crashes, database, frozen, provider, restore, simulation, stopping, workers
 from tests.faults.report import Report, table
 from tests.faults.stopwatch import Stopwatch
 from tests.faults.world import world
 
-# All that is committed must outlive a server that is shut down at once; what only the machine's end could lose may.
+# Commits must survive a server that is shut down at once, but not the loss of the machine.
 OPTIONS = {"fsync": "off", "max_connections": "300"}
 
 SHORT_SLACK = 3.0

@@ -12,7 +12,7 @@ _current = threading.local()
 
 
 class Died(BaseException):
-    """The process ends here; nobody catches it."""
+    """The process ends here. No code catches it."""
 
 
 class Actor:
@@ -30,7 +30,7 @@ class Actor:
         self._back.acquire()
 
     def kill(self) -> None:
-        """Let it die where it stands."""
+        """Let the process die at this point."""
         self._doomed = True
         self.resume()
 
@@ -92,7 +92,7 @@ class Transactions:
             yield session
 
     def outside(self, what: str) -> None:
-        """Somebody calls or sends: no transaction may be open."""
+        """A call or message begins: no transaction may be open."""
         if self._open:
             self.breaches.append(f"{what} inside a transaction")
         else:

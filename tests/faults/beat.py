@@ -9,7 +9,7 @@ BUYERS_A_SECOND = 10
 
 
 def kill_beats(world: World, kills: int, every_seconds: float) -> Report:
-    """Two beats at once; each time one is killed, its schedule file is garbage when it starts again."""
+    """Two beats at once. Each time one is killed, its schedule file is garbage at its next start."""
     schedules = {name: world.beat(name) for name in ("beat", "beat-too")}
     world.worker()
     worst = 0.0

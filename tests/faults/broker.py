@@ -19,7 +19,7 @@ CONSUMING_AGAIN = 30.0
 def break_broker(
     world: World, wipes: int, kills: int, stopped_seconds: float, swallowed_seconds: float, full_seconds: float
 ) -> Report:
-    """One after the other while buyers pay; after each nobody helps, and all that was paid must be licensed."""
+    """One after the other while buyers pay. After each, everything paid must be licensed without help."""
     with Proxy(str(world.settings.run_dir / "valkey.sock")) as proxy:
         through = {"BROKER_URL": f"redis://127.0.0.1:{proxy.port}/0"}
         world.worker(**through)
@@ -75,7 +75,7 @@ def _fill(world: World, seconds: float) -> None:
 
 @contextmanager
 def _limited(client: redis.Redis):
-    """Let the broker refuse whatever takes memory."""
+    """Let the broker refuse every command that takes memory."""
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", "1mb")
     try:

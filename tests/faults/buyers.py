@@ -33,7 +33,7 @@ class Buyers:
         return self._paid
 
     def open(self, count: int) -> list[str]:
-        """Open so many invoices at once, here and at the provider; returns the provider's ids."""
+        """Open `count` invoices at once, here and at the provider. Returns the provider's ids."""
         ids = self.client.create_many(STORE, count, {"amount": "0.00021000", "currency": "BTC", "expirySeconds": 3600})
         with transaction() as session:
             session.execute(_OPENED, {"ids": ids, "seconds": LAPSE})
@@ -67,7 +67,7 @@ class Buyers:
 
         def come():
             while not over.wait(1 / a_second):
-                with suppress(Exception):  # the database may be away just now; then nobody has bought
+                with suppress(Exception):  # without a database, the purchase didn't happen
                     (sell or self.sell)(1)
 
         crowd = threading.Thread(target=come, name="buyers", daemon=True)

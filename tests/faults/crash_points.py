@@ -1,7 +1,7 @@
-"""Named points at which a process can be told to die: before and after each commit, HTTP call and message.
+"""Named points at which a process can be made to die: before and after each commit, HTTP call and message.
 
-A point is named by the function of Keysat's that commits or calls. The plan is a folder: `armed` names the point to die
-at, and the process that gets there first takes it away and kills its whole group; `seen` lists the points passed.
+A point is named by the function of Keysat's that commits or calls. The plan is a folder. `armed` names the point to die
+at, and the first process to reach it removes the file and kills its whole group. `seen` lists the points passed.
 """
 
 import os
@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def fired(self) -> bool:
-        """Whether nobody has to die any more."""
+        """Whether no process has to die any more."""
         return not self._armed.exists()
 
     def disarm(self) -> None:
@@ -60,7 +60,7 @@ class Plan:
                 return
             self._armed.rename(self._armed.with_name(f"fired-{os.getpid()}"))
         except OSError:
-            return  # nobody has to die, or another process was faster
+            return  # no process has to die, or another one was faster
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
 

@@ -31,9 +31,9 @@ _STAGES = {
     "told": "SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL",
     "tipped": "SELECT count(*) FROM tips WHERE status <> 'sent'",
 }
-# Whoever died may have asked the provider, so that a purchase rests for 75 s before it is taken up again. A delivery
-# that somebody was at rests for its lease. A tip that may have been paid is looked up, and its same invoice sent again;
-# tips are scanned for each 30 s: to take it up, to look it up, and to send it again. All a sixth of that here.
+# The dead process may have called the provider, so a purchase pauses for 75 s before it resumes. A delivery in
+# progress waits for its lease. A tip that may have been paid is looked up, and its same invoice is sent again.
+# Tips are scanned every 30 s: to resume it, to look it up, and to send it again. All takes a sixth of that here.
 BARS = {
     "bought": 75 / SPEED + 5,
     "licensed": TWO_TICKS,
@@ -87,9 +87,9 @@ def _start(world: World, folder: str) -> None:
 
 
 def _live(world: World) -> dict[str, float]:
-    """Buy, pay, and wait until nothing is left to do; seconds to each stage since the payment, or since the last death.
+    """Buy, pay, and wait until all work is done. Returns the seconds to each stage since the payment or the last death.
 
-    A dead process counts as back when it serves again.
+    A dead process is back when it serves again.
     """
     deaths, began = world.starts, time.monotonic()
     answer = _purchase(world)
@@ -110,13 +110,13 @@ def _live(world: World) -> dict[str, float]:
 
 
 def _told_of(receiver: Receiver) -> int:
-    """Of how many licenses the receiver was told, however often."""
+    """Count the licenses of which the receiver was notified at least once."""
     told = [json.loads(copy.body) for copy in receiver.copies]
     return len({str(one["data"]["license_id"]) for one in told if one["event_type"] == "license.issued"})
 
 
 def _purchase(world: World) -> dict:
-    """Buy as a client does: with an idempotency key, again and again until there is an answer."""
+    """Buy as a client does: with an idempotency key, repeated until there is a response."""
     key, url = uuid4().hex, f"http://127.0.0.1:{world.web_port}/v1/purchase"
     deadline, said = time.monotonic() + 60, "nothing"
     while time.monotonic() < deadline:

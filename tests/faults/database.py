@@ -58,7 +58,7 @@ def restart_database(world: World, restarts: int) -> Report:
 
 
 def cut_commits(world: World, cuts: int) -> Report:
-    """Cut connections at COMMIT, before it arrives or before its answer does: nobody knows what became of it."""
+    """Cut connections at COMMIT, before it or its response arrives, so the outcome is unknown."""
     counted = {"before": 0, "after": 0}
 
     def cut(data: bytes) -> str | None:
@@ -104,7 +104,7 @@ def force_conflicts(world: World, conflicts: int, share: float = 0.2) -> Report:
 
 
 def fill_disk(world: World, seconds: float, megabytes: int = 160) -> Report:
-    """Move the data to a small disk and fill it: nothing is sold, and nothing is told to have been."""
+    """Move the data to a small disk and fill it: nothing is sold, and no sale is reported."""
     with _small_disk(world, megabytes) as disk:
         world.worker()
         world.beat()

@@ -35,7 +35,7 @@ def freeze_worker(world: World, freezes: int) -> Report:
 def set_database_clock_wrong(world: World, days: float, times: int, seconds: float) -> Report:
     """The database's clock is days ahead for some seconds, then days behind, and right again each time.
 
-    All stored times are moved the other way and back, which is the same to whoever compares them with the clock.
+    All stored times are moved the other way and back, which has the same effect on every comparison with the clock.
     """
     world.worker()
     world.beat()
@@ -59,7 +59,7 @@ _ABANDONED = "SELECT count(*) FROM invoices WHERE status <> 'settled' AND next_c
 
 
 def set_clocks_wrong(world: World, minutes: float, invoices: int) -> Report:
-    """One worker is ahead, another behind, beat and the web server are off, too; only the database's clock counts."""
+    """One worker is ahead, another behind, and beat and the web server are off. Only the database's clock matters."""
     world.worker("ahead", FAULTS_CLOCK_OFF_SECONDS=str(60 * minutes))
     world.worker("behind", FAULTS_CLOCK_OFF_SECONDS=str(-60 * minutes))
     world.beat(FAULTS_CLOCK_OFF_SECONDS=str(-60 * minutes))

@@ -104,7 +104,7 @@ def _ends():
 
 
 def _missing(world: SimulatedWorld) -> list[str]:
-    """Liveness: what is paid has its license, and what was lost after all has lost it, where a webhook told of it."""
+    """Liveness: what is paid has its license, and what was refunded has none, if a webhook announced it."""
     missing = []
     for theirs, is_reversed, licenses in _ends():
         life = world.lives[theirs]

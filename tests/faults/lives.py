@@ -9,7 +9,7 @@ from keysat.providers.fake import FakeServer
 from tests.builders import PRICE
 
 _S, _E = ProviderStatus, PaymentException
-# What a provider's invoice can become next: status, exception, share of the price that came in.
+# What a provider's invoice can become next: status, exception, paid share of the price.
 _NEXT = {
     "pending": ("processing", "paid", "expired", "short", "marked", "odd"),
     "processing": ("paid", "invalid"),
@@ -43,7 +43,7 @@ PAID, GONE = {"paid", "late", "over", "marked"}, {"invalid", "refunded"}
 
 @dataclass
 class Life:
-    """One invoice at the provider: what it is now, all that it ever was, and bad news that a webhook told of."""
+    """One invoice at the provider: its state, all its former states, and bad news that a webhook announced."""
 
     theirs: str
     state: str = "pending"
@@ -58,7 +58,7 @@ class Life:
         server.say(self.theirs, status, exception, int(share * PRICE))
 
     def open_at(self, server: FakeServer, ours) -> None:
-        """Begin, as an invoice that nobody has paid yet."""
+        """Begin as an unpaid invoice."""
         price, nothing = Money(PRICE, "BTC"), Money(0, "BTC")
         server.snapshots[self.theirs] = InvoiceSnapshot(
             self.theirs, _S.PENDING, _E.NONE, price, nothing, str(ours), "pending/none"

@@ -1,6 +1,6 @@
-"""`make mutations`: take away, one at a time, what keeps a paid invoice safe; each time a bar must fail.
+"""`make mutations`: remove the safeguards of a paid invoice one at a time. Each time a bar must fail.
 
-Works on copies of the project, one for each mutation. Prints which bar caught what; exit 1 when one was caught by none.
+Works on copies of the project, one for each mutation. Prints which bar caught what. Exits with 1 if no bar caught one.
 """
 
 import argparse
@@ -37,7 +37,7 @@ _SEND_WITHIN = (
 
 @dataclass(frozen=True)
 class Change:
-    """A text of a file, which must be there once, and what stands in its place."""
+    """A text that occurs once in a file, and its replacement."""
 
     file: str
     old: str
@@ -46,7 +46,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Mutation:
-    """What is taken away, and how."""
+    """What is removed, and how."""
 
     what: str
     changes: tuple[Change, ...]
@@ -139,7 +139,7 @@ MUTATIONS = (
     ),
 )
 
-# The bars, the quickest first; a mutation is caught by the first that fails.
+# The bars, the quickest first. The first that fails catches the mutation.
 BARS = {
     "interleavings": ("-m", "tests.faults", "--short", "--only", "interleavings", "--seed", "1"),
     "webhook to license without a scan": (
@@ -156,7 +156,7 @@ BARS = {
 
 
 def main() -> int:
-    """Try all mutations, and first that without any every bar holds."""
+    """Check that all bars pass without a mutation, then try all mutations."""
     parser = argparse.ArgumentParser(prog="tests.faults.mutations", description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="a part of the mutation's name")
     only = parser.parse_args().only
@@ -199,7 +199,7 @@ def _apply(change: Change, folder: Path) -> None:
 
 
 def _reason(output: str) -> str:
-    """The first line that says what failed."""
+    """Return the first line about the failure."""
     lines = [line.strip() for line in output.splitlines()]
     found = [line.removeprefix("FAIL").strip() for line in lines if line.startswith(("FAIL  ", "E   ", "FAILED"))]
     return next((line for line in found if "recovered" not in line and "interleavings" not in line), "no answer")[:90]

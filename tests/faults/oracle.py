@@ -52,7 +52,7 @@ _BACKWARD = "SELECT was, became, count(*) FROM oracle.status_changes GROUP BY 1,
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found; the ids are the provider's. Safety and liveness apart."""
+    """The findings, by the provider's ids, with safety and liveness apart."""
 
     paid: set[str]
     licensed: Counter[str]
@@ -76,7 +76,7 @@ class Verdict:
 
     @property
     def breaches(self) -> list[str]:
-        """What safety forbids, as sentences; holds at any moment, during a fault as after it."""
+        """Violations of safety, as sentences. Safety is required at any moment, also during a fault."""
         found = [f"{self.duplicates} licenses too many"] if self.duplicates else []
         found += [f"{len(self.unpaid)} licenses without a payment"] if self.unpaid else []
         found += [f"{self.tips_paid_twice} tips paid twice"] if self.tips_paid_twice else []
@@ -96,13 +96,13 @@ class Oracle:
             cursor.execute(_WATCH)
 
     def take_over(self) -> None:
-        """Begin anew with what is there now, as after a restore, each license written once."""
+        """Start again from the current rows, as after a restore, with each license written once."""
         self.watch()
         with self.query() as cursor:
             cursor.execute("INSERT INTO oracle.licenses_written SELECT id, invoice_id FROM public.licenses")
 
     def judge(self) -> Verdict:
-        """Compare. The licenses are read first, so that whoever pays meanwhile is not taken for licensed unpaid."""
+        """Compare. The licenses are read first, so a payment in between isn't mistaken for a missing one."""
         with self.query() as cursor:
             cursor.execute(_LICENSED)
             licensed = Counter(dict(cursor.fetchall()))
@@ -119,7 +119,7 @@ class Oracle:
         return Verdict(paid, licensed, backward, twice)
 
     def licenses(self) -> int:
-        """How many there are; cheap."""
+        """Count them cheaply."""
         return self.count("SELECT count(*) FROM licenses")
 
     def longest_idle_transaction(self) -> float:

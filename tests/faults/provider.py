@@ -47,7 +47,7 @@ def misbehave(world: World, seconds: float) -> Report:
     world.client.set_faults([])
     ended = time.monotonic()
     calls, longest = longest_call(record)
-    # A call that hangs at the end holds its message for the deadline, and a breaker that opened just then its account.
+    # A call that hangs at the end blocks its message for the deadline, and a breaker that opened just then its account.
     report = judged("provider misbehaves", calls, world, world.recover(ended), TWO_TICKS + DEADLINE + _PROBE_SECONDS)
     report.breaches += breaches
     report.within("longest call", longest, DEADLINE + 1)
@@ -57,7 +57,7 @@ def misbehave(world: World, seconds: float) -> Report:
 
 
 def be_down(world: World, hours: float, pending: int, paid: int) -> Report:
-    """Hours without an answer, while thousands wait; then the backlog is asked about many at a time."""
+    """Hours without a response, while thousands wait. Then the backlog is checked many at a time."""
     _start(world)
     ids = world.open(pending)
     world.client.set_faults([{"kind": "status", "status": 503}])
@@ -79,14 +79,14 @@ def be_down(world: World, hours: float, pending: int, paid: int) -> Report:
     report = judged(f"provider down for {hours:g} simulated hours", 1, world, seconds, within=60.0)
     report.breaches += breaches
     report.at_least("pending meanwhile", pending, pending)
-    # Five failures open the breaker; from then on one probe is let through whenever it has rested.
+    # Five failures open the breaker. From then on one probe passes after each pause.
     report.at_most("calls while it was down", probes, 5 + 4 * steps + waited / _PROBE_SECONDS)
     report.at_most("calls to drain the backlog, for each invoice that waited", calls / pending, 0.5)
     return report
 
 
 def refuse_creates(world: World, seconds: float) -> Report:
-    """Creating invoices fails, with an hour's Retry-After, while buyers keep trying; what was paid is read as ever."""
+    """Creating invoices fails, with an hour's Retry-After, while buyers try again. Paid invoices are read as usual."""
     url = _start(world)
     world.sell(20)
     world.recover(time.monotonic())

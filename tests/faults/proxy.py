@@ -15,9 +15,9 @@ def never(_: bytes) -> None:
 class Proxy:
     """Listens on loopback at `port`.
 
-    After `swallow`, nothing passes in either direction, and nobody is told: as where a cable was pulled.
-    `cut` looks at what a client sends: "before" ends the connection in the place of passing it on, "after" passes it
-    on and ends the connection in the place of the answer.
+    After `swallow`, nothing passes in either direction, without an error, as with a pulled cable.
+    `cut` inspects what a client sends: "before" ends the connection instead of passing it on, "after" passes it on and
+    ends the connection instead of responding.
     """
 
     def __init__(self, unix_socket: str, cut: Cut = never) -> None:
@@ -41,7 +41,7 @@ class Proxy:
         self.passing.clear()
 
     def let_pass(self) -> None:
-        """Pass on what was held back, and everything after it."""
+        """Pass on what was delayed, and everything after it."""
         self.passing.set()
 
     def _accept(self):

@@ -6,7 +6,7 @@ from typing import ClassVar
 from tests.faults.hasty import LAPSE, TICK
 from tests.faults.world import World
 
-# What a fault hit was claimed at most a moment before; once that claim lapses, two ticks must do.
+# What a fault hit was claimed at most a moment before. Once that claim lapses, two ticks must suffice.
 TWO_TICKS = LAPSE + 2 * TICK
 
 
@@ -38,7 +38,7 @@ class Report:
 
     @property
     def held(self) -> bool:
-        """Whether safety, liveness and every further check held."""
+        """Whether safety, liveness and every further check passed."""
         return not self.breaches and self.missing == 0 and all(check.held for check in self.checks)
 
     def within(self, what: str, seconds: float, bar: float, where: str = "") -> None:
@@ -60,7 +60,7 @@ def _number(figure: float) -> str:
 
 
 def judged(fault: str, times: int, world: World, seconds: float, within: float | None = TWO_TICKS) -> Report:
-    """The line of a fault that is over; liveness means licensed within so many seconds of its end."""
+    """The line of a finished fault. Liveness means licensed within `within` seconds of its end."""
     verdict = world.oracle.judge()
     report = Report(
         fault,
@@ -79,7 +79,7 @@ def judged(fault: str, times: int, world: World, seconds: float, within: float |
 
 
 def table(reports: list[Report]) -> str:
-    """All lines, in columns; what didn't hold is marked and said below."""
+    """All lines, in columns. Failures are marked and explained below."""
     head = ("fault", "times", "paid", "licensed", "missing", "duplicates", "recovered in")
     rows = [
         (

@@ -21,7 +21,7 @@ from tests.nodes import wait_until
 
 BUYERS_A_SECOND = 5
 TIP_BPS = 500
-# Half of what the node is asked for is paid without its saying so, and one in five is never heard of.
+# The node pays half of its requests without reporting it, and one request in five never arrives.
 _NODE = ["paid", "paid", "unclear-paid", "500-paid", "500-unheard"]
 _LIGHTNING = {"KEYSAT_TIP_ALLOWED_NETWORKS": "127.0.0.0/8", "KEYSAT_LIGHTNING_NETWORK": "regtest"}
 _UNDECIDED = "SELECT count(*) FROM tips WHERE status = 'owed'"
@@ -60,7 +60,7 @@ def restore_dumps(world: World, restores: int, seconds: float) -> Report:
         _keysat("sweep", "main", "--since", "2d")
         worst = max(worst, world.recover(ended))
         wait_until(lambda: world.oracle.count(_UNDECIDED) == 0, timeout=120)
-        time.sleep(LAPSE + 2 * TICK)  # for whoever would pay one once more
+        time.sleep(LAPSE + 2 * TICK)  # a second payment of a tip would need it
         after_dumps += before - at_dump
         again += paid_tips(world) - before
         held += world.oracle.count(_HELD) - held_at_dump
@@ -90,7 +90,7 @@ def _buy(world: World, url: str, count: int) -> None:
 
 @contextmanager
 def _stopped(world: World):
-    """Everything is shut down at once meanwhile; then it is started again."""
+    """Shut everything down for the duration, then start it again."""
     with ExitStack() as stack:
         for name in world.nodes:
             stack.enter_context(world.held(name))

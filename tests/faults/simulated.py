@@ -25,7 +25,7 @@ from tests.faults.actors import Actor, Transactions, boundary
 from tests.faults.lives import GONE, Life
 
 ACTORS = 4
-# What is due by the database's clock. When a webhook came is not moved: looks on their way compare it with their start.
+# What is due by the database's clock. A webhook's time is not moved: running checks compare it with their start.
 _MOVED = {
     "invoices": ("next_check_at", "created_at", "asked_at", "last_checked_at", "settled_at"),
     "provider_events": ("next_attempt_at", "looked_at"),
@@ -39,7 +39,7 @@ _TICK = [
 
 @dataclass(frozen=True)
 class Message:
-    """A message in the broker; `until` in the world's seconds."""
+    """A message in the broker, with `until` in the world's seconds."""
 
     task: str
     row_id: str
@@ -48,7 +48,7 @@ class Message:
 
 
 class SlowFake(Fake):
-    """The fake provider over a network: others act before its answer is made, and before it arrives."""
+    """The fake provider over a network: other actors run before its response is created, and before it arrives."""
 
     def _ask(self):
         boundary()
@@ -85,7 +85,7 @@ class SimulatedWorld:
         ]  # fmt: skip
 
     def play(self, steps: int) -> None:
-        """Take so many steps at random, then let all troubles end, and all that is owed be done."""
+        """Take `steps` random steps, then end all faults and finish all pending work."""
         moves, weights = zip(*self._moves, strict=True)
         for move in self.random.choices(moves, weights, k=steps):
             move()
@@ -95,14 +95,14 @@ class SimulatedWorld:
         self.breaches += self.transactions.breaches
 
     def open_at(self, server: FakeServer) -> dict[str, UUID]:
-        """Open all invoices at the provider; our ids, by theirs."""
+        """Open all invoices at the provider. Returns our ids by the provider's."""
         ids = {theirs: UUID(int=self.random.getrandbits(128), version=4) for theirs in self.lives}
         for theirs, ours in ids.items():
             self.lives[theirs].open_at(server, ours)
         return ids
 
     def tick(self) -> None:
-        """Let a minute pass, scan, and let all that is owed be done."""
+        """Let a minute pass, scan, and finish all pending work."""
         self._let_pass(60)
         self._start("scan", tasks.scan_pending.run)
         self._finish()
@@ -125,7 +125,7 @@ class SimulatedWorld:
         self.random.choice(list(self.lives.values())).go_on(self._server, self.random)
 
     def _hear(self):
-        """A webhook arrives, of whatever kind, true or stale, perhaps again: it is stored and its message sent."""
+        """A webhook of any kind arrives, true, stale or repeated. It is stored, and its message is sent."""
         life = self.random.choice(list(self.lives.values()))
         self.events += 1
         kind = self.random.choice(["InvoiceSettled", "InvoiceExpired", "InvoiceInvalid"])
@@ -183,7 +183,7 @@ class SimulatedWorld:
         """Take a message."""
         self.transactions.outside("a message")
         same = [one for one in self.messages if (one.task, one.row_id) == (task, row_id) and not one.doubled]
-        # One is the rule. Where a settlement lost to another change, the provider is asked again at once.
+        # One is the rule. If a settlement lost to another change, the invoice is checked again at once.
         if task == "keysat.reconcile_invoice" and sum(one.until > self.now for one in same) > 1:
             self.breaches.append("three live messages for an invoice")
         self.messages.append(Message(task, row_id, math.inf if expires is None else self.now + expires))

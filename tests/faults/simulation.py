@@ -12,7 +12,7 @@ _NOTHING = '{"lived": 0, "deaths": 0, "paid": 0, "licensed": 0, "breaches": {"a 
 
 
 def interleave(world: World, lives: int) -> Report:
-    """Live so many invoices' lives, every one in another order; the first world with a breach names its seed."""
+    """Simulate the `lives` of invoices, each in another order. The first world with a breach names its seed."""
     processes = max(1, os.cpu_count() or 1)
     databases = [f"interleaved_{number}" for number in range(processes)]
     running = [_start(world, name, -(-lives // processes)) for name in databases]

@@ -1,4 +1,4 @@
-"""Workers that are told to stop under load, and a long run in which nothing may grow."""
+"""Workers that get SIGTERM under load, and a long run in which nothing may grow."""
 
 import os
 import signal
@@ -10,10 +10,10 @@ from tests.faults.stopwatch import Stopwatch
 from tests.faults.world import World
 from tests.nodes import wait_until
 
-BUYERS_A_SECOND = 1  # a worker that starts anew every few seconds, before a slow provider, does little more
+BUYERS_A_SECOND = 1  # a worker that restarts every few seconds, before a slow provider, does little more
 SOAKED_A_SECOND = 3
 # A task that ends while its worker shuts down isn't acknowledged, and its process waits for that for 30 s before it
-# gives up (billiard/pool.py, _ensure_messages_consumed); the message comes again.
+# gives up (billiard/pool.py, _ensure_messages_consumed), and the message is delivered again.
 STOP_SECONDS = 45.0
 MEMORY_MB, IDLE_SECONDS = 20.0, 5.0
 
@@ -45,7 +45,7 @@ def terminate_workers(world: World, times: int, latency: float = 0.3) -> Report:
 
 
 def soak(world: World, seconds: float) -> Report:
-    """Run everything for long with webhooks lost, doubled and reordered; memory, broker and database don't grow."""
+    """Run everything for long with lost, duplicate and reordered webhooks. Memory, broker and database don't grow."""
     world.worker()
     world.beat()
     world.web()

@@ -6,12 +6,12 @@ from tests.faults.report import Report, judged
 from tests.faults.world import World
 from tests.nodes import wait_until
 
-# Each that is not paid is looked at each 5 s, so that many of them would be load that no shop has.
+# Each unpaid invoice is checked every 5 s, so many of them would be an unrealistic load.
 _UNPAID_SHARE, _LOST_WEBHOOKS = 50, 0.9
 
 
 def kill_workers(world: World, kills: int, invoices: int, children: float = 0.7) -> Report:
-    """Kill after each batch of payments, while its licenses are being issued; most kills hit one child."""
+    """Kill after each batch of payments, while its licenses are being issued. Most kills hit one child."""
     world.worker()
     world.beat()
     world.web()

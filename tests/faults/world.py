@@ -1,4 +1,4 @@
-"""A whole Keysat in processes of its own, and a supervisor that starts again whatever dies."""
+"""A whole Keysat in separate processes, and a supervisor that restarts each that dies."""
 
 import os
 import random
@@ -38,7 +38,7 @@ class Node(Process):
 
 
 class World(Buyers):
-    """The servers, the sandbox, and Keysat's processes by name in `nodes`; each that dies is started again at once."""
+    """The servers, the sandbox, and Keysat's processes by name in `nodes`. Each that dies is restarted at once."""
 
     def __init__(self, servers: Servers, sandbox: Sandbox, client: SandboxClient, seed: int) -> None:
         super().__init__(client, sandbox.ledger)
@@ -66,7 +66,7 @@ class World(Buyers):
         return process
 
     def worker(self, name="worker", concurrency=2, queues="scan,issue,reconcile,deliver,tips", **environment):
-        """Start a worker; returns once it serves."""
+        """Start a worker. Returns once it serves."""
         command = worker_command(APP, concurrency, extra=("-Q", queues))
         command = [part.format(node=f"{name}@here") for part in command]
         process = self.start(name, command, **environment)
@@ -82,13 +82,13 @@ class World(Buyers):
         wait_until(lambda: self.nodes["web"].alive and _listens(self.web_port), timeout=60)
 
     def beat(self, name="beat", **environment) -> Path:
-        """Start a beat; returns its schedule file."""
+        """Start a beat. Returns its schedule file."""
         command = beat_command(APP, name)
         self.start(name, command, **environment)
         return Path(command[-1])
 
     def web(self, **environment: str) -> str:
-        """Start the web server, and have the sandbox send its webhooks there; returns its URL."""
+        """Start the web server, and let the sandbox send its webhooks there. Returns its URL."""
         own = {"KEYSAT_WEB_PORT": str(self.web_port), **environment}
         self.start("web", [sys.executable, "-m", "tests.faults.hasty_web"], **own)
         url = f"http://127.0.0.1:{self.web_port}"
@@ -103,7 +103,7 @@ class World(Buyers):
             self.nodes[name].wait()
 
     def kill_child(self, name: str) -> bool:
-        """Kill one of a worker's pool processes; whether there was one."""
+        """Kill one of a worker's pool processes. Returns whether there was one."""
         with self._lock:
             pid = self.nodes[name].pid
         children = children_of(pid)
@@ -115,7 +115,7 @@ class World(Buyers):
 
     @contextmanager
     def held(self, name: str):
-        """Leave a process alone: whatever happens to it, it isn't started again meanwhile."""
+        """Suspend the supervision of a process, so it isn't restarted."""
         with self._lock:
             self._held.add(name)
         try:
@@ -142,17 +142,17 @@ class World(Buyers):
                 process.kill()
 
     def recover(self, ended_at: float, patience: float = 120.0) -> float:
-        """Wait until as many licenses are there as were paid; seconds since `ended_at`, a monotonic time."""
+        """Wait until everything paid is licensed. Returns the seconds since `ended_at`, a monotonic time."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            with suppress(Exception):  # an answer is awaited, whatever is in its way
+            with suppress(Exception):  # wait through every error
                 if self.oracle.licenses() >= self.paid:
                     break
             time.sleep(0.05)
         return time.monotonic() - ended_at
 
     def resident_memory(self) -> dict[int, float]:
-        """The MB that each of the processes' members holds, by its pid."""
+        """The memory of each of the processes' members in MB, by its pid."""
         pids = [pid for process in self.nodes.values() for pid in (process.pid, *children_of(process.pid))]
         return {pid: megabytes for pid in pids if (megabytes := _resident(pid))}
 

@@ -1,4 +1,4 @@
-"""The backlog counts what is owed, late, waiting for a person, failing, or no longer watched."""
+"""The backlog counts invoices that are due, late, in review, failing, or no longer checked."""
 
 from datetime import timedelta
 
@@ -46,7 +46,7 @@ def test_due_invoice_is_counted_and_late_after_two_minutes():
     assert (backlog().due, backlog().late, backlog().trouble) == (2, 1, True)
 
 
-def test_oldest_due_time_is_told():
+def test_backlog_oldest_due_time():
     make_due(make_invoice().id, timedelta(minutes=1))
     make_due(make_invoice().id, timedelta(hours=1))
     with reading() as session:
@@ -89,7 +89,7 @@ def test_unpaid_invoice_that_is_no_longer_watched_is_abandoned(signer):
     assert matching(abandoned()) == [invoice.id]
 
 
-def test_each_account_tells_how_it_fares_and_what_waits_for_it():
+def test_backlog_of_each_account():
     make_shop()
     make_account("other")
     make_due(make_invoice().id)
@@ -101,21 +101,21 @@ def test_each_account_tells_how_it_fares_and_what_waits_for_it():
     assert not backlog().trouble
 
 
-def test_license_that_is_owed_is_not_counted_against_its_account():
+def test_due_license_is_not_its_accounts_backlog():
     invoice = make_invoice(status="settled", settled_at=func.now())
     make_due(invoice.id)
     assert backlog().accounts[0].due == 0
     assert backlog().due == 1
 
 
-def test_paused_account_is_trouble():
+def test_paused_account_is_a_failure():
     make_shop()
     set_account(paused_at=func.now(), pause_reason="by hand")
     assert backlog().trouble
     assert backlog().accounts[0].pause_reason == "by hand"
 
 
-def test_open_breaker_is_trouble_until_its_time_has_passed():
+def test_open_breaker_is_a_failure_until_it_ends():
     make_shop()
     set_account(failure_count=5, open_until=func.now() + timedelta(minutes=1))
     assert backlog().trouble

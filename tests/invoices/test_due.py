@@ -1,4 +1,4 @@
-"""Claiming: what is due is taken once, pushed forward in the same statement, and given back when nobody was told."""
+"""Claiming: due rows are claimed once, pushed forward in the same statement, and released if no message was sent."""
 
 import threading
 from datetime import timedelta
@@ -40,7 +40,7 @@ def settled(count):
 
 
 def claim(limit=100, account="main"):
-    """Claim and commit; the ids that were taken."""
+    """Claim and commit. Returns the claimed ids."""
     account_id = load_account(account).id
     with transaction() as session:
         return [claimed.row_id for claimed in claim_due(session, limit, account_id)]
@@ -107,8 +107,8 @@ def test_limit_takes_the_longest_due_first():
     assert parts == [set(wanted[:2]), set(wanted[2:4]), set(wanted[4:])]
 
 
-def test_old_invoice_is_due_again_until_its_last_look_succeeded():
-    """The message of its last look may be lost like any other."""
+def test_old_invoice_is_due_until_its_final_check():
+    """The message of its final check may be lost like any other."""
     [invoice_id] = due_invoices(1, created_at=func.now() - timedelta(days=31))
     with transaction() as session:
         [claimed] = claim_due(session, 1, load_account().id)
@@ -163,7 +163,7 @@ def test_two_open_claims_share_no_invoice_and_wait_for_nothing():
     wanted = due_invoices(6)
     account_id = load_account().id
     with Session(engine()) as first, Session(engine()) as second, Session(engine()) as third:
-        third.execute(text("SET LOCAL lock_timeout = '1ms'"))  # whoever waited for the others' locks would fail
+        third.execute(text("SET LOCAL lock_timeout = '1ms'"))  # a wait for the others' locks would fail
         taken = [
             {claimed.row_id for claimed in claim_due(session, limit, account_id)}
             for session, limit in ((first, 2), (second, 3), (third, 10))
@@ -220,7 +220,7 @@ def test_release_does_not_wake_an_invoice_that_is_done(signer):
 
 @pytest.fixture
 def many_invoices(empty_database, fake):
-    """20,000 invoices, a hundred due for a look and a hundred for a license, among those that are done for good."""
+    """20,000 invoices, a hundred due for a check and a hundred for a license, among finished ones."""
     template = make_invoice().id
     columns = [column.name for column in Invoice.__table__.columns]
     changed = {
@@ -272,7 +272,7 @@ def test_claim_reads_the_index_of_what_is_due_and_not_the_table():
 
 
 @pytest.mark.usefixtures("many_invoices")
-def test_claim_of_what_is_owed_reads_its_index_and_not_the_table():
+def test_claim_of_due_licenses_reads_only_its_index():
     plan = plan_of(lambda session: claim_unfulfilled(session, 500))
     assert "ix_invoices_unfulfilled" in plan
     assert "Seq Scan" not in plan

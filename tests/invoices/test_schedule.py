@@ -1,4 +1,4 @@
-"""When to look again: the table, and that the database computes the same from it."""
+"""When to check again: the table, and the same result computed by the database."""
 
 from datetime import timedelta
 
@@ -72,7 +72,7 @@ def calls_until_the_end(status, age):
     return calls
 
 
-def test_invoice_that_nobody_began_to_pay_costs_few_calls():
+def test_unpaid_invoice_costs_few_calls():
     expires = minutes(15)  # BTCPay's default
     open_calls = expires // (seconds(30) * (1 - JITTER / 2))
     assert calls_until_the_end(EXPIRED, expires) + open_calls > 200
@@ -80,7 +80,7 @@ def test_invoice_that_nobody_began_to_pay_costs_few_calls():
 
 
 @pytest.mark.parametrize("status", STEPS)
-def test_older_invoices_are_looked_at_less_often(status):
+def test_older_invoices_are_checked_less_often(status):
     waits = [step.every for step in STEPS[status]]
     ages = [step.until_age for step in STEPS[status]]
     assert waits == sorted(waits)
@@ -128,7 +128,7 @@ def test_jitter_spreads_over_the_whole_tenth(invoice):
     assert longest > seconds(30) * 0.99
 
 
-def test_new_invoice_is_looked_at_after_half_a_minute(invoice):
+def test_new_invoice_is_checked_after_half_a_minute(invoice):
     with reading() as session:
         waits = session.scalar(select(Invoice.next_check_at - Invoice.created_at))
     assert waits == seconds(30) == UNFULFILLED

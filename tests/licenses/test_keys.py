@@ -217,7 +217,8 @@ def test_key_cut_off_anywhere_is_refused():
             verify(key[:length], PUBLIC)
 
 
-def test_payload_cut_off_anywhere_is_refused_even_where_it_is_signed_so():
+def test_key_truncated_payload():
+    """A payload that is cut off is refused, even with a valid signature."""
     for length in range(len(VECTOR)):
         with pytest.raises(BadKeyFormat):
             verify(key_of(VECTOR[:length]), PUBLIC)
@@ -280,7 +281,8 @@ def test_mutated_key_is_refused_or_says_what_was_signed(payload, data):
 
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=400) | st.binary(max_size=200).map(lambda tail: PLAIN.encode()[:-1] + tail))
-def test_arbitrary_bytes_are_refused_or_read_even_where_they_are_well_signed(raw):
+def test_key_arbitrary_signed_bytes(raw):
+    """Signed arbitrary bytes are read or refused, without another error."""
     try:
         payload = verify(key_of(raw), PUBLIC)
     except BadKeyFormat:

@@ -1,4 +1,4 @@
-"""Machines: seats are taken once, kept, freed, and never sold twice, however many ask at a time."""
+"""Machines: seats are taken once, renewed, freed, and never sold twice under concurrency."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -46,13 +46,13 @@ class Program:
 
 
 @pytest.fixture
-def row():
+def license_row():
     return make_license(terms=Terms(max_machines=2))
 
 
 @pytest.fixture
-def program(signer, row):
-    return Program(signer, row)
+def program(signer, license_row):
+    return Program(signer, license_row)
 
 
 def let_pass(machine_id, time):
@@ -66,15 +66,15 @@ def last_seen(row):
     return machine.last_seen_at
 
 
-def test_activated_machine_has_its_seat_and_its_audit_line(program, row):
+def test_activated_machine_has_its_seat_and_its_audit_line(program, license_row):
     verdict = program.activate(LAPTOP)
-    [machine] = load_machines(row.id)
+    [machine] = load_machines(license_row.id)
     assert (verdict.reason, verdict.machine_id, verdict.active_count) == (None, machine.id, 1)
     assert (machine.hostname, machine.platform, machine.deactivated_at) == ("lena", "linux", None)
     assert audit_actions(machine.id) == ["machine.activated"]
 
 
-def test_machine_activated_again_keeps_its_seat(program, row):
+def test_machine_activated_again_keeps_its_seat(program, license_row):
     first, second = program.activate(LAPTOP), program.activate(LAPTOP)
     assert (second.reason, second.machine_id, second.active_count) == (None, first.machine_id, 1)
     assert audit_actions(first.machine_id) == ["machine.activated"]
@@ -90,7 +90,8 @@ def test_machine_too_many_is_refused_with_the_count(signer, seats):
     assert (refused.active_count, refused.standing.max_machines) == (seats, seats)
 
 
-def test_freed_seat_is_taken_by_another_machine_and_the_first_one_must_wait(signer):
+def test_freed_seat_goes_to_next_machine(signer):
+    """The first machine must then wait."""
     row = make_license("own")
     program = Program(signer, row)
     first = program.validate(LAPTOP).machine_id
@@ -102,60 +103,61 @@ def test_freed_seat_is_taken_by_another_machine_and_the_first_one_must_wait(sign
     assert audit_actions(first) == ["machine.activated", "machine.deactivated"]
 
 
-def test_machine_comes_back_with_a_seat_of_its_own(program, row):
+def test_machine_comes_back_with_a_seat_of_its_own(program, license_row):
     first = program.activate(LAPTOP).machine_id
     program.deactivate(LAPTOP)
     assert program.activate(LAPTOP).machine_id != first
-    assert [machine.deactivated_at is None for machine in load_machines(row.id)] == [False, True]
+    assert [machine.deactivated_at is None for machine in load_machines(license_row.id)] == [False, True]
 
 
 @pytest.mark.parametrize("call", ["heartbeat", "deactivate"])
-def test_machine_without_a_seat_is_not_found_and_takes_none(program, row, call):
+def test_machine_without_a_seat_is_not_found_and_takes_none(program, license_row, call):
     assert getattr(program, call)(LAPTOP).reason == Reason.NOT_FOUND
-    assert load_machines(row.id) == []
+    assert load_machines(license_row.id) == []
 
 
 @pytest.mark.parametrize("status", [LicenseStatus.SUSPENDED, LicenseStatus.REVOKED])
-def test_withdrawn_license_takes_no_seat_and_keeps_none_alive_but_frees_one(program, row, status):
+def test_withdrawn_license_seats(program, license_row, status):
+    """A withdrawn license can't activate or renew a seat, but can free one."""
     program.activate(LAPTOP)
-    set_license(row.id, status=status)
+    set_license(license_row.id, status=status)
     assert program.activate(DESK).reason == Reason(status)
     assert program.heartbeat(LAPTOP).reason == Reason(status)
     assert program.deactivate(LAPTOP).reason is None
-    [machine] = load_machines(row.id)
+    [machine] = load_machines(license_row.id)
     assert machine.deactivated_at is not None
 
 
 @pytest.mark.parametrize("call", ["activate", "heartbeat", "deactivate"])
-def test_key_that_is_not_ours_does_nothing(program, row, call):
+def test_key_that_is_not_ours_does_nothing(program, license_row, call):
     program.activate(LAPTOP)
     for key, reason in (("nonsense", Reason.BAD_FORMAT), (f"{program.key[:-4]}AAAA", Reason.BAD_SIGNATURE)):
         program.key = key
         verdict = getattr(program, call)(LAPTOP)
         assert (verdict.reason, verdict.standing) == (reason, None)
-    assert [machine.deactivated_at for machine in load_machines(row.id)] == [None]
+    assert [machine.deactivated_at for machine in load_machines(license_row.id)] == [None]
 
 
 @pytest.mark.parametrize("call", ["validate", "activate", "heartbeat"])
-def test_machine_is_seen_again_when_it_was_not_for_a_while(program, row, call):
+def test_machine_is_seen_again_when_it_was_not_for_a_while(program, license_row, call):
     machine_id = program.activate(LAPTOP).machine_id
-    seen = last_seen(row)
+    seen = last_seen(license_row)
     getattr(program, call)(LAPTOP)
-    assert last_seen(row) == seen
+    assert last_seen(license_row) == seen
     let_pass(machine_id, SEEN_EVERY + timedelta(seconds=1))
     getattr(program, call)(Caller(LAPTOP.fingerprint_hash, hostname="renamed"))
-    assert last_seen(row) > seen
-    [machine] = load_machines(row.id)
+    assert last_seen(license_row) > seen
+    [machine] = load_machines(license_row.id)
     assert (machine.hostname, machine.platform) == ("renamed", "linux")
 
 
-def test_operator_frees_a_seat_once(program, row):
+def test_operator_frees_a_seat_once(program, license_row):
     machine_id = program.activate(LAPTOP).machine_id
     with transaction() as session:
         deactivate_machine(session, machine_id, "lost laptop", "cli")
     with pytest.raises(Conflict, match="was deactivated before"), transaction() as session:
         deactivate_machine(session, machine_id, "again", "cli")
-    [machine] = load_machines(row.id)
+    [machine] = load_machines(license_row.id)
     assert machine.deactivation_reason == "lost laptop"
     assert audit_actions(machine_id) == ["machine.activated", "machine.deactivated"]
 

@@ -31,7 +31,7 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def licensed(empty_database, fake, signer):
+def issued_license(empty_database, fake, signer):
     """A license, issued with the run's signing key."""
     invoice = make_invoice(status="settled", settled_at=func.now())
     issue_now(invoice.id, signer.key_id)
@@ -124,20 +124,21 @@ def test_folder_in_place_of_the_key_is_refused(tmp_path):
         load_signer(tmp_path)
 
 
-def test_key_that_issued_the_licenses_is_accepted(licensed, settings, signer):
-    assert check(settings.signing_key_file).key_id == signer.key_id == licensed.signer
+def test_key_that_issued_the_licenses_is_accepted(issued_license, settings, signer):
+    assert check(settings.signing_key_file).key_id == signer.key_id == issued_license.signer
 
 
-def test_key_gone_while_licenses_exist_is_refused_without_offering_a_new_one(licensed, path):
+def test_signer_missing_with_licenses(issued_license, path):
+    """A missing key is an error without the offer of a new key."""
     with pytest.raises(SigningKeyMissing, match="licenses were issued with it") as refusal:
         check(path)
     assert refusal.value.licensed is True
     assert refusal.value.hint is Hint.RESTORE_SIGNING_KEY
 
 
-def test_another_key_than_issued_the_licenses_is_refused(licensed, path):
+def test_another_key_than_issued_the_licenses_is_refused(issued_license, path):
     other = create_signing_key(path)
-    with pytest.raises(SigningKeyForeign, match=licensed.signer) as refusal:
+    with pytest.raises(SigningKeyForeign, match=issued_license.signer) as refusal:
         check(path)
     assert other.key_id in str(refusal.value)
 
@@ -154,9 +155,11 @@ def check_after_creating(path):
     return create_signing_key(path).key_id == check(path).key_id
 
 
-def test_same_row_gives_the_same_key(licensed, signer, settings):
-    [again] = load_licenses(licensed.invoice_id)
-    assert signer.key_for(licensed) == signer.key_for(again) == load_signer(settings.signing_key_file).key_for(again)
+def test_same_row_gives_the_same_key(issued_license, signer, settings):
+    [again] = load_licenses(issued_license.invoice_id)
+    assert (
+        signer.key_for(issued_license) == signer.key_for(again) == load_signer(settings.signing_key_file).key_for(again)
+    )
 
 
 def test_key_of_a_row_says_what_the_row_says(empty_database, fake, signer):
@@ -174,7 +177,8 @@ def test_key_of_a_row_says_what_the_row_says(empty_database, fake, signer):
     assert payload.fingerprint_hash is None
 
 
-def test_published_client_verifies_a_rows_key_with_the_shown_public_key(licensed, signer):
-    read = Verifier(PublicKey.from_pem(signer.public_key_pem)).verify(signer.key_for(licensed)).payload
-    assert read.license_id == licensed.id
+def test_signer_verified_by_published_client(issued_license, signer):
+    """The published client verifies a row's key with the shown public key."""
+    read = Verifier(PublicKey.from_pem(signer.public_key_pem)).verify(signer.key_for(issued_license)).payload
+    assert read.license_id == issued_license.id
     assert read.expires_at == 0

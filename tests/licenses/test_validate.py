@@ -1,4 +1,4 @@
-"""Validation: which keys are good, where and until when; the database decides each time anew."""
+"""Validation: which keys are valid, on which machine and until when. The database decides each time."""
 
 import base64
 import struct
@@ -40,7 +40,7 @@ def ask(signer):
 
 
 @pytest.fixture
-def key(signer):
+def license_key(signer):
     return signer.key_for(make_license())
 
 
@@ -74,7 +74,7 @@ def test_good_key_comes_with_all_that_is_known_of_its_license(ask):
     assert [machine.id for machine in load_machines(row.id)] == [verdict.machine_id]
 
 
-def test_first_reason_that_applies_is_told(ask, signer):
+def test_first_applicable_reason_is_returned(ask, signer):
     row = make_license(fingerprint_hash=DESK.fingerprint_hash)
     key = signer.key_for(row)
     set_license(row.id, expires_at=func.now() - DAY, status=LicenseStatus.REVOKED)
@@ -99,7 +99,7 @@ def test_first_reason_that_applies_is_told(ask, signer):
     assert load_machines(row.id) == []
 
 
-def test_refusal_still_tells_the_license(ask):
+def test_refusal_has_the_license(ask):
     row = make_license(status=LicenseStatus.REVOKED)
     standing = ask(row, "editor", LAPTOP).standing
     assert (standing.license_id, standing.status) == (row.id, "revoked")
@@ -134,7 +134,7 @@ def test_perpetual_license_never_expires(ask):
 
 
 @pytest.mark.parametrize("shift", [-3_650, 3_650])
-def test_database_s_clock_decides_whatever_our_own_says(ask, shift):
+def test_only_the_databases_clock_decides(ask, shift):
     row, expired = make_license(expires_at=func.now() + DAY), make_license("old", expires_at=func.now() - DAY)
     with time_machine.travel(func_now() + timedelta(days=shift)):
         assert ask(row).reason is None
@@ -146,7 +146,8 @@ def func_now():
         return session.scalar(select(func.now()))
 
 
-def test_revoked_license_is_refused_at_once_and_a_suspended_one_until_it_is_lifted(ask):
+def test_validate_withdrawn_license(ask):
+    """A revoked license is refused for good, a suspended one until it is unsuspended."""
     row = make_license()
     assert ask(row, caller=LAPTOP).reason is None
     told = []
@@ -157,7 +158,7 @@ def test_revoked_license_is_refused_at_once_and_a_suspended_one_until_it_is_lift
     assert told == [Reason.SUSPENDED, None, Reason.REVOKED]
 
 
-def test_without_a_fingerprint_no_seat_is_looked_at(ask):
+def test_without_a_fingerprint_no_seat_is_checked(ask):
     row = make_license(fingerprint_hash=DESK.fingerprint_hash)
     assert ask(row).reason is None
     assert ask(row).machine_id is None
@@ -193,7 +194,8 @@ def test_seats_may_be_without_limit(ask):
     assert len(load_machines(row.id)) == 20
 
 
-def test_known_machine_costs_one_reading_statement_and_nothing_else(ask):
+def test_validate_known_machine_statements(ask):
+    """Validation on a known machine runs one reading statement."""
     row, statements = make_license(), []
     ask(row, "editor", LAPTOP)
     listener = lambda *told: statements.append(told[2])  # noqa: E731
@@ -223,8 +225,8 @@ def test_refused_machine_locks_nothing(ask):
 
 
 @pytest.mark.parametrize("spell", [str.lower, lambda key: f" \n\t{key}\r\n ", lambda key: f"\u00a0{key}\u3000"])
-def test_key_in_lower_case_or_with_white_space_around_it_is_good(ask, key, spell):
-    assert ask(spell(key), "editor").reason is None
+def test_key_in_lower_case_or_with_white_space_around_it_is_good(ask, license_key, spell):
+    assert ask(spell(license_key), "editor").reason is None
 
 
 def test_key_of_version_1_is_good(ask, signer):
@@ -233,27 +235,27 @@ def test_key_of_version_1_is_good(ask, signer):
     assert ask(key_of(head, signer.private_key), "editor").reason is None
 
 
-def test_key_cut_off_anywhere_is_refused(ask, key):
-    assert {ask(key[:length]).reason for length in range(len(key))} == {Reason.BAD_FORMAT}
+def test_key_cut_off_anywhere_is_refused(ask, license_key):
+    assert {ask(license_key[:length]).reason for length in range(len(license_key))} == {Reason.BAD_FORMAT}
 
 
-def test_key_with_one_character_changed_anywhere_is_refused(ask, key):
+def test_key_with_one_character_changed_anywhere_is_refused(ask, license_key):
     reasons = {
-        ask(key[:place] + other + key[place + 1 :], caller=LAPTOP).reason
-        for place in range(len(key))
+        ask(license_key[:place] + other + license_key[place + 1 :], caller=LAPTOP).reason
+        for place in range(len(license_key))
         for other in "A7-1é"
-        if other != key[place]
+        if other != license_key[place]
     }
     assert reasons == {Reason.BAD_FORMAT, Reason.BAD_SIGNATURE}
 
 
-def test_key_of_a_foreign_signer_is_refused(ask, key, signer):
+def test_key_of_a_foreign_signer_is_refused(ask, license_key, signer):
     foreign = Ed25519PrivateKey.generate()
-    assert ask(sign(verify(key, signer.public_key), foreign)).reason == Reason.BAD_SIGNATURE
+    assert ask(sign(verify(license_key, signer.public_key), foreign)).reason == Reason.BAD_SIGNATURE
 
 
-def test_well_signed_payload_with_extra_bytes_is_refused(ask, key, signer):
-    assert ask(key_of(payload_of(key) + b"\0", signer.private_key)).reason == Reason.BAD_FORMAT
+def test_well_signed_payload_with_extra_bytes_is_refused(ask, license_key, signer):
+    assert ask(key_of(payload_of(license_key) + b"\0", signer.private_key)).reason == Reason.BAD_FORMAT
 
 
 @pytest.mark.parametrize(

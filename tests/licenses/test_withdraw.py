@@ -1,4 +1,4 @@
-"""Withdrawing: suspended for a while, revoked for good; each change has its line in the audit log."""
+"""Withdrawing: suspended for a while, or revoked for good. Each change has its line in the audit log."""
 
 from uuid import uuid4
 

@@ -65,7 +65,7 @@ def authority():
 
 
 def serving(context):
-    """A server that answers one request over TLS."""
+    """A server that responds to one request over TLS."""
 
     def talk(connection, server):
         try:

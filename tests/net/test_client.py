@@ -38,7 +38,7 @@ LONG = 60
 CAP = 10_000
 KEY = "key-of-shop"
 LIST = "/api/v1/stores/shop/invoices"
-# What a server gets rid of although nobody reads it: the buffers of both ends.
+# What a server can send although the client doesn't read it: the buffers of both ends.
 BUFFERS = 16_000_000
 OK = whole_answer(b'{"ok": true}')
 
@@ -57,18 +57,18 @@ def overdue(message=f"gave no full answer within {DEADLINE:g} s."):
 
 
 @pytest.fixture(scope="module")
-def sandbox():
+def sandbox_server():
     with Sandbox() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def faults(sandbox):
-    """Orders the sandbox's faults; its store has one invoice, so that a list has a body."""
-    with SandboxClient(sandbox.url) as control:
+def faults(sandbox_server):
+    """Sets the sandbox's faults. Its store has one invoice, so a list has a body."""
+    with SandboxClient(sandbox_server.url) as control:
         control.reset()
         control.register_store("shop", KEY)
-        client(sandbox.url, LONG).request("POST", LIST, json_body={"amount": "1"})
+        client(sandbox_server.url, LONG).request("POST", LIST, json_body={"amount": "1"})
         yield lambda *faults: control.set_faults(faults)
         control.set_faults([])
 
@@ -82,13 +82,13 @@ def plain_environment(monkeypatch):
 
 
 def silent(connection, server):
-    """Read what comes and never answer."""
+    """Read every request and never respond."""
     while connection.recv(65_536):
         pass
 
 
 def answering(*answers):
-    """Answer one request after the other with these bytes, on one connection, and keep it open."""
+    """Respond to each request with these bytes, on one connection, and keep it open."""
 
     def talk(connection, server):
         for answer in answers:
@@ -101,7 +101,7 @@ def answering(*answers):
 
 
 def then_closing(answer):
-    """Answer with these bytes and close."""
+    """Respond with these bytes and close."""
 
     def talk(connection, server):
         read_request(connection)
@@ -111,7 +111,7 @@ def then_closing(answer):
 
 
 def endless(head, piece=b"a" * 65_536):
-    """Answer with `head`, then with pieces for as long as somebody takes them."""
+    """Respond with `head`, then with pieces for as long as the client reads them."""
 
     def talk(connection, server):
         read_request(connection)
@@ -123,7 +123,7 @@ def endless(head, piece=b"a" * 65_536):
 
 
 def dripping(head, piece):
-    """Answer with `head`, then with a piece every 20 ms, for three seconds."""
+    """Respond with `head`, then with a piece every 20 ms, for three seconds."""
 
     def talk(connection, server):
         read_request(connection)
@@ -135,7 +135,7 @@ def dripping(head, piece):
     return talk
 
 
-# A silent server runs into the timeout between two reads as well; only one that drips shows that the deadline works.
+# A silent server also runs into the timeout between two reads. Only one that drips tests the deadline.
 DRIP = dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" ")
 
 
@@ -152,8 +152,9 @@ DRIP = dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" ")
     ],
     ids=lambda fault: f"{fault['kind']} {fault.get('part', '')}",
 )
-def test_the_deadline_holds_for_a_slow_provider_and_the_next_call_works(sandbox, faults, fault):
-    http = client(sandbox.url)
+def test_deadline_slow_provider(sandbox_server, faults, fault):
+    """The deadline ends the call, and the next call works."""
+    http = client(sandbox_server.url)
     faults({**fault, "times": 1})
     with overdue():
         http.get(LIST)
@@ -182,7 +183,7 @@ def test_the_deadline_holds_for_a_slow_provider_and_the_next_call_works(sandbox,
         ),
     ],
 )
-def test_the_deadline_holds_whatever_the_server_does(talk):
+def test_deadline_ends_every_misbehavior(talk):
     with raw_server(talk) as server, overdue():
         client(server.url).get("/")
 
@@ -219,14 +220,17 @@ def test_the_deadline_holds_while_connecting(full_port):
         client(f"http://127.0.0.1:{full_port}").get("/")
 
 
-def test_the_deadline_holds_while_connecting_to_a_host_of_many_addresses(full_port, monkeypatch, plain_environment):
+def test_deadline_many_addresses(full_port, monkeypatch, plain_environment):
+    """One deadline covers the attempts to connect to all addresses of a host."""
     addresses = socket.getaddrinfo("127.0.0.1", full_port, type=socket.SOCK_STREAM) * 4
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
     with overdue(message=""):
         client(f"http://many.example:{full_port}").get("/")
 
 
-def test_a_kept_alive_connection_comes_under_the_new_calls_deadline():
+def test_deadline_on_reused_connection():
+    """A persistent connection gets the new call's deadline."""
+
     def talk(connection, server):
         for _ in range(2):
             read_request(connection)
@@ -244,7 +248,9 @@ def test_a_kept_alive_connection_comes_under_the_new_calls_deadline():
         assert server.accepted == 2
 
 
-def test_a_kept_alive_connection_is_free_of_the_last_calls_deadline():
+def test_deadline_ends_with_its_call():
+    """A persistent connection is free of the last call's deadline."""
+
     def talk(connection, server):
         while read_request(connection) is not None:
             server.stopping.wait(DEADLINE * 0.6)
@@ -257,7 +263,7 @@ def test_a_kept_alive_connection_is_free_of_the_last_calls_deadline():
         assert server.accepted == 1
 
 
-def test_a_connection_that_the_server_closed_meanwhile_is_replaced():
+def test_closed_connection_is_replaced():
     with raw_server(then_closing(OK)) as server:
         http = client(server.url)
         for _ in range(3):
@@ -396,9 +402,9 @@ def test_a_line_without_an_end_is_given_up_soon(head):
         assert server.sent < BUFFERS
 
 
-def test_a_provider_that_sends_a_huge_invoice_is_cut_off(sandbox, faults):
+def test_a_provider_that_sends_a_huge_invoice_is_cut_off(sandbox_server, faults):
     faults({"kind": "huge", "bytes": 2**32, "times": 1})
-    http = client(sandbox.url, LONG)
+    http = client(sandbox_server.url, LONG)
     with pytest.raises(RemoteAnswerInvalid, match="cut off"):
         http.get(LIST)
     assert len(http.get(LIST).json) == 1
@@ -429,7 +435,7 @@ def test_the_cap_itself_is_allowed(size, fits):
                 client(server.url).get("/")
 
 
-# What the answer means.
+# What the response means.
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -441,11 +447,11 @@ def test_a_redirect_is_not_followed(status, method):
         assert target.requests == []
 
 
-def test_a_redirect_of_the_provider_is_not_followed(sandbox, faults):
+def test_a_redirect_of_the_provider_is_not_followed(sandbox_server, faults):
     with recording() as target:
         faults({"kind": "redirect", "location": f"{target.url}/elsewhere"})
         with pytest.raises(NotTheProvider, match="not followed"):
-            client(sandbox.url).get(LIST)
+            client(sandbox_server.url).get(LIST)
         assert target.requests == []
 
 
@@ -485,22 +491,22 @@ def test_a_redirect_to_no_address_is_not_the_servers_word(location):
         (304, NotTheProvider),
     ],
 )
-def test_each_status_has_its_error(sandbox, faults, status, error):
+def test_each_status_has_its_error(sandbox_server, faults, status, error):
     faults({"kind": "status", "status": status, "times": 1})
-    http = client(sandbox.url)
+    http = client(sandbox_server.url)
     with pytest.raises(RemoteError, match=r"^The server .*\.") as caught:
         http.get(LIST)
     assert type(caught.value) is error
     assert len(http.get(LIST).json) == 1
 
 
-def test_other_successes_are_answers_with_their_status(sandbox, faults):
+def test_other_successes_are_answers_with_their_status(sandbox_server, faults):
     faults({"kind": "status", "status": 202, "body": {"a": 1}})
-    answer = client(sandbox.url).get(LIST)
+    answer = client(sandbox_server.url).get(LIST)
     assert (answer.status, answer.json) == (202, {"a": 1})
 
 
-def test_a_refusal_tells_what_the_server_said_and_not_too_much_of_it():
+def test_refusal_quotes_server_briefly():
     with raw_server(answering(whole_answer(b'{"message": "the amount is wrong' + b"x" * 5_000 + b'"}', 422))) as server:
         with pytest.raises(RemoteRefused, match=r"\(422\): .*the amount is wrongx+$") as caught:
             client(server.url).get("/")
@@ -528,17 +534,17 @@ def test_a_refusal_tells_what_the_server_said_and_not_too_much_of_it():
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_is_read_in_both_its_forms(sandbox, faults, given, seconds, status):
+def test_retry_after_is_read_in_both_its_forms(sandbox_server, faults, given, seconds, status):
     faults({"kind": "status", "status": status, "retry_after": given})
     with pytest.raises(RemoteUnavailable) as caught:
-        client(sandbox.url).get(LIST)
+        client(sandbox_server.url).get(LIST)
     assert caught.value.retry_after == seconds
 
 
-def test_retry_after_as_a_date_is_counted_from_now(sandbox, faults):
+def test_retry_after_as_a_date_is_counted_from_now(sandbox_server, faults):
     faults({"kind": "status", "status": 429, "retry_after": formatdate(time.time() + 100, usegmt=True)})
     with pytest.raises(RemoteUnavailable) as caught:
-        client(sandbox.url).get(LIST)
+        client(sandbox_server.url).get(LIST)
     assert caught.value.retry_after == pytest.approx(100, abs=3)
 
 
@@ -569,10 +575,10 @@ def test_what_is_not_json_is_an_invalid_answer(body):
         client(server.url, LONG, 1_000_000).get("/")
 
 
-def test_garbage_of_a_provider_is_an_invalid_answer(sandbox, faults):
+def test_garbage_of_a_provider_is_an_invalid_answer(sandbox_server, faults):
     faults({"kind": "garbage"})
     with pytest.raises(RemoteAnswerInvalid):
-        client(sandbox.url).get(LIST)
+        client(sandbox_server.url).get(LIST)
 
 
 def test_numbers_with_a_point_come_as_exact_decimals():
@@ -615,9 +621,9 @@ def test_an_answer_cut_in_its_headers_is_none(sent):
     assert server.accepted == 1
 
 
-def test_a_provider_that_cuts_the_connection_may_work_later(sandbox, faults):
+def test_a_provider_that_cuts_the_connection_may_work_later(sandbox_server, faults):
     faults({"kind": "cut", "times": 1})
-    http = client(sandbox.url)
+    http = client(sandbox_server.url)
     with pytest.raises(RemoteUnavailable, match="cut the connection"):
         http.get(LIST)
     assert len(http.get(LIST).json) == 1
@@ -673,7 +679,8 @@ def test_a_netrc_file_does_not_replace_our_credentials(tmp_path, plain_environme
         assert server.only.headers["authorization"] == f"token {KEY}"
 
 
-def test_a_proxy_of_the_environment_is_used_and_does_not_replace_our_credentials(plain_environment):
+def test_client_environment_proxy(plain_environment):
+    """The environment's proxy is used, and its credentials don't replace ours."""
     with recording() as proxy:
         plain_environment.setenv("http_proxy", proxy.url.replace("://", "://user:secret@"))
         client("http://shop.example").get("/x")
@@ -698,7 +705,7 @@ def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_failing_calls_leave_no_file_open(faults, sandbox):
+def test_failing_calls_leave_no_file_open(faults, sandbox_server):
     def fail(http):
         with suppress(RemoteError):
             http.get("/")
@@ -720,7 +727,7 @@ def test_failing_calls_leave_no_file_open(faults, sandbox):
             list(pool.map(fail, [clients[-1]] * 35))
     for _ in range(10):
         fail(client(f"http://127.0.0.1:{closed_port()}"))
-    # A kept-alive connection, ten at once, may wait for its next use at the three clients whose server stays polite.
+    # Up to ten persistent connections may wait for their next use at the three clients with a well-behaved server.
     assert open_files() <= before + 30
     clients.clear()
     assert open_files() <= before
@@ -733,7 +740,8 @@ def test_all_deadlines_of_a_process_share_one_thread():
     assert [thread.name for thread in threading.enumerate()].count("http-deadlines") == 1
 
 
-def test_refusal_that_echoes_our_credentials_does_not_repeat_them():
+def test_refusal_redacts_credentials():
+    """An error that echoes our credentials doesn't repeat them."""
     answer = whole_answer(b'{"error": "Authorization: token top-secret-key"}', 400)
     with raw_server(answering(answer)) as server, pytest.raises(RemoteRefused) as refusal:
         HttpClient(
@@ -752,7 +760,8 @@ def test_refusal_that_echoes_our_credentials_does_not_repeat_them():
         "b%C3%BCyer%2ba%2Fb%40example.com",
     ],
 )
-def test_refusal_that_echoes_what_is_private_in_our_request_does_not_repeat_it(echo):
+def test_refusal_redacts_private_request(echo):
+    """An error that echoes private parts of our request doesn't repeat them."""
     refused = whole_answer(f'{{"message": "buyerEmail is {echo}, no"}}'.encode(), 422)
     private = ["büyer+a/b@example.com", ""]
     with raw_server(answering(refused)) as server, pytest.raises(RemoteRefused) as refusal:

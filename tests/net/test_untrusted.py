@@ -1,4 +1,4 @@
-"""Whatever URL a stranger chose, no packet reaches an address that isn't public, unless the operator allowed it."""
+"""No untrusted URL makes a packet reach an address that isn't public, unless the operator allowed it."""
 
 import itertools
 import socket
@@ -56,7 +56,7 @@ NO_URL += [
 
 
 class Listener:
-    """A server on this machine that counts who connects, and says what it was told to."""
+    """A server on this machine that counts connections, and sends the given responses."""
 
     def __init__(self):
         self.connections, self.answers, self.received = 0, [], b""
@@ -122,7 +122,7 @@ def test_allowed_networks_are_allowed_in_every_form_and_nothing_else_is():
 
 @pytest.fixture
 def connects(monkeypatch):
-    """Every address that a socket of this process was told to connect to."""
+    """Every address to which a socket of this process connects."""
     asked, connect = [], socket.socket.connect
 
     class Recorded(socket.socket):
@@ -174,8 +174,8 @@ def test_name_that_resolves_to_this_machine_is_refused(listener, monkeypatch):
 
 
 def test_dns_that_changes_its_answer_gains_nothing(listener, monkeypatch):
-    """Asked once, the name is public; asked again, it is this machine. It is asked once, and that answer is used."""
-    answers = itertools.cycle(["192.0.2.1", "127.0.0.1"])  # what isn't public stands for a public one that is silent
+    """The name first resolves to a public address, then to this machine. It is resolved only once."""
+    answers = itertools.cycle(["192.0.2.1", "127.0.0.1"])  # simulates a silent public address
     asked = []
 
     def resolve(host, port, *_, **__):
@@ -259,7 +259,7 @@ def test_dns_that_lets_the_resolver_wait_does_not_hold_the_call(monkeypatch):
 
 @given(st.one_of(st.text(max_size=40), st.from_regex(r"[0-9a-fxA-F.:%\[\]]{1,30}", fullmatch=True)))
 def test_host_of_any_form_ends_in_a_sentence(host):
-    """Looked up for real only where the resolver isn't asked: forms of addresses."""
+    """Only forms of addresses are looked up for real, because they need no resolver."""
 
     def numbers_only(name, port, **options):
         return LOOK_UP(name, port, flags=socket.AI_NUMERICHOST, **options)
@@ -272,7 +272,8 @@ def test_host_of_any_form_ends_in_a_sentence(host):
     assert str(refused.value).endswith(".")
 
 
-def test_nothing_is_kept_between_calls_nor_taken_from_the_environment(listener, monkeypatch, tmp_path):
+def test_untrusted_calls_are_independent(listener, monkeypatch, tmp_path):
+    """Calls share no cookies, and take neither proxies nor credentials from the environment."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password something\n")
     for name, value in (

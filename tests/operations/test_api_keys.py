@@ -1,4 +1,4 @@
-"""API keys: hashed at rest, found while they may be used, and never by anything like them."""
+"""API keys: hashed at rest, found while they are valid, and never by similar text."""
 
 from datetime import timedelta
 

@@ -166,7 +166,7 @@ def test_breach_is_found_with_its_oldest_case_and_the_remedy(name, signer):
 
 
 @pytest.mark.parametrize("name", BREAKERS)
-def test_breach_is_told_by_the_log_and_the_metrics(name, signer, monkeypatch):
+def test_breach_is_in_the_log_and_the_metrics(name, signer, monkeypatch):
     BREAKERS[name](signer)
     (breach,) = broken()
     log = Mock()
@@ -191,7 +191,7 @@ def test_what_has_its_reason_is_no_breach(signer):
     assert {breach.invariant for breach in broken()} == {"account_resting"}
 
 
-def test_oldest_of_several_cases_is_told():
+def test_oldest_of_several_cases_is_shown():
     first = settled_long_ago()
     set_columns(first.id, settled_at=func.now() - timedelta(days=1))
     settled_long_ago()
@@ -199,7 +199,7 @@ def test_oldest_of_several_cases_is_told():
     assert (breach.count, breach.oldest_id) == (2, first.id)
 
 
-def test_code_is_mended_as_the_remedy_says():
+def test_codes_remedy_repairs_it():
     code_counter(None)
     with transaction() as session:
         assert recount(session, "spring").uses == 0

@@ -1,4 +1,4 @@
-"""The report's columns add up, and say what a recount by hand says."""
+"""The report's columns add up, and match a separate computation."""
 
 import random
 from dataclasses import replace

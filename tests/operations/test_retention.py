@@ -1,4 +1,4 @@
-"""What is over and old goes; what is owed, and the audit log, never."""
+"""What is finished and old is deleted, but never pending work or the audit log."""
 
 import pytest
 from sqlalchemy import delete, func, insert, select, update
@@ -40,7 +40,7 @@ def count():
 
 
 def everything(at, **delivery):
-    """A closed invoice with looks, a delivery with an attempt, an event and a sweep, all of that time."""
+    """A closed invoice with checks, a delivery with an attempt, an event and a sweep, all of that time."""
     invoice = make_invoice()
     look(invoice.id)
     with transaction() as session:
@@ -80,7 +80,7 @@ def test_what_is_young_stays():
     assert count() == before
 
 
-def test_what_is_owed_or_dead_stays_whatever_its_age():
+def test_pending_and_dead_rows_stay():
     everything(OLD, next_attempt_at=OLD, delivered_at=None)
     everything(OLD, delivered_at=None)
     with transaction() as session:
@@ -98,17 +98,18 @@ def test_what_is_owed_or_dead_stays_whatever_its_age():
     assert left["sweeps"] == 1
 
 
-def test_delivery_made_owed_again_at_that_moment_stays():
+def test_retried_delivery_stays_while_pruning():
     everything(OLD)
     with reading() as session:
         delivery_id = session.scalar(select(WebhookDelivery.id))
     with transaction() as session:
         retry(session, delivery_id)
-        assert prune(transaction, 90)["webhook_deliveries"] == 0  # and waits for nobody
+        assert prune(transaction, 90)["webhook_deliveries"] == 0  # and waits for no lock
     assert (count()["webhook_deliveries"], count()["outbound_events"]) == (1, 1)
 
 
-def test_event_owed_to_somebody_new_at_that_moment_stays_and_takes_no_delivery_along():
+def test_prune_event_with_new_delivery():
+    """An event that gets a delivery during the pruning stays, with all its deliveries."""
     everything(OLD)
     with transaction() as session:
         session.execute(delete(WebhookDelivery))
@@ -121,7 +122,7 @@ def test_event_owed_to_somebody_new_at_that_moment_stays_and_takes_no_delivery_a
     assert (count()["webhook_deliveries"], count()["outbound_events"]) == (1, 1)
 
 
-def test_looks_of_what_waits_for_a_person_stay():
+def test_checks_of_reviews_stay():
     everything(OLD)
     with transaction() as session:
         session.execute(update(Invoice).values(review_reason="underpaid", review_opened_at=OLD))

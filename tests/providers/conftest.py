@@ -5,14 +5,14 @@ from tests.providers.servers import recording
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    """A sandbox for all tests of a module; each test takes a store of its own."""
+def sandbox_server():
+    """A sandbox for all tests of a module. Each test uses its own store."""
     with Sandbox() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def recorder():
-    """A server that keeps the requests it gets and answers what it is told to."""
+    """A server that records its requests and sends the given response."""
     with recording() as recorder:
         yield recorder

@@ -1,8 +1,8 @@
-"""What Keysat relies on of every provider, as tests.
+"""The contract of every provider, as tests.
 
-A provider joins with a subclass of `SignedWebhookContract`, `SignedIdContract` or `TokenWebhookContract`, by how its
-webhooks prove that they are its own, whose fixture `shop` gives a `Shop`. Amounts are in the smallest unit of the
-invoice's currency.
+A provider's tests subclass `SignedWebhookContract`, `SignedIdContract` or `TokenWebhookContract`, by how its webhooks
+are authenticated. Their fixture `provider_shop` returns a `Shop`. Amounts are in the smallest unit of the invoice's
+currency.
 """
 
 from __future__ import annotations
@@ -81,15 +81,15 @@ def wanted(price: Money | None = None, order_id: str = "order-1") -> NewInvoice:
     return NewInvoice(order_id, price or Money(PRICE, "BTC"), "A license of Editor", "buyer@example.com")
 
 
-def rejected(shop, webhook):
+def rejected(provider_shop, webhook):
     with pytest.raises(WebhookRejected) as caught:
-        shop.provider.parse_webhook(webhook)
+        provider_shop.provider.parse_webhook(webhook)
     assert str(caught.value).endswith(".")
 
 
-def read_or_rejected(shop, body):
+def read_or_rejected(provider_shop, body):
     with suppress(WebhookRejected):
-        event = shop.provider.parse_webhook(shop.webhook(body))
+        event = provider_shop.provider.parse_webhook(provider_shop.webhook(body))
         assert isinstance(event, ProviderEvent)
         assert isinstance(event.delivery_id, str)
         assert isinstance(event.kind, str)
@@ -98,7 +98,7 @@ def read_or_rejected(shop, body):
 
 
 class ProviderContract:
-    """Each test holds for every provider. `readings` replaces those of `STATES` that this one can't tell."""
+    """Each test applies to every provider. `readings` replaces those of `STATES` that this one can't distinguish."""
 
     readings: ClassVar[dict[str, tuple]] = {}
 
@@ -109,12 +109,12 @@ class ProviderContract:
     def encoded(self, fields):
         return json.dumps(fields).encode()
 
-    def open(self, shop: Shop, price: Money | None = None) -> str:
-        return shop.provider.create_invoice(wanted(price)).provider_invoice_id
+    def open(self, provider_shop: Shop, price: Money | None = None) -> str:
+        return provider_shop.provider.create_invoice(wanted(price)).provider_invoice_id
 
-    def test_a_new_invoice_is_pending_with_our_price_and_order_id(self, shop):
-        created = shop.provider.create_invoice(wanted(order_id="0198c2d4-order"))
-        snapshot = shop.provider.get_invoice(created.provider_invoice_id)
+    def test_a_new_invoice_is_pending_with_our_price_and_order_id(self, provider_shop):
+        created = provider_shop.provider.create_invoice(wanted(order_id="0198c2d4-order"))
+        snapshot = provider_shop.provider.get_invoice(created.provider_invoice_id)
         assert snapshot.provider_invoice_id == created.provider_invoice_id
         assert (snapshot.status, snapshot.exception) == (PENDING, NONE)
         assert snapshot.charged == Money(PRICE, "BTC")
@@ -122,155 +122,155 @@ class ProviderContract:
         assert snapshot.order_id == "0198c2d4-order"
         assert snapshot.said
 
-    def test_a_new_invoice_has_a_page_where_the_buyer_pays(self, shop):
-        assert shop.provider.create_invoice(wanted()).checkout_url.startswith(("http://", "https://"))
+    def test_a_new_invoice_has_a_page_where_the_buyer_pays(self, provider_shop):
+        assert provider_shop.provider.create_invoice(wanted()).checkout_url.startswith(("http://", "https://"))
 
     @pytest.mark.parametrize(
         "price",
         [Money(1, "BTC"), Money(123_456_789, "BTC"), Money(1_999, "USD"), Money(1, "EUR"), Money(1_000_010, "EUR")],
         ids=str,
     )
-    def test_prices_survive_to_the_smallest_unit(self, shop, price):
-        assert shop.provider.get_invoice(self.open(shop, price)).charged == price
+    def test_prices_survive_to_the_smallest_unit(self, provider_shop, price):
+        assert provider_shop.provider.get_invoice(self.open(provider_shop, price)).charged == price
 
     @pytest.mark.parametrize("currency", ["USD", "EUR"])
-    def test_payments_are_told_in_the_currency_of_the_price(self, shop, currency):
-        invoice_id = self.open(shop, Money(1_999, currency))
-        shop.pay(invoice_id, 1_998)
-        assert shop.provider.get_invoice(invoice_id).paid == Money(1_998, currency)
+    def test_payments_are_in_the_prices_currency(self, provider_shop, currency):
+        invoice_id = self.open(provider_shop, Money(1_999, currency))
+        provider_shop.pay(invoice_id, 1_998)
+        assert provider_shop.provider.get_invoice(invoice_id).paid == Money(1_998, currency)
 
-    def test_two_creates_give_two_invoices(self, shop):
-        first, second = self.open(shop), self.open(shop)
+    def test_two_creates_give_two_invoices(self, provider_shop):
+        first, second = self.open(provider_shop), self.open(provider_shop)
         assert first != second
-        shop.pay(first, PRICE)
-        assert shop.provider.get_invoice(first).status is SETTLED
-        assert shop.provider.get_invoice(second).status is PENDING
+        provider_shop.pay(first, PRICE)
+        assert provider_shop.provider.get_invoice(first).status is SETTLED
+        assert provider_shop.provider.get_invoice(second).status is PENDING
 
     @pytest.mark.parametrize("state", STATES)
-    def test_each_state_of_payment_has_its_reading(self, shop, state):
+    def test_each_state_of_payment_has_its_reading(self, provider_shop, state):
         steps, *usual = STATES[state]
         status, exception, paid = self.readings.get(state, usual)
-        invoice_id = self.open(shop)
+        invoice_id = self.open(provider_shop)
         for action, *amount in steps:
-            getattr(shop, action)(invoice_id, *amount)
-        snapshot = shop.provider.get_invoice(invoice_id)
+            getattr(provider_shop, action)(invoice_id, *amount)
+        snapshot = provider_shop.provider.get_invoice(invoice_id)
         assert (snapshot.status, snapshot.exception) == (status, exception)
         assert snapshot.paid == (None if paid is None else Money(paid, "BTC"))
         assert snapshot.charged == Money(PRICE, "BTC")
 
-    def test_invoices_are_found_by_our_order_id(self, shop):
-        if not shop.provider.finds_by_order:
+    def test_invoices_are_found_by_our_order_id(self, provider_shop):
+        if not provider_shop.provider.finds_by_order:
             with pytest.raises(NotSupported, match="find an invoice by our id"):
-                shop.provider.find_invoices("order-1")
+                provider_shop.provider.find_invoices("order-1")
             return
         order_id = f"order-{uuid4()}"
-        assert shop.provider.find_invoices(order_id) == []
-        created = shop.provider.create_invoice(wanted(order_id=order_id))
-        shop.provider.create_invoice(wanted(order_id=f"{order_id}-other"))
-        (found,) = shop.provider.find_invoices(order_id)
+        assert provider_shop.provider.find_invoices(order_id) == []
+        created = provider_shop.provider.create_invoice(wanted(order_id=order_id))
+        provider_shop.provider.create_invoice(wanted(order_id=f"{order_id}-other"))
+        (found,) = provider_shop.provider.find_invoices(order_id)
         assert found.created == created
-        assert found.snapshot == shop.provider.get_invoice(created.provider_invoice_id)
+        assert found.snapshot == provider_shop.provider.get_invoice(created.provider_invoice_id)
 
-    def test_an_invoice_that_a_webhook_names_tells_its_order_and_its_page(self, shop):
+    def test_an_invoice_that_a_webhook_names_tells_its_order_and_its_page(self, provider_shop):
         """Or it is found by our id."""
-        created = shop.provider.create_invoice(wanted(order_id="0198c2d4-named"))
-        if shop.provider.finds_by_order:
+        created = provider_shop.provider.create_invoice(wanted(order_id="0198c2d4-named"))
+        if provider_shop.provider.finds_by_order:
             with pytest.raises(NotSupported, match="finds invoices by our id"):
-                shop.provider.find_named(created.provider_invoice_id)
+                provider_shop.provider.find_named(created.provider_invoice_id)
             return
-        found = shop.provider.find_named(created.provider_invoice_id)
+        found = provider_shop.provider.find_named(created.provider_invoice_id)
         assert (found.created, found.snapshot.order_id) == (created, "0198c2d4-named")
-        assert found.snapshot == shop.provider.get_invoice(created.provider_invoice_id)
+        assert found.snapshot == provider_shop.provider.get_invoice(created.provider_invoice_id)
 
     @pytest.mark.parametrize("invoice_id", ["nothing-of-that-id", "a/../b", "%2e", "ü ?&#"])
-    def test_an_unknown_invoice_is_not_found(self, shop, invoice_id):
+    def test_an_unknown_invoice_is_not_found(self, provider_shop, invoice_id):
         with pytest.raises(RemoteNotFound, match=r"\(404\)\.$"):
-            shop.provider.get_invoice(invoice_id)
+            provider_shop.provider.get_invoice(invoice_id)
 
-    def test_right_credentials_pass(self, shop):
-        shop.provider.check_credentials()
+    def test_right_credentials_pass(self, provider_shop):
+        provider_shop.provider.check_credentials()
 
-    def test_wrong_credentials_are_rejected_by_every_call(self, shop):
-        invoice_id = self.open(shop)
-        shop.break_credentials()
-        by_order = shop.provider.finds_by_order
-        find = shop.provider.find_invoices if by_order else shop.provider.find_named
+    def test_wrong_credentials_are_rejected_by_every_call(self, provider_shop):
+        invoice_id = self.open(provider_shop)
+        provider_shop.break_credentials()
+        by_order = provider_shop.provider.finds_by_order
+        find = provider_shop.provider.find_invoices if by_order else provider_shop.provider.find_named
         for call in (
-            lambda: shop.provider.create_invoice(wanted()),
-            lambda: shop.provider.get_invoice(invoice_id),
+            lambda: provider_shop.provider.create_invoice(wanted()),
+            lambda: provider_shop.provider.get_invoice(invoice_id),
             lambda: find("order-1" if by_order else invoice_id),
-            shop.provider.check_credentials,
+            provider_shop.provider.check_credentials,
         ):
             with pytest.raises(CredentialsRejected, match="rejected our credentials"):
                 call()
 
-    def test_a_genuine_webhook_names_its_invoice(self, shop):
-        invoice_id = self.open(shop)
-        webhook = shop.webhook(shop.event(invoice_id))
-        event = shop.provider.parse_webhook(webhook)
+    def test_a_genuine_webhook_names_its_invoice(self, provider_shop):
+        invoice_id = self.open(provider_shop)
+        webhook = provider_shop.webhook(provider_shop.event(invoice_id))
+        event = provider_shop.provider.parse_webhook(webhook)
         assert event.provider_invoice_id == invoice_id
         assert event.delivery_id
         assert event.kind
-        assert shop.provider.parse_webhook(webhook) == event
+        assert provider_shop.provider.parse_webhook(webhook) == event
 
-    def test_a_webhook_with_another_secret_is_rejected(self, shop):
-        body = shop.event("some-invoice")
-        rejected(shop, shop.webhook(body, OTHER_SECRET))
-        rejected(shop, shop.webhook(body, ""))
-        rejected(shop, Webhook({}, body))
-        rejected(shop, shop.webhook(b""))
+    def test_a_webhook_with_another_secret_is_rejected(self, provider_shop):
+        body = provider_shop.event("some-invoice")
+        rejected(provider_shop, provider_shop.webhook(body, OTHER_SECRET))
+        rejected(provider_shop, provider_shop.webhook(body, ""))
+        rejected(provider_shop, Webhook({}, body))
+        rejected(provider_shop, provider_shop.webhook(b""))
 
-    def test_no_body_with_the_right_secret_can_do_worse_than_be_rejected(self, shop):
+    def test_no_body_with_the_right_secret_can_do_worse_than_be_rejected(self, provider_shop):
         @settings(max_examples=100, deadline=None, database=None)
         @given(BODIES)
         def check(body):
-            read_or_rejected(shop, body)
+            read_or_rejected(provider_shop, body)
 
         check()
 
-    def test_no_field_of_a_genuine_event_can_do_worse_than_have_it_rejected(self, shop):
-        event = self.decoded(shop.event("some-invoice"))
+    def test_no_field_of_a_genuine_event_can_do_worse_than_have_it_rejected(self, provider_shop):
+        event = self.decoded(provider_shop.event("some-invoice"))
 
         @settings(max_examples=100, deadline=None, database=None)
         @given(st.sampled_from([*event, "storeId"]), JSON)
         def check(field, value):
-            read_or_rejected(shop, self.encoded({**event, field: value}))
+            read_or_rejected(provider_shop, self.encoded({**event, field: value}))
 
         check()
 
-    def test_no_body_passes_with_another_secret(self, shop):
+    def test_no_body_passes_with_another_secret(self, provider_shop):
         @settings(max_examples=100, deadline=None, database=None)
         @given(BODIES)
         def check(body):
-            rejected(shop, shop.webhook(body, OTHER_SECRET))
+            rejected(provider_shop, provider_shop.webhook(body, OTHER_SECRET))
 
         check()
 
 
 class SignedWebhookContract(ProviderContract):
-    """Each test holds for every provider that signs a webhook's body."""
+    """Each test applies to every provider that signs a webhook's body."""
 
-    def test_a_webhook_that_was_changed_on_the_way_is_rejected(self, shop):
-        body = shop.event("some-invoice")
-        signed = shop.webhook(body).headers
+    def test_a_webhook_that_was_changed_on_the_way_is_rejected(self, provider_shop):
+        body = provider_shop.event("some-invoice")
+        signed = provider_shop.webhook(body).headers
         forged = body.replace(b"some-invoice", b"more-invoice")
         assert forged != body
-        rejected(shop, Webhook(signed, forged))
-        rejected(shop, Webhook(signed, body[:-1]))
-        rejected(shop, Webhook(signed, b""))
-        rejected(shop, Webhook(dict.fromkeys(signed, ""), body))
-        rejected(shop, Webhook({name: value[:-1] for name, value in signed.items()}, body))
-        rejected(shop, Webhook({name: value + "0" for name, value in signed.items()}, body))
+        rejected(provider_shop, Webhook(signed, forged))
+        rejected(provider_shop, Webhook(signed, body[:-1]))
+        rejected(provider_shop, Webhook(signed, b""))
+        rejected(provider_shop, Webhook(dict.fromkeys(signed, ""), body))
+        rejected(provider_shop, Webhook({name: value[:-1] for name, value in signed.items()}, body))
+        rejected(provider_shop, Webhook({name: value + "0" for name, value in signed.items()}, body))
 
-    def test_a_signature_with_odd_characters_is_rejected(self, shop):
+    def test_a_signature_with_odd_characters_is_rejected(self, provider_shop):
         for signature in ODD:
-            rejected(shop, Webhook(dict.fromkeys(shop.webhook(b"").headers, signature), b"{}"))
+            rejected(provider_shop, Webhook(dict.fromkeys(provider_shop.webhook(b"").headers, signature), b"{}"))
 
-    def test_no_body_passes_with_the_signature_of_another_one(self, shop):
+    def test_no_body_passes_with_the_signature_of_another_one(self, provider_shop):
         @settings(max_examples=100, deadline=None, database=None)
         @given(BODIES)
         def check(body):
-            rejected(shop, Webhook(shop.webhook(body + b" ").headers, body))
+            rejected(provider_shop, Webhook(provider_shop.webhook(body + b" ").headers, body))
 
         check()
 
@@ -287,45 +287,51 @@ class SignedIdContract(ProviderContract):
     def encoded(self, fields):
         return urlencode({name: str(value) for name, value in fields.items()}).encode()
 
-    def test_a_webhook_whose_invoice_was_changed_on_the_way_is_rejected(self, shop):
-        signed = shop.webhook(shop.event("some-invoice")).body
-        rejected(shop, Webhook({}, signed.replace(b"some-invoice", b"more-invoice")))
-        rejected(shop, Webhook({}, signed + b"&id=more-invoice"))
-        rejected(shop, Webhook({}, b"id=more-invoice&" + signed))
-        rejected(shop, Webhook({}, b""))
+    def test_a_webhook_whose_invoice_was_changed_on_the_way_is_rejected(self, provider_shop):
+        signed = provider_shop.webhook(provider_shop.event("some-invoice")).body
+        rejected(provider_shop, Webhook({}, signed.replace(b"some-invoice", b"more-invoice")))
+        rejected(provider_shop, Webhook({}, signed + b"&id=more-invoice"))
+        rejected(provider_shop, Webhook({}, b"id=more-invoice&" + signed))
+        rejected(provider_shop, Webhook({}, b""))
 
-    def test_a_webhook_with_nearly_the_signature_is_rejected(self, shop):
-        signed = self.decoded(shop.webhook(shop.event("some-invoice")).body)
-        unsigned = self.decoded(shop.event("some-invoice"))
+    def test_a_webhook_with_nearly_the_signature_is_rejected(self, provider_shop):
+        signed = self.decoded(provider_shop.webhook(provider_shop.event("some-invoice")).body)
+        unsigned = self.decoded(provider_shop.event("some-invoice"))
         (name,) = set(signed) - set(unsigned)
         for wrong in ("", signed[name][:-1], signed[name] + "0", signed[name][::-1], "ü", "\x00"):
-            rejected(shop, Webhook({}, self.encoded({**unsigned, name: wrong})))
-        rejected(shop, Webhook({}, self.encoded(signed) + f"&{name}={signed[name]}".encode()))
+            rejected(provider_shop, Webhook({}, self.encoded({**unsigned, name: wrong})))
+        rejected(provider_shop, Webhook({}, self.encoded(signed) + f"&{name}={signed[name]}".encode()))
 
-    def test_no_invoice_passes_with_the_signature_of_another_one(self, shop):
-        signed = self.decoded(shop.webhook(shop.event("some-invoice")).body)
+    def test_no_invoice_passes_with_the_signature_of_another_one(self, provider_shop):
+        signed = self.decoded(provider_shop.webhook(provider_shop.event("some-invoice")).body)
 
         @settings(max_examples=100, deadline=None, database=None)
         @given(TEXTS)
         def check(other):
-            rejected(shop, Webhook({}, self.encoded({**signed, "id": other})))
+            rejected(provider_shop, Webhook({}, self.encoded({**signed, "id": other})))
 
         check()
 
-    def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, shop):
-        first, second = (shop.provider.parse_webhook(shop.webhook(shop.event(one))) for one in ("first", "second"))
+    def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, provider_shop):
+        first, second = (
+            provider_shop.provider.parse_webhook(provider_shop.webhook(provider_shop.event(one)))
+            for one in ("first", "second")
+        )
         assert first.delivery_id != second.delivery_id
 
 
 class TokenWebhookContract(ProviderContract):
-    """Each test holds for every provider that signs nothing and is known by the token in our URL."""
+    """Each test applies to every provider that signs nothing and is identified by the token in our URL."""
 
-    def test_a_webhook_with_nearly_the_token_is_rejected(self, shop):
-        body = shop.event("some-invoice")
-        token = shop.webhook(body).token
+    def test_a_webhook_with_nearly_the_token_is_rejected(self, provider_shop):
+        body = provider_shop.event("some-invoice")
+        token = provider_shop.webhook(body).token
         for wrong in (token[:-1], token[1:], f"{token}0", f" {token}", token.upper(), *ODD):
-            rejected(shop, Webhook({}, body, wrong))
+            rejected(provider_shop, Webhook({}, body, wrong))
 
-    def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, shop):
-        first, second = (shop.provider.parse_webhook(shop.webhook(shop.event(one))) for one in ("first", "second"))
+    def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, provider_shop):
+        first, second = (
+            provider_shop.provider.parse_webhook(provider_shop.webhook(provider_shop.event(one)))
+            for one in ("first", "second")
+        )
         assert first.delivery_id != second.delivery_id

@@ -1,4 +1,4 @@
-"""Servers of a few lines that answer as a test tells them to: one records requests, one misbehaves byte by byte."""
+"""Small servers with the responses that a test sets: one records requests, one misbehaves byte by byte."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SECONDS = 60
 
 @dataclass
 class RawServer:
-    """Lets `talk(connection, server)` act on each connection in a thread of its own.
+    """Runs `talk(connection, server)` for each connection in its own thread.
 
-    `accepted` counts connections, `sent` the bytes that `send` could get rid of; `stopping` ends waits, `closed` is
-    released for each connection that is closed.
+    `accepted` is the number of connections, `sent` the number of bytes that `send` could send. `stopping` ends waits,
+    and `closed` is released for each closed connection.
     """
 
     talk: Callable[[socket.socket, RawServer], object]
@@ -86,7 +86,7 @@ def raw_server(talk) -> Iterator[RawServer]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request as it came in; `target` is the path and query as sent, `headers` have lower-case names."""
+    """A request as received. `target` is the path and query as sent, and `headers` have lower-case names."""
 
     method: str
     target: str
@@ -107,7 +107,7 @@ class Recorded:
 
 
 def read_request(connection) -> Recorded | None:
-    """Read one request whole; None when the connection ends instead."""
+    """Read one whole request. Returns None if the connection ends instead."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(65_536)
@@ -124,13 +124,13 @@ def read_request(connection) -> Recorded | None:
 
 
 def whole_answer(body: bytes, status: int = 200, **headers: str) -> bytes:
-    """An answer with its length, after which the connection stays open."""
+    """A response with its length, after which the connection stays open."""
     given = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{given}\r\n".encode("latin-1") + body
 
 
 class Recorder:
-    """Keeps each request and gives the same answer to all; bytes as the body go out as they are."""
+    """Records each request and sends the same response to all. A body of bytes is sent as it is."""
 
     def __init__(self):
         self.requests: list[Recorded] = []

@@ -1,4 +1,4 @@
-"""What the BTCPay adapter sends, held against BTCPay's own API description, and how it reads odd answers."""
+"""The BTCPay adapter's requests, validated against BTCPay's own API description, and its reading of odd responses."""
 
 import hashlib
 import hmac
@@ -137,7 +137,7 @@ def test_amounts_are_sent_as_exact_decimal_strings(btcpay, recorder, price, amou
 
 
 def test_get_is_a_request_of_btcpays_api(btcpay, recorder):
-    """The description names the call without its store; servers of every age know it with the store as well."""
+    """The description names the call without its store. All servers also know it with the store."""
     btcpay.get_invoice(INVOICE)
     request = recorder.only
     assert (request.method, request.body) == ("GET", b"")
@@ -281,7 +281,8 @@ def test_a_missing_status_is_unknown(btcpay, recorder):
     assert btcpay.get_invoice(INVOICE).status is ProviderStatus.UNKNOWN
 
 
-def test_an_older_servers_answer_without_additional_status_and_store_is_read(btcpay, recorder):
+def test_btcpay_older_server(btcpay, recorder):
+    """A response without additional status and store is valid."""
     older = {name: value for name, value in ANSWER.items() if name not in {"additionalStatus", "storeId"}}
     recorder.answer = (200, {**older, "status": "Settled"})
     snapshot = btcpay.get_invoice(INVOICE)
@@ -294,7 +295,7 @@ def test_an_older_servers_answer_without_additional_status_and_store_is_read(btc
         (status, additional)
         for status in ("New", "Processing", "Settled", "Expired", "Invalid")
         for additional in ("None", "PaidLate", "PaidPartial", "Marked", "Invalid", "PaidOver")
-        # Those two ask for the payments, too: test_contract.py.
+        # Those two also read the payments: test_contract.py.
         if (status, additional) not in {("Expired", "PaidLate"), ("Expired", "PaidOver")}
     ],
 )
@@ -319,14 +320,14 @@ def test_another_currency_than_the_one_charged_is_reported_as_it_is(btcpay, reco
 
 @pytest.mark.parametrize("field", ["amount", "paidAmount"])
 @pytest.mark.parametrize("missing", [True, False])
-def test_an_amount_that_is_not_told_is_none(btcpay, recorder, field, missing):
+def test_missing_amount_is_none(btcpay, recorder, field, missing):
     recorder.answer = (200, without(field) if missing else answer(**{field: None}))
     snapshot = btcpay.get_invoice(INVOICE)
     assert (snapshot.charged if field == "amount" else snapshot.paid) is None
 
 
 @pytest.mark.parametrize("metadata", [None, [], "text", {}, {"orderId": 7}, {"orderId": None}])
-def test_an_order_id_that_is_not_told_is_none(btcpay, recorder, metadata):
+def test_missing_order_id_is_none(btcpay, recorder, metadata):
     recorder.answer = (200, answer(metadata=metadata))
     assert btcpay.get_invoice(INVOICE).order_id is None
 
@@ -498,7 +499,7 @@ def test_a_payment_that_found_no_route_is_failed(btcpay, recorder):
     ids=str,
 )
 def test_a_payment_refused_for_another_reason_is_unknown(btcpay, recorder, refusal):
-    """BTCPay says `generic-error` of any exception of its Lightning client, also of one after the payment went out."""
+    """BTCPay reports `generic-error` for any exception of its Lightning client, also after the payment was sent."""
     recorder.answer = refusal
     assert btcpay.pay_lightning_invoice("lnbc1", 10_000) == UNKNOWN
 
@@ -559,7 +560,7 @@ def test_a_payment_we_may_not_make_says_why(btcpay, recorder, status, error):
         btcpay.pay_lightning_invoice("lnbc1", 10_000)
 
 
-def test_a_payment_nobody_knows_is_unknown_not_failed(btcpay, recorder):
+def test_missing_payment_is_unknown_not_failed(btcpay, recorder):
     recorder.answer = (404, {"code": "payment-not-found", "message": "no"})
     assert btcpay.find_lightning_payment(HASH) == LightningPayment(HASH, PaymentState.UNKNOWN, unheard_of=True)
 
@@ -585,7 +586,7 @@ def test_payment_is_confirmed_only_when_btcpay_calls_it_settled(btcpay, recorder
 
 
 def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
-    """The error goes to the log and is kept with the account."""
+    """The error is logged and stored with the account."""
     recorder.answer = (422, [{"path": "metadata.buyerEmail", "message": "buyer.one@example.com is no address"}])
     wanted = NewInvoice("order-1", Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com")
     with pytest.raises(RemoteRefused, match="redacted") as refusal:
@@ -594,7 +595,8 @@ def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
 
 
 @pytest.mark.parametrize("status", [403, 404, 422])
-def test_payments_that_btcpay_does_not_tell_leave_it_open_whether_they_are_confirmed(btcpay, recorder, status):
+def test_btcpay_payments_refused(btcpay, recorder, status):
+    """If BTCPay refuses to list the payments, it is unknown whether they are confirmed."""
     recorder.answer = (status, {"code": "no", "message": "no"})
     assert btcpay._unconfirmed(INVOICE) is None
 

@@ -1,4 +1,4 @@
-"""Registering our webhook at BTCPay: the requests, held against BTCPay's own API description, and odd answers."""
+"""Registering our webhook at BTCPay: requests validated against BTCPay's own API description, and odd responses."""
 
 import json
 
@@ -25,14 +25,15 @@ def adapter(url, store=STORE):
 
 
 def operations(requests):
-    """What the requests are called in BTCPay's description; each body is one that it allows."""
+    """Return the requests' names in BTCPay's description, and validate each body against it."""
     for request in requests:
         if request.body:
             request_validator(request.method, request.path).validate(request.json)
     return [_operation(request.method, request.path)["operationId"] for request in requests]
 
 
-def test_webhook_is_created_for_the_events_about_invoices_and_is_delivered_again_when_it_fails(recorder):
+def test_register_creates_webhook(recorder):
+    """The webhook covers the events of invoices, with redelivery."""
     recorder.answer = (200, [OTHER])
     adapter(recorder.url).connect_webhook(URL, SECRET)
     assert operations(recorder.requests) == ["Webhooks_GetWebhooks", "Webhooks_CreateWebhook"]
@@ -71,7 +72,8 @@ def test_every_webhook_of_our_url_gets_the_secret(recorder):
     assert [request.method for request in recorder.requests] == ["GET", "PUT", "PUT"]
 
 
-def test_older_server_that_knows_a_webhook_under_its_store_only_is_told_there():
+def test_register_older_server():
+    """On an older server that knows a webhook only below its store, it is updated there."""
     seen = []
 
     def talk(connection, server):
@@ -88,20 +90,21 @@ def test_older_server_that_knows_a_webhook_under_its_store_only_is_told_there():
     assert seen == [f"GET {webhooks}", "PUT /api/v1/webhooks/ours", f"PUT {webhooks}/ours"]
 
 
-def test_key_that_may_not_do_it_leads_to_a_sentence_with_the_permission_it_needs(recorder):
+def test_register_missing_permission(recorder):
+    """The error names the missing permission."""
     recorder.answer = (403, {"code": "missing-permission", "message": "Insufficient API Permissions."})
     with pytest.raises(PermissionMissing, match=r"needs the permission btcpay\.store\.webhooks\.canmodifywebhooks"):
         adapter(recorder.url).connect_webhook(URL, SECRET)
 
 
-def test_key_that_is_wrong_is_told_as_such(recorder):
+def test_register_wrong_key(recorder):
     recorder.answer = (401, {"code": "unauthenticated", "message": "no"})
     with pytest.raises(CredentialsRejected, match="rejected our credentials") as rejected:
         adapter(recorder.url).connect_webhook(URL, SECRET)
     assert not isinstance(rejected.value, PermissionMissing)
 
 
-def test_store_that_is_unknown_is_told_as_such(recorder):
+def test_register_unknown_store(recorder):
     recorder.answer = (404, {"code": "store-not-found", "message": "no"})
     with pytest.raises(RemoteNotFound):
         adapter(recorder.url).connect_webhook(URL, SECRET)
@@ -110,25 +113,28 @@ def test_store_that_is_unknown_is_told_as_such(recorder):
 @pytest.mark.parametrize(
     "answer", [None, {}, "text", [1], [[]], [{"url": URL}], [{"id": 7, "url": URL}], [{"id": "x"}]]
 )
-def test_list_of_another_shape_is_an_invalid_answer_and_nothing_is_registered(recorder, answer):
+def test_register_invalid_list(recorder, answer):
+    """A malformed list of webhooks is an invalid response, and nothing is registered."""
     recorder.answer = (200, answer)
     with pytest.raises(RemoteAnswerInvalid):
         adapter(recorder.url).connect_webhook(URL, SECRET)
     assert recorder.only.method == "GET"
 
 
-def test_connecting_twice_leaves_one_webhook(sandbox):
-    with SandboxClient(sandbox.url) as client:
+def test_connecting_twice_leaves_one_webhook(sandbox_server):
+    with SandboxClient(sandbox_server.url) as client:
         client.register_store("twice", "key-1")
-    store = adapter(sandbox.url, "twice")
+    store = adapter(sandbox_server.url, "twice")
     for secret in (SECRET, f"{SECRET}-new"):
         store.connect_webhook(URL, secret)
-    [webhook] = sandbox.ledger.store("twice").webhooks
+    [webhook] = sandbox_server.ledger.store("twice").webhooks
     assert (webhook.url, webhook.secret, webhook.everything) == (URL, f"{SECRET}-new", False)
 
 
 @pytest.mark.parametrize("known", [[], [{"id": "1", "url": URL}]])
-def test_secret_is_in_no_error_though_the_provider_repeats_our_request(known):
+def test_register_error_redacts_secret(known):
+    """The error is redacted if the provider repeats our request."""
+
     def talk(connection, server):
         while (request := read_request(connection)) is not None:
             reading = request.method == "GET"

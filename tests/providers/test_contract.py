@@ -45,7 +45,7 @@ def digest(body, secret):
 
 
 class FakeShop:
-    """The fake provider, told what a real one would make of each act."""
+    """The fake provider, set to what a real one reports after each action."""
 
     def __init__(self, adapter=Fake):
         url, self.store = "fake://contract", uuid4().hex
@@ -165,21 +165,21 @@ class TestFake(SignedWebhookContract):
     """The fake provider."""
 
     @pytest.fixture
-    def shop(self):
+    def provider_shop(self):
         return FakeShop()
 
-    def test_paying_lightning_invoices_is_not_supported(self, shop):
+    def test_paying_lightning_invoices_is_not_supported(self, provider_shop):
         with pytest.raises(NotSupported, match=r"^a fake provider can't pay a Lightning invoice\.$"):
-            shop.provider.pay_lightning_invoice("lnbc1", 1_000)
+            provider_shop.provider.pay_lightning_invoice("lnbc1", 1_000)
         with pytest.raises(NotSupported, match=r"^a fake provider can't look up a Lightning payment\.$"):
-            shop.provider.find_lightning_payment("00" * 32)
+            provider_shop.provider.find_lightning_payment("00" * 32)
 
 
 class TestCallbackFake(SignedIdContract):
     """The fake provider with a webhook URL for each invoice, and no find by our id."""
 
     @pytest.fixture
-    def shop(self):
+    def provider_shop(self):
         return CallbackFakeShop(CallbackFake)
 
 
@@ -187,37 +187,37 @@ class TestBTCPayAgainstTheSandbox(SignedWebhookContract):
     """BTCPay's adapter, against the sandbox."""
 
     @pytest.fixture
-    def shop(self, sandbox):
-        with SandboxClient(sandbox.url) as client:
-            yield BTCPayShop(BTCPay, sandbox.url, client)
+    def provider_shop(self, sandbox_server):
+        with SandboxClient(sandbox_server.url) as client:
+            yield BTCPayShop(BTCPay, sandbox_server.url, client)
 
-    def test_late_payment_of_too_much_counts_once_it_is_confirmed_too(self, shop):
-        invoice_id = shop.provider.create_invoice(wanted()).provider_invoice_id
-        shop.client.pay(invoice_id, late=True, confirmations=0)
+    def test_late_payment_of_too_much_counts_once_it_is_confirmed_too(self, provider_shop):
+        invoice_id = provider_shop.provider.create_invoice(wanted()).provider_invoice_id
+        provider_shop.client.pay(invoice_id, late=True, confirmations=0)
         over = {"status": "Expired", "additionalStatus": "PaidOver"}
-        shop.client.set_faults([{"kind": "rewrite", "store": shop.store, "fields": over}])
+        provider_shop.client.set_faults([{"kind": "rewrite", "store": provider_shop.store, "fields": over}])
         try:
-            assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.PROCESSING
-            shop.client.confirm(invoice_id)
-            assert shop.provider.get_invoice(invoice_id).exception is PaymentException.OVER
+            assert provider_shop.provider.get_invoice(invoice_id).status is ProviderStatus.PROCESSING
+            provider_shop.client.confirm(invoice_id)
+            assert provider_shop.provider.get_invoice(invoice_id).exception is PaymentException.OVER
         finally:
-            shop.client.set_faults([])
+            provider_shop.client.set_faults([])
 
-    def test_late_payment_counts_once_it_is_confirmed(self, shop):
-        """BTCPay says PaidLate as soon as it sees the payment, which may still be taken back."""
-        invoice_id = shop.provider.create_invoice(wanted()).provider_invoice_id
-        shop.client.pay(invoice_id, late=True, confirmations=0)
-        assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.PROCESSING
-        shop.client.confirm(invoice_id)
-        snapshot = shop.provider.get_invoice(invoice_id)
+    def test_late_payment_counts_once_it_is_confirmed(self, provider_shop):
+        """BTCPay reports PaidLate as soon as it sees the payment, which may still be reversed."""
+        invoice_id = provider_shop.provider.create_invoice(wanted()).provider_invoice_id
+        provider_shop.client.pay(invoice_id, late=True, confirmations=0)
+        assert provider_shop.provider.get_invoice(invoice_id).status is ProviderStatus.PROCESSING
+        provider_shop.client.confirm(invoice_id)
+        snapshot = provider_shop.provider.get_invoice(invoice_id)
         assert (snapshot.status, snapshot.exception) == (ProviderStatus.EXPIRED, PaymentException.LATE)
 
 
 class TestZapriteAgainstTheSandbox(TokenWebhookContract):
     """Zaprite's adapter, against the sandbox."""
 
-    # A late payment is a payment like others, that a merchant marked an order is not told, and only what is confirmed
-    # counts as paid.
+    # A late payment is a payment like others, a merchant's mark of an order isn't reported, and only confirmed money is
+    # paid.
     readings: ClassVar = {
         "paid, not confirmed": (ProviderStatus.PROCESSING, NONE, 0),
         "paid late": (SETTLED, NONE, PRICE),
@@ -228,26 +228,26 @@ class TestZapriteAgainstTheSandbox(TokenWebhookContract):
     }
 
     @pytest.fixture
-    def shop(self, sandbox):
-        with SandboxClient(sandbox.url) as client:
-            yield ZapriteShop(Zaprite, sandbox.url, client)
+    def provider_shop(self, sandbox_server):
+        with SandboxClient(sandbox_server.url) as client:
+            yield ZapriteShop(Zaprite, sandbox_server.url, client)
 
-    def test_refunded_order_is_refunded(self, shop):
-        invoice_id = self.open(shop)
-        shop.pay(invoice_id, PRICE)
-        shop.client.refund(invoice_id)
-        assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.REFUNDED
+    def test_refunded_order_is_refunded(self, provider_shop):
+        invoice_id = self.open(provider_shop)
+        provider_shop.pay(invoice_id, PRICE)
+        provider_shop.client.refund(invoice_id)
+        assert provider_shop.provider.get_invoice(invoice_id).status is ProviderStatus.REFUNDED
 
-    def test_of_two_orders_for_one_of_ours_one_is_found(self, shop):
-        orders = [shop.provider.create_invoice(wanted(order_id="ours-1")) for _ in range(2)]
-        (found,) = shop.provider.find_invoices("ours-1")
+    def test_of_two_orders_for_one_of_ours_one_is_found(self, provider_shop):
+        orders = [provider_shop.provider.create_invoice(wanted(order_id="ours-1")) for _ in range(2)]
+        (found,) = provider_shop.provider.find_invoices("ours-1")
         assert found.created in orders
 
-    def test_order_is_asked_for_by_its_own_id_alone(self, shop):
+    def test_order_is_asked_for_by_its_own_id_alone(self, provider_shop):
         """Zaprite finds it by ours, too."""
-        shop.provider.create_invoice(wanted(order_id="ours-2"))
+        provider_shop.provider.create_invoice(wanted(order_id="ours-2"))
         with pytest.raises(RemoteAnswerInvalid, match="another order than ours-2"):
-            shop.provider.get_invoice("ours-2")
+            provider_shop.provider.get_invoice("ours-2")
 
 
 class TestOpenNodeAgainstTheSandbox(SignedIdContract):
@@ -266,12 +266,12 @@ class TestOpenNodeAgainstTheSandbox(SignedIdContract):
     }
 
     @pytest.fixture
-    def shop(self, sandbox):
-        with SandboxClient(sandbox.url) as client:
-            yield OpenNodeShop(OpenNode, sandbox.url, client)
+    def provider_shop(self, sandbox_server):
+        with SandboxClient(sandbox_server.url) as client:
+            yield OpenNodeShop(OpenNode, sandbox_server.url, client)
 
-    def test_refunded_charge_is_refunded(self, shop):
-        invoice_id = self.open(shop)
-        shop.pay(invoice_id, PRICE)
-        shop.client.refund(invoice_id)
-        assert shop.provider.get_invoice(invoice_id).status is ProviderStatus.REFUNDED
+    def test_refunded_charge_is_refunded(self, provider_shop):
+        invoice_id = self.open(provider_shop)
+        provider_shop.pay(invoice_id, PRICE)
+        provider_shop.client.refund(invoice_id)
+        assert provider_shop.provider.get_invoice(invoice_id).status is ProviderStatus.REFUNDED

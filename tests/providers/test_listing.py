@@ -1,4 +1,4 @@
-"""Lists with entries that nobody expected: what can be read is read, the rest is counted and named."""
+"""Lists with malformed entries: readable ones are read, the others are counted and named."""
 
 from datetime import UTC, datetime
 
@@ -56,7 +56,7 @@ def test_absurd_time_of_an_entry_is_no_reason_to_refuse_it(recorder, created):
     assert len(btcpay_adapter(recorder.url).list_invoices(SINCE, UNTIL, 0, 200).found) == 1
 
 
-def test_lists_and_look_ups_ask_for_archived_invoices_too(recorder):
+def test_lists_include_archived_invoices(recorder):
     recorder.answer = (200, [])
     btcpay = btcpay_adapter(recorder.url)
     btcpay.list_invoices(SINCE, UNTIL, 0, 200)
@@ -90,7 +90,8 @@ def test_zaprite_is_listed_by_pages_until_the_last_or_the_span_ends(recorder):
     assert zaprite.list_invoices(SINCE, UNTIL, 0, 100).is_last
 
 
-def test_page_of_zaprite_begins_where_the_one_before_ended_after_it_was_halved(recorder):
+def test_zaprite_page_after_halving(recorder):
+    """A page starts where the halved one before it ended."""
     recorder.answer = (200, {"items": [], "meta": {"pagesCount": 9}})
     zaprite_adapter(recorder.url).list_invoices(SINCE, UNTIL, 150, 100)
     assert recorder.requests[-1].target.endswith("?limit=50&page=4")

@@ -1,4 +1,4 @@
-"""What the Zaprite adapter sends, and how it reads answers and events of which nobody promises the shape."""
+"""The Zaprite adapter's requests, and its reading of responses and events without a documented shape."""
 
 import json
 from urllib.parse import unquote
@@ -56,7 +56,7 @@ def zaprite(recorder):
 
 @pytest.fixture
 def read(zaprite, recorder):
-    """The snapshot of an order that differs so from `ANSWER`."""
+    """The snapshot of an order with these differences from `ANSWER`."""
 
     def read(**changes):
         recorder.answer = (200, answer(**changes))
@@ -149,7 +149,8 @@ def test_a_refusal_is_raised_by_every_call(zaprite, recorder, status, error):
             call()
 
 
-def test_an_order_nobody_knows_is_not_found_and_none_is_found_for_our_id(zaprite, recorder):
+def test_zaprite_unknown_order(zaprite, recorder):
+    """Neither the order's id nor our id is found."""
     recorder.answer = (404, {"code": "NOT_FOUND", "message": "y"})
     with pytest.raises(RemoteNotFound):
         zaprite.get_invoice(ORDER)
@@ -207,7 +208,8 @@ def test_a_status_this_version_does_not_know_is_unknown_and_never_invalid(read, 
     assert snapshot.said.isprintable()
 
 
-def test_what_came_in_is_the_sum_of_the_transactions_in_the_orders_currency(read):
+def test_zaprite_paid_amount(read):
+    """It is the sum of the transactions in the order's currency."""
     paid = read(
         status="OVERPAID", currency="EUR", totalAmount=1_999, transactions=received(1_000, 1_500, currency="EUR")
     )
@@ -242,21 +244,22 @@ def test_what_came_in_is_the_sum_of_the_transactions_in_the_orders_currency(read
     ids=str,
 )
 @pytest.mark.parametrize("status", ["PENDING", "PAID", "EXPIRED"])
-def test_transactions_that_can_not_be_read_tell_no_amount_and_change_no_status(read, transactions, status):
+def test_zaprite_unreadable_transactions(read, transactions, status):
+    """Unreadable transactions give no amount and change no status."""
     snapshot = read(status=status, transactions=transactions)
     assert snapshot.paid is None
     assert (snapshot.status, snapshot.exception) == (read(status=status).status, NONE)
 
 
 @pytest.mark.parametrize("status", ["PAID", "COMPLETE", "OVERPAID"])
-def test_a_paid_order_stays_paid_though_its_transactions_tell_of_less(read, status):
-    """A merchant can call an order paid that was paid elsewhere; the status is Zaprite's word."""
+def test_zaprite_paid_order_with_less(read, status):
+    """A merchant can mark an order as paid that was paid elsewhere. The status decides."""
     snapshot = read(status=status, transactions=received(2_000))
     assert (snapshot.status, snapshot.paid, snapshot.charged) == (ProviderStatus.SETTLED, None, Money(2_100, "BTC"))
 
 
 @pytest.mark.parametrize("amount", [1, 2_099, 2_100, 5_000])
-def test_money_on_an_expired_order_is_for_a_person_to_look_at(read, amount):
+def test_money_on_an_expired_order_is_reviewed(read, amount):
     snapshot = read(status="EXPIRED", transactions=received(amount))
     assert (snapshot.status, snapshot.exception) == (ProviderStatus.EXPIRED, PARTIAL)
     assert snapshot.paid == Money(amount, "BTC")
@@ -268,13 +271,13 @@ def test_the_total_may_be_called_amount(read, amounts):
 
 
 @pytest.mark.parametrize("total", [..., None])
-def test_amounts_that_are_not_told_are_none(read, total):
+def test_missing_amounts_are_none(read, total):
     snapshot = read(status="PAID", totalAmount=total, transactions=received(2_100))
     assert (snapshot.status, snapshot.charged, snapshot.paid) == (ProviderStatus.SETTLED, None, None)
 
 
 @pytest.mark.parametrize("order_id", [..., None, 7, [], {}])
-def test_an_order_id_that_is_not_told_is_none(read, order_id):
+def test_missing_order_id_is_none(read, order_id):
     assert read(externalUniqId=order_id).order_id is None
 
 
@@ -401,7 +404,8 @@ def test_what_is_no_event_is_malformed(body):
         parsed(body)
 
 
-def test_each_state_told_is_a_delivery_of_its_own_and_a_copy_is_none():
+def test_zaprite_delivery_for_each_state():
+    """Each state is a separate delivery, and a copy is not."""
     first, copy, paid = (
         parsed({"event": "order.change", "data": {"id": ORDER, "status": status}})
         for status in ("PROCESSING", "PROCESSING", "PAID")
@@ -433,7 +437,7 @@ def test_the_shortest_allowed_secret_works():
     assert parsed({"id": ORDER}, secret, adapter("http://127.0.0.1:9", secret)).provider_invoice_id == ORDER
 
 
-def test_no_sentence_tells_the_token():
+def test_no_sentence_contains_the_token():
     with pytest.raises(WebhookRejected) as caught:
         parsed({"id": ORDER}, "a-guess-at-the-token-of-24-bytes")
     assert SECRET not in str(caught.value)
@@ -460,7 +464,7 @@ def test_paying_lightning_invoices_is_not_supported(zaprite, recorder):
 
 
 def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
-    """The error goes to the log and is kept with the account."""
+    """The error is logged and stored with the account."""
     recorder.answer = (422, {"message": "buyer.one@example.com is no address"})
     wanted = NewInvoice(OURS, Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com")
     with pytest.raises(RemoteRefused, match="redacted") as refusal:

@@ -1,4 +1,4 @@
-"""Whoever dies in a purchase leaves a draft: the invoice at the provider is found by our id, never made twice."""
+"""A crash in a purchase leaves a draft: the invoice at the provider is found by our id, and never created twice."""
 
 import multiprocessing
 import os
@@ -20,18 +20,13 @@ from keysat.models.discount_code import CodeKind
 from keysat.providers.base import NewInvoice
 from keysat.providers.registry import provider_for
 from keysat.sales.purchase import Order, purchase
-from keysat.sandbox.client import SandboxClient
-from keysat.sandbox.server import Sandbox
 from tests.builders import (
-    STORE,
     audit_actions,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
     look,
-    make_account,
-    make_catalog,
     open_invoice,
     set_columns,
 )
@@ -41,16 +36,6 @@ pytestmark = pytest.mark.usefixtures("empty_database")
 
 ORDER = Order("editor", buyer_email="buyer@example.com")
 KEYED = Order("editor", idempotency_key="purchase:0b6f6d0e")
-
-
-@pytest.fixture
-def shop():
-    """A sandbox over real HTTP, which outlives the process that dies."""
-    with Sandbox() as server, SandboxClient(server.url) as client:
-        client.register_store(STORE, "key-of-test-store")
-        make_account(kind="btcpay", base_url=server.url)
-        make_catalog()
-        yield client
 
 
 def begin_and_die_before(number):
@@ -93,7 +78,8 @@ def at_the_provider(client):
     return client.ledger()["invoices"]
 
 
-def test_death_after_the_providers_answer_is_mended_by_the_next_look(shop, signer):
+def test_crash_after_create(shop, signer):
+    """The next check repairs a crash after the provider's response."""
     purchase_and_die(ORDER, 2)
     draft = the_invoice()
     assert draft.is_draft
@@ -108,7 +94,8 @@ def test_death_after_the_providers_answer_is_mended_by_the_next_look(shop, signe
     assert len(load_licenses(draft.id)) == len(at_the_provider(shop)) == 1
 
 
-def test_buyer_who_tries_again_after_our_death_gets_the_invoice_that_was_made(shop):
+def test_retry_after_crash_adopts_invoice(shop):
+    """The buyer's second request returns the existing invoice."""
     purchase_and_die(KEYED, 2)
     draft = the_invoice()
     with pytest.raises(Conflict, match="still in progress"):
@@ -144,7 +131,8 @@ def test_of_two_who_try_again_at_once_only_one_asks_the_provider(shop):
     assert len(at_the_provider(shop)) == 1
 
 
-def test_buyer_who_tries_again_after_a_death_before_the_provider_was_asked_gets_one_made_now(shop):
+def test_retry_after_crash_before_create(shop):
+    """The buyer's second request creates the invoice at the provider."""
     shop.set_faults([{"kind": "status", "status": 503, "method": "POST", "times": 1}])
     with pytest.raises(RemoteUnavailable):
         open_invoice(KEYED)
@@ -165,7 +153,8 @@ def test_invoice_whose_answer_was_lost_is_adopted(shop):
     assert load_invoice(draft.id).provider_invoice_id == at_the_provider(shop)[0]["id"]
 
 
-def test_draft_that_was_never_made_is_watched_for_a_while_and_then_closed_and_its_slot_is_free(shop):
+def test_draft_never_created_is_closed(shop):
+    """A draft without an invoice at the provider is checked for a while, then closed, and its slot is free."""
     with transaction() as session:
         add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
     shop.set_faults([{"kind": "status", "status": 503, "method": "POST", "times": 1}])
@@ -195,7 +184,8 @@ def test_purchase_whose_draft_was_closed_is_not_taken_up_again(shop):
     assert at_the_provider(shop) == []
 
 
-def test_refusal_that_comes_after_the_draft_was_adopted_leaves_invoice_and_slot_alone(shop):
+def test_refusal_after_adoption(shop):
+    """A refusal after the draft's adoption leaves invoice and slot unchanged."""
     with transaction() as session:
         add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
     order = Order("editor", code="once", idempotency_key="purchase:late")
@@ -229,7 +219,7 @@ def test_refusal_that_comes_after_the_draft_was_adopted_leaves_invoice_and_slot_
 
 
 def test_old_draft_whose_invoice_is_being_made_is_not_closed(shop):
-    """Else the buyer would get the address of an invoice that nobody watches."""
+    """Otherwise the buyer would get the address of an invoice without checks."""
     shop.set_faults([{"kind": "status", "status": 503, "method": "POST", "times": 1}])
     with pytest.raises(RemoteUnavailable):
         open_invoice(KEYED)

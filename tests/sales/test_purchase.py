@@ -1,4 +1,4 @@
-"""Purchases: a draft first, then the provider's invoice; no crash in between makes a second one or leaks a slot."""
+"""Purchases: a draft first, then the provider's invoice. No crash in between creates a second one or leaks a slot."""
 
 from datetime import timedelta
 
@@ -31,18 +31,11 @@ from tests.builders import open_invoice as open_order
 
 
 def open_invoice(product="editor", **facts):
-    """Purchase; the invoice that came of it."""
+    """Purchase, and return the invoice."""
     return load_invoice(open_order(Order(product, **facts)))
 
 
 pytestmark = pytest.mark.usefixtures("empty_database")
-
-
-@pytest.fixture
-def shop(fake):
-    make_account()
-    make_catalog()
-    return fake
 
 
 def count(table):
@@ -60,23 +53,23 @@ def add_second_policy(slug="pro", **terms):
         add_policy(session, "editor", slug, slug.title(), Terms(**terms))
 
 
-def test_provider_and_our_row_agree_on_the_invoice(shop):
+def test_provider_and_our_row_agree_on_the_invoice(fake_shop):
     invoice = open_invoice(product="editor", buyer_email="buyer@example.com", buyer_note="VIP")
-    snapshot = shop.snapshots[invoice.provider_invoice_id]
+    snapshot = fake_shop.snapshots[invoice.provider_invoice_id]
     assert snapshot.order_id == str(invoice.id)
     assert snapshot.charged == Money(PRICE, "BTC") == Money(invoice.amount, invoice.currency)
     assert invoice.checkout_url == f"https://pay.example/i/{invoice.provider_invoice_id}"
     assert (invoice.buyer_email, invoice.buyer_note) == ("buyer@example.com", "VIP")
 
 
-def test_new_invoice_is_pending_and_due_in_half_a_minute(shop):
+def test_new_invoice_is_pending_and_due_in_half_a_minute(fake_shop):
     invoice = open_invoice(product="editor")
     assert (invoice.status, invoice.exception, invoice.check_count) == ("pending", "none", 0)
     assert invoice.next_check_at - invoice.created_at == timedelta(seconds=30)
     assert invoice.settled_at is invoice.fulfilled_at is invoice.paid_amount is None
 
 
-def test_opening_has_its_line_in_the_audit_log(shop):
+def test_opening_has_its_line_in_the_audit_log(fake_shop):
     invoice = open_invoice(product="editor")
     assert audit_actions(invoice.id) == ["invoice.opened"]
     with reading() as session:
@@ -84,7 +77,7 @@ def test_opening_has_its_line_in_the_audit_log(shop):
     assert (line.actor, line.detail) == ("cli", {"price": "21,000 sat", "account": "main"})
 
 
-def test_policy_may_have_its_own_price(shop):
+def test_policy_may_have_its_own_price(fake_shop):
     add_second_policy(price_amount=99_000)
     assert open_invoice(product="editor", policy="pro").amount == 99_000
     assert open_invoice(product="editor", policy="standard").amount == PRICE
@@ -98,23 +91,24 @@ def test_product_is_charged_in_its_own_currency(fake):
     assert fake.snapshots[invoice.provider_invoice_id].charged == Money(1_999, "EUR")
 
 
-def test_account_is_chosen_by_name_where_there_are_several(shop):
+def test_account_is_chosen_by_name_where_there_are_several(fake_shop):
     make_account("other", store_id="other-store")
-    shop.api_keys["other-store"] = "key-of-test-store"
+    fake_shop.api_keys["other-store"] = "key-of-test-store"
     invoice = open_invoice(product="editor", account="other")
     assert invoice.provider_account_id == load_account("other").id
     assert invoice.provider_invoice_id.startswith("other-store-")
 
 
-def test_without_a_name_the_oldest_policy_and_the_first_account_that_works_are_taken(shop):
+def test_purchase_default_choices(fake_shop):
+    """The defaults are the oldest policy and the first account that works."""
     add_second_policy()
     make_account("other", store_id="other-store")
-    shop.api_keys["other-store"] = "key-of-test-store"
+    fake_shop.api_keys["other-store"] = "key-of-test-store"
     assert open_invoice().provider_account_id == load_account("main").id
     assert open_invoice(policy="pro").provider_account_id == load_account("main").id
 
 
-def test_no_account_sells_that_the_operator_did_not_name(shop):
+def test_no_account_sells_that_the_operator_did_not_name(fake_shop):
     make_account("other", store_id="other-store")
     set_account(paused_at=func.now(), pause_reason="key rejected")
     with pytest.raises(
@@ -124,9 +118,9 @@ def test_no_account_sells_that_the_operator_did_not_name(shop):
     assert count(Invoice) == 0
 
 
-def test_fallback_sells_only_where_the_first_can_not(shop):
+def test_fallback_sells_only_where_the_first_can_not(fake_shop):
     make_account("other", store_id="other-store")
-    shop.api_keys["other-store"] = "key-of-test-store"
+    fake_shop.api_keys["other-store"] = "key-of-test-store"
     with transaction() as session:
         sell_with(session, ["main", "other"], "cli")
     assert open_invoice().provider_account_id == load_account("main").id
@@ -136,9 +130,9 @@ def test_fallback_sells_only_where_the_first_can_not(shop):
     assert open_invoice().provider_account_id == load_account("other").id
 
 
-def test_product_is_sold_by_the_account_it_names_alone(shop):
+def test_product_is_sold_by_the_account_it_names_alone(fake_shop):
     make_account("other", store_id="other-store")
-    shop.api_keys["other-store"] = "key-of-test-store"
+    fake_shop.api_keys["other-store"] = "key-of-test-store"
     with transaction() as session:
         change_product(session, "editor", {"account": "other"}, "cli")
     assert open_invoice().provider_account_id == load_account("other").id
@@ -147,7 +141,8 @@ def test_product_is_sold_by_the_account_it_names_alone(shop):
         open_invoice()
 
 
-def test_real_account_takes_the_place_of_a_sandbox_and_no_sandbox_that_of_a_real_one():
+def test_real_account_replaces_sandbox():
+    """A sandbox never replaces a real account."""
     make_account("play", base_url="http://127.0.0.1:8900", kind="btcpay")
     assert (load_account("play").is_sandbox, load_account("play").selling_rank) == (True, 1)
     make_account("real", base_url="https://pay.example.com", kind="btcpay")
@@ -156,25 +151,26 @@ def test_real_account_takes_the_place_of_a_sandbox_and_no_sandbox_that_of_a_real
     assert ranks == {"play": None, "real": 1, "again": None}
 
 
-def test_failing_creates_touch_no_reads_and_purchases_fail_fast(shop):
+def test_failing_creates_touch_no_reads_and_purchases_fail_fast(fake_shop):
     paid = open_invoice()
-    shop.trouble = RemoteUnavailable("503", retry_after=3_600)
+    fake_shop.trouble = RemoteUnavailable("503", retry_after=3_600)
     with pytest.raises(RemoteUnavailable):
         open_invoice()
-    asked = shop.requests
+    asked = fake_shop.requests
     with pytest.raises(SalesUnavailable):
         open_invoice()
-    assert shop.requests == asked
+    assert fake_shop.requests == asked
     account = load_account()
     assert (account.failure_count, account.open_until) == (0, None)
     with reading() as session:
         assert account.create_open_until - session.scalar(select(func.now())) <= timedelta(seconds=60)
-    shop.trouble = None
-    shop.say(paid.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    fake_shop.trouble = None
+    fake_shop.say(paid.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     assert look(paid.id).license_owed
 
 
-def test_half_open_creates_let_one_purchase_probe_and_its_success_lets_all(shop):
+def test_half_open_creates_probe(fake_shop):
+    """One purchase probes the half-open breaker, and its success closes it."""
     set_account(create_failure_count=FAILURES_TO_OPEN, create_open_until=func.now() - timedelta(seconds=1))
     with transaction() as session:
         assert may_create(session, load_account().id)
@@ -193,37 +189,37 @@ def test_half_open_creates_let_one_purchase_probe_and_its_success_lets_all(shop)
         ({"product": "editor", "account": "nothing"}, "no provider account nothing"),
     ],
 )
-def test_unknown_names_are_refused_and_the_provider_is_not_asked(shop, wanted, noun):
+def test_unknown_names_are_refused_and_the_provider_is_not_asked(fake_shop, wanted, noun):
     with pytest.raises(NotFound, match=noun):
         open_invoice(**wanted)
-    assert shop.requests == count(Invoice) == 0
+    assert fake_shop.requests == count(Invoice) == 0
 
 
-def test_product_without_a_policy_can_not_be_sold(shop):
+def test_product_without_a_policy_can_not_be_sold(fake_shop):
     with transaction() as session:
         session.execute(Policy.__table__.delete())
     with pytest.raises(NotFound, match="no policy"):
         open_invoice(product="editor")
 
 
-def test_what_costs_nothing_is_licensed_at_once(shop):
+def test_what_costs_nothing_is_licensed_at_once(fake_shop):
     add_second_policy("gift", price_amount=0)
     invoice = open_invoice(policy="gift")
     assert (invoice.status, invoice.amount, invoice.provider_account_id) == ("settled", 0, None)
     assert len(load_licenses(invoice.id)) == 1
     assert invoice.next_check_at is None
-    assert shop.requests == 0
+    assert fake_shop.requests == 0
 
 
-def test_paused_account_opens_no_invoices(shop):
+def test_paused_account_opens_no_invoices(fake_shop):
     set_account(paused_at=func.now(), pause_reason="key rejected")
     with pytest.raises(SalesUnavailable, match=r"main is paused \(key rejected\)"):
         open_invoice()
-    assert shop.requests == count(Invoice) == 0
+    assert fake_shop.requests == count(Invoice) == 0
 
 
-def test_refused_purchase_ends_its_draft(shop):
-    shop.trouble = RemoteRefused("it says no")
+def test_refused_purchase_ends_its_draft(fake_shop):
+    fake_shop.trouble = RemoteRefused("it says no")
     with pytest.raises(RemoteRefused):
         open_invoice()
     (invoice,) = all_invoices()
@@ -231,8 +227,8 @@ def test_refused_purchase_ends_its_draft(shop):
     assert audit_actions(invoice.id) == ["invoice.opened", "invoice.invalid"]
 
 
-def test_unclear_answer_leaves_the_draft_to_the_scan(shop):
-    shop.trouble = RemoteUnavailable("it is silent")
+def test_unclear_answer_leaves_the_draft_to_the_scan(fake_shop):
+    fake_shop.trouble = RemoteUnavailable("it is silent")
     with pytest.raises(RemoteUnavailable):
         open_invoice()
     (invoice,) = all_invoices()
@@ -242,7 +238,7 @@ def test_unclear_answer_leaves_the_draft_to_the_scan(shop):
 
 
 class Noticing(dict):
-    """The fake provider's ledger, which counts the transactions that are open while it is written."""
+    """The fake provider's ledger, which records how many transactions are open while it is written."""
 
     def __init__(self):
         self.open_transactions = []
@@ -260,14 +256,14 @@ class Noticing(dict):
         super().__setitem__(key, snapshot)
 
 
-def test_provider_is_asked_while_no_transaction_is_open(shop, monkeypatch):
+def test_provider_is_asked_while_no_transaction_is_open(fake_shop, monkeypatch):
     ledger = Noticing()
-    monkeypatch.setattr(shop, "snapshots", ledger)
+    monkeypatch.setattr(fake_shop, "snapshots", ledger)
     open_invoice(product="editor")
     assert ledger.open_transactions == [0]
 
 
-def test_each_invoice_has_its_own_id_here_and_there(shop):
+def test_each_invoice_has_its_own_id_here_and_there(fake_shop):
     invoices = [open_invoice(product="editor") for _ in range(5)]
     assert len({invoice.id for invoice in invoices}) == 5
     assert len({invoice.provider_invoice_id for invoice in invoices}) == 5

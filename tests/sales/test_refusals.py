@@ -7,15 +7,11 @@ from keysat.invoices.draft import IN_PROGRESS
 from keysat.models import Invoice
 from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.sales.purchase import Order
-from keysat.sandbox.client import SandboxClient
-from keysat.sandbox.server import Sandbox
 from tests.builders import (
     STORE,
     load_account,
     load_invoice,
     look,
-    make_account,
-    make_catalog,
     make_invoice,
     open_invoice,
     set_account,
@@ -25,15 +21,6 @@ from tests.builders import (
 pytestmark = pytest.mark.usefixtures("empty_database")
 
 INVOICES = f"/api/v1/stores/{STORE}/invoices"
-
-
-@pytest.fixture
-def shop():
-    with Sandbox() as server, SandboxClient(server.url) as client:
-        client.register_store(STORE, "key-of-test-store")
-        make_account(kind="btcpay", base_url=server.url)
-        make_catalog()
-        yield client
 
 
 def refuse(shop, status, method="POST"):
@@ -67,7 +54,7 @@ def test_refused_purchases_do_not_open_the_breaker(shop):
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422])
 def test_lookup_that_is_refused_leaves_the_draft_as_it_was(shop, status):
-    """The invoice may have been made before: only the refusal to make it says that there is none."""
+    """The invoice may already exist: only a refusal to create it proves that there is none."""
     keyed = Order("editor", idempotency_key="purchase:1")
     shop.set_faults([{"kind": "cut", "method": "POST", "times": 1}])
     with pytest.raises(RemoteUnavailable):

@@ -18,7 +18,7 @@ SECONDS = 60
 
 
 class Clock:
-    """Unix seconds that only move when a test says so."""
+    """Unix seconds that only a test changes."""
 
     def __init__(self):
         self.now = 1_800_000_000.25
@@ -28,7 +28,7 @@ class Clock:
 
 
 class Shop:
-    """A merchant's view of the sandbox: each JSON answer is held against BTCPay's schema."""
+    """A merchant's view of the sandbox. Each JSON response is validated against BTCPay's schema."""
 
     def __init__(self, url, session, key=KEY, store="shop"):
         self.url, self.session, self.key, self.store = url, session, key, store
@@ -61,7 +61,7 @@ class Shop:
 
 
 class Receiver:
-    """Takes webhooks, answers with the statuses it was given (then 200), and keeps what came."""
+    """Receives and records webhooks, and responds with the given statuses, then with 200."""
 
     def __init__(self, url):
         self.url, self.statuses, self.came = url, [], queue.Queue()
@@ -102,7 +102,7 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def stop(self):
-        """End kept-alive connections too: urllib3 closes its end only when its garbage is collected."""
+        """End persistent connections too: urllib3 closes its end only at garbage collection."""
         self.shutdown()
         for connection in self.connections:
             with suppress(OSError):
@@ -130,14 +130,14 @@ def clock():
 
 
 @pytest.fixture
-def sandbox(clock):
+def sandbox_server(clock):
     with Sandbox(clock=clock, retry_delays=(0.01, 0.01)) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def client(sandbox):
-    with SandboxClient(sandbox.url) as client:
+def sandbox(sandbox_server):
+    with SandboxClient(sandbox_server.url) as client:
         yield client
 
 
@@ -149,14 +149,14 @@ def session():
 
 
 @pytest.fixture
-def shop(sandbox, client, session):
-    client.register_store("shop", KEY)
-    return Shop(sandbox.url, session)
+def merchant(sandbox_server, sandbox, session):
+    sandbox.register_store("shop", KEY)
+    return Shop(sandbox_server.url, session)
 
 
 @pytest.fixture
-def receiver(sandbox, client, shop):
+def merchant_receiver(sandbox_server, sandbox, merchant):
     with receiving() as receiver:
-        client.register_store("shop", KEY, receiver.url, SECRET)
+        sandbox.register_store("shop", KEY, receiver.url, SECRET)
         yield receiver
-        sandbox.stop()
+        sandbox_server.stop()

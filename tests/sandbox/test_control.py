@@ -10,14 +10,14 @@ from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import AddressUnusable, Sandbox
 
 
-def test_requests_are_counted_on_the_providers_side_only(shop, client):
-    first, second = shop.create(), shop.create()
+def test_requests_are_counted_on_the_providers_side_only(merchant, sandbox):
+    first, second = merchant.create(), merchant.create()
     for invoice in (first, first, second):
-        shop.read(invoice)
-    shop.list()
-    shop.call("GET", "/nonsense")
-    shop.call("POST", f"/invoices/{first['id']}/status", json={"status": "Settled"})
-    made = client.requests_made()
+        merchant.read(invoice)
+    merchant.list()
+    merchant.call("GET", "/nonsense")
+    merchant.call("POST", f"/invoices/{first['id']}/status", json={"status": "Settled"})
+    made = sandbox.requests_made()
     assert made["by_route"] == {
         "POST invoices": 2,
         "GET invoice": 3,
@@ -27,26 +27,26 @@ def test_requests_are_counted_on_the_providers_side_only(shop, client):
     }
     assert (made["total"], made["by_store"]) == (8, {"shop": 7})
     assert made["invoice_reads"] == {first["id"]: 2, second["id"]: 1}
-    assert client.ledger()["requests"] == {k: v for k, v in made.items() if k != "invoice_reads"}
+    assert sandbox.ledger()["requests"] == {k: v for k, v in made.items() if k != "invoice_reads"}
 
 
-def test_reset_forgets_all(shop, client, receiver):
-    client.set_faults([{"kind": "status", "status": 500}])
-    client.set_webhooks(drop=1.0)
-    shop.call("GET", "/stores/shop")
-    client.reset()
+def test_reset_forgets_all(merchant, sandbox, merchant_receiver):
+    sandbox.set_faults([{"kind": "status", "status": 500}])
+    sandbox.set_webhooks(drop=1.0)
+    merchant.call("GET", "/stores/shop")
+    sandbox.reset()
     empty = {"total": 0, "by_store": {}, "by_route": {}}
     nothing = {"sent": 0, "dropped": 0, "delivered": 0, "failed": 0}
-    assert client.ledger() == {"invoices": [], "webhooks": nothing, "requests": empty}
-    assert shop.call("GET", "/stores/shop").status_code == 401
+    assert sandbox.ledger() == {"invoices": [], "webhooks": nothing, "requests": empty}
+    assert merchant.call("GET", "/stores/shop").status_code == 401
 
 
-def test_registering_again_replaces_the_key_and_keeps_the_invoices(shop, client):
-    invoice = shop.create()
-    client.register_store("shop", "new-key")
-    assert shop.call("GET", "/stores/shop").status_code == 401
-    shop.key = "new-key"
-    assert shop.read(invoice) == invoice
+def test_registering_again_replaces_the_key_and_keeps_the_invoices(merchant, sandbox):
+    invoice = merchant.create()
+    sandbox.register_store("shop", "new-key")
+    assert merchant.call("GET", "/stores/shop").status_code == 401
+    merchant.key = "new-key"
+    assert merchant.read(invoice) == invoice
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_registering_again_replaces_the_key_and_keeps_the_invoices(shop, client)
         ("PATCH", "ledger", b"", 501),
     ],
 )
-def test_wrong_control_input_gets_a_sentence(sandbox, session, method, path, body, status):
-    response = session.request(method, f"{sandbox.url}/sandbox/{path}", data=body, timeout=120)
+def test_wrong_control_input_gets_a_sentence(sandbox_server, session, method, path, body, status):
+    response = session.request(method, f"{sandbox_server.url}/sandbox/{path}", data=body, timeout=120)
     assert response.status_code == status
     if status != 501:
         message = response.json()["message"]
@@ -89,33 +89,33 @@ def test_stopping_cuts_what_hangs_and_frees_the_port(session):
         assert again.url == sandbox.url
 
 
-def test_a_taken_port_is_said_in_a_sentence(sandbox):
-    taken = int(sandbox.url.rpartition(":")[2])
+def test_a_taken_port_is_said_in_a_sentence(sandbox_server):
+    taken = int(sandbox_server.url.rpartition(":")[2])
     for port in (taken, 99_999):
         with pytest.raises(AddressUnusable, match="choose another port"):
             Sandbox(port).start()
 
 
-def test_the_ledger_can_be_used_in_process(sandbox, shop):
-    invoice = shop.create()
-    sandbox.ledger.pay(invoice["id"])
-    assert shop.state(invoice) == "Settled/None"
+def test_the_ledger_can_be_used_in_process(sandbox_server, merchant):
+    invoice = merchant.create()
+    sandbox_server.ledger.pay(invoice["id"])
+    assert merchant.state(invoice) == "Settled/None"
 
 
-def test_the_client_tells_what_is_wrong(sandbox, client):
+def test_client_names_the_error(sandbox_server, sandbox):
     with pytest.raises(RemoteNotFound, match="no invoice nothing"):
-        client.expire("nothing")
+        sandbox.expire("nothing")
     with pytest.raises(RemoteRefused, match="api_key"):
-        client.register_store("shop", "")
-    with SandboxClient(f"{sandbox.url}/api/v1/stores/shop/invoices?x=") as other, pytest.raises(RemoteRefused):
+        sandbox.register_store("shop", "")
+    with SandboxClient(f"{sandbox_server.url}/api/v1/stores/shop/invoices?x=") as other, pytest.raises(RemoteRefused):
         other.ledger()
-    sandbox.stop()
-    with SandboxClient(sandbox.url) as gone, pytest.raises(RemoteUnavailable, match="no sandbox answers"):
+    sandbox_server.stop()
+    with SandboxClient(sandbox_server.url) as gone, pytest.raises(RemoteUnavailable, match="no sandbox answers"):
         gone.ledger()
 
 
-def test_the_client_notices_another_server(receiver):
-    url = receiver.url.removesuffix("/hook")
+def test_the_client_notices_another_server(merchant_receiver):
+    url = merchant_receiver.url.removesuffix("/hook")
     with SandboxClient(url) as other, pytest.raises(RemoteAnswerInvalid):
         other.ledger()
 
@@ -131,8 +131,8 @@ def test_the_command_serves_until_a_signal(session, number):
         assert process.wait(5) == 0
 
 
-def test_the_command_refuses_a_taken_port(sandbox):
-    command = [sys.executable, "-m", "keysat.sandbox", "--port", sandbox.url.rpartition(":")[2]]
+def test_the_command_refuses_a_taken_port(sandbox_server):
+    command = [sys.executable, "-m", "keysat.sandbox", "--port", sandbox_server.url.rpartition(":")[2]]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert "choose another port" in ended.stderr

@@ -34,23 +34,23 @@ class Charges:
 
 
 @pytest.fixture
-def charges(sandbox, client, session):
-    client.register_store("merchant", KEY, kind="opennode")
-    return Charges(sandbox.url, session)
+def charges(sandbox_server, sandbox, session):
+    sandbox.register_store("merchant", KEY, kind="opennode")
+    return Charges(sandbox_server.url, session)
 
 
-def test_charge_has_its_price_order_and_page(charges, sandbox):
+def test_charge_has_its_price_order_and_page(charges, sandbox_server):
     charge = charges.create(callback_url="http://127.0.0.1:9/hook", success_url="https://shop.example/")
     assert charge == charges.read(charge)
     assert (charge["amount"], charge["currency"], charge["status"]) == (2_100, "BTC", "unpaid")
     assert (charge["order_id"], charge["success_url"]) == ("ours-1", "https://shop.example/")
-    assert charge["hosted_checkout_url"] == f"{sandbox.url}/charge/{charge['id']}"
+    assert charge["hosted_checkout_url"] == f"{sandbox_server.url}/charge/{charge['id']}"
 
 
-def test_price_in_another_currency_is_converted(charges, client):
+def test_price_in_another_currency_is_converted(charges, sandbox):
     charge = charges.create(amount="19.99", currency="EUR")
     assert (charge["amount"], charge["currency"], charge["source_fiat_value"]) == (19_990, "EUR", 19.99)
-    client.pay(charge["id"])
+    sandbox.pay(charge["id"])
     assert charges.read(charge)["transactions"][0]["amount"] == 19_990
 
 
@@ -66,31 +66,31 @@ PAYMENTS = {
 
 
 @pytest.mark.parametrize("status", PAYMENTS)
-def test_each_way_of_paying_has_its_status(charges, client, status):
+def test_each_way_of_paying_has_its_status(charges, sandbox, status):
     charge = charges.create()
-    PAYMENTS[status](client, charge["id"])
+    PAYMENTS[status](sandbox, charge["id"])
     assert charges.read(charge)["status"] == status
 
 
-def test_underpaid_charge_says_what_is_missing(charges, client):
+def test_underpaid_charge_says_what_is_missing(charges, sandbox):
     charge = charges.create()
-    client.pay(charge["id"], "0.00002000")
+    sandbox.pay(charge["id"], "0.00002000")
     assert charges.read(charge)["missing_amt"] == 100
-    client.pay(charge["id"], "0.00000101")
+    sandbox.pay(charge["id"], "0.00000101")
     assert (charges.read(charge)["status"], charges.read(charge)["overpaid_by"]) == ("paid", 1)
 
 
 @pytest.mark.parametrize("key", ["", "another-key", "api-key-of-shop"])
-def test_without_the_right_key_nothing_is_shown(charges, shop, key):
+def test_without_the_right_key_nothing_is_shown(charges, merchant, key):
     charge = charges.create()
     charges.key = key
     for method, path in (("POST", "/charges"), ("GET", f"/charge/{charge['id']}")):
         assert charges.call(method, path).status_code == 401
 
 
-def test_merchant_sees_own_charges_alone(charges, client):
+def test_merchant_sees_own_charges_alone(charges, sandbox):
     charge = charges.create()
-    client.register_store("other", "key-of-other", kind="opennode")
+    sandbox.register_store("other", "key-of-other", kind="opennode")
     charges.key = "key-of-other"
     assert charges.call("GET", f"/charge/{charge['id']}").status_code == 404
 
@@ -115,9 +115,9 @@ def test_charge_of_another_form_is_refused(charges, changes):
     assert response.json()["success"] is False
 
 
-def test_rewritten_fields_are_those_of_the_charge(charges, client):
+def test_rewritten_fields_are_those_of_the_charge(charges, sandbox):
     charge = charges.create()
-    client.set_faults([{"kind": "rewrite", "fields": {"status": "SOMETHING"}}])
+    sandbox.set_faults([{"kind": "rewrite", "fields": {"status": "SOMETHING"}}])
     assert charges.read(charge)["status"] == "SOMETHING"
 
 
@@ -150,31 +150,31 @@ def receiving_forms():
 
 
 @pytest.fixture
-def receiver(sandbox):
+def callback_receiver(sandbox_server):
     with receiving_forms() as server:
         yield server
-        sandbox.stop()
+        sandbox_server.stop()
 
 
-def test_callback_is_a_form_signed_by_the_api_key(charges, client, receiver):
-    charge = charges.create(callback_url=f"http://127.0.0.1:{receiver.server_port}/hook")
-    client.pay(charge["id"])
-    headers, first = receiver.came.get(timeout=60)
-    _, second = receiver.came.get(timeout=60)
+def test_callback_is_a_form_signed_by_the_api_key(charges, sandbox, callback_receiver):
+    charge = charges.create(callback_url=f"http://127.0.0.1:{callback_receiver.server_port}/hook")
+    sandbox.pay(charge["id"])
+    headers, first = callback_receiver.came.get(timeout=60)
+    _, second = callback_receiver.came.get(timeout=60)
     assert headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert [first["status"], second["status"]] == ["processing", "paid"]
     assert (second["id"], second["order_id"], second["price"]) == (charge["id"], "ours-1", "2100")
     assert second["hashed_order"] == hmac.new(KEY.encode(), charge["id"].encode(), hashlib.sha256).hexdigest()
 
 
-def test_callbacks_come_at_a_new_status_alone(charges, client, receiver):
-    charge = charges.create(callback_url=f"http://127.0.0.1:{receiver.server_port}/hook")
-    client.pay(charge["id"], "0.00002000")
-    client.expire(charge["id"])
-    assert [receiver.came.get(timeout=60)[1]["status"] for _ in range(2)] == ["underpaid", "expired"]
-    assert client.ledger()["webhooks"]["sent"] == 2
+def test_callbacks_come_at_a_new_status_alone(charges, sandbox, callback_receiver):
+    charge = charges.create(callback_url=f"http://127.0.0.1:{callback_receiver.server_port}/hook")
+    sandbox.pay(charge["id"], "0.00002000")
+    sandbox.expire(charge["id"])
+    assert [callback_receiver.came.get(timeout=60)[1]["status"] for _ in range(2)] == ["underpaid", "expired"]
+    assert sandbox.ledger()["webhooks"]["sent"] == 2
 
 
-def test_charge_without_a_url_has_no_callback(charges, client):
-    client.pay(charges.create()["id"])
-    assert client.ledger()["webhooks"]["sent"] == 0
+def test_charge_without_a_url_has_no_callback(charges, sandbox):
+    sandbox.pay(charges.create()["id"])
+    assert sandbox.ledger()["webhooks"]["sent"] == 0

@@ -1,4 +1,4 @@
-"""The sandbox as Zaprite: orders over the same ledger, and webhooks that nobody signs."""
+"""The sandbox as Zaprite: orders over the same ledger, and unsigned webhooks."""
 
 import pytest
 
@@ -32,12 +32,12 @@ class Orders:
 
 
 @pytest.fixture
-def orders(sandbox, client, session):
-    client.register_store("org", KEY, kind="zaprite")
-    return Orders(sandbox.url, session)
+def orders(sandbox_server, sandbox, session):
+    sandbox.register_store("org", KEY, kind="zaprite")
+    return Orders(sandbox_server.url, session)
 
 
-def test_order_has_what_was_asked_for_and_a_page_to_pay_at(orders, sandbox):
+def test_order_has_what_was_asked_for_and_a_page_to_pay_at(orders, sandbox_server):
     asked = {
         "label": "A license",
         "metadata": {"source": "keysat"},
@@ -50,7 +50,7 @@ def test_order_has_what_was_asked_for_and_a_page_to_pay_at(orders, sandbox):
         "id": order["id"],
         "externalUniqId": "ours-1",
         "status": "PENDING",
-        "checkoutUrl": f"{sandbox.url}/order/{order['id']}",
+        "checkoutUrl": f"{sandbox_server.url}/order/{order['id']}",
         "createdAt": order["createdAt"],
         "totalAmount": 2_100,
         "currency": "BTC",
@@ -59,7 +59,8 @@ def test_order_has_what_was_asked_for_and_a_page_to_pay_at(orders, sandbox):
     assert orders.read(order["id"]) == order
 
 
-def test_order_is_found_by_its_id_and_by_the_merchants_and_the_newest_first(orders):
+def test_order_lookup_by_both_ids(orders):
+    """Orders are found by both ids, the newest first."""
     first, second = orders.create(), orders.create()
     other = orders.create(externalUniqId="ours-2")
     assert orders.read(first["id"]) == first
@@ -84,66 +85,66 @@ PAYMENTS = {
 
 
 @pytest.mark.parametrize("status", PAYMENTS)
-def test_each_way_of_paying_has_its_status(orders, client, status):
+def test_each_way_of_paying_has_its_status(orders, sandbox, status):
     order = orders.create()
-    PAYMENTS[status](client, order["id"])
+    PAYMENTS[status](sandbox, order["id"])
     assert orders.status(order) == status
 
 
-def test_underpaid_order_can_be_topped_up(orders, client):
+def test_underpaid_order_can_be_topped_up(orders, sandbox):
     order = orders.create()
-    client.pay(order["id"], "0.00002000")
-    client.pay(order["id"])
+    sandbox.pay(order["id"], "0.00002000")
+    sandbox.pay(order["id"])
     paid = orders.read(order["id"])
     assert paid["status"] == "PAID"
     assert [one["amountInOrderCurrency"] for one in paid["transactions"]] == [2_000, 100]
 
 
-def test_late_payment_is_processed_and_then_paid(orders, client):
+def test_late_payment_is_processed_and_then_paid(orders, sandbox):
     order = orders.create()
-    client.pay(order["id"], late=True, confirmations=0)
+    sandbox.pay(order["id"], late=True, confirmations=0)
     assert orders.status(order) == "PROCESSING"
-    client.confirm(order["id"])
+    sandbox.confirm(order["id"])
     assert orders.status(order) == "PAID"
 
 
-def test_underpaid_order_expires_with_its_money(orders, client):
+def test_underpaid_order_expires_with_its_money(orders, sandbox):
     order = orders.create()
-    client.pay(order["id"], "0.00002000")
-    client.expire(order["id"])
+    sandbox.pay(order["id"], "0.00002000")
+    sandbox.expire(order["id"])
     assert orders.status(order) == "EXPIRED"
     assert len(orders.read(order["id"])["transactions"]) == 1
 
 
-def test_order_is_in_the_ledger_as_an_invoice(orders, client):
+def test_order_is_in_the_ledger_as_an_invoice(orders, sandbox):
     order = orders.create(amount=1_999, currency="EUR")
-    client.pay(order["id"])
-    (entry,) = client.ledger()["invoices"]
+    sandbox.pay(order["id"])
+    (entry,) = sandbox.ledger()["invoices"]
     assert (entry["id"], entry["order_id"], entry["store_id"]) == (order["id"], "ours-1", "org")
     assert (entry["amount"], entry["paid_amount"], entry["status"]) == ("19.99", "19.99", "Settled")
 
 
-def test_requests_are_counted_as_btcpays_are(orders, client):
+def test_requests_are_counted_as_btcpays_are(orders, sandbox):
     order = orders.create()
     orders.read(order["id"])
     orders.call("GET", "/orders")
     orders.call("GET", "/nonsense")
-    made = client.requests_made()
+    made = sandbox.requests_made()
     assert made["by_route"] == {"POST invoices": 1, "GET invoice": 1, "GET invoices": 1, "GET unknown": 1}
     assert (made["by_store"], made["invoice_reads"]) == ({"org": 4}, {order["id"]: 1})
 
 
 @pytest.mark.parametrize("key", ["", "another-key", "api-key-of-shop"])
-def test_without_the_right_key_nothing_is_told(orders, shop, key):
+def test_wrong_key_shows_nothing(orders, merchant, key):
     order = orders.create()
     orders.key = key
     for method, path in (("POST", "/orders"), ("GET", "/orders"), ("GET", f"/orders/{order['id']}")):
         assert orders.call(method, path).status_code == 401
 
 
-def test_organization_sees_its_own_orders_alone(orders, client):
+def test_organization_sees_its_own_orders_alone(orders, sandbox):
     order = orders.create()
-    client.register_store("other", "key-of-other", kind="zaprite")
+    sandbox.register_store("other", "key-of-other", kind="zaprite")
     orders.key = "key-of-other"
     assert orders.call("GET", f"/orders/{order['id']}").status_code == 404
     assert orders.call("GET", "/orders").json()["items"] == []
@@ -168,53 +169,54 @@ def test_order_of_another_form_is_refused(orders, changes):
     assert (response.status_code, response.json()["code"]) == (400, "BAD_REQUEST")
 
 
-def test_body_that_is_no_json_and_limit_that_is_no_number_are_refused(orders):
+def test_zaprite_malformed_requests(orders):
+    """A body that isn't JSON and a limit that isn't a number are refused."""
     assert orders.call("POST", "/orders", data=b"{").status_code == 400
     assert orders.call("GET", "/orders", params={"limit": "x"}).status_code == 400
 
 
-def test_faults_befall_it_too(orders, client):
+def test_faults_befall_it_too(orders, sandbox):
     order = orders.create()
-    client.set_faults([{"kind": "status", "status": 503, "store": "org", "times": 1}])
+    sandbox.set_faults([{"kind": "status", "status": 503, "store": "org", "times": 1}])
     assert orders.call("GET", f"/orders/{order['id']}").status_code == 503
-    client.set_faults([{"kind": "rewrite", "fields": {"status": "SOMETHING"}, "path_prefix": "/v1/"}])
+    sandbox.set_faults([{"kind": "rewrite", "fields": {"status": "SOMETHING"}, "path_prefix": "/v1/"}])
     assert orders.status(order) == "SOMETHING"
 
 
-def test_kind_nobody_knows_is_refused(client):
+def test_unknown_kind_is_refused(sandbox):
     with pytest.raises(RemoteRefused, match="'kind' of the store has to be one of btcpay, "):
-        client.register_store("org", KEY, kind="paypal")
+        sandbox.register_store("org", KEY, kind="paypal")
 
 
 # Webhooks.
 
 
 @pytest.fixture
-def told(sandbox, client, orders):
+def order_pings(sandbox_server, sandbox, orders):
     with receiving() as receiver:
-        client.register_store("org", KEY, receiver.url, kind="zaprite")
+        sandbox.register_store("org", KEY, receiver.url, kind="zaprite")
         yield receiver
-        sandbox.stop()
+        sandbox_server.stop()
 
 
-def test_webhook_is_unsigned_and_tells_the_orders_state(orders, client, told):
+def test_webhook_is_unsigned_with_the_orders_state(orders, sandbox, order_pings):
     order = orders.create()
-    event, headers, _ = told.came.get(timeout=120)
+    event, headers, _ = order_pings.came.get(timeout=120)
     state = {"id": order["id"], "externalUniqId": "ours-1", "status": "PENDING"}
     assert event == {"event": "order.change", "data": state}
     assert not any("sig" in name.lower() for name in headers)
-    client.expire(order["id"])
-    assert told.came.get(timeout=120)[0]["data"] == {**state, "status": "EXPIRED"}
+    sandbox.expire(order["id"])
+    assert order_pings.came.get(timeout=120)[0]["data"] == {**state, "status": "EXPIRED"}
 
 
-def test_redelivery_is_the_same_in_every_byte(orders, told):
-    told.statuses = [500]
+def test_redelivery_is_the_same_in_every_byte(orders, order_pings):
+    order_pings.statuses = [500]
     orders.create()
-    first, second = told.came.get(timeout=120), told.came.get(timeout=120)
+    first, second = order_pings.came.get(timeout=120), order_pings.came.get(timeout=120)
     assert first[2] == second[2]
 
 
-def test_webhooks_are_dropped_on_order(orders, client, told):
-    client.set_webhooks(drop=1.0)
+def test_webhooks_are_dropped_on_order(orders, sandbox, order_pings):
+    sandbox.set_webhooks(drop=1.0)
     orders.create()
-    assert client.ledger()["webhooks"] == {"sent": 0, "dropped": 1, "delivered": 0, "failed": 0}
+    assert sandbox.ledger()["webhooks"] == {"sent": 0, "dropped": 1, "delivered": 0, "failed": 0}

@@ -1,4 +1,4 @@
-"""The decision: the whole table, the amounts, and what holds for any answer whatever."""
+"""The decision: the whole table, the amounts, and the properties of every decision."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ ISSUE_LATE, REVIEW_LATE = SettlementRules(late_payment="issue"), SettlementRules
 
 
 def says(status, exception=NONE, paid=0, currency="BTC", charged=PRICE):
-    """A snapshot; `paid` None where the provider doesn't tell."""
+    """A snapshot, with `paid` None if the provider doesn't report it."""
     return InvoiceSnapshot(
         provider_invoice_id="theirs",
         status=ProviderStatus(status),
@@ -173,7 +173,7 @@ def test_another_reason_raises_another_review():
 
 @pytest.mark.parametrize("reviewed", list(ReviewReason))
 @pytest.mark.parametrize("status", [PENDING, EXPIRED, INVALID])
-def test_money_in_full_settles_whatever_was_reviewed_before(status, reviewed):
+def test_full_payment_settles_after_reviews(status, reviewed):
     assert decide(InvoiceState(status, PRICE, frozenset({reviewed})), ANSWERS["settled"], RULES).action is Action.SETTLE
 
 
@@ -359,7 +359,7 @@ def test_full_payment_in_time_always_settles(known, snapshot, rules):
 @often
 @given(knowns, snapshots, rules)
 def test_money_that_came_in_is_settled_or_seen_by_a_person(known, snapshot, rules):
-    """No answer that speaks of money is dropped in silence: it settles, or there is a review of it, now or before."""
+    """No snapshot with money is ignored: it settles, or there is a review of it, now or before."""
     if read(snapshot) not in {Says.SETTLED, Says.PAID_LATE, Says.UNDERPAID} or known.status is SETTLED:
         return
     outcome = decide(known, snapshot, rules)

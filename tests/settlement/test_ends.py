@@ -39,7 +39,8 @@ OLD = func.now() - timedelta(days=31)
 OVER = {"created_at": OLD, "final_check_at": func.now() - timedelta(days=1, minutes=1)}
 
 
-def test_invoice_that_is_gone_at_the_provider_has_a_last_look_and_frees_its_slot(fake):
+def test_gone_invoice_final_check(fake):
+    """An invoice that the provider deleted has a final check, and frees its slot."""
     make_shop()
     with transaction() as session:
         add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
@@ -54,7 +55,7 @@ def test_invoice_that_is_gone_at_the_provider_has_a_last_look_and_frees_its_slot
         assert "invoice.gone" in session.scalars(select(AuditLine.action)).all()
 
 
-def test_money_that_came_in_is_reviewed_at_the_last_look(fake):
+def test_final_check_reviews_received_money(fake):
     invoice = make_invoice(**OVER)
     fake.say(invoice.provider_invoice_id, ProviderStatus.PENDING, PaymentException.PARTIAL, paid=1)
     look(invoice.id)
@@ -63,7 +64,7 @@ def test_money_that_came_in_is_reviewed_at_the_last_look(fake):
     assert ended.next_check_at is None
 
 
-def test_last_look_at_an_unpaid_invoice_raises_no_review(fake):
+def test_final_check_of_unpaid_invoice(fake):
     invoice = make_invoice(**OVER)
     look(invoice.id)
     assert load_invoice(invoice.id).next_check_at is None
@@ -71,8 +72,8 @@ def test_last_look_at_an_unpaid_invoice_raises_no_review(fake):
 
 
 @pytest.mark.parametrize("gone", [ProviderStatus.INVALID, ProviderStatus.REFUNDED])
-def test_bad_news_that_another_look_overtakes_are_heard_once_that_has_settled(fake, signer, gone):
-    """One look heard that it is paid, the next that the money went back; the first one writes last but one."""
+def test_bad_news_superseded_by_settlement(fake, signer, gone):
+    """The first check finds it paid, the next one refunded. The first one writes just before the last."""
     invoice = make_invoice()
     settled = False
 
@@ -118,7 +119,7 @@ def test_news_of_a_settled_invoice_are_never_given_up(signer):
     assert owed(), "it has no schedule of its own that would find out"
 
 
-def test_news_of_an_invoice_that_is_watched_are_given_up_in_the_end():
+def test_news_given_up_finally():
     stored_event(make_invoice(), attempts=MOST_ATTEMPTS)
     assert len(claimed()) == 1
     assert not owed()

@@ -1,4 +1,4 @@
-"""The license of a settled invoice is written once, whoever asks, however often, at once or not."""
+"""The license of a settled invoice is written once, for any number of requests, concurrent or not."""
 
 from uuid import uuid4
 

@@ -24,7 +24,7 @@ YESTERDAY = func.now() - timedelta(days=1, minutes=1)
 
 
 @pytest.fixture
-def invoice(fake):
+def half_price_invoice(fake):
     """An invoice at half the price, by a code with one slot."""
     make_shop()
     with transaction() as session:
@@ -33,13 +33,13 @@ def invoice(fake):
 
 
 @pytest.fixture
-def hears(fake, invoice):
-    """Lets the provider answer, then checks; returns the invoice as it is then."""
+def hears(fake, half_price_invoice):
+    """Sets the provider's status, then checks. Returns the invoice afterwards."""
 
     def hear(status, exception="none", paid=0):
-        fake.say(invoice.provider_invoice_id, ProviderStatus(status), PaymentException(exception), paid)
-        look(invoice.id)
-        return load_invoice(invoice.id)
+        fake.say(half_price_invoice.provider_invoice_id, ProviderStatus(status), PaymentException(exception), paid)
+        look(half_price_invoice.id)
+        return load_invoice(half_price_invoice.id)
 
     return hear
 
@@ -81,29 +81,30 @@ def test_confirmation_after_all_settles_and_ends_the_review(hears, signer):
     assert slot() == "redeemed"
 
 
-def test_part_payment_of_an_invalid_invoice_is_underpaid_and_more_money_is_reviewed_anew(hears, invoice):
+def test_invalid_part_payment(hears, half_price_invoice):
+    """It is underpaid, and more money raises another review."""
     assert hears("invalid", paid=100).review_reason == "underpaid"
     with transaction() as session:
-        dismiss(session, invoice.id, "too little to care for", "cli")
+        dismiss(session, half_price_invoice.id, "too little to care for", "cli")
     assert not hears("invalid", paid=100).in_review
     assert hears("invalid", paid=HALF).review_reason == "unconfirmed"
     assert under_review() == HALF
 
 
-def test_last_check_never_calls_a_full_payment_underpaid(hears, invoice):
+def test_last_check_never_calls_a_full_payment_underpaid(hears, half_price_invoice):
     hears("processing", paid=HALF)
-    set_columns(invoice.id, **LONG_AGO, final_check_at=YESTERDAY)
+    set_columns(half_price_invoice.id, **LONG_AGO, final_check_at=YESTERDAY)
     ended = hears("processing", paid=HALF)
     assert (ended.next_check_at, ended.review_reason) == (None, "unconfirmed")
     assert slot() == "reserved"
 
 
-def test_invoice_that_is_gone_with_money_on_it_is_reviewed(fake, hears, invoice):
+def test_invoice_that_is_gone_with_money_on_it_is_reviewed(fake, hears, half_price_invoice):
     hears("processing", paid=HALF)
-    del fake.snapshots[invoice.provider_invoice_id]
-    set_columns(invoice.id, **LONG_AGO, final_check_at=YESTERDAY)
-    look(invoice.id)
-    gone = load_invoice(invoice.id)
+    del fake.snapshots[half_price_invoice.provider_invoice_id]
+    set_columns(half_price_invoice.id, **LONG_AGO, final_check_at=YESTERDAY)
+    look(half_price_invoice.id)
+    gone = load_invoice(half_price_invoice.id)
     assert (gone.in_review, gone.review_reason, gone.next_check_at) == (True, "unconfirmed", None)
     assert slot() == "reserved"
     with reading() as session:
@@ -115,7 +116,7 @@ def test_unpaid_invoice_closes_and_frees_its_slot(hears):
     assert (closed.status, closed.in_review, slot()) == ("invalid", False, "cancelled")
 
 
-def test_merchant_who_marks_an_expired_invoice_has_decided(fake, hears, invoice):
+def test_merchant_who_marks_an_expired_invoice_has_decided(fake, hears, half_price_invoice):
     hears("expired")
-    fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, PaymentException.MARKED, 0)
-    assert look(invoice.id).outcome.action == "settle"
+    fake.say(half_price_invoice.provider_invoice_id, ProviderStatus.SETTLED, PaymentException.MARKED, 0)
+    assert look(half_price_invoice.id).outcome.action == "settle"

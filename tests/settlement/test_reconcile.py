@@ -1,4 +1,4 @@
-"""One look at an invoice: each answer is acted on once, trouble is the account's, and no answer changes nothing."""
+"""One check of an invoice: each status has its effect once, and a failure changes only the account."""
 
 import threading
 from dataclasses import replace
@@ -56,8 +56,8 @@ def invoice(fake):
 
 
 @pytest.fixture
-def told(fake, invoice):
-    """Lets the provider say something of the invoice, then looks."""
+def check_as(fake, invoice):
+    """Sets the provider's status of the invoice, then checks it."""
 
     def say(status, exception=PaymentException.NONE, paid=0, rules=None):
         fake.say(invoice.provider_invoice_id, ProviderStatus(status), exception, paid)
@@ -67,15 +67,15 @@ def told(fake, invoice):
 
 
 @pytest.fixture
-def licensed(invoice, signer, told):
+def licensed_invoice(invoice, signer, check_as):
     """The invoice, settled and with its license."""
-    told("settled", paid=PRICE)
+    check_as("settled", paid=PRICE)
     issue_now(invoice.id, signer.key_id)
     return invoice
 
 
 class Reacting(dict):
-    """The fake provider's ledger, where something happens while it is asked."""
+    """The fake provider's ledger, where something happens during a read."""
 
     def __init__(self, snapshots, reaction):
         super().__init__(snapshots)
@@ -115,12 +115,12 @@ def give_up_on(invoice, error):
 
 
 def wait_of(invoice):
-    """How long until the next look."""
+    """The time until the next check."""
     with reading() as session:
         return load_invoice(invoice.id).next_check_at - session.scalar(select(func.now()))
 
 
-# What an answer leads to
+# The effects of each status
 
 
 @pytest.mark.parametrize(
@@ -137,15 +137,17 @@ def wait_of(invoice):
         ("refunded", PaymentException.NONE, 0, "pending", "none", "invoice.review_needed"),
     ],
 )
-def test_answer_is_applied_with_its_line_in_the_audit_log(invoice, told, answer, exception, paid, after, noted, event):
-    told(answer, exception, paid)
+def test_answer_is_applied_with_its_line_in_the_audit_log(
+    invoice, check_as, answer, exception, paid, after, noted, event
+):
+    check_as(answer, exception, paid)
     row = load_invoice(invoice.id)
     assert (row.status, row.exception, row.paid_amount) == (after, noted, paid)
     assert audit_actions(invoice.id) == [OPENED, event]
 
 
-def test_audit_line_tells_what_the_provider_said_and_what_was_paid(invoice, told):
-    told("expired", PARTIAL, 400)
+def test_audit_line_has_status_and_payment(invoice, check_as):
+    check_as("expired", PARTIAL, 400)
     line = last_audit(invoice.id)
     assert line.actor == "reconcile"
     assert line.detail == {
@@ -156,8 +158,8 @@ def test_audit_line_tells_what_the_provider_said_and_what_was_paid(invoice, told
     }
 
 
-def test_settled_invoice_owes_its_license_at_once(invoice, told):
-    result = told("settled", paid=PRICE)
+def test_settled_invoice_owes_its_license_at_once(invoice, check_as):
+    result = check_as("settled", paid=PRICE)
     assert result.license_owed
     row = load_invoice(invoice.id)
     assert row.settled_at is not None
@@ -165,8 +167,8 @@ def test_settled_invoice_owes_its_license_at_once(invoice, told):
 
 
 @pytest.mark.parametrize("status", ["pending", "processing", "expired", "invalid", "refunded", "unknown"])
-def test_unpaid_invoice_owes_no_license(told, status):
-    assert not told(status).license_owed
+def test_unpaid_invoice_owes_no_license(check_as, status):
+    assert not check_as(status).license_owed
 
 
 @pytest.mark.parametrize(
@@ -177,45 +179,45 @@ def test_unpaid_invoice_owes_no_license(told, status):
         ("refunded", PaymentException.NONE, 0, "refunded"),
     ],
 )
-def test_money_that_needs_a_person_opens_a_review_once(invoice, told, answer, exception, paid, reason):
-    told(answer, exception, paid)
+def test_money_that_needs_a_person_opens_a_review_once(invoice, check_as, answer, exception, paid, reason):
+    check_as(answer, exception, paid)
     row = load_invoice(invoice.id)
     assert row.review_reason == reason
     assert row.review_opened_at is not None
     assert row.review_resolved_at is None
-    told(answer, exception, paid)
+    check_as(answer, exception, paid)
     assert len(audit_actions(invoice.id)) == 2
 
 
-def test_late_payment_waits_for_a_person_where_the_operator_says_so(invoice, told):
-    told("expired", LATE, PRICE, SettlementRules(late_payment="review"))
+def test_late_payment_waits_for_a_person_where_the_operator_says_so(invoice, check_as):
+    check_as("expired", LATE, PRICE, SettlementRules(late_payment="review"))
     row = load_invoice(invoice.id)
     assert (row.status, row.review_reason, row.exception) == ("pending", "late", "late")
 
 
-def test_payment_in_full_closes_the_review(invoice, told):
-    told("settled", paid=PRICE - 1)
-    told("settled", paid=PRICE)
+def test_payment_in_full_closes_the_review(invoice, check_as):
+    check_as("settled", paid=PRICE - 1)
+    check_as("settled", paid=PRICE)
     row = load_invoice(invoice.id)
     assert (row.status, row.review_reason) == ("settled", "amount")
     assert row.review_resolved_at is not None
 
 
-def test_expired_invoice_that_is_paid_late_settles(invoice, told):
-    told("expired")
-    assert told("expired", LATE, PRICE).license_owed
+def test_expired_invoice_that_is_paid_late_settles(invoice, check_as):
+    check_as("expired")
+    assert check_as("expired", LATE, PRICE).license_owed
     assert audit_actions(invoice.id) == [OPENED, "invoice.expired", "invoice.settled"]
 
 
-def test_invalid_invoice_that_the_merchant_marks_settles(invoice, told):
-    told("invalid")
-    assert told("settled", MARKED, 0).license_owed
+def test_invalid_invoice_that_the_merchant_marks_settles(invoice, check_as):
+    check_as("invalid")
+    assert check_as("settled", MARKED, 0).license_owed
     assert load_invoice(invoice.id).exception == "marked"
 
 
-def test_underpayment_that_comes_after_expiry_is_reviewed(invoice, told):
-    told("expired")
-    told("expired", PARTIAL, 400)
+def test_underpayment_that_comes_after_expiry_is_reviewed(invoice, check_as):
+    check_as("expired")
+    check_as("expired", PARTIAL, 400)
     row = load_invoice(invoice.id)
     assert (row.status, row.review_reason, row.paid_amount) == ("expired", "underpaid", 400)
 
@@ -232,22 +234,23 @@ def test_invoice_in_another_currency_keeps_our_paid_amount_empty(fake, invoice):
 
 
 @pytest.mark.parametrize("status", ["pending", "processing", "expired"])
-def test_settled_invoice_that_the_provider_calls_open_raises_an_alarm_and_stays(licensed, told, status):
-    alarm = told(status).outcome.alarm
-    row = load_invoice(licensed.id)
+def test_settled_but_open_at_provider(licensed_invoice, check_as, status):
+    """The invoice stays settled, and an alarm is raised."""
+    alarm = check_as(status).outcome.alarm
+    row = load_invoice(licensed_invoice.id)
     assert row.status == "settled"
     assert row.last_error == alarm == f"the invoice is settled here, but {status}/none at the provider"
-    assert load_licenses(licensed.id)[0].status == "active"
+    assert load_licenses(licensed_invoice.id)[0].status == "active"
 
 
-def test_alarm_ends_when_the_provider_agrees_again(licensed, told):
-    told("pending")
-    told("settled", paid=PRICE)
-    assert load_invoice(licensed.id).last_error is None
+def test_alarm_ends_when_the_provider_agrees_again(licensed_invoice, check_as):
+    check_as("pending")
+    check_as("settled", paid=PRICE)
+    assert load_invoice(licensed_invoice.id).last_error is None
 
 
-def test_unknown_answer_is_told_and_changes_no_status(invoice, told):
-    result = told("unknown")
+def test_unknown_status_is_reported_and_changes_nothing(invoice, check_as):
+    result = check_as("unknown")
     row = load_invoice(invoice.id)
     assert (result.outcome.action, row.status) == (Action.KEEP, "pending")
     assert "not known to this version" in row.last_error
@@ -271,34 +274,37 @@ def test_unknown_answer_is_told_and_changes_no_status(invoice, told):
         ("unknown", PaymentException.NONE, 0),
     ],
 )
-def test_look_that_finds_nothing_new_writes_nothing(invoice, told, answer, exception, paid):
-    told(answer, exception, paid)
+def test_check_without_news_writes_nothing(invoice, check_as, answer, exception, paid):
+    check_as(answer, exception, paid)
     before = versions(invoice)
     for _ in range(3):
-        told(answer, exception, paid)
+        check_as(answer, exception, paid)
     assert versions(invoice) == before
 
 
-def test_alarm_is_written_once(licensed, told):
-    told("pending")
-    before = versions(licensed)
-    told("pending")
-    assert versions(licensed) == before
+def test_alarm_is_written_once(licensed_invoice, check_as):
+    check_as("pending")
+    before = versions(licensed_invoice)
+    check_as("pending")
+    assert versions(licensed_invoice) == before
 
 
-def test_settled_invoice_without_a_license_still_owes_it_at_the_next_look(told):
-    told("settled", paid=PRICE)
-    assert told("settled", paid=PRICE).license_owed
+def test_settled_license_still_due(check_as):
+    """The next check of a settled invoice without a license finds its license due."""
+    check_as("settled", paid=PRICE)
+    assert check_as("settled", paid=PRICE).license_owed
 
 
-def test_invoice_with_its_license_owes_nothing(licensed, told):
-    assert not told("settled", paid=PRICE).license_owed
+def test_invoice_with_its_license_owes_nothing(licensed_invoice, check_as):
+    assert not check_as("settled", paid=PRICE).license_owed
 
 
 # Others at work at the same time
 
 
-def test_invoice_settled_by_another_while_the_provider_was_asked_is_left_alone(fake, invoice, monkeypatch):
+def test_settled_during_check(fake, invoice, monkeypatch):
+    """An invoice that another worker settles during the check is left alone."""
+
     def settle_meanwhile():
         with transaction() as session:
             settle_by_hand(session, invoice.id, "paid in cash", "cli")
@@ -312,7 +318,8 @@ def test_invoice_settled_by_another_while_the_provider_was_asked_is_left_alone(f
     assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
 
 
-def test_invoice_fulfilled_by_another_meanwhile_is_not_settled_twice(fake, invoice, signer, monkeypatch):
+def test_fulfilled_during_check(fake, invoice, signer, monkeypatch):
+    """An invoice that another worker fulfills during the check is not settled twice."""
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     ledger = dict(fake.snapshots)
 
@@ -329,7 +336,7 @@ def test_invoice_fulfilled_by_another_meanwhile_is_not_settled_twice(fake, invoi
 
 
 def looks_at_once(fake, invoice, monkeypatch, count=2):
-    """Looks that are all answered before any of them decides; returns their results."""
+    """Checks that all get their response before any of them decides. Returns their results."""
     together = threading.Barrier(count)
     monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, lambda: together.wait(30)))
     results = []
@@ -341,7 +348,7 @@ def looks_at_once(fake, invoice, monkeypatch, count=2):
     return results
 
 
-def test_two_looks_at_once_settle_once(fake, invoice, monkeypatch):
+def test_two_concurrent_checks_settle_once(fake, invoice, monkeypatch):
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     results = looks_at_once(fake, invoice, monkeypatch)
     assert sorted(result.license_owed for result in results) == [False, True]
@@ -349,7 +356,7 @@ def test_two_looks_at_once_settle_once(fake, invoice, monkeypatch):
     assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
 
 
-def test_two_looks_at_once_raise_one_review(fake, invoice, monkeypatch):
+def test_two_concurrent_checks_raise_one_review(fake, invoice, monkeypatch):
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=1)
     looks_at_once(fake, invoice, monkeypatch)
     assert audit_actions(invoice.id) == [OPENED, "invoice.review_needed"]
@@ -368,7 +375,7 @@ def test_no_transaction_is_open_while_the_provider_is_asked(fake, invoice, monke
     assert seen == [0]
 
 
-# Answers that can't be believed, and no answers
+# Implausible responses, and no responses
 
 
 def test_unknown_invoice_is_refused():
@@ -386,9 +393,9 @@ def test_answer_about_another_order_is_refused(fake, invoice, order_id):
     assert load_account().failure_count == 0
 
 
-def test_answer_without_an_order_is_believed(fake, invoice, told):
+def test_answer_without_an_order_is_believed(fake, invoice, check_as):
     fake.snapshots[invoice.provider_invoice_id] = replace(fake.snapshots[invoice.provider_invoice_id], order_id=None)
-    assert told("settled", paid=PRICE).license_owed
+    assert check_as("settled", paid=PRICE).license_owed
 
 
 @pytest.mark.parametrize(
@@ -523,7 +530,7 @@ def test_rechecks_are_claimed_less_and_less_often(fake, invoice):
     assert claim.seconds == pytest.approx(3_600, abs=1)
 
 
-def test_failures_in_a_row_open_the_breaker_and_nobody_asks(fake, invoice):
+def test_failures_open_the_breaker_and_stop_checks(fake, invoice):
     fake.trouble = RemoteUnavailable("it is down")
     fail(invoice, FAILURES_TO_OPEN - 1)
     assert account_names_callable() == 1
@@ -544,11 +551,11 @@ def test_open_breaker_lasts_for_its_cool_down(fake, invoice):
     assert COOL_DOWN - timedelta(seconds=20) < left <= COOL_DOWN
 
 
-def test_one_success_closes_the_breaker(fake, invoice, told):
+def test_one_success_closes_the_breaker(fake, invoice, check_as):
     fake.trouble = RemoteUnavailable("it is down")
     fail(invoice, FAILURES_TO_OPEN - 1)
     fake.trouble = None
-    told("pending")
+    check_as("pending")
     account = load_account()
     assert (account.failure_count, account.open_until, account.last_error) == (0, None, None)
 
@@ -564,7 +571,7 @@ def test_retry_after_opens_the_breaker_at_once_for_a_minute_at_most(fake, invoic
 
 
 def test_failures_never_shorten_what_the_provider_wished(fake, invoice):
-    """Looks that were on their way already fail one after the other, after the first was told to wait."""
+    """Running checks fail one after the other, after the first got a Retry-After."""
     fake.trouble = RemoteUnavailable("it is busy", retry_after=3_600)
     fail(invoice)
     wished = load_account().open_until
@@ -574,7 +581,7 @@ def test_failures_never_shorten_what_the_provider_wished(fake, invoice):
     assert load_account().open_until >= wished
 
 
-def test_half_open_breaker_lets_one_look_through(fake, invoice):
+def test_half_open_breaker_passes_one_check(fake, invoice):
     fake.trouble = RemoteUnavailable("it is down")
     fail(invoice, FAILURES_TO_OPEN)
     set_account(open_until=func.now() - timedelta(seconds=1))
@@ -591,12 +598,12 @@ def test_probe_that_fails_opens_the_breaker_again(fake, invoice):
     assert account_names_callable() == 0
 
 
-def test_probe_that_succeeds_closes_the_breaker(fake, invoice, told):
+def test_probe_that_succeeds_closes_the_breaker(fake, invoice, check_as):
     fake.trouble = RemoteUnavailable("it is down")
     fail(invoice, FAILURES_TO_OPEN)
     set_account(open_until=func.now() - timedelta(seconds=1))
     fake.trouble = None
-    told("pending")
+    check_as("pending")
     with reading() as session:
         [account] = callable_accounts(session)
     assert not account.probe
@@ -614,7 +621,7 @@ def test_one_accounts_failures_do_not_stop_another(fake, invoice):
 # Giving up for now
 
 
-def test_giving_up_on_an_old_invoice_looks_again_soon(invoice):
+def test_giving_up_on_an_old_invoice_checks_again_soon(invoice):
     set_columns(invoice.id, next_check_at=func.now() + timedelta(hours=6))
     give_up_on(invoice, RemoteUnavailable("it is down"))
     assert timedelta(seconds=10) < wait_of(invoice) <= timedelta(seconds=30)
@@ -638,13 +645,13 @@ def test_giving_up_never_delays_a_young_invoice(invoice):
     assert load_invoice(invoice.id).next_check_at == before
 
 
-def test_last_look_that_failed_is_not_the_last(invoice):
+def test_failed_final_check_is_repeated(invoice):
     set_columns(invoice.id, next_check_at=None)
     give_up_on(invoice, RemoteUnavailable("it is down"))
     assert wait_of(invoice) <= timedelta(seconds=30)
 
 
-def test_next_look_comes_when_the_account_may_be_called_again(invoice):
+def test_next_check_waits_for_the_account(invoice):
     set_columns(invoice.id, next_check_at=func.now() + timedelta(hours=6))
     set_account(open_until=func.now() + timedelta(minutes=10), failure_count=5)
     give_up_on(invoice, AccountNotCallable("main", "is left alone"))
@@ -652,24 +659,24 @@ def test_next_look_comes_when_the_account_may_be_called_again(invoice):
     assert load_invoice(invoice.id).error_count == 0
 
 
-def test_usable_answer_forgets_the_failures(invoice, told):
+def test_usable_answer_forgets_the_failures(invoice, check_as):
     give_up_on(invoice, RemoteUnavailable("it is down"))
-    told("pending")
+    check_as("pending")
     row = load_invoice(invoice.id)
     assert (row.last_error, row.error_count) == (None, 0)
 
 
-def test_giving_up_on_a_settled_invoice_leaves_its_license_owed(invoice, told):
-    told("settled", paid=PRICE)
+def test_giving_up_on_a_settled_invoice_leaves_its_license_due(invoice, check_as):
+    check_as("settled", paid=PRICE)
     before = load_invoice(invoice.id)
     give_up_on(invoice, RemoteUnavailable("it is down"))
     after = load_invoice(invoice.id)
     assert (after.next_check_at, after.last_error, after.error_count) == (before.next_check_at, None, 0)
 
 
-def test_what_was_heard_is_kept_once_for_each_change(fake, invoice, told):
+def test_each_status_change_is_recorded_once(fake, invoice, check_as):
     for said in ("pending", "pending", "processing", "pending", "pending"):
-        told(said)
+        check_as(said)
         set_columns(invoice.id, check_count=Invoice.check_count + 1)
     give_up_on(invoice, RemoteUnavailable("it is down"))
     with reading() as session:
@@ -682,18 +689,18 @@ def test_what_was_heard_is_kept_once_for_each_change(fake, invoice, told):
     ]
     before = versions(invoice)
     give_up_on(invoice, RemoteUnavailable("it is down"))
-    told("pending")
+    check_as("pending")
     settled = versions(invoice)
-    told("pending")
+    check_as("pending")
     assert before != settled == versions(invoice)
 
 
-def test_dismissed_review_is_not_raised_again_by_the_next_look(invoice, told):
-    told("settled", paid=1)
+def test_dismissed_review_stays_dismissed(invoice, check_as):
+    check_as("settled", paid=1)
     with transaction() as session:
         dismiss(session, invoice.id, "sent back", "cli")
     before = versions(invoice)
-    told("settled", paid=1)
+    check_as("settled", paid=1)
     assert versions(invoice) == before
 
 
@@ -715,7 +722,7 @@ def test_more_money_is_noted_while_the_review_stays_the_same(fake, invoice):
     assert load_invoice(invoice.id).review_reason == "underpaid"
 
 
-def test_last_look_of_an_old_invoice_ends_the_watching(fake, invoice):
+def test_final_check_of_an_old_invoice_is_the_last(fake, invoice):
     yesterday = func.now() - timedelta(days=1, minutes=1)
     set_columns(invoice.id, created_at=func.now() - timedelta(days=31), final_check_at=yesterday)
     look(invoice.id)
@@ -725,7 +732,7 @@ def test_last_look_of_an_old_invoice_ends_the_watching(fake, invoice):
     assert versions(invoice) == before
 
 
-def test_failed_last_look_is_not_the_last(fake, invoice):
+def test_failed_final_check_stays_due(fake, invoice):
     set_columns(invoice.id, created_at=func.now() - timedelta(days=31))
     fake.trouble = RemoteUnavailable("it is down")
     fail(invoice)
@@ -743,7 +750,8 @@ def test_person_who_settled_by_hand_is_not_overruled(fake, invoice, signer):
     assert issue_now(invoice.id, signer.key_id)
 
 
-def test_settlement_heard_while_the_invoice_expired_is_heard_again_at_once(fake, invoice, monkeypatch):
+def test_settlement_during_expiry(fake, invoice, monkeypatch):
+    """A settlement that races with the expiry is checked again at once."""
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, lambda: set_columns(invoice.id, status="expired")))
     assert not look(invoice.id).license_owed
@@ -752,7 +760,8 @@ def test_settlement_heard_while_the_invoice_expired_is_heard_again_at_once(fake,
     assert after.next_check_at < invoice.next_check_at
 
 
-def test_rejection_of_credentials_that_were_renewed_meanwhile_pauses_nothing(fake, invoice):
+def test_credentials_renewed_during_check(fake, invoice):
+    """A rejection of the former credentials doesn't pause the account."""
     with transaction() as session:
         pause_rejected(session, invoice.provider_account_id, b"the old ones", "rejected", "reconcile")
     assert load_account().paused_at is None

@@ -1,4 +1,4 @@
-"""A person's decision: settle by hand or dismiss the review; each says why, once, in the audit log."""
+"""A person's decision: settle by hand or dismiss the review. Each has one reason in the audit log."""
 
 from uuid import uuid4
 
@@ -57,7 +57,7 @@ def test_invoice_settled_by_hand_owes_its_license(status, signer):
     assert issue_now(invoice.id, signer.key_id)
 
 
-def test_settling_by_hand_tells_who_and_why():
+def test_settling_by_hand_records_who_and_why():
     invoice = make_invoice()
     settle(invoice.id, "paid in cash")
     line = last_line(invoice.id)
@@ -79,7 +79,7 @@ def test_settled_invoice_can_not_be_settled_again(signer):
     assert audit_actions(invoice.id) == ["invoice.opened"]
 
 
-def test_settled_by_hand_stays_settled_whatever_the_provider_says(fake, underpaid, signer):
+def test_settled_by_hand_stays_settled(fake, underpaid, signer):
     settle(underpaid.id)
     issue_now(underpaid.id, signer.key_id)
     look(underpaid.id)
@@ -174,7 +174,8 @@ def test_settling_a_refund_by_hand_issues_the_license_after_all(fake, signer):
     assert load_invoice(invoice.id).settled_at == invoice.settled_at
 
 
-def test_settling_by_hand_brings_back_an_invoice_that_was_reversed_before_its_license(fake, signer):
+def test_settle_by_hand_after_reversal(fake, signer):
+    """It restores an invoice that was reversed before its license."""
     invoice = make_invoice(status="settled", settled_at=func.now())
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
     look(invoice.id)

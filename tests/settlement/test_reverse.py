@@ -1,4 +1,4 @@
-"""Reversing: when money goes back its license is withdrawn, or never issued, whatever happens at the same time."""
+"""Reversing: a refund withdraws the license, or prevents its issue, also under concurrency."""
 
 import threading
 from datetime import timedelta
@@ -40,7 +40,7 @@ def settled_invoice():
 
 
 @pytest.fixture
-def licensed(signer):
+def licensed_invoice(signer):
     invoice = settled_invoice()
     issue_now(invoice.id, signer.key_id)
     return invoice
@@ -53,44 +53,44 @@ def reverse_now(invoice_id, how="suspend"):
 
 @pytest.mark.parametrize("answer", ["refunded", "invalid"])
 @pytest.mark.parametrize(("how", "status"), [("suspend", "suspended"), ("revoke", "revoked")])
-def test_money_that_went_back_withdraws_the_license_as_the_operator_chose(fake, licensed, answer, how, status):
-    fake.say(licensed.provider_invoice_id, ProviderStatus(answer))
-    result = look(licensed.id, SettlementRules(reversal=how))
+def test_refund_follows_operators_choice(fake, licensed_invoice, answer, how, status):
+    fake.say(licensed_invoice.provider_invoice_id, ProviderStatus(answer))
+    result = look(licensed_invoice.id, SettlementRules(reversal=how))
     assert result.outcome.action is Action.REVERSE
     assert not result.license_owed
-    [row] = load_licenses(licensed.id)
+    [row] = load_licenses(licensed_invoice.id)
     assert row.status == status
-    invoice = load_invoice(licensed.id)
+    invoice = load_invoice(licensed_invoice.id)
     assert (invoice.status, invoice.next_check_at) == ("settled", None)
     assert invoice.reversed_at is not None
-    assert audit_actions(licensed.id)[-1] == "invoice.reversed"
+    assert audit_actions(licensed_invoice.id)[-1] == "invoice.reversed"
     assert audit_actions(row.id) == ["license.issued", f"license.{status}"]
 
 
-def test_review_leaves_the_license_to_a_person(fake, licensed):
-    fake.say(licensed.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(licensed.id, SettlementRules(reversal="review"))
-    assert load_licenses(licensed.id)[0].status == "active"
-    invoice = load_invoice(licensed.id)
+def test_review_leaves_the_license_to_a_person(fake, licensed_invoice):
+    fake.say(licensed_invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(licensed_invoice.id, SettlementRules(reversal="review"))
+    assert load_licenses(licensed_invoice.id)[0].status == "active"
+    invoice = load_invoice(licensed_invoice.id)
     assert (invoice.review_reason, invoice.review_resolved_at, invoice.reversed_at) == ("refunded", None, None)
-    assert audit_actions(licensed.id)[-1] == "invoice.review_needed"
+    assert audit_actions(licensed_invoice.id)[-1] == "invoice.review_needed"
 
 
-def test_reversal_happens_once(licensed):
-    assert reverse_now(licensed.id)
-    lines = audit_actions(licensed.id)
-    assert not reverse_now(licensed.id)
-    assert audit_actions(licensed.id) == lines
+def test_reversal_happens_once(licensed_invoice):
+    assert reverse_now(licensed_invoice.id)
+    lines = audit_actions(licensed_invoice.id)
+    assert not reverse_now(licensed_invoice.id)
+    assert audit_actions(licensed_invoice.id) == lines
 
 
-def test_license_lifted_by_a_person_after_a_reversal_stays_lifted(fake, licensed):
-    fake.say(licensed.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(licensed.id)
-    [row] = load_licenses(licensed.id)
+def test_license_lifted_by_a_person_after_a_reversal_stays_lifted(fake, licensed_invoice):
+    fake.say(licensed_invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(licensed_invoice.id)
+    [row] = load_licenses(licensed_invoice.id)
     with transaction() as session:
         change_status(session, row.id, LicenseStatus.ACTIVE, "cli", "paid again in cash")
-    look(licensed.id)
-    assert load_licenses(licensed.id)[0].status == "active"
+    look(licensed_invoice.id)
+    assert load_licenses(licensed_invoice.id)[0].status == "active"
 
 
 @pytest.mark.parametrize("status", ["pending", "expired", "invalid"])
@@ -158,27 +158,27 @@ def undo_now(invoice_id, note="it was a mistake"):
 
 @pytest.mark.parametrize("how", ["suspend", "revoke"])
 @pytest.mark.parametrize("was", [LicenseStatus.ACTIVE, LicenseStatus.SUSPENDED])
-def test_reversal_is_undone_and_the_license_is_what_it_was(fake, licensed, how, was):
-    [row] = load_licenses(licensed.id)
+def test_reversal_is_undone_and_the_license_is_what_it_was(fake, licensed_invoice, how, was):
+    [row] = load_licenses(licensed_invoice.id)
     if was is LicenseStatus.SUSPENDED:
         with transaction() as session:
             change_status(session, row.id, was, "cli", "asked for")
-    reverse_now(licensed.id, how)
-    undo_now(licensed.id)
-    assert load_licenses(licensed.id)[0].status == was
-    assert load_invoice(licensed.id).reversed_at is None
-    fake.say(licensed.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(licensed.id)
-    assert load_licenses(licensed.id)[0].status == was
+    reverse_now(licensed_invoice.id, how)
+    undo_now(licensed_invoice.id)
+    assert load_licenses(licensed_invoice.id)[0].status == was
+    assert load_invoice(licensed_invoice.id).reversed_at is None
+    fake.say(licensed_invoice.provider_invoice_id, ProviderStatus.REFUNDED)
+    look(licensed_invoice.id)
+    assert load_licenses(licensed_invoice.id)[0].status == was
 
 
-def test_license_that_was_revoked_before_stays_revoked_when_the_reversal_is_undone(licensed):
-    [row] = load_licenses(licensed.id)
+def test_restore_keeps_earlier_revocation(licensed_invoice):
+    [row] = load_licenses(licensed_invoice.id)
     with transaction() as session:
         change_status(session, row.id, LicenseStatus.REVOKED, "cli", "shared")
-    reverse_now(licensed.id)
-    undo_now(licensed.id)
-    assert load_licenses(licensed.id)[0].status == "revoked"
+    reverse_now(licensed_invoice.id)
+    undo_now(licensed_invoice.id)
+    assert load_licenses(licensed_invoice.id)[0].status == "revoked"
 
 
 def test_undoing_before_a_license_was_issued_owes_it(signer):
@@ -189,18 +189,18 @@ def test_undoing_before_a_license_was_issued_owes_it(signer):
     assert [row.status for row in load_licenses(invoice.id)] == ["active"]
 
 
-def test_what_was_not_reversed_can_not_be_undone(licensed):
+def test_what_was_not_reversed_can_not_be_undone(licensed_invoice):
     with pytest.raises(Conflict, match="was not reversed"):
-        undo_now(licensed.id)
-    reverse_now(licensed.id)
+        undo_now(licensed_invoice.id)
+    reverse_now(licensed_invoice.id)
     with pytest.raises(InvalidInput, match="say why"):
-        undo_now(licensed.id, " ")
+        undo_now(licensed_invoice.id, " ")
     with pytest.raises(NotFound):
         undo_now(uuid4())
 
 
 @pytest.fixture
-def sale(fake, signer):
+def provider_sale(fake, signer):
     """A settled invoice of the fake provider, licensed."""
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
@@ -210,45 +210,49 @@ def sale(fake, signer):
 
 
 def check_for_reversal():
-    """The scan's slow check of settled invoices; returns what it claimed."""
+    """The scan's slow check of settled invoices. Returns the claimed ids."""
     with transaction() as session:
         return [claim.row_id for claim in claim_settled(session, 10, load_account().id)]
 
 
-def test_lost_webhook_of_a_reversal_is_noticed_within_a_day(fake, sale):
+def test_lost_webhook_of_a_reversal_is_noticed_within_a_day(fake, provider_sale):
     assert check_for_reversal() == []
-    set_columns(sale.id, reversal_check_at=func.now())
-    fake.say(sale.provider_invoice_id, ProviderStatus.INVALID)
-    assert check_for_reversal() == [sale.id]
-    look(sale.id)
-    assert load_licenses(sale.id)[0].status == "suspended"
-    assert timedelta(hours=21) < load_invoice(sale.id).reversal_check_at - load_invoice(sale.id).reversed_at
+    set_columns(provider_sale.id, reversal_check_at=func.now())
+    fake.say(provider_sale.provider_invoice_id, ProviderStatus.INVALID)
+    assert check_for_reversal() == [provider_sale.id]
+    look(provider_sale.id)
+    assert load_licenses(provider_sale.id)[0].status == "suspended"
+    assert (
+        timedelta(hours=21)
+        < load_invoice(provider_sale.id).reversal_check_at - load_invoice(provider_sale.id).reversed_at
+    )
 
 
-def test_sale_of_long_ago_is_checked_once_more_and_then_no_more(sale):
+def test_sale_of_long_ago_is_checked_once_more_and_then_no_more(provider_sale):
     long_ago = func.now() - timedelta(days=61)
-    set_columns(sale.id, settled_at=long_ago, reversal_check_at=func.now(), last_checked_at=long_ago)
-    assert check_for_reversal() == [sale.id]
-    assert load_invoice(sale.id).reversal_check_at is not None
-    set_columns(sale.id, reversal_check_at=func.now(), last_checked_at=func.now() - timedelta(hours=23))
-    assert check_for_reversal() == [sale.id]
-    assert load_invoice(sale.id).reversal_check_at is None
+    set_columns(provider_sale.id, settled_at=long_ago, reversal_check_at=func.now(), last_checked_at=long_ago)
+    assert check_for_reversal() == [provider_sale.id]
+    assert load_invoice(provider_sale.id).reversal_check_at is not None
+    set_columns(provider_sale.id, reversal_check_at=func.now(), last_checked_at=func.now() - timedelta(hours=23))
+    assert check_for_reversal() == [provider_sale.id]
+    assert load_invoice(provider_sale.id).reversal_check_at is None
 
 
-def test_settled_again_after_a_reversal_waits_for_a_person(fake, sale):
-    fake.say(sale.provider_invoice_id, ProviderStatus.INVALID)
-    look(sale.id)
-    fake.say(sale.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    look(sale.id)
-    again = load_invoice(sale.id)
+def test_settled_again_after_a_reversal_waits_for_a_person(fake, provider_sale):
+    fake.say(provider_sale.provider_invoice_id, ProviderStatus.INVALID)
+    look(provider_sale.id)
+    fake.say(provider_sale.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
+    look(provider_sale.id)
+    again = load_invoice(provider_sale.id)
     assert (again.in_review, again.review_reason) == (True, "settled_again")
     with transaction() as session:
-        undo(session, sale.id, "a mis-click", "cli")
-    assert not load_invoice(sale.id).in_review
-    assert load_licenses(sale.id)[0].status == "active"
+        undo(session, provider_sale.id, "a mis-click", "cli")
+    assert not load_invoice(provider_sale.id).in_review
+    assert load_licenses(provider_sale.id)[0].status == "active"
 
 
-def test_reversed_before_its_license_and_settled_again_is_reviewed_and_can_be_settled(fake, signer):
+def test_reversed_then_settled_again(fake, signer):
+    """An invoice that is reversed before its license and settles again is reviewed, and can be settled."""
     invoice = make_invoice()
     for status in (ProviderStatus.SETTLED, ProviderStatus.INVALID, ProviderStatus.SETTLED):
         fake.say(invoice.provider_invoice_id, status, paid=PRICE)
@@ -259,23 +263,23 @@ def test_reversed_before_its_license_and_settled_again_is_reviewed_and_can_be_se
     assert issue_now(invoice.id, signer.key_id) is not None
 
 
-def test_restore_never_undoes_a_revocation_by_a_person(fake, sale):
-    fake.say(sale.provider_invoice_id, ProviderStatus.INVALID)
-    look(sale.id)
-    [license_] = load_licenses(sale.id)
+def test_restore_never_undoes_a_revocation_by_a_person(fake, provider_sale):
+    fake.say(provider_sale.provider_invoice_id, ProviderStatus.INVALID)
+    look(provider_sale.id)
+    [license_] = load_licenses(provider_sale.id)
     with transaction() as session:
         change_status(session, license_.id, LicenseStatus.REVOKED, "cli", "fraud")
     with transaction() as session:
-        undo(session, sale.id, "the money is there", "cli")
-    assert load_licenses(sale.id)[0].status == "revoked"
+        undo(session, provider_sale.id, "the money is there", "cli")
+    assert load_licenses(provider_sale.id)[0].status == "revoked"
 
 
-def test_restore_undoes_a_revocation_by_the_reversal(fake, sale):
-    fake.say(sale.provider_invoice_id, ProviderStatus.INVALID)
-    look(sale.id, SettlementRules(reversal="revoke"))
+def test_restore_undoes_a_revocation_by_the_reversal(fake, provider_sale):
+    fake.say(provider_sale.provider_invoice_id, ProviderStatus.INVALID)
+    look(provider_sale.id, SettlementRules(reversal="revoke"))
     with transaction() as session:
-        undo(session, sale.id, "the money is there", "cli")
-    assert load_licenses(sale.id)[0].status == "active"
+        undo(session, provider_sale.id, "the money is there", "cli")
+    assert load_licenses(provider_sale.id)[0].status == "active"
 
 
 def test_dismissed_reversal_review_is_not_raised_again_by_the_same_money(fake):

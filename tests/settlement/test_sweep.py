@@ -1,4 +1,4 @@
-"""A sweep finds what changed among many, adopts what lost its row, and goes on where it was interrupted."""
+"""A sweep finds changes among many, adopts invoices without a row, and resumes where it was interrupted."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -13,8 +13,6 @@ from keysat.core.money import Money
 from keysat.models import Invoice, Sweep
 from keysat.providers.base import NewInvoice, ProviderStatus
 from keysat.providers.registry import provider_for
-from keysat.sandbox.client import SandboxClient
-from keysat.sandbox.server import Sandbox
 from keysat.settlement import sweep as sweeping
 from keysat.settlement.backlog import backlogged
 from keysat.settlement.outcome import SettlementRules
@@ -29,7 +27,6 @@ from tests.builders import (
     load_licenses,
     look,
     make_account,
-    make_catalog,
     make_due,
     make_invoice,
     set_account,
@@ -40,27 +37,18 @@ pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
 
 @pytest.fixture
-def shop():
-    with Sandbox() as server, SandboxClient(server.url) as client:
-        client.register_store(STORE, "key-of-test-store")
-        make_account(kind="btcpay", base_url=server.url)
-        make_catalog()
-        client.url = server.url
-        yield client
-
-
-@pytest.fixture
 def small_pages(monkeypatch):
     monkeypatch.setattr(sweeping, "PAGE", 4)
 
 
 def swept(**options):
-    """Sweeps the account; returns the last page's sweep and the ids of all that must be looked at."""
+    """Sweeps the account. Returns the last page's sweep and the ids of all invoices to check."""
     found = list(pages(reading, transaction, load_account().id, SettlementRules(), **options))
     return found[-1].sweep, [claim.row_id for page in found for claim in page.changed]
 
 
-def test_only_what_changed_is_looked_at_and_the_rest_is_put_off(shop, small_pages):
+def test_sweep_checks_only_changes(shop, small_pages):
+    """Only changed invoices are checked, and the others are rescheduled."""
     invoices = [make_invoice() for _ in range(11)]
     for one in invoices:
         make_due(one.id)
@@ -79,7 +67,8 @@ def test_only_what_changed_is_looked_at_and_the_rest_is_put_off(shop, small_page
         assert load_invoice(invoice_id).status == "settled"
 
 
-def test_what_is_not_due_keeps_its_time_and_what_is_closed_is_opened_by_a_late_payment(shop):
+def test_sweep_not_due_and_closed(shop):
+    """Invoices that aren't due are not rescheduled, and a late payment reopens a closed one."""
     waiting, late = make_invoice(), make_invoice()
     shop.expire(late.provider_invoice_id)
     look(late.id)
@@ -92,7 +81,8 @@ def test_what_is_not_due_keeps_its_time_and_what_is_closed_is_opened_by_a_late_p
     assert load_invoice(late.id).next_check_at is not None
 
 
-def test_refund_of_a_settled_invoice_is_found_and_its_license_is_owed_no_second_time(shop, signer):
+def test_sweep_finds_refund(shop, signer):
+    """A refund is found, and no second license becomes due."""
     invoice = make_invoice()
     shop.pay(invoice.provider_invoice_id)
     look(invoice.id)
@@ -129,7 +119,7 @@ def test_one_sweep_at_a_time_and_a_dead_one_is_taken_over(shop, small_pages):
     found.close()
 
 
-def test_restart_begins_anew(shop, small_pages):
+def test_restart_begins_again(shop, small_pages):
     for _ in range(6):
         make_invoice()
     found = pages(reading, transaction, load_account().id, SettlementRules())
@@ -167,7 +157,8 @@ def test_paid_invoice_whose_row_is_gone_is_adopted_and_settled(shop, signer):
 @pytest.mark.parametrize(
     ("price", "policy"), [(Money(1, "BTC"), True), (Money(PRICE, "BTC"), False), (Money(2_000, "EUR"), True)]
 )
-def test_paid_invoice_that_can_not_be_ours_for_certain_is_an_orphan(shop, price, policy):
+def test_sweep_uncertain_paid_invoice(shop, price, policy):
+    """A paid invoice that isn't certainly ours is an orphan."""
     ours = make_invoice()
     account, order_id = load_account(), str(uuid4())
     wanted = NewInvoice(order_id, price, "made elsewhere", policy_id=ours.policy_id if policy else None)
@@ -179,7 +170,7 @@ def test_paid_invoice_that_can_not_be_ours_for_certain_is_an_orphan(shop, price,
     assert (orphan["provider_invoice_id"], orphan["order_id"]) == (made.provider_invoice_id, order_id)
 
 
-def test_what_other_programs_sell_and_what_nobody_paid_is_left_alone(shop):
+def test_sweep_ignores_others_and_unpaid(shop):
     ours = make_invoice()
     provider = provider_for(load_account())
     other = provider.create_invoice(NewInvoice("T-SHIRT-17", Money(5, "BTC"), "a shirt"))
@@ -216,7 +207,7 @@ def test_accounts_with_a_backlog_are_swept(fake):
     assert found(3) == []
 
 
-def test_outage_leaves_a_backlog_whatever_the_limit(fake, monkeypatch):
+def test_outage_leaves_a_backlog(fake, monkeypatch):
     monkeypatch.setattr("keysat.settlement.backlog._MANY", 2)
     for one in [make_invoice(), make_invoice()]:
         make_due(one.id, timedelta(minutes=11))
@@ -266,7 +257,8 @@ def test_archived_invoice_is_swept_and_its_draft_found(shop):
     ]
 
 
-def test_second_account_at_the_same_store_takes_no_invoice_of_the_first_for_lost(shop, signer):
+def test_sweep_second_account_same_store(shop, signer):
+    """The invoices of the first account are no orphans of the second one."""
     paid = make_invoice()
     shop.pay(paid.provider_invoice_id)
     look(paid.id)
@@ -276,7 +268,7 @@ def test_second_account_at_the_same_store_takes_no_invoice_of_the_first_for_lost
     assert (page.sweep.seen, page.sweep.adopted, page.sweep.orphans) == (1, 0, [])
 
 
-def test_invoice_that_belongs_to_another_row_is_told_with_both_ids(shop):
+def test_sweep_names_both_ids_of_a_conflict(shop):
     paid = make_invoice()
     shop.pay(paid.provider_invoice_id)
     other = uuid4()

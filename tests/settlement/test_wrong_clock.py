@@ -31,7 +31,7 @@ AHEAD = timedelta(days=40)
 
 
 def age(invoice_id, **by):
-    """Let the database's clock be that much ahead, as far as this invoice can tell."""
+    """Let the database's clock be that much ahead, from this invoice's view."""
     set_columns(invoice_id, created_at=func.now() - timedelta(**by))
 
 

@@ -17,7 +17,7 @@ def celery_broker(settings, empty_broker):
 
 @pytest.fixture
 def celery_backend_cluster():
-    """Keysat keeps no results."""
+    """Keysat stores no results."""
     return
 
 
@@ -29,13 +29,13 @@ def celery_setup_app():
 
 @pytest.fixture
 def worker_arguments():
-    """How the worker is started; stories override it."""
+    """The worker's command, which stories override."""
     return worker_command(concurrency=2)
 
 
 @pytest.fixture
 def worker_environment():
-    """Settings of the worker's own; stories override it."""
+    """The worker's own settings, which stories override."""
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Keysat's app with a schedule thirty times as fast: 30 s between two looks are 1 s. For stories."""
+"""Keysat's app with a schedule thirty times as fast: 30 s between two checks are 1 s. For stories."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The drill of README: a dump is restored, and everything goes on with nothing lost; the dump itself opens nothing."""
+"""The drill of README: a dump is restored and nothing is lost, and the dump itself opens nothing."""
 
 from uuid import UUID
 
@@ -48,7 +48,7 @@ def worker_environment():
 def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, signer, tmp_path):
     with transaction() as session:
         add_endpoint(session, secret_box(load_settings()), "shop", receiver.url, allow_http=True)
-        pause_endpoint(session, "shop")  # so that deliveries are owed when the dump is made
+        pause_endpoint(session, "shop")  # so that the dump has pending deliveries
     pending, unlicensed, licensed = make_invoice(), make_invoice(), make_invoice()
     for one in (pending, unlicensed, licensed):
         shop.pay(one.provider_invoice_id)

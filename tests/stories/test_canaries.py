@@ -1,4 +1,4 @@
-"""A license's whole life at log level DEBUG: no secret turns up in logs, broker, database, error answers or Flower."""
+"""A license's whole life at log level DEBUG: no secret is in logs, broker, database, error responses or Flower."""
 
 import re
 import socket
@@ -33,7 +33,7 @@ def free_port():
 
 
 class Overheard:
-    """Everything that anybody tells the broker, until the end."""
+    """Every command to the broker, until the end."""
 
     def __init__(self, client):
         self.lines, self._client, self._over = [], client, threading.Event()
@@ -102,7 +102,7 @@ def dump():
 
 
 def wrong_requests(url, license_key):
-    """Requests of many kinds that are refused, some with secrets in them; the answers' texts."""
+    """Refused requests of many kinds, some with secrets in them. Returns the responses' texts."""
     bad = {"Authorization": f"Bearer {API_KEY}"}
     answers = [
         requests.post(f"{url}/v1/validate", json={"key": license_key + "A", "product_slug": "editor"}, timeout=120),
@@ -117,7 +117,7 @@ def wrong_requests(url, license_key):
 
 
 @pytest.fixture
-def endpoint(settings, shop):
+def echoing_receiver(settings, shop):
     """A receiver that fails first, and repeats what it got."""
     answers = iter([(500, {}, b"no"), (200, {}, b"ok")])
     receiver = Receiver(lambda copy: next(answers, 204))
@@ -126,7 +126,7 @@ def endpoint(settings, shop):
     return receiver
 
 
-def test_no_secret_turns_up_anywhere(settings, empty_broker, worker_processes, shop, endpoint):
+def test_no_secret_turns_up_anywhere(settings, empty_broker, worker_processes, shop, echoing_receiver):
     for started in list(worker_processes):
         worker_processes.pop(started).teardown()
     secrets = {**GIVEN, **kept_in_files(settings)}
@@ -139,7 +139,7 @@ def test_no_secret_turns_up_anywhere(settings, empty_broker, worker_processes, s
         # A provider that repeats our key in its refusals must not put it into our logs or rows.
         shop.set_faults([{"kind": "status", "status": 400, "body": API_KEY, "times": 1}])
         shop.pay(bought["btcpay_invoice_id"])
-        wait_until(lambda: endpoint.copies)
+        wait_until(lambda: echoing_receiver.copies)
         shop.set_faults([])
         license_key = wait_until(
             lambda: requests.get(f"{url}/v1/purchase/{bought['invoice_id']}", timeout=120).json()["license_key"], 60

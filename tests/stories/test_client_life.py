@@ -30,7 +30,7 @@ def web_url(servers):
 
 
 @pytest.fixture
-def client(shop, web_url):
+def licensing_client(shop, web_url):
     """The client, of a shop that sells a product under two policies, and whose webhooks reach us."""
     with transaction() as session:
         add_policy(session, "editor", "team", "Team", Terms(max_machines=SEATS, price_amount=60_000), "For teams")
@@ -41,48 +41,48 @@ def client(shop, web_url):
     return Client(web_url)
 
 
-def test_from_the_list_of_policies_to_a_revoked_license(celery_setup, shop, client):
-    offer = client.list_public_policies("editor")
+def test_from_the_list_of_policies_to_a_revoked_license(celery_setup, shop, licensing_client):
+    offer = licensing_client.list_public_policies("editor")
     assert (offer.product.slug, offer.product.base_price_sats) == ("editor", 21_000)
     assert [(one.slug, one.price_sats, one.max_machines) for one in offer.policies] == [
         ("standard", 21_000, 1),
         ("team", 60_000, SEATS),
     ]
 
-    bought = client.start_purchase(
+    bought = licensing_client.start_purchase(
         "editor", StartPurchaseOptions(buyer_email="buyer@example.com", code="half", policy_slug="team")
     )
     assert (bought.amount_sats, bought.base_price_sats, bought.discount_applied_sats) == (30_000, 60_000, 30_000)
-    assert client.poll_purchase(bought.invoice_id).status == "pending"
+    assert licensing_client.poll_purchase(bought.invoice_id).status == "pending"
     shop.pay(bought.btcpay_invoice_id)
-    key = client.wait_for_license(bought.invoice_id, interval_s=0.05, timeout_s=30)
-    assert client.poll_purchase(bought.invoice_id).status == "settled"
+    key = licensing_client.wait_for_license(bought.invoice_id, interval_s=0.05, timeout_s=30)
+    assert licensing_client.poll_purchase(bought.invoice_id).status == "settled"
 
-    offline = Verifier(PublicKey.from_pem(client.fetch_pubkey_pem())).verify(key)
-    online = client.validate(key, product_slug="editor")
+    offline = Verifier(PublicKey.from_pem(licensing_client.fetch_pubkey_pem())).verify(key)
+    online = licensing_client.validate(key, product_slug="editor")
     assert online.ok
     assert (str(offline.license_id), str(offline.product_id)) == (online.license_id, online.product_id)
     assert (online.status, online.max_machines, online.machine_id) == ("active", SEATS, None)
 
-    first = client.validate(
+    first = licensing_client.validate(
         key, "editor", opts=ValidateOptions(fingerprint="laptop", hostname="lena", platform="linux")
     )
     assert first.ok
     assert first.machine_id
-    assert [client.activate(key, f"desk-{seat}").active_count for seat in (2, 3)] == [2, 3]
-    full = client.activate(key, "one-too-many")
+    assert [licensing_client.activate(key, f"desk-{seat}").active_count for seat in (2, 3)] == [2, 3]
+    full = licensing_client.activate(key, "one-too-many")
     assert (full.ok, full.reason, full.active_count, full.max_machines) == (False, "too_many_machines", SEATS, SEATS)
-    assert client.validate(key, fingerprint="one-too-many").reason == "too_many_machines"
-    assert client.heartbeat(key, "desk-2").ok
-    assert client.deactivate(key, "desk-3", reason="sold").ok
-    assert client.activate(key, "one-too-many").ok
+    assert licensing_client.validate(key, fingerprint="one-too-many").reason == "too_many_machines"
+    assert licensing_client.heartbeat(key, "desk-2").ok
+    assert licensing_client.deactivate(key, "desk-3", reason="sold").ok
+    assert licensing_client.activate(key, "one-too-many").ok
 
-    gift = client.redeem_free_license("editor", "friend", RedeemFreeOptions(buyer_note="a friend"))
-    assert client.validate(gift.license_key, "editor", "laptop").ok
-    assert client.validate(gift.license_key, "editor", "desk").reason == "fingerprint_mismatch"
-    assert client.validate(key, product_slug="another").reason == "product_mismatch"
+    gift = licensing_client.redeem_free_license("editor", "friend", RedeemFreeOptions(buyer_note="a friend"))
+    assert licensing_client.validate(gift.license_key, "editor", "laptop").ok
+    assert licensing_client.validate(gift.license_key, "editor", "desk").reason == "fingerprint_mismatch"
+    assert licensing_client.validate(key, product_slug="another").reason == "product_mismatch"
 
     with transaction() as session:
         change_status(session, load_licenses()[0].id, LicenseStatus.REVOKED, "cli", "the story's end")
-    assert client.validate(key, product_slug="editor").reason == "revoked"
-    assert client.validate(gift.license_key, "editor", "laptop").ok
+    assert licensing_client.validate(key, product_slug="editor").reason == "revoked"
+    assert licensing_client.validate(gift.license_key, "editor", "laptop").ok

@@ -76,7 +76,8 @@ def test_every_way_of_paying_ends_where_it_should(celery_setup, shop):
     }
 
 
-def test_settled_invoice_whose_message_was_lost_is_fulfilled_by_the_next_scan(celery_setup, shop, empty_broker):
+def test_lost_license_message(celery_setup, shop, empty_broker):
+    """The next scan fulfills a settled invoice whose message was lost."""
     invoice = make_invoice(status="settled", settled_at=make_invoice().created_at)
     empty_broker.flushall()
     make_due(invoice.id)

@@ -1,4 +1,4 @@
-"""What happens is told: at least once, with one id and one body, whatever the receiver and the sender go through."""
+"""Every event is delivered at least once, with one id and one body, through failures of receiver and sender."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def _nobody_else(worker_processes):
 
 
 @pytest.mark.usefixtures("empty_database", "empty_broker", "_nobody_else")
-def test_every_event_arrives_while_the_receiver_is_moody_and_the_sender_is_killed():
+def test_events_survive_kills():
     """The full measure, 2,000 events and 20 kills, is in `make bench`."""
     outcome = storm(EVENTS, KILLS)
     assert (outcome.arrived, outcome.differing, outcome.unverified) == (EVENTS, 0, 0)

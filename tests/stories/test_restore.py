@@ -1,4 +1,4 @@
-"""README's restore of a dump of each revision over today's schema: all is kept, and no tip is paid twice."""
+"""README's restore of a dump of each revision over today's schema: nothing is lost, and no tip is paid twice."""
 
 from uuid import uuid4
 
@@ -82,7 +82,7 @@ class Seed:
 
 
 def fill(url):
-    """A BTCPay and a Zaprite account; an invoice that is pending, a license that is revoked, and tips of each kind."""
+    """A BTCPay and a Zaprite account, a pending invoice, a revoked license, and tips of each kind."""
     sealed = seal(secret_box(load_settings()), {"api_key": "key-of-test-store", "webhook_secret": SECRET})
     settled = {"status": "settled", "settled_at": func.now(), "fulfilled_at": func.now(), "paid_amount": 21_000}
     with engine().begin() as connection:
@@ -159,11 +159,11 @@ def test_dump_that_was_restored_over_other_tables_is_refused_in_a_sentence(
     run("pg_restore", "--clean", "--if-exists", "--no-owner", str(dump), check=False)
     finished = keysat("db", "upgrade")
     assert "Traceback" not in finished.err
-    assert finished.code == 0 or "empty database" in finished.refusal  # nothing is left where no table came since
+    assert finished.code == 0 or "empty database" in finished.refusal  # nothing is left without newer tables
     drill(dump, keysat)
 
 
-def test_restore_is_noticed_without_being_told(database, provider, keysat, tmp_path):
+def test_restore_is_detected(database, provider, keysat, tmp_path):
     migrations.upgrade()
     fill(provider.url)
     dump = tmp_path / "keysat.dump"

@@ -1,4 +1,4 @@
-"""Webhooks fall silent: the sales go on, and whoever asks is told what is wrong, until they come again."""
+"""Webhooks stop: sales continue, and status, doctor and the log report it until webhooks arrive again."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ def keysat(*arguments):
 
 
 def sell(shop, *, looks):
-    """A buyer pays, and has a license; by polling where no webhook comes."""
+    """A buyer pays and gets a license, by polling if no webhook arrives."""
     invoice = make_invoice()
     shop.pay(invoice.provider_invoice_id)
     if looks:
@@ -42,7 +42,7 @@ def sell(shop, *, looks):
 
 
 def await_deliveries(shop):
-    """Until the provider has an answer to each webhook that it sent."""
+    """Wait until the provider has a response to each webhook."""
 
     def all_answered():
         counts = shop.ledger()["webhooks"]
@@ -59,7 +59,8 @@ def let_minutes_pass(minutes):
         session.execute(update(ProviderAccount).values(seen))
 
 
-def test_silence_is_told_by_status_doctor_and_log_until_webhooks_come_again(celery_setup, shop, web_url):
+def test_missing_webhooks_alarm(celery_setup, shop, web_url):
+    """Status, doctor and the log report missing webhooks until they arrive again."""
     shop.set_webhooks()
     assert keysat("provider", "connect", "main").exit_code == 0
     sell(shop, looks=False)

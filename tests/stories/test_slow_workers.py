@@ -1,4 +1,4 @@
-"""Workers that are far too slow: the queue stays bounded, nobody starves, no invoice has two live messages."""
+"""Workers that are far too slow: the queue stays bounded, no invoice starves, and none has two live messages."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from tests.nodes import ProcessContainer, beat_command, wait_until, worker_comma
 
 APP = "tests.stories.fast_schedule"
 TICK_SECONDS, TICKS = 0.5, 20
-# 24 looks are due each second, and the provider takes 0.165 s for one: a quarter of the speed that is needed.
+# 24 checks are due each second, and the provider takes 0.165 s for one: a quarter of the needed speed.
 INVOICES, LATENCY, CONCURRENCY = 24, 0.165, 1
 # What the worker can do before the messages expire: with so few in the queue, none does.
 WORKABLE = 2
@@ -39,7 +39,7 @@ def worker_environment(queue_limit):
 
 
 def messages(broker):
-    """All messages for reconcile_invoice that wait in the broker or are held by a worker: task, invoice, expiry."""
+    """All messages for reconcile_invoice in the broker or reserved by a worker: task, invoice, expiry."""
     waiting = [json.loads(raw) for raw in broker.lrange("reconcile", 0, -1)]
     held = [json.loads(raw)[0] for raw in broker.hvals("unacked")]
     for message in waiting + held:

@@ -29,7 +29,7 @@ def web_url(servers):
 
 
 @pytest.fixture
-def connected(shop, web_url):
+def connected_shop(shop, web_url):
     """The shop, its webhooks sent to us."""
     url = f"{web_url}/v1/btcpay/webhook/{load_account().id}"
     shop.register_store(STORE, "key-of-test-store", url, SECRET)
@@ -37,14 +37,15 @@ def connected(shop, web_url):
     return shop
 
 
-def test_paid_invoice_is_licensed_by_its_webhook_without_any_scan(celery_setup, connected):
+def test_paid_invoice_is_licensed_by_its_webhook_without_any_scan(celery_setup, connected_shop):
     invoice = make_invoice()
-    connected.pay(invoice.provider_invoice_id)
+    connected_shop.pay(invoice.provider_invoice_id)
     wait_until(lambda: load_licenses(invoice.id))
     assert load_invoice(invoice.id).check_count == 0, "no scan has claimed it"
 
 
-def test_each_webhook_five_times_shuffled_and_some_forged_ends_as_in_order_once(celery_setup, shop, web_url):
+def test_webhooks_shuffled_and_forged(celery_setup, shop, web_url):
+    """Shuffled webhooks, each sent five times, and forged ones, have the effect of one ordered delivery."""
     in_order = play(shop, shop.url, "in-order", INVOICES)
     assert deliver(web_url, "in-order", in_order) == {200: len(in_order)}
     await_quiet()
@@ -58,7 +59,8 @@ def test_each_webhook_five_times_shuffled_and_some_forged_ends_as_in_order_once(
     assert {row[4] for row in outcome("badly")} == {0, 1}
 
 
-def test_thousand_replays_of_one_event_have_one_effect_and_cost_one_question(celery_setup, shop, web_url):
+def test_webhook_thousand_replays(celery_setup, shop, web_url):
+    """A thousand replays of one event have one effect and cause one check."""
     first, *_ = play(shop, shop.url, "replayed", 1)
     before = shop.requests_made()["total"]
     assert deliver(web_url, "replayed", [first] * 1_000, SENDERS) == {200: 1_000}
@@ -70,9 +72,8 @@ def test_thousand_replays_of_one_event_have_one_effect_and_cost_one_question(cel
         assert session.scalar(select(func.count()).select_from(ProviderEvent)) == 1
 
 
-def test_thousand_genuine_events_about_one_invoice_cost_ten_questions_a_minute(
-    celery_setup, shop, web_url, empty_broker
-):
+def test_webhook_flood_check_limit(celery_setup, shop, web_url, empty_broker):
+    """A thousand genuine events about one invoice cause at most ten checks a minute."""
     began = time.monotonic()
     first, *_ = play(shop, shop.url, "flooded", 1)
     flood = [first.under_a_new_id() for _ in range(1_000)]

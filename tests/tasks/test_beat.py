@@ -24,7 +24,7 @@ class Recording(SteadyScheduler):
         self.sent.append(entry.name)
 
     def run_for(self, traveller, seconds):
-        """Tick as beat does while the clock goes on by so many seconds; returns what was sent meanwhile."""
+        """Tick as beat does while the clock advances by `seconds`. Returns the messages sent."""
         self.sent.clear()
         for _ in range(seconds):
             while self.tick() == 0:
@@ -35,27 +35,27 @@ class Recording(SteadyScheduler):
 
 
 @pytest.fixture
-def clock():
+def time_traveller():
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=-30), timedelta(days=-1), timedelta(days=1), timedelta(days=400)])
-def test_scans_go_on_after_the_clock_has_jumped(clock, jump):
+def test_scans_go_on_after_the_clock_has_jumped(time_traveller, jump):
     scheduler = Recording(app)
-    assert "scan-pending" in scheduler.run_for(clock, 20)
-    clock.shift(jump)
-    assert "scan-pending" in scheduler.run_for(clock, 20)
-    assert {"scan-pending", "scan-deliveries", "scan-tips"} <= scheduler.run_for(clock, 40)
+    assert "scan-pending" in scheduler.run_for(time_traveller, 20)
+    time_traveller.shift(jump)
+    assert "scan-pending" in scheduler.run_for(time_traveller, 20)
+    assert {"scan-pending", "scan-deliveries", "scan-tips"} <= scheduler.run_for(time_traveller, 40)
 
 
-def test_every_entry_is_sent_in_its_turn(clock):
+def test_every_entry_is_sent_in_its_turn(time_traveller):
     scheduler = Recording(app)
-    assert scheduler.run_for(clock, 301) == set(app.conf.beat_schedule) - {"prune"}
+    assert scheduler.run_for(time_traveller, 301) == set(app.conf.beat_schedule) - {"prune"}
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", None])
-def test_stored_schedule_of_whatever_kind_stops_nothing(servers, empty_broker, tmp_path, content):
+def test_stored_schedule_stops_nothing(servers, empty_broker, tmp_path, content):
     for name in ("beat", "beat.db", "celerybeat-schedule"):
         if content is None:
             (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""A look that fails leaves nothing behind in the worker."""
+"""A failed check leaves nothing behind in the worker."""
 
 import gc
 import weakref
@@ -22,7 +22,7 @@ def no_collector():
     gc.enable()
 
 
-def test_what_a_failed_look_has_read_is_let_go_at_once(empty_database, fake, empty_broker, monkeypatch, no_collector):
+def test_failed_check_frees_its_memory(empty_database, fake, empty_broker, monkeypatch, no_collector):
     held = []
 
     def read(*_):

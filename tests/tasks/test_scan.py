@@ -49,9 +49,8 @@ def claimed(column):
     ("owe", "task", "attempts"),
     [(owe_licenses, issue_license, Invoice.check_count), (owe_answers, handle_provider_event, ProviderEvent.attempts)],
 )
-def test_queue_of_licenses_and_events_is_filled_up_to_the_limit_and_the_rest_stays_due(
-    empty_broker, owe, task, attempts
-):
+def test_scan_queue_limit(empty_broker, owe, task, attempts):
+    """The queue of licenses and events is filled up to the limit, and other rows stay due."""
     owe()
     for _ in range(WAITING):
         task.delay(NOBODY)
@@ -62,14 +61,15 @@ def test_queue_of_licenses_and_events_is_filled_up_to_the_limit_and_the_rest_sta
     assert empty_broker.llen("issue") == LIMIT
 
 
-def test_licenses_that_are_owed_come_before_events(empty_broker):
+def test_due_licenses_precede_events(empty_broker):
     owe_answers()
     owe_licenses()
     scan_pending()
     assert (claimed(Invoice.check_count), claimed(ProviderEvent.attempts)) == (LIMIT, 0)
 
 
-def test_message_that_does_nothing_when_it_comes_twice_stays_good_and_a_look_does_not(empty_broker):
+def test_message_expiry_by_task(empty_broker):
+    """A message that is harmless when repeated doesn't expire, and a check's message does."""
     owe_licenses()
     make_due(make_invoice().id)
     scan_pending()

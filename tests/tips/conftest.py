@@ -42,7 +42,7 @@ def payer(sandbox):
 
 @pytest.fixture
 def tipped(sandbox, signer):
-    """Sells licenses whose policy tips 5 %; returns the tip's id."""
+    """Sells licenses whose policy tips 5 %. Returns the tip's id."""
     recipient = f"dev@{sandbox.url.partition('://')[2]}"
     make_account(kind="btcpay", base_url=sandbox.url)
     make_catalog(terms=Terms(tip_recipient=recipient, tip_pct_bps=500, tip_label="for the compiler"))
@@ -64,6 +64,6 @@ def load_tip(tip_id):
 
 
 def make_due():
-    """Let all tips be due that are owed or looked up."""
+    """Let all tips be due that are pending or looked up."""
     with transaction() as session:
         session.execute(update(Tip).where(Tip.next_attempt_at.is_not(None)).values(next_attempt_at=func.now()))

@@ -1,4 +1,4 @@
-"""A tip is authorized right before it is paid: the sale stands, the money came, and nothing was restored since."""
+"""A tip is authorized right before it is paid: the sale is settled, the money is confirmed, and no restore followed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -148,7 +148,7 @@ def test_invoice_that_is_over_by_the_databases_clock_is_not_paid(sandbox, payer,
     assert sandbox.lightning_payments() == []
 
 
-def test_payment_that_failed_after_a_restore_is_not_made_anew(sandbox, payer, tipped):
+def test_failed_payment_is_not_repeated_after_restore(sandbox, payer, tipped):
     sandbox.set_lightning(["unclear-failed"])
     tip_id = tipped()
     assert step(payer, tip_id) == "paying"

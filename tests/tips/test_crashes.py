@@ -1,4 +1,4 @@
-"""Whoever dies, times out or answers vaguely: no tip is paid twice, over a cap, or over another amount."""
+"""Crashes, timeouts and vague responses never make a tip paid twice, above a cap, or with another amount."""
 
 import random
 from collections import Counter
@@ -28,7 +28,7 @@ INVOICES = ["good"] * 12 + ["amount", "network", "description", "expired", "none
 
 
 class Died(BaseException):
-    """The process ends here; nobody catches it."""
+    """The process ends here. No code catches it."""
 
 
 class Mishaps:
@@ -87,7 +87,8 @@ def held_back():
         return session.scalars(select(Tip.id).where(Tip.last_error.like("%leave no room for it%"))).all()
 
 
-def test_no_tip_is_paid_twice_nor_over_a_cap_nor_over_another_amount(sandbox, mishaps, tipped, local_tips):
+def test_tips_paid_once_within_limits(sandbox, mishaps, tipped, local_tips):
+    """No crash leads to a second payment, a payment over the cap, or a wrong amount."""
     for number in range(TIPS):
         tipped(amount=PRICE + 200 * (number % 60), base_amount=PRICE + 200 * (number % 60))
     sandbox.set_lightning(NODE, INVOICES, seed=SEED, life=2)
@@ -111,7 +112,7 @@ def test_no_tip_is_paid_twice_nor_over_a_cap_nor_over_another_amount(sandbox, mi
             list(workers.map(step, owed))
         held.update(held_back())
         rounds += 1
-        if rounds > 40:  # what the day's budget holds back waits for another day
+        if rounds > 40:  # what exceeds the day's budget waits for another day
             break
     assert held, "the day's budget was never in the way"
     check(sandbox.lightning_payments(), mishaps.counts)
@@ -127,7 +128,7 @@ def check(payments, deaths):
             session.scalar(select(func.count()).where(too_much, *which)) for which in ([], [Tip.status == "failed"])
         )
     paid = [one for one in payments if one["paid"]]
-    # The same invoice may be sent again, which a node pays once; no tip has a second one that was paid.
+    # The same invoice may be sent again, which a node pays once. No tip has a second paid one.
     assert all(one["paid"] == 1 for one in paid)
     assert {one["payment_hash"] for one in paid} >= {tip.payment_hash for tip in sent}
     assert all(tips[one["payment_hash"]].status in {"sent", "paying"} for one in paid)

@@ -1,4 +1,4 @@
-"""Asking a Lightning Address: wherever its answer points, no packet reaches what isn't public."""
+"""Requests to a Lightning Address: no response makes a packet reach an address that isn't public."""
 
 import json
 
@@ -18,7 +18,7 @@ HOSTS = [*DISGUISED, *(f"[{one}]" if ":" in one else one for one in HOSTILE if "
 
 
 class Public:
-    """The recipient's server, which is public, and says what it likes; everything else is really called."""
+    """The recipient's public server, with any response. Every other call is real."""
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
@@ -64,7 +64,7 @@ def test_amount_is_added_before_the_callbacks_fragment():
 
 @pytest.mark.parametrize("answers", [[(400, {})], [(404, {})], [(500, {})], [OFFER, (400, {})]])
 @pytest.mark.parametrize("status", ["ERROR", "error"])
-def test_reason_of_an_error_is_shown_whatever_its_http_status(answers, status):
+def test_reason_is_shown_for_every_http_status(answers, status):
     *before, (code, _) = answers
     refusal = {"status": status, "reason": "no such\x1b[31m user\u202e"}
     with pytest.raises(RecipientRefused, match="says: no such\N{REPLACEMENT CHARACTER}") as refused:

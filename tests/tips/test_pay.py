@@ -79,7 +79,8 @@ def test_certain_failure_is_tried_again_with_another_invoice(sandbox, payer, tip
     assert [one["paid"] for one in sandbox.lightning_payments()] == [0, 1]
 
 
-def test_payment_that_nobody_heard_of_is_sent_again_by_the_same_invoice(sandbox, payer, tipped):
+def test_tip_unknown_payment_is_resent(sandbox, payer, tipped):
+    """A payment that the provider doesn't know is sent again, with the same invoice."""
     sandbox.set_lightning(["500-unheard"])
     tip_id = tipped()
     for _ in range(3):
@@ -92,7 +93,7 @@ def test_payment_that_nobody_heard_of_is_sent_again_by_the_same_invoice(sandbox,
 
 
 def sent_twice_and_failed_once(sandbox, payer, tip_id):
-    """The first request is still on its way while the node says that the second one failed; returns the invoice."""
+    """The first request is still on its way while the node reports that the second one failed. Returns the invoice."""
     sandbox.set_lightning(["500-unheard"])
     step(payer, tip_id)
     sandbox.set_lightning(["unclear-failed"])
@@ -101,7 +102,8 @@ def sent_twice_and_failed_once(sandbox, payer, tip_id):
     return load_tip(tip_id).bolt11
 
 
-def test_failure_doesnt_count_while_another_request_may_be_on_its_way(sandbox, payer, tipped):
+def test_tip_failure_with_pending_request(sandbox, payer, tipped):
+    """A failure is not final while another request may be on its way."""
     tip_id = tipped()
     invoice = sent_twice_and_failed_once(sandbox, payer, tip_id)
     assert [step(payer, tip_id) for _ in range(3)] == ["paying"] * 3
@@ -112,7 +114,8 @@ def test_failure_doesnt_count_while_another_request_may_be_on_its_way(sandbox, p
     assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
 
 
-def test_failure_after_two_requests_counts_once_the_invoice_is_long_over(sandbox, payer, tipped):
+def test_tip_failure_after_expiry(sandbox, payer, tipped):
+    """A failure after two requests is final once the invoice is long over."""
     tip_id = tipped()
     invoice = sent_twice_and_failed_once(sandbox, payer, tip_id)
     with transaction() as session:
@@ -122,7 +125,8 @@ def test_failure_after_two_requests_counts_once_the_invoice_is_long_over(sandbox
     assert [one["paid"] for one in sandbox.lightning_payments()] == [0, 1]
 
 
-def test_unknown_payment_of_an_invoice_that_is_over_waits_for_a_person(sandbox, payer, tipped):
+def test_tip_unknown_payment_after_expiry(sandbox, payer, tipped):
+    """It waits for a person."""
     sandbox.set_lightning(["500-unheard"])
     tip_id = tipped()
     step(payer, tip_id)
@@ -307,7 +311,8 @@ def test_nothing_about_a_tip_fails_or_delays_a_sale(sandbox, payer, tipped):
     assert [row.status for row in load_licenses()] == ["active"]
 
 
-def test_account_whose_key_is_refused_pays_nothing_and_loses_nothing(sandbox, payer, tipped):
+def test_tip_with_rejected_key(sandbox, payer, tipped):
+    """Nothing is paid, and no tip is lost."""
     tip_id = tipped()
     sandbox.register_store(STORE, "another-key-of-the-store")
     assert step(payer, tip_id) == "paying"

@@ -1,4 +1,4 @@
-"""The API over real HTTP: uvicorn in a thread of the run, and a client that holds every error against the contract."""
+"""The API over real HTTP: uvicorn in a thread of the run, and a client that validates every error."""
 
 import threading
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def serving_with(**options):
 
 @contextmanager
 def serving(app, **options):
-    """Serve an application on loopback; yields its URL."""
+    """Serve an application on loopback. Yields its URL."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, proxy_headers=False, **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="web", daemon=True)
@@ -59,7 +59,7 @@ class Api:
         self.session.trust_env = False
 
     def call(self, method, path, **options):
-        """Make a request; whatever goes wrong must have the contract's shape."""
+        """Make a request. Every error must have the contract's shape."""
         response = self.session.request(method, self.url + path, timeout=120, **options)
         if response.status_code >= 400:
             problem = response.json()
@@ -105,8 +105,8 @@ def module_api(web_url):
 
 
 @pytest.fixture
-def shop(empty_database, fake):
-    """A shop to try things in; returns the headers of an API key for each scope."""
+def scope_headers(empty_database, fake):
+    """A shop with an API key for each scope. Returns the keys' headers by scope."""
     make_shop()
     with transaction() as session:
         return {scope: {"Authorization": f"Bearer {create_key(session, scope, scope)}"} for scope in Scope}

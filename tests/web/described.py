@@ -1,4 +1,4 @@
-"""What the API says of itself, as cases for tests: each route, with a path that leads to a row of the tests' shop."""
+"""The API's description as cases for tests: each route, with a path to a row of the tests' shop."""
 
 import pytest
 from sqlalchemy import func, select
@@ -44,7 +44,7 @@ ADMIN = [one for one in operations("GET", "POST", "PUT", "PATCH", "DELETE") if "
 
 
 def rows():
-    """How many rows each table has; that a key was used is no change."""
+    """The number of rows of each table. The use of a key is no change."""
     with reading() as session:
         return {
             table.name: session.scalar(select(func.count()).select_from(table)) for table in Base.metadata.sorted_tables

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer has the contract's shape, and what is refused has changed nothing."""
+"""Every response has the contract's shape, and a refused request changes nothing."""
 
 import pytest
 from sqlalchemy import func, select
@@ -15,7 +15,9 @@ def test_there_is_something_to_try():
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), WITH_BODY)
-def test_bodies_that_are_no_such_json_are_refused_and_change_nothing(module_api, shop, method, path, operation):
+def test_bodies_that_are_no_such_json_are_refused_and_change_nothing(
+    module_api, scope_headers, method, path, operation
+):
     before = rows()
     bodies = {
         "nothing": b"",
@@ -30,18 +32,18 @@ def test_bodies_that_are_no_such_json_are_refused_and_change_nothing(module_api,
         "a number that never ends": b'{"amount": ' + b"9" * 5_000 + b"}",
     }
     for what, body in bodies.items():
-        headers = {"Content-Type": "application/json", **shop[Scope.WRITE]}
+        headers = {"Content-Type": "application/json", **scope_headers[Scope.WRITE]}
         status = module_api.call(method, path, data=body, headers=headers).status_code
         assert status in ({200} if path == "/v1/validate" else {400, 404}), (what, status)
     too_large = b'{"note": "' + b"x" * 65_536 + b'"}'
-    status = module_api.call(method, path, data=too_large, headers=shop[Scope.WRITE]).status_code
+    status = module_api.call(method, path, data=too_large, headers=scope_headers[Scope.WRITE]).status_code
     assert status == (200 if path == "/v1/validate" else 413)
     assert rows() == before
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_texts_are_kept_as_they_are_and_executed_nowhere(api, shop, text):
-    key = shop[Scope.WRITE]
+def test_texts_are_kept_as_they_are_and_executed_nowhere(api, scope_headers, text):
+    key = scope_headers[Scope.WRITE]
     made = api.post(
         "/v1/admin/products", {"slug": "odd", "name": text, "price_amount": 1, "description": text}, headers=key
     )
@@ -60,13 +62,15 @@ def test_texts_are_kept_as_they_are_and_executed_nowhere(api, shop, text):
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), ADMIN)
-def test_admin_routes_by_role(module_api, shop, method, path, operation):
+def test_admin_routes_by_role(module_api, scope_headers, method, path, operation):
     before = rows()
     for headers in ({}, {"Authorization": "Bearer ksk_wrong"}, {"Authorization": "Basic b3BzOnNlY3JldA=="}):
         refused = module_api.call(method, path, headers=headers)
         assert refused.status_code == 401
         assert refused.headers["WWW-Authenticate"] == "Bearer"
-    with_read_key = module_api.call(method, path, headers=shop[Scope.READ], json={} if method != "GET" else None)
+    with_read_key = module_api.call(
+        method, path, headers=scope_headers[Scope.READ], json={} if method != "GET" else None
+    )
     assert (with_read_key.status_code == 403) == (method != "GET"), with_read_key.text
     assert with_read_key.status_code in {200, 403, 404}
     assert rows() == before

@@ -26,7 +26,7 @@ PURCHASES = 40
 
 
 class Hanging:
-    """A server that takes connections and never says a word."""
+    """A server that accepts connections and sends nothing."""
 
     def __init__(self):
         self.taken = []
@@ -62,7 +62,7 @@ def hanging():
 
 
 @pytest.fixture
-def key():
+def license_key():
     make_catalog()
     signer = load_signer(load_settings().signing_key_file)
     with transaction() as session:
@@ -84,13 +84,13 @@ def post(url, path, body, **headers):
     return requests.post(url + path, json=body, headers=headers, timeout=120)
 
 
-def test_validations_are_answered_while_all_purchases_hang(key):
+def test_validations_are_answered_while_all_purchases_hang(license_key):
     with hanging() as provider, serving(create_app()) as url, ThreadPoolExecutor(PURCHASES) as buyers:
         make_account(kind="btcpay", base_url=f"http://127.0.0.1:{provider.port}")
         purchases = [buyers.submit(post, url, "/v1/purchase", {"product": "editor"}) for _ in range(PURCHASES)]
         wait_until(lambda: len(provider.taken) >= bulkhead.PLACES)
         for _ in range(20):
-            assert post(url, "/v1/validate", {"key": key, "product_slug": "editor"}).json()["ok"]
+            assert post(url, "/v1/validate", {"key": license_key, "product_slug": "editor"}).json()["ok"]
         assert not all(purchase.done() for purchase in purchases)  # some hang still
         provider.close()
         answers = [purchase.result() for purchase in purchases]
@@ -98,7 +98,8 @@ def test_validations_are_answered_while_all_purchases_hang(key):
     assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 503)
 
 
-def test_request_that_leaves_a_delivery_does_not_wait_for_a_hung_broker(key, monkeypatch):
+def test_delivery_with_hung_broker(license_key, monkeypatch):
+    """A request that creates a delivery doesn't wait for a hung broker."""
     with transaction() as session:
         add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE, max_uses=None))
     hold, held = threading.Event(), threading.Event()
@@ -111,7 +112,8 @@ def test_request_that_leaves_a_delivery_does_not_wait_for_a_hung_broker(key, mon
             hold.set()
 
 
-def test_limits_wait_for_a_hung_broker_in_few_threads_and_then_rest(hung_broker):
+def test_limits_with_hung_broker(hung_broker):
+    """Limits wait for a hung broker in few threads, and then pause."""
     server = limits._Server(load_settings().broker_url)
     rule = limits._rule("5/minute")
     with ThreadPoolExecutor(20) as threads:
@@ -131,10 +133,11 @@ def test_job_that_fails_or_is_too_many_stops_no_other():
     wait_until(lambda: len(done) == taken.count(True))
 
 
-def test_readiness_is_asked_for_by_many_at_once_and_looked_for_once(hung_broker, key):
+def test_readiness_concurrent_requests(hung_broker, license_key):
+    """Sixty concurrent requests need few connections to the broker."""
     with serving(create_app()) as url, ThreadPoolExecutor(60) as callers:
         asked = [callers.submit(requests.get, f"{url}/readyz", timeout=120) for _ in range(60)]
         wait_until(lambda: hung_broker.taken)
-        assert post(url, "/v1/validate", {"key": key, "product_slug": "editor"}).json()["ok"]
+        assert post(url, "/v1/validate", {"key": license_key, "product_slug": "editor"}).json()["ok"]
         assert {answer.result().status_code for answer in asked} == {503}
     assert len(hung_broker.taken) <= 8

@@ -27,7 +27,7 @@ def many_files():
 
 
 @pytest.fixture
-def web(settings):
+def web_process(settings):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     # As many files as a service gets by default, and no more.
@@ -42,8 +42,9 @@ def web(settings):
         process.teardown()
 
 
-def test_1200_silent_connections_neither_stop_the_server_nor_fill_the_log(web, many_files):
-    process, port = web
+def test_server_with_1200_silent_connections(web_process, many_files):
+    """They neither stop the server nor fill the log."""
+    process, port = web_process
     with ExitStack() as opened:
         for _ in range(SILENT):
             opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=120))
@@ -147,7 +148,7 @@ def test_longest_idle_connection_makes_way_for_a_new_one(patient):
 
 
 def test_keep_alive_is_longer_than_the_usual_proxies(settings):
-    assert settings.web_keep_alive > 120  # Caddy's; nginx and load balancers have 60 s
+    assert settings.web_keep_alive > 120  # Caddy's default (nginx and load balancers have 60 s)
 
 
 def test_keep_alive_can_be_set(settings, tmp_path):

@@ -1,4 +1,4 @@
-"""Alive, whatever else is away; ready only with everything that the work needs."""
+"""Alive without its dependencies, and ready only with all of them."""
 
 import os
 import signal
@@ -23,8 +23,8 @@ def port():
 
 
 @pytest.fixture
-def web(settings, port):
-    """Starts `keysat web` as a process of its own, with settings of its own; gives its URL."""
+def start_web(settings, port):
+    """Starts `keysat web` as a separate process with separate settings. Returns its URL."""
     started = []
 
     def start(**changed):
@@ -42,7 +42,7 @@ def answer(url):
     return requests.get(url, timeout=120)
 
 
-def test_ready_says_what_it_looked_at(api):
+def test_ready_lists_its_checks(api):
     ready = api.get("/readyz").json()
     assert ready == {"ok": True, "checks": dict.fromkeys(["database", "schema", "signing key", "broker"], "ok")}
     assert api.get("/livez").json() == {"ok": True}
@@ -57,25 +57,27 @@ def test_ready_says_what_it_looked_at(api):
     ],
     ids=["no database", "no broker", "no key"],
 )
-def test_starts_and_lives_without_what_it_needs_and_says_what_is_missing(web, changed, missing):
-    url = web(**changed)
+def test_web_without_dependencies(start_web, changed, missing):
+    """The web server starts and runs, and names what is missing."""
+    url = start_web(**changed)
     assert answer(f"{url}/livez").status_code == 200
     ready = answer(f"{url}/readyz")
     assert ready.status_code == 503
     assert ready.json() == {"ok": False, "error": "service_unavailable", "message": f"not ready: {missing}."}
 
 
-def test_hung_broker_does_not_hang_the_answer(web):
+def test_hung_broker_does_not_hang_the_answer(start_web):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = web(BROKER_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        url = start_web(BROKER_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         began = time.monotonic()
         ready = answer(f"{url}/readyz")
     assert ready.json()["message"] == "not ready: broker."
     assert time.monotonic() - began < 8
 
 
-def test_without_a_database_every_route_says_unavailable_never_a_4xx(web):
-    url = web(DATABASE_URL=f"postgresql://keysat@{ANYWHERE_CLOSED}/keysat")
+def test_routes_without_database(start_web):
+    """Every route returns unavailable, and none a 4xx."""
+    url = start_web(DATABASE_URL=f"postgresql://keysat@{ANYWHERE_CLOSED}/keysat")
     webhook = "/v1/btcpay/webhook/01a21076-4515-7464-8cda-93e2d050f870"
     for method, path, body in (("POST", webhook, {}), ("POST", "/v1/purchase", {"product": "editor"})):
         refused = requests.request(method, url + path, json=body, timeout=120)
@@ -110,8 +112,8 @@ def refuses_connections(port):
     return False
 
 
-def test_second_server_on_a_port_is_refused_in_one_sentence(settings, web, port):
-    web()
+def test_second_server_on_a_port_is_refused_in_one_sentence(settings, start_web, port):
+    start_web()
     environment = {**os.environ, **child_environment(settings), "KEYSAT_WEB_PORT": str(port)}
     second = subprocess.run(
         [sys.executable, "-m", "keysat", "web"],

@@ -90,7 +90,8 @@ def test_neighbors_in_a_64_are_one_and_other_sites_are_not():
 
 
 @pytest.mark.usefixtures("empty_broker")
-def test_forwarded_for_of_an_untrusted_proxy_is_warned_of_once_and_noticed(changed, settings, capsys):
+def test_forwarded_for_of_untrusted_proxy(changed, settings, capsys):
+    """One warning is logged, and a notice is set."""
     client = Api(changed(KEYSAT_TRUSTED_PROXIES="10.0.0.1"))
     for _ in range(3):
         client.get("/v1/pubkey", headers={"X-Forwarded-For": "203.0.113.7"})

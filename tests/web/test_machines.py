@@ -1,4 +1,4 @@
-"""Machines over HTTP: activated, kept, deactivated, with the published client and without."""
+"""Machines over HTTP: activated, renewed, deactivated, with the published client and without."""
 
 import pytest
 from keysat_licensing_client import Client
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.usefixtures("empty_database")
 
 
 @pytest.fixture
-def row():
+def license_row():
     return make_license(terms=Terms(max_machines=2))
 
 
 @pytest.fixture
-def key(signer, row):
-    return signer.key_for(row)
+def license_key(signer, license_row):
+    return signer.key_for(license_row)
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def two_a_minute(monkeypatch):
     load_settings.cache_clear()
 
 
-def test_machine_lives_its_life(api, key, row):
-    asked = {"key": key, "fingerprint": "laptop", "hostname": "lena", "platform": "linux", "reason": "sold"}
+def test_machine_lives_its_life(api, license_key, license_row):
+    asked = {"key": license_key, "fingerprint": "laptop", "hostname": "lena", "platform": "linux", "reason": "sold"}
     told = [api.post(f"/v1/machines/{route}", asked).json() for route in (*ROUTES, "heartbeat", "deactivate")]
-    [machine] = load_machines(row.id)
+    [machine] = load_machines(license_row.id)
     known = {"machine_id": str(machine.id), "max_machines": 2}
     assert told == [
         {"ok": True, **known, "active_count": 1},
@@ -46,20 +46,20 @@ def test_machine_lives_its_life(api, key, row):
     assert machine.deactivation_reason == "sold"
 
 
-def test_published_client_lives_it_too(web_url, key):
+def test_published_client_lives_it_too(web_url, license_key):
     client = Client(web_url)
-    first = client.activate(key, "laptop", hostname="lena", platform="linux")
-    again = client.activate(key, "laptop")
+    first = client.activate(license_key, "laptop", hostname="lena", platform="linux")
+    again = client.activate(license_key, "laptop")
     assert (first.ok, first.active_count, first.max_machines) == (True, 1, 2)
     assert (again.ok, again.machine_id, again.active_count) == (True, first.machine_id, 1)
-    assert client.activate(key, "desk").active_count == 2
-    full = client.activate(key, "tablet")
+    assert client.activate(license_key, "desk").active_count == 2
+    full = client.activate(license_key, "tablet")
     assert (full.ok, full.reason, full.active_count, full.max_machines) == (False, "too_many_machines", 2, 2)
-    assert client.heartbeat(key, "laptop").machine_id == first.machine_id
-    assert client.heartbeat(key, "tablet").reason == "not_found"
-    assert client.deactivate(key, "laptop", reason="sold").ok
-    assert client.activate(key, "tablet").ok
-    assert client.validate(key, fingerprint="laptop").reason == "too_many_machines"
+    assert client.heartbeat(license_key, "laptop").machine_id == first.machine_id
+    assert client.heartbeat(license_key, "tablet").reason == "not_found"
+    assert client.deactivate(license_key, "laptop", reason="sold").ok
+    assert client.activate(license_key, "tablet").ok
+    assert client.validate(license_key, fingerprint="laptop").reason == "too_many_machines"
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -68,14 +68,14 @@ def test_published_client_lives_it_too(web_url, key):
     [{"fingerprint": None}, {"fingerprint": ""}, {"reason": "\x00"}, {"key": 1}],
     ids=str,
 )
-def test_request_of_the_wrong_shape_is_a_bad_request_that_changes_nothing(api, key, row, route, change):
-    assert api.post(f"/v1/machines/{route}", {"key": key, "fingerprint": "laptop"} | change).status_code == 400
-    assert load_machines(row.id) == []
+def test_request_of_the_wrong_shape_is_a_bad_request_that_changes_nothing(api, license_key, license_row, route, change):
+    assert api.post(f"/v1/machines/{route}", {"key": license_key, "fingerprint": "laptop"} | change).status_code == 400
+    assert load_machines(license_row.id) == []
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_request_without_a_fingerprint_is_a_bad_request(api, key, route):
-    assert api.post(f"/v1/machines/{route}", {"key": key}).status_code == 400
+def test_request_without_a_fingerprint_is_a_bad_request(api, license_key, route):
+    assert api.post(f"/v1/machines/{route}", {"key": license_key}).status_code == 400
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -85,9 +85,9 @@ def test_text_that_is_no_key_is_answered_with_a_reason(api, route, key, reason):
     assert told.json() == {"ok": False, "reason": reason}
 
 
-def test_calls_too_many_are_refused_for_a_while(api, key, row, two_a_minute):
-    asked = {"key": key, "fingerprint": "laptop"}
+def test_calls_too_many_are_refused_for_a_while(api, license_key, license_row, two_a_minute):
+    asked = {"key": license_key, "fingerprint": "laptop"}
     told = [api.post(f"/v1/machines/{route}", asked) for route in ("activate", "heartbeat", "deactivate")]
     assert [answer.status_code for answer in told] == [200, 200, 429]
     assert 1 <= int(told[2].headers["Retry-After"]) <= 60
-    assert load_machines(row.id)[0].deactivated_at is None
+    assert load_machines(license_row.id)[0].deactivated_at is None

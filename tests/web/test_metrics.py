@@ -1,4 +1,4 @@
-"""What is counted in workers and web servers is told by the web server, in files whose number stays bounded."""
+"""The web server shows the metrics of all workers and web servers, from a bounded number of files."""
 
 import re
 import socket
@@ -9,33 +9,22 @@ import requests
 
 from keysat.core import metrics
 from keysat.embedded.commands import child_environment
-from keysat.sandbox.client import SandboxClient
-from keysat.sandbox.server import Sandbox
 from keysat.tasks.tasks import reconcile_invoice
-from tests.builders import STORE, load_licenses, make_account, make_catalog, make_invoice, set_account
+from tests.builders import load_licenses, make_invoice, set_account
 from tests.nodes import ProcessContainer, wait_until, worker_command
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker")
 
 
 def value(text, name, **labels):
-    """A sample's value; 0 where it isn't told."""
+    """A sample's value, or 0 if it is missing."""
     wanted = ",".join(f'{label}="{of}"' for label, of in sorted(labels.items()))
     found = re.search(rf"^{name}{re.escape('{' + wanted + '}') if wanted else ''} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
 @pytest.fixture
-def shop():
-    with Sandbox() as server, SandboxClient(server.url) as client:
-        client.register_store(STORE, "key-of-test-store")
-        make_account(kind="btcpay", base_url=server.url)
-        make_catalog()
-        yield client
-
-
-@pytest.fixture
-def environment(settings, tmp_path):
+def web_environment(settings, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     own = {"KEYSAT_METRICS_DIR": str(tmp_path / "metrics"), "KEYSAT_WEB_PORT": port, "KEYSAT_LOG_LEVEL": "INFO"}
@@ -43,11 +32,11 @@ def environment(settings, tmp_path):
 
 
 @pytest.fixture
-def web(environment):
-    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", environment)
+def own_web_url(web_environment):
+    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", web_environment)
     try:
         assert process.ready()
-        yield f"http://127.0.0.1:{environment['KEYSAT_WEB_PORT']}"
+        yield f"http://127.0.0.1:{web_environment['KEYSAT_WEB_PORT']}"
     finally:
         process.teardown()
 
@@ -58,9 +47,10 @@ def scrape(url):
     return answer.text
 
 
-def test_figures_of_workers_appear_in_the_web_servers_answer_and_files_do_not_pile_up(shop, web, environment, tmp_path):
+def test_worker_metrics_in_web(shop, own_web_url, web_environment, tmp_path):
+    """The web server's metrics include the workers', and the files don't pile up."""
     extra = ("--max-tasks-per-child", "1")
-    worker = ProcessContainer(worker_command(concurrency=2, extra=extra), " ready.", environment)
+    worker = ProcessContainer(worker_command(concurrency=2, extra=extra), " ready.", web_environment)
     try:
         worker.ready()
         waiting, paid = make_invoice(), make_invoice()
@@ -69,8 +59,8 @@ def test_figures_of_workers_appear_in_the_web_servers_answer_and_files_do_not_pi
             reconcile_invoice.delay(str(waiting.id))
         reconcile_invoice.delay(str(paid.id))
         wait_until(lambda: load_licenses(paid.id))
-        wait_until(lambda: value(scrape(web), "keysat_reconciles_total", action="keep") == 4)
-        text = scrape(web)
+        wait_until(lambda: value(scrape(own_web_url), "keysat_reconciles_total", action="keep") == 4)
+        text = scrape(own_web_url)
     finally:
         worker.teardown()
     assert value(text, "keysat_reconciles_total", action="settle") == 1
@@ -84,11 +74,11 @@ def test_figures_of_workers_appear_in_the_web_servers_answer_and_files_do_not_pi
     assert len(files) <= 5
 
 
-def test_what_is_owed_is_counted_when_it_is_asked_for(shop, web):
+def test_backlog_metrics_are_read_on_request(shop, own_web_url):
     make_invoice(next_check_at=None)
     make_invoice()
     set_account(paused_at="2026-01-01T00:00:00Z", pause_reason="by hand")
-    text = scrape(web)
+    text = scrape(own_web_url)
     assert value(text, "keysat_up") == 1
     assert value(text, "keysat_invoices_pending") == 1
     assert value(text, "keysat_invoices_due") == 0
@@ -104,16 +94,16 @@ def test_methods_that_somebody_made_up_are_counted_as_one(api):
     assert 'method="other"' in text
 
 
-def test_secret_token_of_a_path_is_told_nowhere(api):
+def test_secret_token_of_a_path_is_hidden(api):
     api.post("/v1/btcpay/webhook/01a21076-4515-7464-8cda-93e2d050f870/a-secret-token", data=b"{}")
     assert "a-secret-token" not in metrics.exposition().decode()
     assert 'route="/v1/{kind}/webhook/{account_id}/{token}"' in metrics.exposition().decode()
 
 
-def test_directory_that_cannot_be_written_costs_the_figures_only(settings, web, environment, tmp_path):
+def test_directory_that_cannot_be_written_costs_the_figures_only(settings, own_web_url, web_environment, tmp_path):
     (tmp_path / "file").touch()
-    environment |= {"KEYSAT_METRICS_DIR": str(tmp_path / "file" / "below"), "KEYSAT_WEB_PORT": "8932"}
-    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", environment)
+    web_environment |= {"KEYSAT_METRICS_DIR": str(tmp_path / "file" / "below"), "KEYSAT_WEB_PORT": "8932"}
+    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", web_environment)
     try:
         assert process.ready()
         assert "metrics are not kept" in process.logs()

@@ -34,10 +34,10 @@ CHECKS = [
     openapi_checks.response_schema_conformance,
 ]
 # What fits the description may be refused there still, since fields depend on each other or on the provider's kind.
-# Programs get 200 and a reason, whatever they send.
+# Programs get 200 and a reason for every request.
 NEVER_REFUSED = {"POST /v1/validate"}
 RULES_BEYOND_THE_DESCRIPTION = {
-    "POST /v1/purchase",  # a blank text counts as left out
+    "POST /v1/purchase",  # a blank text is an absent one
     "POST /v1/redeem",
     "POST /v1/machines/activate",
     "POST /v1/machines/heartbeat",
@@ -77,7 +77,7 @@ def test_description_names_every_route_and_its_errors(api):
 
 
 class AnyKey(dict):
-    """A provider that accepts whatever key, so that no made-up one is answered as its refusal."""
+    """A provider that accepts every key, so no made-up key causes its refusal."""
 
     def get(self, *_):
         return ANY
@@ -109,7 +109,8 @@ def existing(empty_database, fake):
 
 
 @pytest.mark.parametrize("mode", GenerationMode, ids=lambda mode: mode.value)
-def test_nothing_that_is_sent_breaks_the_api_or_its_description(schema, existing, mode):
+def test_api_survives_generated_requests(schema, existing, mode):
+    """No generated request breaks the API or contradicts its description."""
     with transaction() as session:
         headers = {"Authorization": f"Bearer {create_key(session, 'tests', Scope.WRITE)}"}
     answers = Counter()
@@ -127,7 +128,7 @@ def can_be_wrong(operation):
 
 
 def try_out(operation, headers, existing, mode):
-    """Send a number of requests, every other one about rows that exist; returns the statuses that came back."""
+    """Send a number of requests, every other one about existing rows. Returns the statuses."""
     statuses, turn = [], itertools.cycle([True, False])
     wanted = [*CHECKS]
     if mode is GenerationMode.NEGATIVE and operation.label not in NEVER_REFUSED:

@@ -1,4 +1,4 @@
-"""Providers' webhooks: stored once as they came, answered at once; the forged ones leave nothing behind."""
+"""Providers' webhooks: stored once as received, confirmed at once. Forged ones leave nothing behind."""
 
 import hashlib
 import hmac
@@ -26,7 +26,7 @@ STORE_ID = "btcpay-store"
 
 @pytest.fixture
 def account(fake):
-    """A BTCPay account whose server is never asked here; the fake one's store is asked for the invoices."""
+    """A BTCPay account whose server is never called here. The invoices are at the fake provider."""
     return make_account("btcpay", kind="btcpay", base_url="http://127.0.0.1:9", store_id=STORE_ID)
 
 
@@ -98,7 +98,7 @@ def test_second_copy_of_a_delivery_changes_nothing(api, account, empty_broker):
     ],
     ids=["none", "empty", "prefix only", "wrong", "of another body"],
 )
-def test_forged_webhook_is_kept_nowhere(api, account, empty_broker, headers):
+def test_forged_webhook_is_not_stored(api, account, empty_broker, headers):
     answer = deliver(api, account, event(), headers)
     assert answer.status_code == 401
     assert events() == []
@@ -112,7 +112,8 @@ def test_signature_with_another_secret_is_refused(api, account, secret):
     assert deliver(api, account, body, signed(body, secret)).status_code == 401
 
 
-def test_webhook_of_an_account_without_a_secret_is_refused_even_signed_with_nothing(api, fake):
+def test_webhook_account_without_secret(api, fake):
+    """A webhook to an account without a secret is refused, also with the signature of an empty secret."""
     with transaction() as session:
         open_one = add_account(
             session,
@@ -148,7 +149,7 @@ def test_body_over_64_kilobytes_is_refused(api, account):
     assert events() == []
 
 
-def test_test_delivery_is_kept_and_asks_nobody(api, account):
+def test_test_delivery_is_stored_without_a_check(api, account):
     deliver(api, account, event("__test__1234__test__"))
     run_events()
     (kept,) = events()
@@ -156,7 +157,8 @@ def test_test_delivery_is_kept_and_asks_nobody(api, account):
     assert kept.handled_at is not None
 
 
-def test_event_leads_to_a_fresh_question_and_to_the_same_decision_as_a_look(api, invoice, fake):
+def test_event_causes_check(api, invoice, fake):
+    """An event causes a check, with the same decision as a scheduled one."""
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=21_000)
     asked = fake.requests
     deliver_fake(api, invoice.provider_invoice_id)
@@ -168,14 +170,15 @@ def test_event_leads_to_a_fresh_question_and_to_the_same_decision_as_a_look(api,
     assert line.actor == "webhook"
 
 
-def test_event_that_says_paid_is_not_believed(api, invoice, fake):
+def test_event_paid_is_only_hint(api, invoice, fake):
+    """An event that reports a payment doesn't settle the invoice."""
     deliver_fake(api, invoice.provider_invoice_id)
     run_events()
     assert load_invoice(invoice.id).status == "pending"
     assert events()[0].handled_at is not None
 
 
-def test_event_about_somebody_elses_invoice_asks_nobody(api, invoice, fake):
+def test_event_about_unknown_invoice_causes_no_check(api, invoice, fake):
     asked = fake.requests
     deliver_fake(api, "an-invoice-of-another-shop")
     run_events()
@@ -222,7 +225,8 @@ def test_lost_message_is_sent_again_by_the_scan(api, account):
     assert (again.row_id, claimed()) == (events()[0].id, [])
 
 
-def test_event_that_nobody_can_answer_is_left_to_the_invoices_schedule_in_the_end(api, account):
+def test_event_without_response_gives_up(api, account):
+    """An event with too many attempts is left to the invoice's schedule."""
     deliver(api, account, event())
     with transaction() as session:
         session.execute(ProviderEvent.__table__.update().values(attempts=MOST_ATTEMPTS))

@@ -25,7 +25,6 @@ from tests.builders import (
     load_licenses,
     look,
     make_catalog,
-    make_shop,
     set_account,
     set_columns,
     set_license,
@@ -35,12 +34,6 @@ pytestmark = pytest.mark.usefixtures("empty_database")
 
 WANTED = {"product": "editor", "buyer_email": "buyer@example.com", "buyer_note": "two lines\nof text"}
 KEY = {"Idempotency-Key": "3f1f0f0e-7b1e-4f5e-9d6a-000000000001"}
-
-
-@pytest.fixture
-def shop(fake):
-    make_shop()
-    return fake
 
 
 def count(table):
@@ -53,7 +46,7 @@ def give_code():
         add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE))
 
 
-def test_purchase_has_the_contracts_fields(api, shop):
+def test_purchase_has_the_contracts_fields(api, fake_shop):
     started = api.post("/v1/purchase", WANTED).json()
     invoice = load_invoice(invoice_of(started["invoice_id"]))
     assert started["btcpay_invoice_id"] == invoice.provider_invoice_id
@@ -64,7 +57,7 @@ def test_purchase_has_the_contracts_fields(api, shop):
     assert (invoice.buyer_email, invoice.buyer_note) == ("buyer@example.com", "two lines\nof text")
 
 
-def test_poll_tells_each_step_and_gives_the_license_in_the_end(api, shop, signer):
+def test_poll_shows_each_step_and_the_license(api, fake_shop, signer):
     started = api.post("/v1/purchase", WANTED).json()
     invoice = load_invoice(invoice_of(started["invoice_id"]))
 
@@ -81,7 +74,7 @@ def test_poll_tells_each_step_and_gives_the_license_in_the_end(api, shop, signer
         "license_key": None,
         "license_id": None,
     }
-    shop.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=21_000)
+    fake_shop.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=21_000)
     look(invoice.id)
     assert (poll()["status"], poll()["license_key"]) == ("settled", None)
     issue_now(invoice.id, signer.key_id)
@@ -91,38 +84,38 @@ def test_poll_tells_each_step_and_gives_the_license_in_the_end(api, shop, signer
 
 
 @pytest.mark.parametrize("status", [ProviderStatus.EXPIRED, ProviderStatus.INVALID])
-def test_poll_tells_an_end_without_payment(api, shop, status):
+def test_poll_shows_an_end_without_payment(api, fake_shop, status):
     started = api.post("/v1/purchase", WANTED).json()
-    shop.say(started["btcpay_invoice_id"], status)
+    fake_shop.say(started["btcpay_invoice_id"], status)
     look(load_invoice(invoice_of(started["invoice_id"])).id)
     assert api.get(f"/v1/purchase/{started['invoice_id']}").json()["status"] == status
 
 
-def test_unknown_purchase_is_not_found(api, shop):
+def test_unknown_purchase_is_not_found(api, fake_shop):
     assert api.get("/v1/purchase/01a21076-4515-7464-8cda-93e2d050f870").status_code == 404
     assert api.get("/v1/purchase/nonsense").status_code == 404
 
 
-def test_product_priced_in_euro_is_charged_in_euro_and_its_sats_are_zero(api, shop):
+def test_product_priced_in_euro_is_charged_in_euro_and_its_sats_are_zero(api, fake_shop):
     make_catalog("euro-editor", Money(1_999, "EUR"))
     started = api.post("/v1/purchase", {"product": "euro-editor"}).json()
-    assert shop.snapshots[started["btcpay_invoice_id"]].charged == Money(1_999, "EUR")
+    assert fake_shop.snapshots[started["btcpay_invoice_id"]].charged == Money(1_999, "EUR")
     assert (started["amount_sats"], started["amount"], started["currency"]) == (0, 1_999, "EUR")
     (policy,) = api.get("/v1/products/euro-editor/policies").json()["policies"]
     assert (policy["price_sats"], policy["price_amount"], policy["price_currency"]) == (0, 1_999, "EUR")
 
 
-def test_what_costs_nothing_comes_with_its_license(api, shop, signer):
+def test_what_costs_nothing_comes_with_its_license(api, fake_shop, signer):
     with transaction() as session:
         add_policy(session, "editor", "trial", "Trial", Terms(price_amount=0, is_trial=True))
     started = api.post("/v1/purchase", {"product": "editor", "policy_slug": "trial"}).json()
     assert str(verify(started["license_key"], signer.public_key).license_id) == started["license_id"]
     assert (started["amount_sats"], started["checkout_url"], started["btcpay_invoice_id"]) == (0, "", "")
     assert api.get(f"/v1/purchase/{started['invoice_id']}").json()["license_key"] == started["license_key"]
-    assert shop.requests == 0
+    assert fake_shop.requests == 0
 
 
-def test_redeemed_code_gives_a_license(api, shop, signer):
+def test_redeemed_code_gives_a_license(api, fake_shop, signer):
     give_code()
     redeemed = api.post("/v1/redeem", {"product": "editor", "code": "gift"}).json()
     assert set(redeemed) == {"license_id", "license_key", "invoice_id", "redemption_id"}
@@ -137,8 +130,9 @@ def test_redeemed_code_gives_a_license(api, shop, signer):
         (CredentialsRejected("http://10.0.0.7 rejected our credentials"), 502),
     ],
 )
-def test_provider_in_trouble_is_an_upstream_error_that_names_no_address(api, shop, trouble, status):
-    shop.trouble = trouble
+def test_purchase_provider_failure(api, fake_shop, trouble, status):
+    """A failing provider is an upstream error that names no address."""
+    fake_shop.trouble = trouble
     answer = api.post("/v1/purchase", WANTED)
     assert answer.status_code == status
     assert "10.0.0.7" not in answer.text
@@ -149,8 +143,9 @@ def test_shop_without_a_payment_provider_says_unavailable(api, fake):
     assert api.post("/v1/purchase", WANTED).status_code == 503
 
 
-def test_rejected_credentials_pause_the_account_and_the_next_purchase_says_so(api, shop):
-    shop.trouble = CredentialsRejected("rejected (401)")
+def test_rejected_credentials_pause_account(api, fake_shop):
+    """The next purchase reports the paused account."""
+    fake_shop.trouble = CredentialsRejected("rejected (401)")
     api.post("/v1/purchase", WANTED)
     assert load_account().pause_reason == "rejected (401)"
     answer = api.post("/v1/purchase", WANTED)
@@ -158,42 +153,42 @@ def test_rejected_credentials_pause_the_account_and_the_next_purchase_says_so(ap
     assert "keysat provider" not in answer.text
 
 
-def test_same_key_and_body_give_the_same_answer_and_one_purchase(api, shop):
+def test_same_key_and_body_give_the_same_answer_and_one_purchase(api, fake_shop):
     answers = [api.post("/v1/purchase", WANTED, headers=KEY) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert len({answer.text for answer in answers}) == 1
-    assert count(Invoice) == shop.requests == 1
+    assert count(Invoice) == fake_shop.requests == 1
 
 
-def test_answer_is_the_same_after_the_invoice_moved_on(api, shop, signer):
+def test_answer_is_the_same_after_the_invoice_moved_on(api, fake_shop, signer):
     first = api.post("/v1/purchase", WANTED, headers=KEY).json()
-    shop.say(first["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
+    fake_shop.say(first["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
     invoice_id = load_invoice(invoice_of(first["invoice_id"])).id
     look(invoice_id)
     issue_now(invoice_id, signer.key_id)
     assert api.post("/v1/purchase", WANTED, headers=KEY).json() == first
 
 
-def test_same_key_with_another_body_conflicts(api, shop):
+def test_same_key_with_another_body_conflicts(api, fake_shop):
     api.post("/v1/purchase", WANTED, headers=KEY)
     answer = api.post("/v1/purchase", {**WANTED, "buyer_email": "other@example.com"}, headers=KEY)
     assert answer.status_code == 409
     assert count(Invoice) == 1
 
 
-def test_same_key_for_purchase_and_redeem_are_two_keys(api, shop):
+def test_same_key_for_purchase_and_redeem_are_two_keys(api, fake_shop):
     give_code()
     assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 200
     assert api.post("/v1/redeem", {"product": "editor", "code": "GIFT"}, headers=KEY).status_code == 200
 
 
-def test_code_is_redeemed_once_under_one_key(api, shop):
+def test_code_is_redeemed_once_under_one_key(api, fake_shop):
     give_code()
     answers = {api.post("/v1/redeem", {"product": "editor", "code": "GIFT"}, headers=KEY).text for _ in range(3)}
     assert len(answers) == count(License) == 1
 
 
-def test_twenty_at_once_with_one_key_make_one_purchase(web_url, api, shop):
+def test_twenty_at_once_with_one_key_make_one_purchase(web_url, api, fake_shop):
     statuses = []
 
     def buy():
@@ -206,14 +201,14 @@ def test_twenty_at_once_with_one_key_make_one_purchase(web_url, api, shop):
         buyer.join()
     assert set(statuses) <= {200, 409}
     assert 200 in statuses
-    assert count(Invoice) == shop.requests == 1
+    assert count(Invoice) == fake_shop.requests == 1
     assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 200
 
 
-def test_retry_after_a_lost_answer_finds_the_invoice(api, shop):
-    shop.trouble = RemoteUnavailable("silence")
+def test_retry_after_a_lost_answer_finds_the_invoice(api, fake_shop):
+    fake_shop.trouble = RemoteUnavailable("silence")
     assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 502
-    shop.trouble = None
+    fake_shop.trouble = None
     set_account(failure_count=0)
     assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 409
     with reading() as session:
@@ -224,7 +219,7 @@ def test_retry_after_a_lost_answer_finds_the_invoice(api, shop):
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 201, "ü"])
-def test_key_of_another_form_is_refused(api, shop, key):
+def test_key_of_another_form_is_refused(api, fake_shop, key):
     answer = api.post("/v1/purchase", WANTED, headers={"Idempotency-Key": key.encode()})
     assert answer.status_code == 400
     assert count(Invoice) == 0
@@ -239,10 +234,11 @@ def age_license(invoice_id, **ago):
     set_license(owned.id, issued_at=func.now() - timedelta(**ago))
 
 
-def test_key_is_shown_to_who_has_the_secret_for_ever_and_by_the_plain_id_for_an_hour(api, shop, signer):
+def test_key_shown_by_secret_or_id(api, fake_shop, signer):
+    """The secret shows the key at any time, and the plain id for one hour."""
     started = buy(api)
     invoice_id = invoice_of(started["invoice_id"])
-    shop.say(started["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
+    fake_shop.say(started["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
     look(invoice_id)
     issue_now(invoice_id, signer.key_id)
     plain = f"/v1/purchase/{invoice_id}"
@@ -256,14 +252,14 @@ def test_key_is_shown_to_who_has_the_secret_for_ever_and_by_the_plain_id_for_an_
 
 
 @pytest.mark.parametrize("secret", ["", "x", "A" * 43, "\udcff", "another"])
-def test_wrong_secret_is_answered_as_no_purchase(api, shop, secret):
+def test_wrong_secret_is_answered_as_no_purchase(api, fake_shop, secret):
     first, second = buy(api)["invoice_id"], buy(api)["invoice_id"]
     secret = second.partition(".")[2] if secret == "another" else quote(secret, errors="surrogatepass")
     answer = api.get(f"/v1/purchase/{invoice_of(first)}.{secret}")
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
 
 
-def test_retry_under_the_same_idempotency_key_gets_the_same_secret(api, shop):
+def test_retry_under_the_same_idempotency_key_gets_the_same_secret(api, fake_shop):
     headers = {"Idempotency-Key": "retry-me"}
     bodies = [api.post("/v1/purchase", {"product": "editor"}, headers=headers).json() for _ in range(2)]
     assert bodies[0]["invoice_id"] == bodies[1]["invoice_id"]

@@ -68,7 +68,7 @@ def breaches(url: str, keys, method: str, path: str) -> list[str]:
     url += filled_in(path)
     answers = {role: requests.request(method, url, headers=keys[role], timeout=120).status_code for role in ROLES}
     if not path.startswith("/v1/admin/") and path.startswith("/v1/"):
-        # Whatever refuses a caller here is a signature, a token or a license key, and the same for all.
+        # These routes require a signature, a token or a license key, the same for every caller.
         return [] if len(set(answers.values())) == 1 else [f"{method} {path}: {answers}"]
     wrong = [role for role in ROLES if refused(answers[role]) is may(role, method, path)]
     return [f"{method} {path} as {role}: {answers[role]}" for role in wrong]
@@ -86,7 +86,7 @@ def keys(empty_database, fake):
     return {"nobody": {}, **{role: {"Authorization": f"Bearer {token}"} for role, token in tokens.items()}}
 
 
-def test_every_route_lets_in_whom_it_should(web_url, keys):
+def test_routes_require_their_role(web_url, keys):
     found = routes(create_app())
     assert len(found) > 60
     assert [line for method, path in found for line in breaches(web_url, keys, method, path)] == []

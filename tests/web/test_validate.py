@@ -1,4 +1,4 @@
-"""Validation over HTTP, as published clients ask: 200 with a reason, unless the request itself is malformed."""
+"""Validation over HTTP, as published clients call it: 200 with a reason, unless the request itself is malformed."""
 
 import json
 import threading
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.usefixtures("empty_database")
 
 
 @pytest.fixture
-def row():
+def license_row():
     return make_license()
 
 
 @pytest.fixture
-def key(signer, row):
-    return signer.key_for(row)
+def license_key(signer, license_row):
+    return signer.key_for(license_row)
 
 
 @pytest.fixture
@@ -67,35 +67,39 @@ def test_answer_has_the_contracts_fields(api, signer):
     assert datetime.fromisoformat(answer.json()["issued_at"]).utcoffset() == timedelta(0)
 
 
-def test_what_is_not_known_is_left_out(api, key):
-    told = api.post("/v1/validate", {"key": key, "fingerprint": None, "hostname": None}).json()
+def test_what_is_not_known_is_left_out(api, license_key):
+    told = api.post("/v1/validate", {"key": license_key, "fingerprint": None, "hostname": None}).json()
     assert told["ok"] is True
     assert not {"reason", "expires_at", "grace_until", "machine_id"} & set(told)
     assert api.post("/v1/validate", {"key": "nonsense"}).json() == {"ok": False, "reason": "bad_format"}
 
 
-def test_refusal_tells_the_license_and_its_reason(api, key, row):
+def test_refusal_has_the_license_and_its_reason(api, license_key, license_row):
     with transaction() as session:
-        change_status(session, row.id, LicenseStatus.SUSPENDED, "cli", "chargeback")
-    told = api.post("/v1/validate", {"key": key, "product_slug": "editor"}).json()
+        change_status(session, license_row.id, LicenseStatus.SUSPENDED, "cli", "chargeback")
+    told = api.post("/v1/validate", {"key": license_key, "product_slug": "editor"}).json()
     assert (told["ok"], told["reason"], told["license_id"], told["status"]) == (
         False,
         "suspended",
-        str(row.id),
+        str(license_row.id),
         "suspended",
     )
 
 
-def test_revoked_license_is_refused_though_its_key_was_good_a_moment_ago(api, key, row):
-    assert api.post("/v1/validate", {"key": key}).json()["ok"] is True
+def test_validate_after_revocation(api, license_key, license_row):
+    """A revoked license is refused, although its key was valid just before."""
+    assert api.post("/v1/validate", {"key": license_key}).json()["ok"] is True
     with transaction() as session:
-        change_status(session, row.id, LicenseStatus.REVOKED, "cli", "fraud")
-    assert api.post("/v1/validate", {"key": key}).json()["reason"] == "revoked"
+        change_status(session, license_row.id, LicenseStatus.REVOKED, "cli", "fraud")
+    assert api.post("/v1/validate", {"key": license_key}).json()["reason"] == "revoked"
 
 
 @pytest.mark.parametrize("product_slug", ["viewer", "Editor", ABSURD])
-def test_key_for_another_product_is_a_mismatch(api, key, product_slug):
-    assert api.post("/v1/validate", {"key": key, "product_slug": product_slug}).json()["reason"] == "product_mismatch"
+def test_key_for_another_product_is_a_mismatch(api, license_key, product_slug):
+    assert (
+        api.post("/v1/validate", {"key": license_key, "product_slug": product_slug}).json()["reason"]
+        == "product_mismatch"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "x" * 60_000, "LIC1-A-A", ABSURD, "\x00", "LIC1-" + "é" * 900])
@@ -106,11 +110,11 @@ def test_text_that_is_no_key_is_answered_with_a_reason(api, text):
 @pytest.mark.parametrize(
     "fingerprint", ["x", "y" * 1_000, ABSURD, "   ", "\u202e\u200b", "of /etc/machine-id\n", "\x00"]
 )
-def test_fingerprint_may_be_any_text_and_is_not_stored(api, key, row, fingerprint):
-    told = api.post("/v1/validate", {"key": key, "fingerprint": fingerprint, "hostname": ABSURD}).json()
-    [machine] = load_machines(row.id)
+def test_fingerprint_may_be_any_text_and_is_not_stored(api, license_key, license_row, fingerprint):
+    told = api.post("/v1/validate", {"key": license_key, "fingerprint": fingerprint, "hostname": ABSURD}).json()
+    [machine] = load_machines(license_row.id)
     assert (told["ok"], told["machine_id"], machine.hostname) == (True, str(machine.id), ABSURD)
-    assert api.post("/v1/validate", {"key": key, "fingerprint": f"{fingerprint[:-1]}?"}).json()["ok"] is False
+    assert api.post("/v1/validate", {"key": license_key, "fingerprint": f"{fingerprint[:-1]}?"}).json()["ok"] is False
 
 
 @pytest.mark.parametrize(
@@ -130,10 +134,10 @@ def test_fingerprint_may_be_any_text_and_is_not_stored(api, key, row, fingerprin
     ],
     ids=str,
 )
-def test_request_of_the_wrong_shape_is_a_bad_format_that_changes_nothing(api, key, row, change):
-    answer = api.post("/v1/validate", {"key": key, "fingerprint": "laptop"} | change)
+def test_request_of_the_wrong_shape_is_a_bad_format_that_changes_nothing(api, license_key, license_row, change):
+    answer = api.post("/v1/validate", {"key": license_key, "fingerprint": "laptop"} | change)
     assert (answer.status_code, answer.json()) == (200, {"ok": False, "reason": "bad_format"})
-    assert load_machines(row.id) == []
+    assert load_machines(license_row.id) == []
 
 
 @pytest.mark.parametrize(
@@ -150,22 +154,23 @@ def test_body_beyond_the_cap_is_a_bad_format(api):
     assert api.post("/v1/validate", {"key": "x" * 70_000}).json() == {"ok": False, "reason": "bad_format"}
 
 
-def test_validation_too_many_has_its_reason_and_says_when_to_try_again(api, key, row, three_a_minute):
-    told = [api.post("/v1/validate", {"key": key}).json()["ok"] for _ in range(3)]
-    refused = api.post("/v1/validate", {"key": key, "fingerprint": "laptop"})
+def test_validate_rate_limited(api, license_key, license_row, three_a_minute):
+    """The response has its reason and Retry-After."""
+    told = [api.post("/v1/validate", {"key": license_key}).json()["ok"] for _ in range(3)]
+    refused = api.post("/v1/validate", {"key": license_key, "fingerprint": "laptop"})
     assert told == [True] * 3
     assert (refused.status_code, refused.json()) == (200, {"ok": False, "reason": "rate_limited"})
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
-    assert load_machines(row.id) == []
+    assert load_machines(license_row.id) == []
 
 
-def test_fifty_machines_at_once_bind_one_seat_once(web_url, key, row):
+def test_fifty_concurrent_machines_bind_one_seat(web_url, license_key, license_row):
     answers, start = [], threading.Barrier(MACHINES)
 
     def machine(number):
         api = Api(web_url)
         start.wait(timeout=120)
-        answers.append(api.post("/v1/validate", {"key": key, "fingerprint": f"machine {number}"}).json())
+        answers.append(api.post("/v1/validate", {"key": license_key, "fingerprint": f"machine {number}"}).json())
         api.close()
 
     threads = [threading.Thread(target=machine, args=(number,)) for number in range(MACHINES)]
@@ -175,7 +180,7 @@ def test_fifty_machines_at_once_bind_one_seat_once(web_url, key, row):
         thread.join(60)
     bound = [answer for answer in answers if answer["ok"]]
     refused = [answer["reason"] for answer in answers if not answer["ok"]]
-    [seat] = load_machines(row.id)
+    [seat] = load_machines(license_row.id)
     assert [answer["machine_id"] for answer in bound] == [str(seat.id)]
     assert refused == ["fingerprint_mismatch"] * (MACHINES - 1)
 
@@ -194,15 +199,15 @@ def test_published_client_reads_every_kind_of_answer(web_url, signer):
     assert client.validate(key.lower()).ok
 
 
-def test_neither_key_nor_fingerprint_is_logged(api, key, caplog):
+def test_neither_key_nor_fingerprint_is_logged(api, license_key, caplog):
     with caplog.at_level("DEBUG"):
-        api.post("/v1/validate", {"key": key, "fingerprint": "fingerprint-of-lena"})
-        api.post("/v1/validate", {"key": key, "fingerprint": "fingerprint-of-lena", "hostname": "\x00"})
+        api.post("/v1/validate", {"key": license_key, "fingerprint": "fingerprint-of-lena"})
+        api.post("/v1/validate", {"key": license_key, "fingerprint": "fingerprint-of-lena", "hostname": "\x00"})
     assert "fingerprint-of-lena" not in caplog.text
-    assert key not in caplog.text
+    assert license_key not in caplog.text
 
 
-def test_description_tells_the_request_and_the_answer(api):
+def test_description_has_request_and_response(api):
     described = api.get("/openapi.json").json()
     operation = described["paths"]["/v1/validate"]["post"]
     assert set(operation["responses"]) == {"200", "400", "413", "503"}

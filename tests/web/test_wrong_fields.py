@@ -103,7 +103,7 @@ FITTING = {
 # Where a rule of the shop refuses a text, its sentence calls the field so.
 NAMES = {"tip_recipient": "lightning address"}
 WRONG = [{}, [[]], {"a": 1}, 2**63, -(2**70), 1e400, "\x00", "x" * 60_000]
-# Any text may be asked about (it is no license key, which is an answer), and a fingerprint is hashed as it comes.
+# Any text may be validated (the result is that it is no license key), and a fingerprint is hashed as received.
 TAKEN = [("fingerprint", "\x00")]
 
 
@@ -118,7 +118,7 @@ def field_cases(values):
 
 @pytest.mark.parametrize(("method", "path", "schema", "field", "values"), field_cases(WRONG))
 def test_field_of_another_type_or_out_of_range_is_refused_and_named(
-    module_api, shop, method, path, schema, field, values
+    module_api, scope_headers, method, path, schema, field, values
 ):
     """All else in the body fits, so that the one field is what is refused."""
     before = rows()
@@ -126,7 +126,7 @@ def test_field_of_another_type_or_out_of_range_is_refused_and_named(
         if (field, value) in TAKEN or (field == "key" and isinstance(value, str)):
             continue
         body = json.dumps({**FITTING[schema], field: value}).replace("Infinity", "1e400").encode()
-        headers = {"Content-Type": "application/json", **shop[Scope.WRITE]}
+        headers = {"Content-Type": "application/json", **scope_headers[Scope.WRITE]}
         refused = module_api.call(method, path, data=body, headers=headers)
         if path == "/v1/validate":
             assert refused.json() == {"ok": False, "reason": "bad_format"}, value
@@ -143,11 +143,13 @@ def test_bodies_above_fit_but_for_that_field(schema):
 
 
 @pytest.mark.parametrize(("method", "path", "schema", "field", "values"), field_cases(TEXTS))
-def test_text_in_any_field_is_data_and_nothing_else(module_api, shop, method, path, schema, field, values):
-    """It is refused by its field's name, or taken as it is; no table loses a row."""
+def test_text_in_any_field_is_data_and_nothing_else(module_api, scope_headers, method, path, schema, field, values):
+    """It is refused by its field's name, or accepted as it is. No table loses a row."""
     before = rows()
     for text in values:
-        answer = module_api.call(method, path, json={**FITTING[schema], field: text}, headers=shop[Scope.WRITE])
+        answer = module_api.call(
+            method, path, json={**FITTING[schema], field: text}, headers=scope_headers[Scope.WRITE]
+        )
         if answer.status_code == 400:
             assert NAMES.get(field, field.replace("_", " ")) in answer.json()["message"].replace("_", " ").lower()
         else:
@@ -160,10 +162,10 @@ TIMES = ["0969-08-01T12:03:10-19:18", "0001-01-01T00:00:00+23:59", "9999-12-31T2
 
 
 @pytest.mark.parametrize("time", TIMES)
-def test_time_that_no_table_holds_is_refused_or_brought_to_utc(module_api, shop, time):
-    listed = module_api.get("/v1/admin/deliveries", params={"since": time}, headers=shop[Scope.READ])
+def test_time_that_no_table_holds_is_refused_or_brought_to_utc(module_api, scope_headers, time):
+    listed = module_api.get("/v1/admin/deliveries", params={"since": time}, headers=scope_headers[Scope.READ])
     code = {**FITTING["CodeRequest"], "expires_at": time}
-    added = module_api.post("/v1/admin/codes", code, headers=shop[Scope.WRITE])
+    added = module_api.post("/v1/admin/codes", code, headers=scope_headers[Scope.WRITE])
     assert listed.status_code in {200, 400}
     assert added.status_code in {201, 400}
 
@@ -189,9 +191,9 @@ WRONG_QUERIES = {
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), [one for one in ADMIN if one.values[0] == "GET"])
-def test_wrong_values_in_a_query_are_refused_and_named(module_api, shop, method, path, operation):
+def test_wrong_values_in_a_query_are_refused_and_named(module_api, scope_headers, method, path, operation):
     names = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
     for name in names:
         for value in WRONG_QUERIES[name]:
-            refused = module_api.call(method, path, params={name: value}, headers=shop[Scope.READ])
+            refused = module_api.call(method, path, params={name: value}, headers=scope_headers[Scope.READ])
             assert (refused.status_code, refused.json()["message"].startswith(name)) == (400, True), (name, value)

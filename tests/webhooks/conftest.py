@@ -23,8 +23,8 @@ def sender(settings):
 
 
 @pytest.fixture
-def endpoint(empty_database):
-    """Adds endpoints; returns the row and its secret."""
+def new_endpoint(empty_database):
+    """Adds endpoints. Returns the row and its secret."""
 
     def add(url, name="shop", event_types=(), secret=""):
         with transaction() as session:

@@ -1,4 +1,4 @@
-"""A receiver of outbound webhooks: it keeps every copy that comes in, and answers as it is told to."""
+"""A receiver of outbound webhooks, which records every copy and sends the given responses."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 
 
 class Copy(NamedTuple):
-    """One copy of a delivery, as it came in."""
+    """One copy of a delivery, as received."""
 
     headers: dict
     body: bytes
@@ -17,7 +17,7 @@ class Copy(NamedTuple):
 
 
 class Receiver:
-    """Answers each call with what `answer(copy)` returns: a status, or (status, headers, body); None hangs."""
+    """Responds to each call with the result of `answer(copy)`: a status, or (status, headers, body). None hangs."""
 
     def __init__(self, answer=lambda copy: 204):
         self.answer, self.copies = answer, []
@@ -75,5 +75,5 @@ class Receiver:
 
 
 def verified(copy, secret):
-    """What a copy says, if the published package finds its signature good."""
+    """A copy's content, if the published package accepts its signature."""
     return Webhook(secret).verify(copy.body, copy.headers)

@@ -1,7 +1,7 @@
-"""Webhooks as a provider sends them, recorded once and delivered as badly as one likes. For stories and benchmarks.
+"""A provider's webhooks, recorded once and delivered in any disorder. For stories and benchmarks.
 
-The sandbox plays so many purchases and sends its webhooks to a recorder; `deliver` brings the recorded ones to Keysat,
-any number of times, in any order, with forged ones in between.
+The sandbox plays purchases and sends its webhooks to a recorder. `deliver` sends the recorded ones to Keysat, any
+number of times, in any order, with forged ones in between.
 """
 
 import hashlib
@@ -48,13 +48,13 @@ class Delivery:
         return Delivery(json.dumps(fields).encode(), self.signature)
 
     def under_a_new_id(self):
-        """What a redelivery is: the same event, signed anew, under an id of its own."""
+        """A redelivery: the same event with a new signature and a new id."""
         fields = {**json.loads(self.body), "deliveryId": uuid.uuid4().hex, "isRedelivery": True}
         body = json.dumps(fields).encode()
         return Delivery(body, "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest())
 
 
-# What buyers and merchants do, one way after the other; each takes the sandbox's client and the invoice's id.
+# The actions of buyers and merchants. Each takes the sandbox's client and the invoice's id.
 WAYS = (
     lambda shop, one: shop.pay(one),
     lambda shop, one: shop.pay(one, "0.00042"),
@@ -87,7 +87,7 @@ def play(shop, url, account, count, *, product="editor", only_paid=False):
 
 
 def all_delivered(shop):
-    """The sandbox's counts, once nothing waits any more."""
+    """The sandbox's numbers, once no webhook is pending."""
     counts = shop.ledger()["webhooks"]
     return counts if counts["sent"] == counts["delivered"] + counts["failed"] else None
 
@@ -102,7 +102,7 @@ def badly(deliveries, copies=5, forged=0.1, seed=1):
 
 
 def deliver(web_url, account, deliveries, senders=1):
-    """Post them all, from one sender in order or from several at once; returns how often each status was answered."""
+    """Post them all, from one sender in order or from several at once. Returns the number of responses by status."""
     url = f"{web_url}/v1/btcpay/webhook/{load_account(account).id}"
 
     def post(one):

@@ -56,7 +56,7 @@ def sending(app_name="keysat.worker", threads=32):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a storm."""
+    """The result of a storm."""
 
     events: int
     arrived: int
@@ -69,7 +69,7 @@ class Outcome:
 
 
 def storm(events, kills):
-    """Let so many events happen, kill the sender so many times meanwhile, and wait until nothing is owed."""
+    """Create `events` events, kill the sender `kills` times, and wait until no delivery is pending."""
     began, receiver = time.monotonic(), Moody()
     secrets = [_endpoint(receiver.url)]
     with sending("tests.webhooks.fast_backoff") as sender:

@@ -1,4 +1,4 @@
-"""Ten attempts, their waits within a fifth of the schedule, and never sooner than the receiver asked for."""
+"""Ten attempts, their waits within a fifth of the schedule, and never before the receiver's Retry-After."""
 
 import pytest
 

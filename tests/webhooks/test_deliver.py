@@ -1,4 +1,4 @@
-"""Deliveries: what is owed is sent, what fails comes back later, and what is over is over."""
+"""Deliveries: pending ones are sent, failed ones are retried later, and finished ones are never sent again."""
 
 import json
 from datetime import timedelta
@@ -59,9 +59,9 @@ def make_due():
         )
 
 
-def test_event_reaches_each_endpoint_that_wants_it_signed(sender, receiver, endpoint):
-    _, secret = endpoint(receiver.url)
-    endpoint(receiver.url, "other", [EventType.LICENSE_REVOKED])
+def test_event_reaches_each_endpoint_that_wants_it_signed(sender, receiver, new_endpoint):
+    _, secret = new_endpoint(receiver.url)
+    new_endpoint(receiver.url, "other", [EventType.LICENSE_REVOKED])
     happen()
     send_all(sender)
     (copy,) = receiver.copies
@@ -73,8 +73,8 @@ def test_event_reaches_each_endpoint_that_wants_it_signed(sender, receiver, endp
     assert deliveries("other") == []
 
 
-def test_nothing_is_written_where_nobody_wants_it(receiver, endpoint):
-    endpoint(receiver.url, event_types=[EventType.TIP_SENT])
+def test_nothing_is_written_without_endpoints(receiver, new_endpoint):
+    new_endpoint(receiver.url, event_types=[EventType.TIP_SENT])
     happen()
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(OutboundEvent)) == 0
@@ -86,16 +86,17 @@ def happen_and_fail():
             emit(session, EventType.LICENSE_ISSUED, data)
 
 
-def test_event_is_undone_with_its_transaction(receiver, endpoint):
-    endpoint(receiver.url)
+def test_event_is_undone_with_its_transaction(receiver, new_endpoint):
+    new_endpoint(receiver.url)
     with pytest.raises(TypeError, match="no form in an event"):
         happen_and_fail()
     assert due() == []
 
 
-def test_failure_comes_back_with_the_same_id_and_body_until_the_tenth(sender, endpoint):
+def test_delivery_retries(sender, new_endpoint):
+    """A failed delivery is retried with the same id and body until the tenth attempt."""
     receiver = Receiver(lambda _: (500, {}, b"no" * 5_000))
-    endpoint(receiver.url)
+    new_endpoint(receiver.url)
     happen()
     for number in range(1, 11):
         send_all(sender)
@@ -112,9 +113,9 @@ def test_failure_comes_back_with_the_same_id_and_body_until_the_tenth(sender, en
 
 
 @pytest.mark.parametrize(("status", "asked"), [(429, 700), (503, 700), (500, None)])
-def test_wish_for_patience_is_honored(sender, endpoint, status, asked):
+def test_wish_for_patience_is_honored(sender, new_endpoint, status, asked):
     receiver = Receiver(lambda _: (status, {"Retry-After": str(asked)} if asked else {}, b""))
-    endpoint(receiver.url)
+    new_endpoint(receiver.url)
     happen()
     send_all(sender)
     with reading() as session:
@@ -123,10 +124,10 @@ def test_wish_for_patience_is_honored(sender, endpoint, status, asked):
     receiver.close()
 
 
-def test_redirect_is_a_failure(sender, endpoint):
+def test_redirect_is_a_failure(sender, new_endpoint):
     target = Receiver()
     receiver = Receiver(lambda _: (307, {"Location": target.url}, b""))
-    endpoint(receiver.url)
+    new_endpoint(receiver.url)
     happen()
     send_all(sender)
     assert (deliveries()[0].last_error, target.copies) == ("answered 307", [])
@@ -134,10 +135,10 @@ def test_redirect_is_a_failure(sender, endpoint):
     target.close()
 
 
-def test_410_disables_the_endpoint_and_the_others_hear_of_it(sender, receiver, endpoint):
+def test_410_disables_the_endpoint_and_the_others_hear_of_it(sender, receiver, new_endpoint):
     gone = Receiver(lambda _: 410)
-    endpoint(gone.url, "gone")
-    endpoint(receiver.url, "other", [EventType.ENDPOINT_DISABLED])
+    new_endpoint(gone.url, "gone")
+    new_endpoint(receiver.url, "other", [EventType.ENDPOINT_DISABLED])
     happen(3)
     send_all(sender)
     assert "410" in load_endpoint("gone").disabled_reason
@@ -149,9 +150,10 @@ def test_410_disables_the_endpoint_and_the_others_hear_of_it(sender, receiver, e
     gone.close()
 
 
-def test_endpoint_that_fails_for_five_days_is_disabled_and_resumed_with_what_waited(sender, endpoint):
+def test_endpoint_failing_five_days(sender, new_endpoint):
+    """It is disabled, and resumes with its pending deliveries."""
     receiver = Receiver(lambda _: 500)
-    endpoint(receiver.url)
+    new_endpoint(receiver.url)
     happen()
     send_all(sender)
     failing = load_endpoint().failing_since
@@ -178,10 +180,10 @@ def test_endpoint_that_fails_for_five_days_is_disabled_and_resumed_with_what_wai
     receiver.close()
 
 
-def test_success_ends_the_failing(sender, endpoint):
+def test_success_ends_the_failing(sender, new_endpoint):
     answers = iter([500, 204])
     receiver = Receiver(lambda _: next(answers))
-    endpoint(receiver.url)
+    new_endpoint(receiver.url)
     happen()
     send_all(sender)
     make_due()
@@ -190,8 +192,8 @@ def test_success_ends_the_failing(sender, endpoint):
     receiver.close()
 
 
-def test_pause_holds_and_kills_nothing(sender, receiver, endpoint):
-    endpoint(receiver.url)
+def test_pause_holds_and_kills_nothing(sender, receiver, new_endpoint):
+    new_endpoint(receiver.url)
     happen()
     with transaction() as session:
         pause_endpoint(session, "shop")
@@ -204,8 +206,8 @@ def test_pause_holds_and_kills_nothing(sender, receiver, endpoint):
     assert len(receiver.copies) == 2
 
 
-def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, endpoint):
-    endpoint(receiver.url)
+def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, new_endpoint):
+    new_endpoint(receiver.url)
     happen()
     (owed,) = due()
     with transaction() as session:
@@ -218,8 +220,8 @@ def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, endpoint)
     assert attempts() == []
 
 
-def test_both_secrets_verify_until_the_overlap_ends(sender, receiver, endpoint):
-    _, old = endpoint(receiver.url)
+def test_both_secrets_verify_until_the_overlap_ends(sender, receiver, new_endpoint):
+    _, old = new_endpoint(receiver.url)
     with transaction() as session:
         new = rotate_secret(session, secret_box(load_settings()), "shop", timedelta(hours=1))
     happen()
@@ -234,16 +236,16 @@ def test_both_secrets_verify_until_the_overlap_ends(sender, receiver, endpoint):
     assert len(receiver.copies[1].headers["webhook-signature"].split()) == 1
 
 
-def test_address_of_this_machine_is_refused_unless_it_is_allowed(settings, receiver, endpoint):
-    endpoint(receiver.url.replace("http://", "https://"))
+def test_address_of_this_machine_is_refused_unless_it_is_allowed(settings, receiver, new_endpoint):
+    new_endpoint(receiver.url.replace("http://", "https://"))
     happen()
     send_all(Sender.of(settings))
     assert "nothing is sent to 127.0.0.1: this machine" in deliveries()[0].last_error
     assert receiver.copies == []
 
 
-def test_at_most_so_many_run_at_one_endpoint_at_once(receiver, endpoint):
-    endpoint(receiver.url)
+def test_at_most_so_many_run_at_one_endpoint_at_once(receiver, new_endpoint):
+    new_endpoint(receiver.url)
     happen(6)
     owed = due()
     with transaction() as session:
@@ -254,8 +256,8 @@ def test_at_most_so_many_run_at_one_endpoint_at_once(receiver, endpoint):
         assert lease(session, owed[4], 4) is not None
 
 
-def test_message_about_one_that_was_taken_sends_the_next(receiver, endpoint):
-    endpoint(receiver.url)
+def test_message_about_one_that_was_taken_sends_the_next(receiver, new_endpoint):
+    new_endpoint(receiver.url)
     happen(2)
     first, second = due()
     with transaction() as session:
@@ -264,8 +266,9 @@ def test_message_about_one_that_was_taken_sends_the_next(receiver, endpoint):
         assert lease(session, first, 4) is None
 
 
-def test_lease_of_a_dead_sender_ends_and_what_it_did_late_counts_only_if_it_was_delivered(receiver, endpoint):
-    endpoint(receiver.url)
+def test_lease_of_dead_sender(receiver, new_endpoint):
+    """The lease ends, and the sender's late result changes the delivery only if it arrived."""
+    new_endpoint(receiver.url)
     happen()
     (owed,) = due()
     with transaction() as session:

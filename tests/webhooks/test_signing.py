@@ -27,7 +27,7 @@ def test_existing_receivers_verify_with_the_secret_as_it_was_shown():
     assert headers["X-Keysat-Delivery"] == headers["webhook-id"]
 
 
-def test_published_package_verifies_each_secret_that_counts_and_no_other():
+def test_published_package_verifies_current_secrets():
     new, old, other = new_secret(), new_secret(), new_secret()
     headers = signed(new, old)
     for secret in (new, old):
@@ -38,7 +38,7 @@ def test_published_package_verifies_each_secret_that_counts_and_no_other():
         Webhook(new).verify(BODY + b" ", headers)
 
 
-def test_replay_of_an_old_copy_is_found_out():
+def test_old_replay_is_rejected():
     secret = new_secret()
     with pytest.raises(WebhookVerificationError, match="too old"):
         Webhook(secret).verify(BODY, signed(secret, at=int(time.time()) - 3600))
@@ -80,6 +80,7 @@ def test_package_verifies_with_every_form_of_secret_that_is_taken(secret):
         "ü" * 32,
     ],
 )
-def test_secret_that_the_package_would_take_otherwise_or_not_at_all_is_refused(secret):
+def test_secret_ambiguous_or_invalid(secret):
+    """A secret that the package reads differently, or not at all, is refused."""
     with pytest.raises(InvalidInput, match="base64"):
         check_secret(secret)

@@ -1,4 +1,4 @@
-"""An invoice's timeline holds what was told to whom, and what came of it."""
+"""An invoice's timeline has each notification, its receiver and its result."""
 
 from sqlalchemy import select
 
@@ -11,8 +11,9 @@ from keysat.webhooks.delivery_queue import due_deliveries
 from tests.builders import PRICE, issue_now, load_invoice, look, make_invoice
 
 
-def test_story_of_an_invoice_is_told_from_its_opening_to_the_last_attempt(fake, signer, sender, receiver, endpoint):
-    endpoint(receiver.url)
+def test_timeline_of_invoice(fake, signer, sender, receiver, new_endpoint):
+    """It covers the invoice from its opening to the final delivery attempt."""
+    new_endpoint(receiver.url)
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     look(invoice.id)

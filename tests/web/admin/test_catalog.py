@@ -69,7 +69,7 @@ def test_what_can_not_be_is_refused(admin, path, body, status):
     assert admin.call("POST", path, body).status_code == status
 
 
-def test_code_is_added_used_told_and_disabled(admin, api):
+def test_code_is_added_used_shown_and_disabled(admin, api):
     made = admin.post("codes", {"code": "spring", "kind": "percent", "amount": 2_500, "max_uses": 1}, 201)
     assert (made["code"], made["uses"]) == ("SPRING", 0)
     assert api.post("/v1/purchase", {"product": "editor", "code": "Spring"}).json()["amount_sats"] == 15_750

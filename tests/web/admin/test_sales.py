@@ -44,7 +44,7 @@ def test_invoices_are_found_by_buyer_status_review_and_account(admin, fake):
     assert admin.get("invoices", limit=1, before=newest["id"]) == [older]
 
 
-def test_invoice_tells_why_and_its_whole_timeline(admin, fake):
+def test_invoice_shows_why_and_its_timeline(admin, fake):
     invoice = reviewed(fake)
     told = admin.get(f"invoices/{invoice.id}")
     assert told["why"] == "1 sat of 21,000 sat were paid, 20,999 sat short"
@@ -68,7 +68,7 @@ def test_reconcile_asks_the_provider_and_issues_the_license(admin, fake):
     assert "the license was issued" in admin.get(f"invoices/{invoice.id}")["why"]
 
 
-def test_provider_in_trouble_is_an_upstream_error(admin, fake):
+def test_failing_provider_is_an_upstream_error(admin, fake):
     invoice = make_invoice()
     fake.trouble = RemoteUnavailable("http://10.0.0.7 is silent")
     answer = admin.call("POST", f"invoices/{invoice.id}/reconcile")
@@ -166,7 +166,7 @@ def test_account_with_invoices_stays(admin):
     assert admin.call("DELETE", "accounts/main").status_code == 409
 
 
-def test_status_tells_what_is_owed(admin, fake):
+def test_status_shows_what_is_due(admin, fake):
     assert admin.get("status")["trouble"] is False
     reviewed(fake)
     status = admin.get("status")

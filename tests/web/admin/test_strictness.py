@@ -1,4 +1,4 @@
-"""The admin API takes what it knows and nothing else, and its description tells no default that isn't one."""
+"""The admin API accepts only known fields, and its description has no default that isn't one."""
 
 import pytest
 
