@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 from keysat.catalog.products import Terms, add_policy
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput, NotFound
+from keysat.core.hints import Hint
 from keysat.licenses.keys import verify
 from keysat.models import AuditLine, Product
 from keysat.sales.grant import grant
@@ -72,5 +73,6 @@ def test_archived_product_is_granted_no_more(signer):
     make_catalog()
     with transaction() as session:
         session.execute(update(Product).values(archived_at=func.now()))
-    with pytest.raises(NotFound, match="archived"):
+    with pytest.raises(NotFound) as refusal:
         granted(signer)
+    assert refusal.value.hint is Hint.UNARCHIVE_PRODUCT

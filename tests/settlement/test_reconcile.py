@@ -21,6 +21,7 @@ from keysat.core.errors import (
     RemoteUnavailable,
     SettingsError,
 )
+from keysat.core.hints import Hint
 from keysat.models import AuditLine, Invoice
 from keysat.models.invoice import PaymentException
 from keysat.models.provider_account import FAILURES_TO_OPEN
@@ -450,8 +451,9 @@ def test_rejected_credentials_pause_the_account_with_one_audit_line(fake, invoic
 def test_paused_account_is_not_asked(fake, invoice):
     set_account(paused_at=func.now(), pause_reason="by hand")
     asked = fake.requests
-    with pytest.raises(AccountNotCallable, match=r"main is paused \(by hand\).*keysat provider resume main"):
+    with pytest.raises(AccountNotCallable, match=r"main is paused \(by hand\); the invoice waits") as refusal:
         look(invoice.id)
+    assert (refusal.value.hint, refusal.value.facts) == (Hint.RESUME_ACCOUNT, {"account": "main"})
     assert fake.requests == asked
 
 
