@@ -19,7 +19,8 @@ LABEL org.opencontainers.image.title="Keysat" \
       org.opencontainers.image.licenses="MIT"
 
 # /data holds the keys; a new volume takes over this folder's owner and mode.
-# /etc/keysat is the working directory and empty: a celeryconfig.py mounted there replaces the built-in one.
+# /etc/keysat is the working directory and empty. A celeryconfig.py mounted anywhere replaces the built-in one where
+# KEYSAT_CELERY_CONFIG names it.
 RUN groupadd --system --gid 10001 keysat \
     && useradd --system --uid 10001 --gid keysat --no-create-home --home-dir /data --shell /usr/sbin/nologin keysat \
     && install --directory --owner=keysat --group=keysat --mode=0700 /data /metrics \

@@ -1,10 +1,12 @@
 """Celery's settings, as data. Edit this file to tune the workers.
 
+Keysat finds it by its place beside the package, or by `KEYSAT_CELERY_CONFIG`. An installed package has its own copy.
+
 Addresses and policies are read from the environment through `keysat.core.settings`. Comments explain why settings
 differ from Celery's defaults. No paid invoice depends on these settings: PostgreSQL stores all pending work.
 """
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from keysat.core.settings import load_settings
 
@@ -44,7 +46,9 @@ task_soft_time_limit = 45
 task_time_limit = 60
 
 task_default_queue = "scan"
-task_queues = [Queue("scan"), Queue("issue"), Queue("reconcile"), Queue("deliver"), Queue("tips")]
+# Without a routing key of its own, every queue gets each message that is published to the exchange.
+_exchange = Exchange("keysat")
+task_queues = [Queue(name, _exchange, routing_key=name) for name in ("scan", "issue", "reconcile", "deliver", "tips")]
 task_routes = {
     "keysat.scan_pending": {"queue": "scan"},
     "keysat.reconcile_invoice": {"queue": "reconcile"},

@@ -10,7 +10,7 @@ def run() -> None:
     """Run the command line; what is left of its output is written, or given up where nobody reads it any more."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup has it ignored, and so do we
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from keysat.cli import main  # noqa: PLC0415 - what takes a second is loaded with the signal set as above
+    from keysat.cli import main  # noqa: PLC0415 - loaded with the signal set as above
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,11 +1,27 @@
-"""The Celery app where `celery -A keysat.worker` looks for it."""
+"""The Celery app for `celery -A keysat.worker`.
+
+`python -P -m keysat.worker worker ...` runs the same Celery command without imports from the working directory, which
+the `celery` program puts first on the path while it imports an app.
+"""
+
+import sys
 
 from keysat.core.errors import KeysatError
 from keysat.tasks import app as tasks
 
 app = tasks.app
 
-__all__ = ["app"]
+__all__ = ["app", "run"]
+
+
+def run() -> None:
+    """Run Celery's command line with Keysat's app."""
+    from celery.__main__ import main  # noqa: PLC0415 - `celery -A keysat.worker` has no use for it
+
+    import keysat.tasks.tasks  # noqa: F401, PLC0415 - imported before Celery changes the path
+
+    sys.argv = ["celery", "-A", "keysat.worker", *sys.argv[1:]]
+    main()
 
 
 def _explained(error: KeysatError) -> str:
@@ -15,3 +31,7 @@ def _explained(error: KeysatError) -> str:
 
 
 tasks.explain = _explained
+
+
+if __name__ == "__main__":
+    run()

@@ -310,7 +310,8 @@ def test_what_is_private_or_needless_stays_out_of_the_image(path):
 
 def test_image_holds_all_that_the_wheel_is_made_of():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wheel = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    wheel = {*wheel["only-include"], *wheel["force-include"]}
     assert {"keysat", "celeryconfig.py"} <= wheel
     needed = wheel | {project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml"}
     assert needed | {"requirements.lock"} == copied()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import make_url, text
 
 from keysat import migrations
@@ -83,6 +84,13 @@ def test_migrations_make_the_declared_schema(monkeypatch, settings):
     assert len(declared["columns"]) > 50
     for what, rows in declared.items():
         assert migrated[what] == rows
+
+
+def test_revisions_are_the_numbers_in_the_names_of_their_files():
+    """The head and the known revisions are read from these names, without importing Alembic."""
+    scripts = list(ScriptDirectory.from_config(migrations._config()).walk_revisions())
+    assert [script.revision for script in reversed(scripts)] == migrations._revisions()
+    assert migrations.head() == scripts[0].revision
 
 
 def test_alembic_finds_no_differences_either(fresh):

@@ -31,7 +31,7 @@ def test_settings_table_matches_settings():
 
 def test_every_command_that_is_shown_exists():
     root = typer.main.get_command(app)
-    shown = set(re.findall(r"keysat ([a-z]+)(?: ([a-z]+))?(?= |`|$)", README, re.MULTILINE))
+    shown = set(re.findall(r"(?<!-A )keysat ([a-z]+)(?: ([a-z]+))?(?= |`|$)", README, re.MULTILINE))
     assert len(shown) > 10
     for noun, verb in shown:
         command = root.commands.get(noun)

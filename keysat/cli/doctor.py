@@ -1,4 +1,4 @@
-"""The checks of `keysat doctor`: each reports what it found, and the remedy."""
+"""`keysat doctor`: each check reports what it found, and the remedy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import typer
 from kombu.exceptions import OperationalError
 from sqlalchemy import func, select
 
@@ -15,13 +16,14 @@ from keysat import migrations
 from keysat.accounts.manage import list_accounts
 from keysat.accounts.webhook_health import webhook_state
 from keysat.cli import doctor_host as host
+from keysat.cli.complaints import complaints
 from keysat.cli.doctor_host import Broken
 from keysat.cli.hints import explained
-from keysat.cli.status import complaints
+from keysat.cli.output import AsJson, show_line, show_rows
 from keysat.core.db import database_name, reading
 from keysat.core.errors import BrokerUnavailable, KeysatError
 from keysat.core.secrets import secret_box
-from keysat.core.settings import Settings, broker_name
+from keysat.core.settings import Settings, broker_name, load_settings
 from keysat.licenses.signer import installed_signer
 from keysat.models import ProviderAccount
 from keysat.operations.status import Status, read_noticed, read_status
@@ -38,6 +40,18 @@ class Finding:
     what: str
     ok: bool
     detail: str
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check everything Keysat needs, with a remedy for each failure. Exit 3 if something is broken."""
+    findings = examine(load_settings())
+    if as_json:
+        show_rows([finding.__dict__ for finding in findings], as_json)
+    else:
+        for finding in findings:
+            show_line(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(3)
 
 
 def examine(settings: Settings) -> list[Finding]:

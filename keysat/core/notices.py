@@ -1,6 +1,7 @@
 """Notices from processes to the operator, which `keysat status` and `doctor` show for a day.
 
 They are stored beside the queues, not in PostgreSQL, with best effort. Facts that must not be lost don't belong here.
+The client of Redis is imported on use, because most commands and requests have no notice to read or write.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ import json
 import time
 from dataclasses import dataclass
 from threading import Thread
-
-from redis import Redis, RedisError
+from typing import Any
 
 from keysat.core.logs import get_logger
 from keysat.core.settings import Settings, load_settings
@@ -46,6 +46,8 @@ def withdraw(kind: str, program: str) -> None:
 
 def notices(settings: Settings) -> list[Notice]:
     """Return the last day's notices, or none if the server doesn't respond, which is reported elsewhere."""
+    from redis import RedisError  # noqa: PLC0415 - see the top of the file
+
     try:
         with _client(settings) as client:
             noted = client.hgetall(_KEY)
@@ -68,7 +70,9 @@ def _field(kind: str, program: str) -> str:
     return f"{kind}|{program}"
 
 
-def _client(settings: Settings) -> Redis:
+def _client(settings: Settings) -> Any:
+    from redis import Redis  # noqa: PLC0415 - see the top of the file
+
     url = settings.broker_url.replace("redis+socket://", "unix://", 1)
     return Redis.from_url(url, socket_timeout=_SERVER_SECONDS, socket_connect_timeout=_SERVER_SECONDS)
 
@@ -77,6 +81,8 @@ def _in_background(act: object) -> None:
     assert callable(act)
 
     def run() -> None:
+        from redis import RedisError  # noqa: PLC0415 - see the top of the file
+
         try:
             with _client(load_settings()) as client:
                 act(client)

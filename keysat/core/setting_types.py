@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from limits import parse as parse_rate
 from pydantic import AfterValidator
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+_PLAIN_RATE = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
 _ESCAPED = "in a password write / as %2F, @ as %40, ? as %3F and # as %23"
 
 
@@ -76,8 +77,12 @@ def _networks(text: str) -> str:
 
 
 def _rate(text: str) -> str:
+    if _PLAIN_RATE.fullmatch(text):
+        return text
+    from limits import parse  # noqa: PLC0415 - it imports a dozen storages, and few rates need it
+
     try:
-        parse_rate(text)
+        parse(text)
     except ValueError:
         raise ValueError("it must look like 30/minute or 5/second") from None
     return text

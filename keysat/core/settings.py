@@ -171,6 +171,10 @@ class Settings(BaseSettings):
         description="Networks that aren't public where tips may be asked for, for trying it with the sandbox.",
     )
     flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where Flower is shown, on 127.0.0.1.")
+    celery_config: Absolute | None = Field(
+        default=None,
+        description="The file with Celery's settings, in place of the built-in celeryconfig.py; unset: that one.",
+    )
     log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least important log line that is shown."

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from keysat.core.settings import Settings
 from keysat.embedded.process import Say
 
-_CELERY = ("-m", "celery", "-A", "keysat.worker")
+_SAFELY = "-P"  # no imports from the working directory
+_CELERY = (_SAFELY, "-m", "keysat.worker")
 
 
 def child_commands(
@@ -32,7 +33,7 @@ def child_commands(
     if flower:
         commands["flower"] = (*celery, "flower", "--address=127.0.0.1", f"--port={settings.flower_port}")
     if web:
-        commands["web"] = (sys.executable, "-m", "keysat", "web")
+        commands["web"] = (sys.executable, _SAFELY, "-m", "keysat", "web")
     return commands
 
 

@@ -1,13 +1,13 @@
-"""The schema's history, and the functions that bring a database to its head. Alembic, configured in code."""
+"""The schema's history, and the functions that bring a database to its head. Alembic, configured in code.
+
+Only `upgrade` imports Alembic. Each command and process compares revisions, which needs the names of the files alone.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -19,24 +19,36 @@ from keysat.migrations.differences import differences
 _ADVISORY_LOCK = 0x6B6579736174
 
 
-def _config(connection: Connection | None = None) -> Config:
+def _config(connection: Connection | None = None) -> Any:
+    from alembic.config import Config  # noqa: PLC0415 - see the top of the file
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     return config
 
 
+def _revisions() -> list[str]:
+    """Return all revisions, oldest first. A revision is the number that its file's name starts with."""
+    return sorted(path.name.partition("_")[0] for path in (Path(__file__).parent / "versions").glob("[0-9]*_*.py"))
+
+
 def head() -> str:
     """The revision this version of Keysat is written for."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+    return _revisions()[-1]
 
 
 def current() -> str | None:
     """The revision the database is at, or None where it has no schema yet."""
     with reading() as session:
-        return MigrationContext.configure(session.connection()).get_current_revision()
+        return _current(session.connection())
+
+
+def _current(connection: Connection) -> str | None:
+    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def upgrade() -> tuple[str | None, str]:
@@ -58,12 +70,14 @@ def upgrade() -> tuple[str | None, str]:
 
 
 def _upgrade() -> tuple[str | None, str]:
+    from alembic import command  # noqa: PLC0415 - see the top of the file
+
     with engine().begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         connection.execute(text("SET LOCAL lock_timeout = '10s'"))
         connection.execute(text("SET LOCAL statement_timeout = '10min'"))
-        before = MigrationContext.configure(connection).get_current_revision()
+        before = _current(connection)
         _require_known(before)
         command.upgrade(_config(connection), "head")
     return before, head()
@@ -83,8 +97,7 @@ def require_head() -> None:
 
 
 def _require_known(revision: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in _revisions():
         raise SchemaUnknown(revision, head())
 
 

@@ -1,7 +1,7 @@
 """The Celery app: `celery -A keysat.worker worker`, `beat`, `flower`, `call` ...
 
-Its settings are in `celeryconfig.py`. A worker or beat that can't run safely doesn't start. It prints the reason in
-one sentence and exits with 1.
+Its settings are in `celeryconfig.py`, which `keysat.tasks.config` finds. A worker or beat that can't work safely
+doesn't start: it says why in one sentence and exits with 1.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from keysat.core.logs import configure_logs, get_logger
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import check_signer
 from keysat.migrations import require_head
+from keysat.tasks.config import config_file, read_config
 
 log = get_logger(__name__)
 
 try:
-    load_settings()
+    _celery_config = read_config(config_file(load_settings()))
 except KeysatError as error:
     sys.exit(f"keysat: {error}")
 
@@ -64,7 +65,7 @@ class _Task(Task[Any, Any]):
 
 
 app = Celery("keysat", include=["keysat.tasks.tasks"], task_cls=_Task)
-app.config_from_object("celeryconfig")
+app.config_from_object(_celery_config)
 
 
 @before_task_publish.connect

@@ -1,7 +1,8 @@
 """All tasks, in the order in which they run. A message only wakes a worker. Pending work is in PostgreSQL.
 
 A task reads its arguments, calls, commits and sends. Arguments are ids. A `KeysatError` fails the task with one
-sentence in the log and in Flower.
+sentence in the log and in Flower. Flower also shows what a task returns. No code reads it, so it is a short text
+without buyers' data.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import math
 import random
 import time
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 from celery import Task
 
@@ -24,7 +26,6 @@ from keysat.core.hints import hint_fields
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
 from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled, release_invoices
-from keysat.licenses.signer import installed_signer
 from keysat.models import ProviderAccount
 from keysat.models.epoch import notice_restore
 from keysat.models.task_run import note_run, ran_within
@@ -35,14 +36,15 @@ from keysat.queue.claim import Claim
 from keysat.queue.send import as_id, fan_out, queued, send
 from keysat.settlement.backlog import backlogged
 from keysat.settlement.issue import issue
-from keysat.settlement.reconcile import reconcile, rules_of
+from keysat.settlement.reconcile import Result, reconcile, rules_of
 from keysat.settlement.sweep import pages
 from keysat.tasks.app import app
 from keysat.tasks.retry import MAX_RETRIES, again_or_give_up
+from keysat.tasks.support import payer, sender, signer_id
 from keysat.tasks.wake import send_deliveries
 from keysat.tips.due import claim_tips, release_tips
-from keysat.tips.pay import Payer, pay
-from keysat.webhooks.deliver import Sender, deliver
+from keysat.tips.pay import pay
+from keysat.webhooks.deliver import deliver
 from keysat.webhooks.delivery_queue import due_deliveries, pull_back_deliveries
 
 # Max settled invoices per account that a scan checks for returned money. These checks are not urgent.
@@ -59,7 +61,7 @@ log = get_logger(__name__)
 
 
 @app.task(name="keysat.scan_pending", throws=(KeysatError,))
-def scan_pending() -> None:
+def scan_pending() -> str:
     """Send the tasks for pending work.
 
     Send `issue_license` for settled invoices without a license, `handle_provider_event` for stored webhooks,
@@ -75,6 +77,7 @@ def scan_pending() -> None:
     checks = _scan_accounts(accounts, limit - queued(app, "reconcile"))
     fan_out(transaction, recheck_account, claim_rechecks, RECHECKS, release_rechecks)
     log.info("scanned", licenses_owed=owed, looks=checks, events=events)
+    return f"sent: {owed} licenses, {checks} checks, {events} events"
 
 
 def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
@@ -92,49 +95,45 @@ def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
 
 
 @app.task(name="keysat.reconcile_invoice", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
-def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> None:
+def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> str:
     """Check an invoice at the provider, act on the response, and send `issue_license` if a license is due."""
     wanted, began = as_id(invoice_id), time.monotonic()
-    try:
-        result = reconcile(reading, transaction, wanted, rules_of(load_settings()))
-    except KeysatError as error:
-        again_or_give_up(self, wanted, error)
+    result = _checked(self, wanted, "reconcile")
     if result.license_owed:
         send(transaction, issue_license, [Claim(wanted)], began, release_invoices)
+    return _described(result)
 
 
 @app.task(name="keysat.handle_provider_event", bind=True, max_retries=MAX_RETRIES, throws=(KeysatError,))
-def handle_provider_event(self: Task[Any, Any], event_id: str) -> None:
+def handle_provider_event(self: Task[Any, Any], event_id: str) -> str:
     """Check the invoice of a stored webhook at the provider, as a scheduled check would."""
     wanted, began = as_id(event_id), time.monotonic()
     with reading() as session:
         hint = hint_of(session, wanted)
     if hint.waits:
-        return
-    result = None
-    if (invoice_id := hint.look_at) is not None:
-        try:
-            result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), "webhook", named=hint.named)
-        except KeysatError as error:
-            again_or_give_up(self, invoice_id, error)
+        return "left to the next scan"
+    result = None if hint.look_at is None else _checked(self, hint.look_at, "webhook", hint.named)
     with transaction() as session:
         mark_handled(session, wanted, None if result is None else result.asked_at)
     if result is not None and result.license_owed:
         send(transaction, issue_license, [Claim(result.invoice_id)], began, release_invoices)
+    return "nothing to check" if result is None else _described(result)
 
 
 @app.task(name="keysat.issue_license", throws=(KeysatError,))
-def issue_license(invoice_id: str) -> None:
+def issue_license(invoice_id: str) -> str:
     """Issue the license of a settled invoice, once. Refuse any other invoice."""
-    signer_id = _signer_id()
+    key_id = signer_id()
     with transaction() as session:
-        license_id = issue(session, as_id(invoice_id), signer_id)
-    if license_id is not None:
-        log.info("license issued", license_id=str(license_id))
+        license_id = issue(session, as_id(invoice_id), key_id)
+    if license_id is None:
+        return "issued before"
+    log.info("license issued", license_id=str(license_id))
+    return f"license {license_id}"
 
 
 @app.task(name="keysat.recheck_account", throws=(KeysatError,))
-def recheck_account(account_id: str) -> None:
+def recheck_account(account_id: str) -> str:
     """Check rejected credentials again, and resume the account if they pass."""
     with reading() as session:
         account = session.get_one(ProviderAccount, as_id(account_id))
@@ -142,19 +141,21 @@ def recheck_account(account_id: str) -> None:
     with transaction() as session:
         resumed = resume_accepted(session, account.id, account.sealed_credentials)
     log.info("credentials accepted", account=account.name, resumed=resumed)
+    return f"{account.name} is {'resumed' if resumed else 'accepted'}"
 
 
 @app.task(name="keysat.sweep_accounts", throws=(KeysatError,))
-def sweep_accounts() -> None:
+def sweep_accounts() -> str:
     """Send `sweep_account` for accounts with a backlog, for example after an outage."""
     with reading() as session:
         accounts = backlogged(session, load_settings().sweep_backlog)
     for account_id in accounts:
         sweep_account.apply_async((str(account_id),), expires=SWEEP_MESSAGE_SECONDS)
+    return f"sent: {len(accounts)} accounts"
 
 
 @app.task(name="keysat.sweep_account", throws=(KeysatError,))
-def sweep_account(account_id: str) -> None:
+def sweep_account(account_id: str) -> str:
     """Check many invoices in one call and send `reconcile_invoice` for changed ones. Continue in another message."""
     until = time.monotonic() + SWEEP_SECONDS
     for page in pages(reading, transaction, as_id(account_id), rules_of(load_settings())):
@@ -164,12 +165,13 @@ def sweep_account(account_id: str) -> None:
         elif time.monotonic() > until:
             break
     else:
-        return
+        return "finished"
     sweep_account.apply_async((account_id,), expires=SWEEP_MESSAGE_SECONDS)
+    return "goes on in the next message"
 
 
 @app.task(name="keysat.scan_deliveries", throws=(KeysatError,))
-def scan_deliveries() -> None:
+def scan_deliveries() -> str:
     """Send `deliver_webhook` for pending outbound webhooks, limited by each endpoint's concurrency."""
     settings = load_settings()
     room = settings.scan_queue_limit - queued(app, "deliver")
@@ -177,62 +179,67 @@ def scan_deliveries() -> None:
         pull_back_deliveries(session)
         owed = due_deliveries(session, settings.webhook_concurrency, max(0, room))
     send_deliveries(owed)
+    return f"sent: {len(owed)} deliveries"
 
 
 @app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
-def deliver_webhook(delivery_id: str) -> None:
+def deliver_webhook(delivery_id: str) -> str:
     """Attempt an outbound webhook, then send the endpoint's next one."""
-    next_one = deliver(transaction, _sender(), as_id(delivery_id))
-    if next_one is not None:
-        send_deliveries([next_one])
+    next_one = deliver(transaction, sender(), as_id(delivery_id))
+    if next_one is None:
+        return "done"
+    send_deliveries([next_one])
+    return f"done; sent: {next_one}"
 
 
 @app.task(name="keysat.scan_tips", throws=(KeysatError,))
-def scan_tips() -> None:
+def scan_tips() -> str:
     """Send `pay_tip` for pending tips, after checking whether the database was restored."""
     with transaction() as session:
         if notice_restore(session):
             log.warning("the database was restored from a backup: tips of earlier sales wait for a person")
-    fan_out(transaction, pay_tip, claim_tips, load_settings().scan_queue_limit - queued(app, "tips"), release_tips)
+    room = load_settings().scan_queue_limit - queued(app, "tips")
+    return f"sent: {fan_out(transaction, pay_tip, claim_tips, room, release_tips)} tips"
 
 
 @app.task(name="keysat.pay_tip", throws=(KeysatError,))
-def pay_tip(tip_id: str) -> None:
+def pay_tip(tip_id: str) -> str:
     """Advance a tip by one step: pay it, or find the outcome of its payment."""
-    status = pay(reading, transaction, _payer(), as_id(tip_id))
+    status = pay(reading, transaction, payer(), as_id(tip_id))
     log.info("tip", tip_id=tip_id, status=status)
+    return f"tip {status}"
 
 
 @app.task(name="keysat.prune", throws=(KeysatError,))
-def prune_() -> None:
+def prune_() -> str:
     """Delete old finished rows, unless the clock is inconsistent with the previous run."""
     with transaction() as session:
         steady = ran_within(session, "prune", STEADY)
         note_run(session, "prune")
-    if steady:
-        log.info("pruned", **prune(transaction, load_settings().retention_days, PRUNE_SECONDS))
-    else:
+    if not steady:
         log.info("nothing pruned: the run before this one was long ago, or the clock has jumped")
+        return "nothing deleted: the clock may have jumped"
+    counts = prune(transaction, load_settings().retention_days, PRUNE_SECONDS)
+    log.info("pruned", **counts)
+    return f"deleted: {', '.join(f'{count} {name}' for name, count in counts.items())}"
 
 
 @app.task(name="keysat.check_invariants", throws=(KeysatError,))
-def check_invariants() -> None:
+def check_invariants() -> str:
     """Log broken invariants and silent accounts, with the remedy."""
     with reading() as session:
-        for alarm in read_status(session, load_settings().scan_seconds).alarms:
-            log.warning("alarm", alarm=str(alarm), **hint_fields(alarm))
+        alarms = read_status(session, load_settings().scan_seconds).alarms
+    for alarm in alarms:
+        log.warning("alarm", alarm=str(alarm), **hint_fields(alarm))
+    return f"{len(alarms)} alarms"
 
 
-@cache
-def _sender() -> Sender:
-    return Sender.of(load_settings())
+def _checked(task: Task[Any, Any], invoice_id: UUID, actor: str, named: str | None = None) -> Result:
+    try:
+        return reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor, named=named)
+    except KeysatError as error:
+        again_or_give_up(task, invoice_id, error)
 
 
-@cache
-def _payer() -> Payer:
-    return Payer.of(load_settings())
-
-
-@cache
-def _signer_id() -> str:
-    return installed_signer(reading).key_id
+def _described(result: Result) -> str:
+    return f"{result.outcome.action}: {result.said}"

@@ -108,7 +108,9 @@ def test_reader_that_went_away_shows_no_traceback(hostile_rows):
     assert b"Traceback" not in finished.stderr
 
 
-@pytest.mark.parametrize("loaded", [b"click.core", b"sqlalchemy.orm", b"keysat.core.settings", b"keysat.cli"])
+@pytest.mark.parametrize(
+    "loaded", [b"typer.main", b"sqlalchemy.orm", b"keysat.core.settings", b"keysat.cli", b"keysat.settlement.reconcile"]
+)
 def test_interrupt_at_any_moment_shows_no_traceback(servers, loaded):
     """From its own first line on, in any module."""
     command = [sys.executable, "-X", "importtime", "-m", "keysat", "invoice", "watch", "x"]

@@ -339,11 +339,11 @@ def test_a_damaged_state_file_counts_as_empty(tmp_path, text):
 
 def test_the_worker_sends_events_for_flower_only(remote):
     plain = child_commands(remote, ["-c", "2"])
-    assert [words[1:5] for words in plain.values()] == [("-m", "celery", "-A", "keysat.worker")] * 3
-    assert plain["worker"][5:] == ("worker", "-Q", "scan,issue,reconcile", "-c", "2")
+    assert [words[1:4] for words in plain.values()] == [("-P", "-m", "keysat.worker")] * 3
+    assert plain["worker"][4:] == ("worker", "-Q", "scan,issue,reconcile", "-c", "2")
     watched = child_commands(remote, flower=True)
-    assert watched["worker"][5:7] == watched["sender"][5:7] == ("worker", "-E")
-    assert watched["flower"][5:] == ("flower", "--address=127.0.0.1", "--port=5555")
+    assert watched["worker"][4:6] == watched["sender"][4:6] == ("worker", "-E")
+    assert watched["flower"][4:] == ("flower", "--address=127.0.0.1", "--port=5555")
 
 
 def test_the_workers_share_all_queues_and_each_is_served_once(remote):

@@ -151,6 +151,7 @@ def test_no_secret_turns_up_anywhere(settings, empty_broker, worker_processes, s
         shown = [requests.get(f"http://127.0.0.1:{flower_port}/{page}", timeout=120) for page in ("tasks", "api/tasks")]
     assert len(load_licenses()) == 1
     assert "keysat.issue_license" in shown[1].text, "Flower has seen nothing"
+    assert "settle: Settled/None" in shown[1].text, "Flower shows what a task returns"
     texts = {
         "errors": refusals,
         "Flower": shown[0].text + shown[1].text,

@@ -30,7 +30,7 @@ def test_failed_check_frees_its_memory(empty_database, fake, empty_broker, monke
         held.append(weakref.ref(body))
         raise ValueError(body.__doc__)
 
-    def look(*arguments):
+    def look(*_, **__):
         try:
             read()
         except ValueError as error:

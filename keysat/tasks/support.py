@@ -1,0 +1,29 @@
+"""What a worker process makes once, for all its tasks."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from keysat.core.db import reading
+from keysat.core.settings import load_settings
+from keysat.licenses.signer import installed_signer
+from keysat.tips.pay import Payer
+from keysat.webhooks.deliver import Sender
+
+
+@cache
+def sender() -> Sender:
+    """Return the sender of outbound webhooks."""
+    return Sender.of(load_settings())
+
+
+@cache
+def payer() -> Payer:
+    """Return the payer of tips."""
+    return Payer.of(load_settings())
+
+
+@cache
+def signer_id() -> str:
+    """Return the id of the key that signs licenses."""
+    return installed_signer(reading).key_id
