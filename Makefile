@@ -10,10 +10,10 @@ READY := $(VENV)/.ready
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults mutations lint bench audit up lock clean
+.PHONY: help setup demo test test-fast faults mutations lint bench audit up lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Create .venv with the locked dependencies
 
@@ -31,6 +31,9 @@ demo: $(READY) ## See it work: 200 invoices, every webhook lost, a worker killed
 test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
 	@echo "Running the tests on PostgreSQL and Valkey started for them ..."
 	@$(BIN)/python -m pytest -n 4 --dist loadfile
+
+test-fast: $(READY) ## Run the tests that need no server (seconds)
+	@$(BIN)/python -m pytest -q -m "not servers and not slow" -n 2 -p no:schemathesis
 
 faults: $(READY) ## Break everything on purpose, with figures and a seed (an hour and a quarter)
 	@$(BIN)/python -m tests.faults
@@ -66,4 +69,4 @@ lock: ## Renew the lock files from pyproject.toml
 	@rm -rf $(VENV)-lock
 
 clean: ## Remove what the other targets created
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

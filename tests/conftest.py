@@ -1,5 +1,6 @@
-"""Every test runs on a real PostgreSQL and a real Valkey, started once for the run, in a scratch directory."""
+"""A real PostgreSQL and a real Valkey in a scratch directory, started once, by the first test that uses them."""
 
+import shutil
 import threading
 
 import pytest
@@ -16,6 +17,7 @@ from keysat.providers.fake import Fake, fake_server
 from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import Sandbox
 from keysat.tasks.app import app
+from tests import tiers
 from tests.builders import FAKE_URL, STORE, make_account, make_catalog, make_shop
 from tests.canaries import GIVEN, kept_in_files, leaks_in_logs
 from tests.nodes import wait_until
@@ -24,7 +26,29 @@ registry.register(Fake)
 MANY_ROWS = 500
 
 
-@pytest.fixture(scope="session", autouse=True)
+def pytest_ignore_collect(collection_path, config):
+    return tiers.needs_no_import(collection_path, config) or None
+
+
+def pytest_collection_modifyitems(items):
+    tiers.mark(items)
+
+
+def pytest_unconfigure():
+    shutil.rmtree(SCRATCH, ignore_errors=True)  # it is still there if no server was started
+
+
+@pytest.fixture(autouse=True)
+def _tier(request):
+    """A test that isn't marked as one that uses the servers fails when it does."""
+    if request.node.get_closest_marker("servers"):
+        yield
+    else:
+        with tiers.without_servers():
+            yield
+
+
+@pytest.fixture(scope="session")
 def servers():
     """PostgreSQL and Valkey with the schema and the keys in place."""
     with running_servers() as running:

@@ -534,6 +534,7 @@ def test_proxy_example_blocks_private_routes():
     assert "reverse_proxy 127.0.0.1:8000" in caddyfile
 
 
+@pytest.mark.usefixtures("servers")
 def test_alerts_name_metrics_and_commands_that_exist():
     rules = [rule for group in yaml.safe_load(ALERTS)["groups"] for rule in group["rules"]]
     assert len(rules) > 5

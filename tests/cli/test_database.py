@@ -6,6 +6,8 @@ from sqlalchemy import text
 from keysat import migrations
 from keysat.core.db import transaction
 
+pytestmark = pytest.mark.usefixtures("servers")
+
 
 @pytest.fixture
 def change_schema():

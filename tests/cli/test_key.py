@@ -30,6 +30,7 @@ def elsewhere(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_init_creates_both_keys_once_for_their_owner_only(elsewhere, tmp_path):
     missing = elsewhere("key", "show")
     assert (missing.returncode, missing.stdout) == (1, "")

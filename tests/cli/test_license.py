@@ -105,6 +105,7 @@ def test_key_verifies_with_a_public_key_from_a_file_or_as_base64(keysat, tmp_pat
         assert (finished.code, finished.json["entitlements"]) == (0, ["export"])
 
 
+@pytest.mark.usefixtures("servers")
 def test_key_of_another_signer_is_refused(keysat):
     assert "signature is wrong" in keysat("license", "verify", sign(PAYLOAD, FOREIGN)).refusal
 
@@ -155,6 +156,7 @@ def test_inspect_survives_times_beyond_any_calendar(keysat, seconds):
     assert (finished.code, finished.json["expires"]) == (0, f"{seconds} s after 1970")
 
 
+@pytest.mark.slow
 def test_verify_needs_no_database(tmp_path):
     (tmp_path / "public.pem").write_bytes(pem_of(FOREIGN))
     verifying = ["license", "verify", sign(PAYLOAD, FOREIGN), "--public-key", str(tmp_path / "public.pem")]

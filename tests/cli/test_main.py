@@ -34,6 +34,7 @@ def program(*arguments, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [(), ("invoice",), ("provider", "add")])
 def test_program_shows_its_help(path):
     finished = program(*path, "--help")
@@ -63,6 +64,7 @@ def test_wrong_usage_exits_with_2(keysat, arguments):
     assert "Usage:" in keysat(*arguments).usage
 
 
+@pytest.mark.slow
 def test_unreachable_database_is_one_sentence_without_the_password():
     finished = program("product", "list", DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/keysat")
     assert (finished.returncode, finished.stdout) == (1, "")
@@ -71,6 +73,7 @@ def test_unreachable_database_is_one_sentence_without_the_password():
     assert "hunter2" not in finished.stderr
 
 
+@pytest.mark.slow
 def test_unusable_setting_is_one_sentence_that_names_it():
     finished = program("product", "list", KEYSAT_REVERSAL="burn")
     assert (finished.returncode, finished.stdout) == (1, "")

@@ -19,6 +19,8 @@ from keysat.embedded.folders import make_run_dir
 from keysat.embedded.process import Process
 from keysat.embedded.servers import Postgres, Valkey
 
+pytestmark = pytest.mark.servers
+
 FAST = {"fsync": "off"}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 

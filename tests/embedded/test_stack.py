@@ -20,6 +20,8 @@ from keysat.embedded.stack import Stack, down, running
 from keysat.embedded.state import DataDirLock, StateFile
 from keysat.tasks.app import app
 
+pytestmark = pytest.mark.servers
+
 PATIENCE = 120.0
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 # A worker with a pool child that a dead parent doesn't take along, and whose pid is in the log.

@@ -9,11 +9,14 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import pytest
+
 from tests.faults.mutations import MUTATIONS, ROOT
 
 SECONDS = 1_200
 
 
+@pytest.mark.servers
 def test_nothing_paid_is_lost_and_nothing_is_issued_twice():
     command = [sys.executable, "-m", "tests.faults", "--short"]
     process = subprocess.Popen(

@@ -20,6 +20,13 @@ from tests.providers.servers import raw_server, read_request, whole_answer
 PEM = serialization.Encoding.PEM
 
 
+def key_usage(*, is_authority):
+    """What a key may sign; Python 3.13 trusts no authority that doesn't say so."""
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
+    never = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(digital_signature=not is_authority, key_cert_sign=is_authority, **never)
+
+
 class Authority:
     """An authority made for a test, and the certificates it signs."""
 
@@ -39,6 +46,7 @@ class Authority:
             .not_valid_before(now - timedelta(days=3))
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(key_usage(is_authority=is_authority), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)

@@ -705,6 +705,7 @@ def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.slow
 def test_failing_calls_leave_no_file_open(faults, sandbox_server):
     def fail(http):
         with suppress(RemoteError):

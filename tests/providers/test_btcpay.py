@@ -537,6 +537,7 @@ def test_a_fee_limit_below_one_satoshi_is_refused_and_nothing_is_sent(btcpay, re
     assert recorder.requests == []
 
 
+@pytest.mark.slow
 def test_a_payment_that_is_not_answered_in_time_is_unknown():
     with raw_server(lambda connection, server: (read_request(connection), connection.recv(1))) as server:
         assert adapter(server.url).pay_lightning_invoice("lnbc1", 10_000) == UNKNOWN

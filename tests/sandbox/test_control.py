@@ -120,6 +120,7 @@ def test_the_client_notices_another_server(merchant_receiver):
         other.ledger()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_a_signal(session, number):
     command = [sys.executable, "-m", "keysat.sandbox", "--port", "0"]
@@ -131,6 +132,7 @@ def test_the_command_serves_until_a_signal(session, number):
         assert process.wait(5) == 0
 
 
+@pytest.mark.slow
 def test_the_command_refuses_a_taken_port(sandbox_server):
     command = [sys.executable, "-m", "keysat.sandbox", "--port", sandbox_server.url.rpartition(":")[2]]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

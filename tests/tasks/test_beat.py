@@ -10,6 +10,8 @@ from keysat.tasks.app import app
 from keysat.tasks.beat import SteadyScheduler
 from tests.nodes import ProcessContainer, beat_command, wait_until
 
+pytestmark = pytest.mark.usefixtures("servers")
+
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 

@@ -71,6 +71,7 @@ def asked_from(*addresses):
     return [Request({"type": "http", "client": (address, 1)}) for address in addresses]
 
 
+@pytest.mark.usefixtures("servers")
 def test_addresses_of_one_ipv6_site_have_a_limit_together():
     rate, refused = "2/hour", 0
     for request in asked_from(*(f"2001:db8:7:{number:x}::1" for number in range(100))):
@@ -81,6 +82,7 @@ def test_addresses_of_one_ipv6_site_have_a_limit_together():
     assert refused == 100 - 2 * limits._SITE_FACTOR
 
 
+@pytest.mark.usefixtures("servers")
 def test_neighbors_in_a_64_are_one_and_other_sites_are_not():
     one, neighbor, other = asked_from("2001:db8:8:1::1", "2001:db8:8:1::2", "2001:db8:9:1::1")
     for request in (one, neighbor, other):
