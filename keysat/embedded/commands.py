@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 
 from keysat.core.settings import Settings
 from keysat.embedded.process import Say
+from keysat.embedded.ready import require_port
 
 _SAFELY = "-P"  # no imports from the working directory
 _CELERY = (_SAFELY, "-m", "keysat.worker")
@@ -37,36 +37,26 @@ def child_commands(
     return commands
 
 
-def web_wanted(settings: Settings, web: bool, say: Say) -> bool:  # noqa: FBT001 - a setting passed on
-    """Return whether to run the web server: only if its port is free and `web` is True."""
-    free = web and _port_free(settings.web_host, settings.web_port)
-    if web and not free:
-        say(f"Port {settings.web_port} is taken, so the web server doesn't run; set KEYSAT_WEB_PORT to a free one.")
-    return free
+def require_ports(settings: Settings, *, flower: bool, web: bool) -> None:
+    """Refuse to start where a port is taken that the web server or Flower needs.
+
+    Raises:
+        PortTaken: the port, with the variable that changes it.
+    """
+    if web:
+        require_port(settings.web_host, settings.web_port, "the web server", "KEYSAT_WEB_PORT", "--no-web")
+    if flower:
+        require_port("127.0.0.1", settings.flower_port, "Flower", "KEYSAT_FLOWER_PORT", "--no-flower")
 
 
-def flower_wanted(settings: Settings, flower: bool | None, say: Say) -> bool:  # noqa: FBT001 - a setting passed on
-    """Return whether to run Flower: only if it is installed, its port is free, and `flower` isn't False."""
+def flower_wanted(flower: bool | None, say: Say) -> bool:  # noqa: FBT001 - a setting passed on
+    """Decide whether Flower runs: where it is installed, unless `flower` is False."""
     if flower is False:
         return False
     if importlib.util.find_spec("flower") is None:
         if flower:
             say("Flower is not installed, so it doesn't run; install keysat[flower].")
         return False
-    port = settings.flower_port
-    if not _port_free("127.0.0.1", port):
-        say(f"Port {port} is taken, so Flower doesn't run; set KEYSAT_FLOWER_PORT to a free one.")
-        return False
-    return True
-
-
-def _port_free(host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
     return True
 
 

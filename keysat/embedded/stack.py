@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from keysat.core.errors import KeysatError
 from keysat.core.settings import Settings
 from keysat.embedded.backoff import Backoff, Watch
-from keysat.embedded.commands import child_commands, child_environment, flower_wanted, web_wanted
+from keysat.embedded.commands import child_commands, child_environment, flower_wanted, require_ports
 from keysat.embedded.errors import NotYours, StillStopping
 from keysat.embedded.orphans import end_orphans, stop_rank
 from keysat.embedded.process import POLL_SECONDS, Process, Say
+from keysat.embedded.ready import Announcement
 from keysat.embedded.servers import Postgres, Server, Valkey
 from keysat.embedded.signals import stop_signals
 from keysat.embedded.state import DataDirLock, StateFile
@@ -29,9 +30,9 @@ _DOWN_SECONDS = 60.0
 class Stack:
     """The embedded servers that the settings require, and Keysat's own processes, by name in `processes`.
 
-    `prepare` runs once the servers respond (migrations, keys). `on_event` receives one sentence for each event.
-    `flower`: None or True runs Flower if it is installed and its port is free. `web`: whether the web server runs, if
-    its port is free. `commands` replaces Keysat's own processes, as {name: argument vector}.
+    `prepare` runs once the servers answer (migrations, keys). `on_event` gets one sentence for each event.
+    `flower`: None or True runs it where it is installed. `web`: whether the web server runs. `commands` replaces
+    Keysat's own processes by others, as {name: argument vector}.
     `postgres_options` are settings of the embedded PostgreSQL.
     """
 
@@ -58,6 +59,7 @@ class Stack:
 
         Raises:
             AlreadyRunning: another supervisor has this data directory.
+            PortTaken: another program has the port of the web server or of Flower.
             KeysatError: a folder, a server, or `prepare` failed.
         """
         self._lock.acquire()
@@ -70,9 +72,10 @@ class Stack:
             self.stop()
             raise
 
-    def supervise(self, stop: threading.Event) -> None:
-        """Restart processes that end, each after its backoff, until `stop` is set."""
+    def supervise(self, stop: threading.Event, each_time: Callable[[], None] = lambda: None) -> None:
+        """Start again what ends, each child after its backoff, until `stop` is set; `each_time` is called, too."""
         while not stop.wait(_WATCH_SECONDS):
+            each_time()
             for name in self.processes:
                 self._look_after(name)
 
@@ -96,12 +99,13 @@ class Stack:
     def _starting(self) -> Iterator[None]:
         """Start one process after the other. The caller may stop the iteration after each."""
         yield
+        children = self._children()
         for server in self._servers():
             self._launch(server)
             yield
         self.prepare()
         yield
-        for name, command in self._children().items():
+        for name, command in children.items():
             log = self.settings.data_dir / "log" / f"{name}.log"
             self._launch(Process(name, command, log, child_environment(self.settings)))
             yield
@@ -116,9 +120,9 @@ class Stack:
     def _children(self) -> Mapping[str, Sequence[str]]:
         if self.commands is not None:
             return self.commands
-        flower = flower_wanted(self.settings, self.flower, self.say)
-        web = web_wanted(self.settings, self.web, self.say)
-        return child_commands(self.settings, self.worker_args, flower=flower, web=web)
+        flower = flower_wanted(self.flower, self.say)
+        require_ports(self.settings, flower=flower, web=self.web)
+        return child_commands(self.settings, self.worker_args, flower=flower, web=self.web)
 
     def _launch(self, process: Process) -> None:
         process.spawned = self._record
@@ -177,10 +181,11 @@ def up(
             if not stop.is_set():
                 if "flower" in stack.processes:
                     stack.say(f"Flower shows the workers at http://127.0.0.1:{settings.flower_port}.")
-                if "web" in stack.processes:
-                    stack.say(f"Programs and providers reach Keysat at {settings.url}.")
                 stack.say(f"Keysat runs in {settings.data_dir}; Ctrl-C stops it.")
-            stack.supervise(stop)
+            if "web" in stack.processes:
+                stack.supervise(stop, Announcement(settings, stack.say))
+            else:
+                stack.supervise(stop)
         finally:
             stack.stop(hurry)
 

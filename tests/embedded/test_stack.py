@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -15,6 +15,7 @@ from keysat.embedded.backoff import Backoff, Watch
 from keysat.embedded.commands import child_commands, child_environment, flower_wanted
 from keysat.embedded.errors import AlreadyRunning, ProgramFailed
 from keysat.embedded.identity import start_time
+from keysat.embedded.ready import Announcement, PortTaken
 from keysat.embedded.signals import stop_signals
 from keysat.embedded.stack import Stack, down, running
 from keysat.embedded.state import DataDirLock, StateFile
@@ -239,7 +240,7 @@ from keysat.core.settings import load_settings
 child = (sys.executable, "-c", "import time; time.sleep(600)")
 settings = load_settings()
 stack.child_commands = lambda *_, **__: {"worker": child, "beat": child}
-stack.up(settings, prepare=lambda: None, on_event=lambda line: print(line, flush=True), flower=False)
+stack.up(settings, prepare=lambda: None, on_event=lambda line: print(line, flush=True), flower=False, web=False)
 """
 
 
@@ -357,15 +358,52 @@ def test_the_workers_share_all_queues_and_each_is_served_once(remote):
     assert sorted(served) == sorted(queue.name for queue in app.conf.task_queues)
 
 
-def test_flower_gives_way_where_its_port_is_taken(tmp_path):
+@pytest.mark.parametrize(
+    ("field", "sentence"),
+    [
+        ("web_port", "for the web server, is taken; set KEYSAT_WEB_PORT to a free one, or start with --no-web."),
+        ("flower_port", "for Flower, is taken; set KEYSAT_FLOWER_PORT to a free one, or start with --no-flower."),
+    ],
+)
+def test_taken_port_stops_the_start_before_anything_runs(tmp_path, field, sentence):
+    said, prepared = [], []
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
+        port, free = server.getsockname()[1], other.getsockname()[1]
+        other.close()
+        ports = {"web_port": free, "flower_port": free, field: port}
+        stack = Stack(Settings(data_dir=tmp_path, **ports), lambda: prepared.append(1), said.append, web=True)
+        with pytest.raises(PortTaken) as refusal:
+            stack.start()
+    assert str(refusal.value) == f"port {port}, {sentence}"
+    assert (said, prepared, stack.processes) == ([], [], {})
+
+
+def test_flower_can_be_left_out():
+    assert not flower_wanted(False, [].append)
+    assert flower_wanted(None, [].append)
+
+
+@pytest.mark.parametrize(
+    ("response", "ready"), [(b"HTTP/1.1 200 OK\r\n\r\n{}", True), (b"HTTP/1.1 503 No\r\n\r\n", False), (b"", False)]
+)
+def test_ready_is_said_once_the_web_server_responds(tmp_path, response, ready):
+    """A server that accepts a connection isn't ready yet."""
     said = []
     with socket.create_server(("127.0.0.1", 0)) as server:
-        settings = Settings(data_dir=tmp_path, flower_port=server.getsockname()[1])
-        assert not flower_wanted(settings, None, said.append)
-    assert said == [
-        f"Port {settings.flower_port} is taken, so Flower doesn't run; set KEYSAT_FLOWER_PORT to a free one."
-    ]
-    assert not flower_wanted(settings, False, said.append)
+        settings = Settings(data_dir=tmp_path, web_port=server.getsockname()[1])
+        announce = Announcement(settings, said.append)
+        for _ in range(2):
+            thread = threading.Thread(target=respond, args=(server, response), daemon=True)
+            thread.start()
+            announce()
+    assert said[:1] == ([f"Keysat is ready at {settings.url}; Ctrl-C stops it."] if ready else [])
+    assert len(said) == (2 if ready else 0)
+
+
+def respond(server, response):
+    with suppress(OSError), server.accept()[0] as connection:
+        connection.recv(1_000)
+        connection.sendall(response)
 
 
 HOLDER = """
