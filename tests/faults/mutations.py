@@ -16,17 +16,14 @@ from tests.faults.stopwatch import Stopwatch
 
 ROOT = Path(__file__).parents[2]
 _COPIED = ("keysat", "tests", "celeryconfig.py", "pyproject.toml")
-_REFETCH = (
-    '            result = reconcile(reading, transaction, invoice_id, rules_of(load_settings()), "webhook",'
-    " named=hint.named)\n"
-)
-_BELIEVE = """            with transaction() as session:
-                session.connection().exec_driver_sql(
-                    "UPDATE invoices SET status = 'settled', settled_at = now(), next_check_at = now() WHERE id = %s"
-                    " AND status = 'pending'"
-                    " AND EXISTS (SELECT FROM provider_events WHERE id = %s AND kind LIKE '%%Settled')",
-                    (invoice_id, wanted),
-                )
+_REFETCH = '    result = None if hint.look_at is None else _checked(self, hint.look_at, "webhook", hint.named)\n'
+_BELIEVE = """    with transaction() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE invoices SET status = 'settled', settled_at = now(), next_check_at = now() WHERE id = %s"
+            " AND status = 'pending'"
+            " AND EXISTS (SELECT FROM provider_events WHERE id = %s AND kind LIKE '%%Settled')",
+            (hint.look_at, wanted),
+        )
 """
 _APPLIED = "        applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)\n"
 _SEND_WITHIN = (
