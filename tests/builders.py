@@ -40,14 +40,15 @@ def make_account(name="main", kind="fake", base_url=FAKE_URL, store_id=STORE, ap
                 api_key=api_key,
                 webhook_secret=SECRET,
             ),
+            actor="cli",
         )
 
 
 def make_catalog(slug="editor", price=Money(PRICE, "BTC"), terms=None):  # noqa: B008 - frozen
     """A product with one policy, `standard`."""
     with transaction() as session:
-        product = add_product(session, slug, slug.title(), price)
-        add_policy(session, slug, "standard", "Standard", terms or Terms(entitlements=("export",)))
+        product = add_product(session, slug, slug.title(), price, actor="cli")
+        add_policy(session, slug, "standard", "Standard", terms or Terms(entitlements=("export",)), actor="cli")
         return product
 
 
@@ -152,10 +153,10 @@ def audit_actions(subject_id: UUID) -> list[str]:
 
 def look(invoice_id: UUID, rules: SettlementRules | None = None):
     """Reconcile an invoice here and now."""
-    return reconcile(reading, transaction, invoice_id, rules or SettlementRules())
+    return reconcile(reading, transaction, invoice_id, rules or SettlementRules(), actor="reconcile")
 
 
 def issue_now(invoice_id: UUID, signer_id: str):
     """Issue an invoice's license here and now."""
     with transaction() as session:
-        return issue(session, invoice_id, signer_id)
+        return issue(session, invoice_id, signer_id, actor="issue")

@@ -18,6 +18,7 @@ TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_TASK = 250, 45, 15
 
 ENTRY_POINTS = ("keysat/tasks/", "keysat/cli/", "keysat/embedded/", "keysat/web/")
+PROGRAMS = ("keysat/__main__.py", "keysat/worker.py")
 BEGIN_THEMSELVES = ("keysat/core/db.py", "keysat/migrations/__init__.py")
 SPEAK_HTTP = ("keysat/net/client.py", "keysat/net/untrusted.py", "keysat/net/deadlines.py", "keysat/sandbox/")
 # The public API has fields of BTCPay's name.
@@ -194,6 +195,22 @@ def test_functions_fit_on_a_screen():
         if (lines := body_lines(function)) > MOST_LINES_OF_A_FUNCTION
     }
     assert not long, f"{long}: more than {MOST_LINES_OF_A_FUNCTION} lines. Name a part of each and move it out."
+
+
+def test_public_names_below_the_entry_points_are_unique():
+    """Adapters of different kinds may have the same names, since nobody else imports them."""
+    found = {}
+    for name, tree in elsewhere(*ENTRY_POINTS, "keysat/sandbox/", "keysat/migrations/", *PROGRAMS):
+        adapter = name.split("/")[2] if name.startswith("keysat/providers/") and name.count("/") > 2 else None
+        for node in tree.body:
+            if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append((adapter, f"{name}:{node.lineno}"))
+    twice = {
+        name: [where for _, where in places]
+        for name, places in found.items()
+        if len(places) > 1 and (len({adapter for adapter, _ in places}) < len(places) or (None in dict(places)))
+    }
+    assert not twice, f"two things have one name. Name the worse one by what it does, as resend_delivery: {twice}"
 
 
 def test_every_task_has_an_explicit_name():

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from keysat.models import ProviderAccount
-from keysat.models.provider_account import FAILURES_TO_OPEN, MAX_REST, create_breaker_open, resting
+from keysat.models.provider_account import FAILURES_TO_OPEN
 
 COOL_DOWN = timedelta(seconds=30)
 # The max Retry-After used. A provider may request an hour, but neither checks nor checkouts of buyers can wait so long.
@@ -36,7 +36,9 @@ class CallableAccount:
 def callable_accounts(session: Session) -> list[CallableAccount]:
     """Return the accounts that are neither paused nor behind an open breaker for reads."""
     rows = session.execute(
-        select(ProviderAccount.id, ProviderAccount.failure_count).where(~resting()).order_by(ProviderAccount.created_at)
+        select(ProviderAccount.id, ProviderAccount.failure_count)
+        .where(~ProviderAccount.resting(func.now()))
+        .order_by(ProviderAccount.created_at)
     )
     return [CallableAccount(account_id, probe=failures >= FAILURES_TO_OPEN) for account_id, failures in rows]
 
@@ -100,17 +102,14 @@ def may_create(session: Session, account_id: UUID) -> bool:
     closed = ProviderAccount.create_failure_count < FAILURES_TO_OPEN
     allowed = session.scalar(
         update(ProviderAccount)
-        .where(ProviderAccount.id == account_id, ~closed, ~create_breaker_open())
+        .where(ProviderAccount.id == account_id, ~closed, ~ProviderAccount.create_breaker_open(func.now()))
         .values(create_open_until=func.now() + _PROBE)
         .returning(ProviderAccount.id)
     )
-    free = select(ProviderAccount.id).where(ProviderAccount.id == account_id, and_(closed, ~create_breaker_open()))
+    free = select(ProviderAccount.id).where(
+        ProviderAccount.id == account_id, and_(closed, ~ProviderAccount.create_breaker_open(func.now()))
+    )
     return allowed is not None or session.scalar(free) is not None
-
-
-def is_open(open_until: datetime | None, now: datetime) -> bool:
-    """Whether the breaker is open at `now`, the database time."""
-    return open_until is not None and now < open_until <= now + MAX_REST
 
 
 def _rest(

@@ -22,7 +22,7 @@ def check_account(read: Begin, name: str) -> ProviderAccount:
 
     Raises:
         NotFound: no such account.
-        RemoteError, SettingsError: the provider refuses them, or gives no usable response.
+        CallFailed: the provider refuses them, gives no usable response, or can't be called.
     """
     with read() as session:
         account = require_account(session, name)

@@ -72,7 +72,7 @@ class NoWebhookCame(KeysatError):
 
 
 def connect(
-    begin: Begin, box: MultiFernet, name: str, our_url: str, *, new_secret: bool = False, actor: str = "cli"
+    begin: Begin, box: MultiFernet, name: str, our_url: str, *, new_secret: bool = False, actor: str
 ) -> Connection:
     """Register our webhook at an account's provider.
 

@@ -85,7 +85,7 @@ def with_credentials(account: ProviderAccount, sealed: bytes) -> ProviderAccount
     return ProviderAccount(**facts, sealed_credentials=sealed)
 
 
-def renew_credentials(session: Session, name: str, sealed: bytes, actor: str = "cli") -> None:
+def renew_credentials(session: Session, name: str, sealed: bytes, actor: str) -> None:
     """Replace an account's credentials and resume it.
 
     Raises:

@@ -19,8 +19,7 @@ from keysat.core.errors import NotFound
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
-from keysat.models.provider_account import resting
-from keysat.providers.base import ProviderEvent as Received
+from keysat.providers.base import ReceivedEvent
 from keysat.queue.claim import Claim, claim, release
 
 # The message sent with the commit handles an event at once. If that message is lost, a scan sends another.
@@ -38,7 +37,7 @@ MOST_LOOKS_A_MINUTE = 10
 
 
 @dataclass(frozen=True)
-class Hint:
+class WebhookHint:
     """Our invoice that a stored event is about, or None.
 
     `handled` when that is done. `looks`: how often webhooks led to a look at this invoice within the last minute.
@@ -61,7 +60,7 @@ class Hint:
         return not self.handled and self.looks >= MOST_LOOKS_A_MINUTE
 
 
-def store(session: Session, account_id: UUID, event: Received, body: bytes) -> UUID | None:
+def store(session: Session, account_id: UUID, event: ReceivedEvent, body: bytes) -> UUID | None:
     """Store an event with its raw body. Return its id, or None if its delivery was stored before."""
     _note_arrival(session, account_id)
     return session.scalar(
@@ -81,7 +80,7 @@ def store(session: Session, account_id: UUID, event: Received, body: bytes) -> U
     )
 
 
-def hint_of(session: Session, event_id: UUID) -> Hint:
+def hint_of(session: Session, event_id: UUID) -> WebhookHint:
     """Find the invoice that an event is about, by the provider's id, or for an unopened invoice by ours.
 
     Raises:
@@ -99,21 +98,24 @@ def hint_of(session: Session, event_id: UUID) -> Hint:
             other.looked_at.between(func.now() - timedelta(minutes=1), func.now()),
         )
         .scalar_subquery()
+        .label("looks")
     )
     row = session.execute(
-        select(Invoice.id, ProviderEvent.handled_at, looks, ProviderEvent.provider_invoice_id)
+        select(Invoice.id.label("invoice_id"), ProviderEvent.handled_at, looks, ProviderEvent.provider_invoice_id)
         .select_from(ProviderEvent)
         .outerjoin(Invoice, and_(of_account, or_(by_theirs, by_ours)))
         .where(ProviderEvent.id == event_id)
     ).first()
     if row is None:
         raise NotFound("provider event", event_id)
-    return Hint(row[0], handled=row[1] is not None, looks=row[2], named=row[3])
+    return WebhookHint(
+        row.invoice_id, handled=row.handled_at is not None, looks=row.looks, named=row.provider_invoice_id
+    )
 
 
 def mark_handled(session: Session, event_id: UUID, asked_at: datetime | None = None) -> None:
     """Mark an event as handled, and those about the same invoice that were received before the query at `asked_at`."""
-    this, unhandled = ProviderEvent.id == event_id, ProviderEvent.handled_at.is_(None)
+    this, unhandled = ProviderEvent.id == event_id, ~ProviderEvent.handled
     which: ColumnElement[bool] = this
     if asked_at is not None:
         event = session.get_one(ProviderEvent, event_id)
@@ -147,7 +149,7 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
         ProviderEvent.next_attempt_at,
         limit,
         func.now() + seconds(wait),
-        ProviderEvent.provider_account_id.not_in(select(ProviderAccount.id).where(resting())),
+        ProviderEvent.provider_account_id.not_in(select(ProviderAccount.id).where(ProviderAccount.resting(func.now()))),
         max_wait=_MAX_WAIT,
         values={ProviderEvent.attempts: ProviderEvent.attempts + 1},
     )

@@ -68,7 +68,7 @@ def build_account(box: MultiFernet, new: NewAccount) -> ProviderAccount:
     )
 
 
-def add_account(session: Session, box: MultiFernet, new: NewAccount, actor: str = "cli") -> ProviderAccount:
+def add_account(session: Session, box: MultiFernet, new: NewAccount, actor: str) -> ProviderAccount:
     """Store a new account. The first one sells, and the first real one replaces a sandbox.
 
     Raises:
@@ -86,7 +86,7 @@ def add_account(session: Session, box: MultiFernet, new: NewAccount, actor: str 
     return account
 
 
-def remove_account(session: Session, name: str, actor: str = "cli") -> None:
+def remove_account(session: Session, name: str, actor: str) -> None:
     """Delete an account that no invoice is bound to.
 
     Raises:
@@ -127,7 +127,7 @@ def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:
     """Pause the invoice checks of an account until it is resumed. Return False if it was paused already."""
     changed = session.scalar(
         update(ProviderAccount)
-        .where(ProviderAccount.id == account_id, ProviderAccount.paused_at.is_(None))
+        .where(ProviderAccount.id == account_id, ~ProviderAccount.paused)
         .values(paused_at=func.now(), pause_reason=reason, recheck_at=None)
         .returning(ProviderAccount.id)
     )
@@ -136,7 +136,7 @@ def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:
     return changed is not None
 
 
-def resume(session: Session, name: str, actor: str = "cli") -> None:
+def resume(session: Session, name: str, actor: str) -> None:
     """Resume an account and close its circuit breakers. The next scan claims its overdue invoices."""
     account = require_account(session, name)
     account.paused_at = account.pause_reason = account.recheck_at = None

@@ -74,7 +74,7 @@ def resume_accepted(session: Session, account_id: UUID, sealed_credentials: byte
         .where(
             ProviderAccount.id == account_id,
             ProviderAccount.sealed_credentials == sealed_credentials,
-            ProviderAccount.recheck_at.is_not(None),
+            ProviderAccount.rejected,
         )
         .with_for_update()
     )

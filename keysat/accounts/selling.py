@@ -41,7 +41,7 @@ def _first_able(session: Session, accounts: Sequence[ProviderAccount]) -> Provid
         raise SalesUnavailable("no provider account sells.", hint=Hint.SELL_WITH_ACCOUNT)
     causes = []
     for account in accounts:
-        if account.paused_at is not None:
+        if account.paused:
             causes.append(f"provider account {account.name} is paused ({account.pause_reason})")
         elif may_create(session, account.id):
             return account

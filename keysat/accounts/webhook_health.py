@@ -71,13 +71,19 @@ def silent_accounts(session: Session) -> list[Silence]:
             ~told.exists(),
         )
         .scalar_subquery()
+        .label("untold")
     )
     rows = session.execute(
-        select(account.name, account.webhook_connected_at, account.last_event_at, untold)
+        select(
+            account.name.label("account"),
+            account.webhook_connected_at.label("connected_at"),
+            account.last_event_at,
+            untold,
+        )
         .where(account.webhook_connected_at < func.now() - GRACE)
         .order_by(account.name)
     )
-    found = [Silence(*row) for row in rows]
+    found = [Silence(**row._asdict()) for row in rows]
     return [one for one in found if one.last_event_at is None or one.untold >= ENOUGH]
 
 

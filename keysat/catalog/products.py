@@ -42,9 +42,7 @@ class Terms:
         return cls(**{one.name: getattr(policy, one.name) for one in fields(cls)})
 
 
-def add_product(
-    session: Session, slug: str, name: str, price: Money, description: str = "", actor: str = "cli"
-) -> Product:
+def add_product(session: Session, slug: str, name: str, price: Money, description: str = "", *, actor: str) -> Product:
     """Store a new product.
 
     Raises:
@@ -72,7 +70,7 @@ def add_product(
 def list_products(session: Session, *, on_sale: bool = False) -> list[Product]:
     """Return all products, or those on sale, oldest first."""
     wanted = select(Product).order_by(Product.id)
-    return list(session.scalars(wanted.where(Product.archived_at.is_(None)) if on_sale else wanted))
+    return list(session.scalars(wanted.where(~Product.archived) if on_sale else wanted))
 
 
 def require_product(session: Session, slug: str) -> Product:
@@ -94,7 +92,8 @@ def add_policy(
     name: str,
     terms: Terms,
     description: str = "",
-    actor: str = "cli",
+    *,
+    actor: str,
 ) -> Policy:
     """Store a new policy for a product.
 
@@ -139,7 +138,7 @@ def choose_policy(session: Session, product_slug: str, policy_slug: str | None) 
         NotFound: no such product or policy, or it was archived.
     """
     product = require_product(session, product_slug)
-    if product.archived_at is not None:
+    if product.archived:
         raise NotFound("product", product_slug, Hint.UNARCHIVE_PRODUCT, product=product_slug)
     policies = policies_of(session, product)
     policy = next((one for one in policies if policy_slug in {None, one.slug}), None)
@@ -150,7 +149,7 @@ def choose_policy(session: Session, product_slug: str, policy_slug: str | None) 
 
 def policies_of(session: Session, product: Product) -> list[Policy]:
     """Return a product's policies that aren't archived, oldest first."""
-    wanted = select(Policy).where(Policy.product_id == product.id, Policy.archived_at.is_(None)).order_by(Policy.id)
+    wanted = select(Policy).where(Policy.product_id == product.id, ~Policy.archived).order_by(Policy.id)
     return list(session.scalars(wanted))
 
 

@@ -24,7 +24,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 def create(name: Name, scope: Annotated[Scope, typer.Option(help="What it allows.")] = Scope.READ) -> None:
     """Create a key and print it, only this once."""
     with transaction() as session:
-        key = create_key(session, name, scope)
+        key = create_key(session, name, scope, actor="cli")
     say(f"the key {name} ({scope}); it is stored nowhere, so keep it now:")
     print(key)
 
@@ -36,7 +36,7 @@ def rotate(
 ) -> None:
     """Create a new key of the same name and scope and print it. The old one still works during the overlap."""
     with transaction() as session:
-        key = rotate_key(session, name, _duration(overlap))
+        key = rotate_key(session, name, _duration(overlap), actor="cli")
     say(f"the new key {name}; the old one works for {overlap} still:")
     print(key)
 
@@ -45,7 +45,7 @@ def rotate(
 def revoke(name: Name) -> None:
     """Revoke all keys of that name."""
     with transaction() as session:
-        revoke_key(session, name)
+        revoke_key(session, name, actor="cli")
     say(f"{name} works no more")
 
 

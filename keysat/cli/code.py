@@ -52,6 +52,7 @@ def add(
                 None if expires is None else _end_of(expires),
                 description,
             ),
+            actor="cli",
         )
     show_record({"id": str(row.id), "code": row.code}, as_json)
 
@@ -77,7 +78,7 @@ def show(code: Code, as_json: AsJson = False) -> None:
 def disable(code: Code) -> None:
     """Disable a code for new purchases. Purchases already started keep it."""
     with transaction() as session:
-        row = disable_code(session, code)
+        row = disable_code(session, code, actor="cli")
     say(f"code {row.code} is disabled")
 
 
@@ -85,7 +86,7 @@ def disable(code: Code) -> None:
 def recount_(code: Code) -> None:
     """Set a code's counter to match its redemptions, if `keysat status` reports a difference."""
     with transaction() as session:
-        row = recount(session, code)
+        row = recount(session, code, actor="cli")
     say(f"code {row.code} counts {row.uses} slots")
 
 

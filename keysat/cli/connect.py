@@ -30,7 +30,9 @@ def connect(
     doubt = connecting.doubt(settings.url, provider_url)
     if doubt is not None:
         say(f"careful: {explained(doubt)}")
-    connection = connecting.connect(transaction, secret_box(settings), name, settings.url, new_secret=new_secret)
+    connection = connecting.connect(
+        transaction, secret_box(settings), name, settings.url, new_secret=new_secret, actor="cli"
+    )
     print(connection.url, flush=True)
     if connection.needless:
         say(f"{name}: nothing needs registering, since each invoice carries this URL; the first payment calls it")

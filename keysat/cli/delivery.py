@@ -11,8 +11,7 @@ from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.when import parse_when
 from keysat.core.db import reading, transaction
 from keysat.webhooks.deliveries import DeliveryStatus, Filter, list_deliveries, show_delivery
-from keysat.webhooks.replay import count_replay, replay
-from keysat.webhooks.replay import retry as send_again
+from keysat.webhooks.replay import count_replay, replay, resend_delivery
 
 app = typer.Typer(help="Deliveries: what was sent, and what is owed.", no_args_is_help=True)
 
@@ -56,7 +55,7 @@ def show(delivery: Delivery, as_json: AsJson = False) -> None:
 def retry(delivery: Delivery) -> None:
     """Send a delivery again, at once and with ten attempts. Earlier attempts stay on record."""
     with transaction() as session:
-        send_again(session, delivery)
+        resend_delivery(session, delivery, actor="cli")
     say(f"delivery {delivery} is due; the worker sends it within seconds")
 
 
@@ -76,7 +75,7 @@ def replay_(
             say(f"{count_replay(session, which)} deliveries would be sent again")
         return
     with transaction() as session:
-        count = replay(session, which, rate)
+        count = replay(session, which, rate, actor="cli")
     say(f"{count} deliveries are sent again{f', {rate:g} a second' if rate else ''}")
 
 

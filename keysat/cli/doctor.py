@@ -171,7 +171,7 @@ def _accounts(status: Status | None) -> Iterator[Finding]:
 
 def _account(account: ProviderAccount) -> str:
     provider_for(account).check_credentials()
-    if account.paused_at is not None:
+    if account.paused:
         raise Broken(f"it is paused ({account.pause_reason}), but works now; `keysat provider resume {account.name}`.")
     return f"{account.base_url} answers and accepts the credentials"
 

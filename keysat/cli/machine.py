@@ -25,7 +25,7 @@ def list_(
         [
             {
                 "id": str(row.id),
-                "active": row.deactivated_at is None,
+                "active": not row.deactivated,
                 "hostname": row.hostname,
                 "platform": row.platform,
                 "activated": row.activated_at,

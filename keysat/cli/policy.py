@@ -56,7 +56,9 @@ def add(
     )
     with transaction() as session:
         own = None if price is None else _in_currency_of(require_product(session, product), price)
-        policy = add_policy(session, product, slug, name or slug, replace(terms, price_amount=own), description)
+        policy = add_policy(
+            session, product, slug, name or slug, replace(terms, price_amount=own), description, actor="cli"
+        )
     show_record({"id": str(policy.id), "product": product, "slug": policy.slug}, as_json)
 
 

@@ -50,7 +50,7 @@ def add(
 ) -> None:
     """Add a product. It can be sold once it has a policy (`keysat policy add`)."""
     with transaction() as session:
-        product = add_product(session, slug, name or slug, parse_price(price), description)
+        product = add_product(session, slug, name or slug, parse_price(price), description, actor="cli")
     show_record({"id": str(product.id), "slug": product.slug}, as_json)
 
 

@@ -151,7 +151,7 @@ def pause(name: Annotated[str, typer.Argument(help="The account's name.")], note
 def resume(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
     """Check this account's invoices again from the next scan on."""
     with transaction() as session:
-        manage.resume(session, name)
+        manage.resume(session, name, actor="cli")
     say(f"{name} is asked again from the next scan on")
 
 
@@ -175,5 +175,5 @@ def renew(
 def remove(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
     """Remove an account that has no invoices, such as a mistyped one."""
     with transaction() as session:
-        manage.remove_account(session, name)
+        manage.remove_account(session, name, actor="cli")
     say(f"{name} is gone")

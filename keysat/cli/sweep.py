@@ -92,4 +92,4 @@ def _share(sweep: Sweep) -> float:
     """Return the finished share of the time span, from 0 to 1."""
     span = (sweep.started_at - sweep.since).total_seconds()
     left = (sweep.next_until - sweep.since).total_seconds()
-    return 1.0 if sweep.finished_at is not None or span <= 0 else min(1.0, max(0.0, 1 - left / span))
+    return 1.0 if sweep.finished or span <= 0 else min(1.0, max(0.0, 1 - left / span))

@@ -12,8 +12,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.money import MSAT
 from keysat.models import Tip
 from keysat.models.tip import TipStatus
-from keysat.tips.manage import list_tips, mark_sent, require_tip
-from keysat.tips.manage import retry as try_again
+from keysat.tips.manage import list_tips, mark_sent, require_tip, retry_tip
 
 app = typer.Typer(help="Tips to Lightning Addresses.", no_args_is_help=True)
 
@@ -59,7 +58,7 @@ def retry(
 ) -> None:
     """Retry a tip that failed, was skipped or is held. One under way is checked automatically."""
     with transaction() as session:
-        try_again(session, tip, note)
+        retry_tip(session, tip, note, actor="cli")
     say(f"tip {tip} is due; the worker tries it within a minute")
 
 
@@ -67,7 +66,7 @@ def retry(
 def sent(tip: WhichTip, note: Annotated[str, typer.Option(help="How you know that it was paid.")] = "") -> None:
     """Mark a tip as paid whose payment you found at the node. No payment is made."""
     with transaction() as session:
-        mark_sent(session, tip, note)
+        mark_sent(session, tip, note, actor="cli")
     say(f"tip {tip} is marked as sent")
 
 

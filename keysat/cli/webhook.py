@@ -49,7 +49,14 @@ def add(
     given = read_secret("secret", "", secret_file) if secret_file else ""
     with transaction() as session:
         row, secret = endpoints.add_endpoint(
-            session, secret_box(settings), name, url, event or (), secret=given, allow_http=settings.webhook_may_be_http
+            session,
+            secret_box(settings),
+            name,
+            url,
+            event or (),
+            secret=given,
+            allow_http=settings.webhook_may_be_http,
+            actor="cli",
         )
     show_record({"id": str(row.id), "name": row.name, "secret": None if given else secret}, as_json)
 
@@ -75,9 +82,9 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def _state(row: WebhookEndpoint) -> str:
-    if row.disabled_at is not None:
+    if row.disabled:
         return f"disabled: {row.disabled_reason}"
-    return "active" if row.paused_at is None else "paused"
+    return "paused" if row.paused else "active"
 
 
 @endpoint.command()
@@ -92,7 +99,7 @@ def edit(
     wanted = None if event is None else [one for one in event if one]
     with transaction() as session:
         endpoints.change_endpoint(
-            session, name, url=url, event_types=wanted, allow_http=load_settings().webhook_may_be_http
+            session, name, url=url, event_types=wanted, allow_http=load_settings().webhook_may_be_http, actor="cli"
         )
     say(f"endpoint {name} is changed")
 
@@ -101,7 +108,7 @@ def edit(
 def pause(name: Name) -> None:
     """Pause an endpoint. Its deliveries wait."""
     with transaction() as session:
-        endpoints.pause_endpoint(session, name)
+        endpoints.pause_endpoint(session, name, actor="cli")
     say(f"endpoint {name} is paused; its deliveries wait for `keysat webhook endpoint resume {name}`")
 
 
@@ -109,7 +116,7 @@ def pause(name: Name) -> None:
 def resume(name: Name) -> None:
     """Send the deliveries that waited for a paused or disabled endpoint."""
     with transaction() as session:
-        endpoints.resume_endpoint(session, name)
+        endpoints.resume_endpoint(session, name, actor="cli")
     say(f"endpoint {name} is told everything again")
 
 
@@ -127,7 +134,9 @@ def rotate(
     """
     given = read_secret("secret", "", secret_file) if secret_file else ""
     with transaction() as session:
-        secret = endpoints.rotate_secret(session, secret_box(load_settings()), name, parse_age(overlap), secret=given)
+        secret = endpoints.rotate_secret(
+            session, secret_box(load_settings()), name, parse_age(overlap), secret=given, actor="cli"
+        )
     show_record({"name": name, "secret": None if given else secret}, as_json)
 
 
@@ -135,7 +144,7 @@ def rotate(
 def remove(name: Name) -> None:
     """Remove an endpoint with its pending deliveries and its delivery history."""
     with transaction() as session:
-        endpoints.remove_endpoint(session, name)
+        endpoints.remove_endpoint(session, name, actor="cli")
     say(f"endpoint {name} is gone")
 
 

@@ -35,7 +35,7 @@ class NewCode:
     description: str = ""
 
 
-def add_code(session: Session, new: NewCode, actor: str = "cli") -> DiscountCode:
+def add_code(session: Session, new: NewCode, actor: str) -> DiscountCode:
     """Store a new code, in upper case.
 
     Raises:
@@ -74,7 +74,7 @@ def require_code(session: Session, code: str) -> DiscountCode:
     return row
 
 
-def recount(session: Session, code: str, actor: str = "cli") -> DiscountCode:
+def recount(session: Session, code: str, actor: str) -> DiscountCode:
     """Set a code's counter to the number of its reserved and redeemed slots.
 
     Raises:
@@ -90,7 +90,7 @@ def recount(session: Session, code: str, actor: str = "cli") -> DiscountCode:
     return row
 
 
-def disable_code(session: Session, code: str, actor: str = "cli") -> DiscountCode:
+def disable_code(session: Session, code: str, actor: str) -> DiscountCode:
     """Refuse new purchases with the code. Slots that are reserved stay reserved."""
     row = require_code(session, code)
     session.execute(

@@ -38,7 +38,7 @@ def list_codes(session: Session, limit: int | None = None, before: UUID | None =
     wanted = _codes().order_by(DiscountCode.id.desc()).limit(limit)
     if before is not None:
         wanted = wanted.where(DiscountCode.id < before)
-    return [_reported(*row) for row in session.execute(wanted)]
+    return [_reported(row, product, now) for row, product, now in session.execute(wanted)]
 
 
 def report_code(session: Session, code: str) -> ReportedCode:
@@ -48,15 +48,18 @@ def report_code(session: Session, code: str) -> ReportedCode:
         NotFound: there is no such code.
     """
     wanted = _codes().where(DiscountCode.id == require_code(session, code).id)
-    return _reported(*session.execute(wanted).one())
+    row, product, now = session.execute(wanted).one()
+    return _reported(row, product, now)
 
 
 def slots(session: Session, code_id: UUID) -> dict[str, int]:
     """Return the number of a code's redemptions by status."""
     found = session.execute(
-        select(Redemption.status, func.count()).where(Redemption.code_id == code_id).group_by(Redemption.status)
+        select(Redemption.status, func.count().label("used"))
+        .where(Redemption.code_id == code_id)
+        .group_by(Redemption.status)
     )
-    counts = {row[0]: row[1] for row in found}
+    counts = {row.status: row.used for row in found}
     return {str(status): counts.get(status, 0) for status in RedemptionStatus}
 
 
@@ -65,9 +68,9 @@ def _codes() -> Select[DiscountCode, str, datetime]:
 
 
 def _reported(row: DiscountCode, product: str | None, now: datetime) -> ReportedCode:
-    if row.disabled_at is not None:
+    if row.disabled:
         state = CodeState.DISABLED
-    elif row.expires_at is not None and now >= row.expires_at:
+    elif row.expired(now):
         state = CodeState.EXPIRED
     else:
         state = CodeState.USED_UP if row.uses == row.max_uses else CodeState.ACTIVE

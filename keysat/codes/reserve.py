@@ -34,8 +34,8 @@ def find_code(session: Session, text: str, product_id: UUID) -> DiscountCode:
     """
     wanted = text.strip().upper()
     row = session.execute(
-        select(DiscountCode, func.coalesce(DiscountCode.expires_at <= func.now(), False)).where(
-            DiscountCode.code == wanted, DiscountCode.disabled_at.is_(None)
+        select(DiscountCode, DiscountCode.expired(func.now())).where(
+            DiscountCode.code == wanted, ~DiscountCode.disabled
         )
     ).one_or_none()
     if row is None:

@@ -149,7 +149,15 @@ class TooBusy(KeysatError):
         super().__init__(f"too many requests wait for the payment provider; try again in {retry_after} s.")
 
 
-class RemoteError(KeysatError):
+class CallFailed(KeysatError):
+    """A call to another server failed, or couldn't be made."""
+
+
+class AccountUnusable(CallFailed):
+    """A stored provider account can't be called, for example because its credentials can't be decrypted."""
+
+
+class RemoteError(CallFailed):
     """A call failed because of another server's response, or the lack of one."""
 
 

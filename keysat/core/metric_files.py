@@ -31,7 +31,7 @@ _VALUE = struct.Struct("dd")
 _HEADER_BYTES = 8
 
 
-def parse(data: bytes) -> Iterator[tuple[str, float, int]]:
+def entries_in(data: bytes) -> Iterator[tuple[str, float, int]]:
     """Yield the key, the value and the value's position of each entry.
 
     Raises:
@@ -67,7 +67,7 @@ class MetricFile:
 
     def __init__(self, path: Path, descriptor: int, data: bytes) -> None:
         self.path, self._descriptor = path, descriptor
-        self._places = {key: place for key, _, place in parse(data)}
+        self._places = {key: place for key, _, place in entries_in(data)}
         used = _NUMBER.unpack_from(data)[0] if data else 0
         self._image = bytearray(data[:used] if used else _NUMBER.pack(_HEADER_BYTES) + bytes(4))
         self._whole = False  # whether the file's content is that of the image
@@ -192,7 +192,7 @@ def _take(path: Path) -> MetricFile | None:
     return taken
 
 
-def read(path: Path) -> list[tuple[str, float]]:
+def read_file(path: Path) -> list[tuple[str, float]]:
     """Return the keys and values in a file.
 
     Raises:
@@ -201,7 +201,7 @@ def read(path: Path) -> list[tuple[str, float]]:
     if not path.is_file():
         raise ValueError("it is no file")
     with path.open("rb") as file:
-        return [(key, value) for key, value, _ in parse(file.read(MAX_BYTES))]
+        return [(key, value) for key, value, _ in entries_in(file.read(MAX_BYTES))]
 
 
 def files_in(directory: Path) -> list[Path]:
@@ -232,7 +232,7 @@ def trouble_in(directory: Path) -> list[Advice]:
     ]
     for path in files_in(directory):
         try:
-            read(path)
+            read_file(path)
         except FileNotFoundError:
             continue
         except UNUSABLE as error:

@@ -107,7 +107,7 @@ class Store:
         for other in metric_files.files_in(self.directory):
             if other != path:
                 try:
-                    yield from metric_files.read(other)
+                    yield from metric_files.read_file(other)
                 except FileNotFoundError:
                     continue
                 except UNUSABLE as error:

@@ -108,8 +108,8 @@ def _running(stack: Stack) -> Iterator[None]:
 def _set_up_shop(settings: Settings, client: SandboxClient, url: str) -> None:
     client.set_webhooks(drop=1.0)
     with transaction() as session:
-        add_product(session, "editor", "Editor", PRICE)
-        add_policy(session, "editor", "standard", "Standard", Terms(entitlements=("export", "plugins")))
+        add_product(session, "editor", "Editor", PRICE, actor="cli")
+        add_policy(session, "editor", "standard", "Standard", Terms(entitlements=("export", "plugins")), actor="cli")
         for name, store in STORES.items():
             api_key = f"made-up-api-key-{name}"
             client.register_store(store, api_key, f"{url}/webhooks-nobody-gets", _WEBHOOK_SECRET)
@@ -124,6 +124,7 @@ def _set_up_shop(settings: Settings, client: SandboxClient, url: str) -> None:
                     api_key=api_key,
                     webhook_secret=_WEBHOOK_SECRET,
                 ),
+                actor="cli",
             )
 
 

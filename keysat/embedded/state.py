@@ -76,7 +76,7 @@ class DataDirLock:
 
 
 class StateFile:
-    """The children's process ids and start times, as JSON: {name: [pid, clock ticks since boot]}."""
+    """The children's process ids and start times, as JSON: {name: [pid, hundredths of a second since boot]}."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "keysat.pids"

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
-from keysat.models.provider_account import breaker_open, resting
 
 LATE_AFTER = timedelta(minutes=2)
 
@@ -59,16 +58,10 @@ class Backlog:
         return bool(self.late or self.review or self.overdue_licenses or self.failing or stuck)
 
 
-def abandoned() -> ColumnElement[bool]:
-    """The condition that an invoice was never paid and is no longer checked. It excludes unopened invoices."""
-    never_settled = and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.provider_invoice_id.is_not(None))
-    return and_(never_settled, Invoice.next_check_at.is_(None))
-
-
 def _claimable() -> ColumnElement[bool]:
     return or_(
         Invoice.status == InvoiceStatus.SETTLED,
-        Invoice.provider_account_id.not_in(select(ProviderAccount.id).where(resting())),
+        Invoice.provider_account_id.not_in(select(ProviderAccount.id).where(ProviderAccount.resting(func.now()))),
     )
 
 
@@ -77,25 +70,19 @@ def read_backlog(session: Session) -> Backlog:
     due = Invoice.next_check_at <= func.now()
     row = session.execute(
         select(
-            func.count().filter(Invoice.status == InvoiceStatus.PENDING),
-            func.count().filter(due),
-            func.count().filter(Invoice.next_check_at <= func.now() - LATE_AFTER, _claimable()),
-            func.min(Invoice.next_check_at).filter(due),
-            func.count().filter(Invoice.status == InvoiceStatus.SETTLED),
-            func.count().filter(Invoice.failing),
-            func.count().filter(Invoice.settled_at <= func.now() - LATE_AFTER),
+            func.count().filter(Invoice.status == InvoiceStatus.PENDING).label("pending"),
+            func.count().filter(due).label("due"),
+            func.count().filter(Invoice.next_check_at <= func.now() - LATE_AFTER, _claimable()).label("late"),
+            func.min(Invoice.next_check_at).filter(due).label("oldest_due_at"),
+            func.count().filter(Invoice.status == InvoiceStatus.SETTLED).label("unfulfilled"),
+            func.count().filter(Invoice.failing).label("failing"),
+            func.count().filter(Invoice.settled_at <= func.now() - LATE_AFTER).label("overdue_licenses"),
         ).where(Invoice.next_check_at.is_not(None))
     ).one()
     return Backlog(
-        pending=row[0],
-        due=row[1],
-        late=row[2],
-        oldest_due_at=row[3],
+        **row._asdict(),
         review=_count(session, Invoice.in_review),
-        unfulfilled=row[4],
-        overdue_licenses=row[6],
-        failing=row[5],
-        abandoned=_count(session, abandoned()),
+        abandoned=_count(session, Invoice.abandoned),
         accounts=tuple(_accounts(session)),
     )
 
@@ -111,18 +98,18 @@ def _accounts(session: Session) -> list[AccountStatus]:
         Invoice.next_check_at <= func.now(),
     )
     waiting = select(func.count()).select_from(Invoice).where(due).scalar_subquery()
-    open_until = case((breaker_open(), ProviderAccount.open_until), else_=None)
+    open_until = case((ProviderAccount.breaker_open(func.now()), ProviderAccount.open_until), else_=None)
     rows = session.execute(
         select(
             ProviderAccount.name,
             ProviderAccount.kind,
             ProviderAccount.paused_at,
             ProviderAccount.pause_reason,
-            ProviderAccount.recheck_at.is_not(None),
-            open_until,
+            ProviderAccount.rejected.label("rejected"),
+            open_until.label("open_until"),
             ProviderAccount.failure_count,
             ProviderAccount.last_error,
-            waiting,
+            waiting.label("due"),
         ).order_by(ProviderAccount.name)
     )
-    return [AccountStatus(*row) for row in rows]
+    return [AccountStatus(**row._asdict()) for row in rows]

@@ -13,7 +13,7 @@ from keysat.core.errors import Conflict, NotFound
 from keysat.core.hints import Hint
 from keysat.licenses.find import require_license
 from keysat.licenses.seats import Caller, count_active, occupy, refresh
-from keysat.licenses.standing import KeyReader, Reason, Verdict, assess
+from keysat.licenses.standing import KeyReader, Reason, Verdict, evaluate
 from keysat.models import Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
@@ -30,7 +30,7 @@ def activate(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: C
 
 def heartbeat(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
     """Record that a machine is still in use. It takes no seat. The reason is `not_found` if it has none."""
-    verdict = assess(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
+    verdict = evaluate(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
     if verdict.reason is not None or verdict.standing is None:
         return verdict
     if verdict.machine_id is None:
@@ -43,7 +43,7 @@ def deactivate(
     read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller, reason: str | None = None
 ) -> Verdict:
     """Free a machine's seat, even if the license is no longer valid. The reason is `not_found` if it has none."""
-    verdict = assess(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
+    verdict = evaluate(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
     if verdict.standing is None:
         return verdict
     with begin() as session:
@@ -87,7 +87,7 @@ def deactivate_machine(session: Session, machine_id: UUID, reason: str, actor: s
 def _free(session: Session, machine_id: UUID, reason: str | None, actor: str) -> bool:
     license_id = session.scalar(
         update(Machine)
-        .where(Machine.id == machine_id, Machine.deactivated_at.is_(None))
+        .where(Machine.id == machine_id, ~Machine.deactivated)
         .values(deactivated_at=func.now(), deactivation_reason=reason)
         .returning(Machine.license_id)
     )

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.db import Begin
-from keysat.licenses.standing import KeyReader, Reason, Standing, Verdict, assess, judge, load
+from keysat.licenses.standing import KeyReader, Reason, Standing, Verdict, evaluate, judge, load_license_state
 from keysat.models import License, Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
@@ -65,7 +65,7 @@ def occupy(
 
     A known machine costs one read statement. A machine that finds all seats taken locks nothing.
     """
-    verdict = assess(read, read_key, key, product_slug, None if caller is None else caller.fingerprint_hash)
+    verdict = evaluate(read, read_key, key, product_slug, None if caller is None else caller.fingerprint_hash)
     standing = verdict.standing
     if verdict.reason is not None or standing is None or caller is None:
         return verdict
@@ -75,7 +75,7 @@ def occupy(
     with read() as session:
         full = _is_full(session, standing)
         # Of two concurrent first requests of one machine, the other may have taken the seat for both.
-        now_seated = full and load(session, standing.license_id, caller.fingerprint_hash)
+        now_seated = full and load_license_state(session, standing.license_id, caller.fingerprint_hash)
     if full and not (now_seated and now_seated.machine_id):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
     with begin() as session:
@@ -100,7 +100,7 @@ def refresh(begin: Begin, standing: Standing, caller: Caller) -> None:
 
 def count_active(session: Session, license_id: UUID) -> int:
     """Return how many seats of a license are taken."""
-    active = select(func.count()).where(Machine.license_id == license_id, Machine.deactivated_at.is_(None))
+    active = select(func.count()).where(Machine.license_id == license_id, ~Machine.deactivated)
     return session.scalar(active) or 0
 
 
@@ -111,7 +111,9 @@ def _is_full(session: Session, standing: Standing) -> bool:
 def _take(session: Session, license_id: UUID, product_slug: str | None, caller: Caller) -> Verdict:
     """Read everything again under the license's lock. Others may have taken seats or revoked the license."""
     session.execute(select(License.id).where(License.id == license_id).with_for_update(key_share=True))
-    verdict = judge(load(session, license_id, caller.fingerprint_hash), product_slug, caller.fingerprint_hash)
+    verdict = judge(
+        load_license_state(session, license_id, caller.fingerprint_hash), product_slug, caller.fingerprint_hash
+    )
     standing = verdict.standing
     if verdict.reason is not None or standing is None or standing.machine_id is not None:
         return verdict

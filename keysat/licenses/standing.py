@@ -84,14 +84,14 @@ _licenses, _products, _machines = License.__table__.c, Product.__table__.c, Mach
 _seat = and_(
     _machines.license_id == _licenses.id,
     _machines.fingerprint_hash == bindparam("fingerprint_hash", type_=LargeBinary),
-    _machines.deactivated_at.is_(None),
+    ~Machine.deactivated,
 )
 _STANDING = Prepared(
     "keysat_standing",
     select(
-        _licenses.id,
+        _licenses.id.label("license_id"),
         _licenses.product_id,
-        _products.slug,
+        _products.slug.label("product_slug"),
         _licenses.status,
         _licenses.is_trial,
         _licenses.max_machines,
@@ -100,16 +100,16 @@ _STANDING = Prepared(
         _licenses.fingerprint_hash,
         _licenses.issued_at,
         _licenses.expires_at,
-        _machines.id,
+        _machines.id.label("machine_id"),
         _machines.last_seen_at,
-        func.now(),
+        func.now().label("now"),
     )
     .select_from(License.__table__.join(Product.__table__).outerjoin(Machine.__table__, _seat))
     .where(_licenses.id == bindparam("license_id")),
 )
 
 
-def assess(
+def evaluate(
     read: Begin,
     read_key: KeyReader,
     key: str,
@@ -124,14 +124,14 @@ def assess(
     except BadSignature:
         return Verdict(Reason.BAD_SIGNATURE)
     with read() as session:
-        standing = load(session, license_id, fingerprint_hash)
+        standing = load_license_state(session, license_id, fingerprint_hash)
     return judge(standing, product_slug, fingerprint_hash)
 
 
-def load(session: Session, license_id: UUID, fingerprint_hash: bytes | None) -> Standing | None:
+def load_license_state(session: Session, license_id: UUID, fingerprint_hash: bytes | None) -> Standing | None:
     """Read a license, its product and the seat of that fingerprint in one statement. None if there is no license."""
     row = _STANDING.one_or_none(session.connection(), license_id=license_id, fingerprint_hash=fingerprint_hash)
-    return None if row is None else Standing(*tuple(row))
+    return None if row is None else Standing(**row._asdict())
 
 
 def judge(standing: Standing | None, product_slug: str | None, fingerprint_hash: bytes | None) -> Verdict:

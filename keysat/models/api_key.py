@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, ColumnElement, and_, or_
+from sqlalchemy.ext.hybrid import hybrid_method
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time, one_of
+from keysat.models.columns import CreatedAt, Id, Time, is_set, one_of
 
 
 class Scope(StrEnum):
@@ -32,3 +34,15 @@ class ApiKey(Base):
     expires_at: Mapped[Time | None]
     revoked_at: Mapped[Time | None]
     last_used_at: Mapped[Time | None]
+
+    revoked = is_set("revoked_at")
+
+    @hybrid_method
+    def usable(self, now: Any) -> bool:
+        """Whether the key is neither revoked nor expired. `now` is the database's time, in SQL func.now()."""
+        return not self.revoked and (self.expires_at is None or self.expires_at > now)
+
+    @usable.expression
+    @classmethod
+    def _usable(cls, now: Any) -> ColumnElement[bool]:
+        return and_(~cls.revoked, or_(cls.expires_at.is_(None), cls.expires_at > now))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey
+from sqlalchemy import BigInteger, CheckConstraint, ColumnElement, ForeignKey, func
+from sqlalchemy.ext.hybrid import hybrid_method
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time, one_of
+from keysat.models.columns import CreatedAt, Id, Time, is_set, one_of
 
 CODE = "^[A-Z0-9][A-Z0-9._-]{0,62}$"
 
@@ -71,6 +73,18 @@ class DiscountCode(Base):
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[Time | None]
     disabled_at: Mapped[Time | None]
+
+    disabled = is_set("disabled_at")
+
+    @hybrid_method
+    def expired(self, now: Any) -> bool:
+        """Whether the code's time is over. `now` is the database's time, in SQL func.now()."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    @expired.expression
+    @classmethod
+    def _expired(cls, now: Any) -> ColumnElement[bool]:
+        return func.coalesce(cls.expires_at <= now, False)
 
 
 class Redemption(Base):

@@ -23,7 +23,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time, one_of
+from keysat.models.columns import CreatedAt, Id, Time, is_set, one_of
 from keysat.models.epoch import current_epoch
 from keysat.models.license import LicenseStatus
 
@@ -71,13 +71,9 @@ class Invoice(Base):
 
     `next_check_at` is when `scan_pending` next checks the provider or, once settled, for a missing license. NULL means
     that nothing is pending. `license_was` is the status of the license before `reversed_at`, if the reversal changed
-    it, and `license_became` is the status after it. An invoice is in review while it has a `review_reason` and no
-    `review_resolved_at`. `reviewed` contains every reason the invoice was ever in review for. A reason is raised once,
-    and again when more money is received.
-
-    `epoch` is the epoch in which the row was created. What happened to an invoice since is unknown if it comes from an
-    older dump or was adopted by a sweep.
-
+    it, and `license_became` is the status after it. `reviewed` contains every reason the invoice was ever in review
+    for. A reason is raised once, and again when more money is received. `epoch` is the epoch in which the row was
+    created. What happened to an invoice since is unknown if it comes from an older dump or was adopted by a sweep.
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
     found the invoice too old to check. A second such check, a day later, ends the checks. `acknowledged_at` is when a
     person acknowledged the error, which then raises no more alarms. `reversal_check_at` is when a settled invoice is
@@ -112,10 +108,7 @@ class Invoice(Base):
         CheckConstraint("reversed_at IS NULL OR status = 'settled'", name="reversed_at"),
         Index("ix_invoices_buyer_email", text("lower(buyer_email)"), postgresql_where=text("buyer_email IS NOT NULL")),
         Index(
-            "ix_invoices_settled",
-            "provider_account_id",
-            "settled_at",
-            postgresql_where=text("settled_at IS NOT NULL"),
+            "ix_invoices_settled", "provider_account_id", "settled_at", postgresql_where=text("settled_at IS NOT NULL")
         ),
         # Scans read only these two indexes, so their cost depends on the due rows, not on all rows.
         Index(
@@ -183,6 +176,9 @@ class Invoice(Base):
     last_error: Mapped[str | None]
     acknowledged_at: Mapped[Time | None]
 
+    reversed = is_set("reversed_at")
+    fulfilled = is_set("fulfilled_at")
+
     @hybrid_property
     def failing(self) -> bool:
         """Whether the last checks got no usable response and no person acknowledged that."""
@@ -220,3 +216,35 @@ class Invoice(Base):
     @classmethod
     def _in_review(cls) -> ColumnElement[bool]:
         return and_(cls.review_reason.is_not(None), cls.review_resolved_at.is_(None))
+
+    @hybrid_property
+    def license_withheld(self) -> bool:
+        """Whether a review or a reversal prevents that a license is issued."""
+        return self.in_review or self.reversed
+
+    @license_withheld.inplace.expression
+    @classmethod
+    def _license_withheld(cls) -> ColumnElement[bool]:
+        return or_(cls.in_review, cls.reversed)
+
+    @hybrid_property
+    def license_due(self) -> bool:
+        """Whether the invoice is settled and its license is still to be issued."""
+        return self.status == InvoiceStatus.SETTLED and not self.fulfilled and not self.license_withheld
+
+    @license_due.inplace.expression
+    @classmethod
+    def _license_due(cls) -> ColumnElement[bool]:
+        return and_(cls.status == InvoiceStatus.SETTLED, ~cls.fulfilled, ~cls.license_withheld)
+
+    @hybrid_property
+    def abandoned(self) -> bool:
+        """Whether the invoice was never paid and is no longer checked. An invoice without a provider id isn't."""
+        opened = self.provider_invoice_id is not None
+        return opened and self.status != InvoiceStatus.SETTLED and self.next_check_at is None
+
+    @abandoned.inplace.expression
+    @classmethod
+    def _abandoned(cls) -> ColumnElement[bool]:
+        opened = cls.provider_invoice_id.is_not(None)
+        return and_(opened, cls.status != InvoiceStatus.SETTLED, cls.next_check_at.is_(None))

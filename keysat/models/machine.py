@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time
+from keysat.models.columns import CreatedAt, Id, Time, is_set
 
 
 class Machine(Base):
@@ -38,3 +38,5 @@ class Machine(Base):
     last_seen_at: Mapped[CreatedAt]
     deactivated_at: Mapped[Time | None]
     deactivation_reason: Mapped[str | None]
+
+    deactivated = is_set("deactivated_at")

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time
+from keysat.models.columns import CreatedAt, Id, Time, is_set
 from keysat.models.product import SLUG
 
 
@@ -53,6 +53,8 @@ class Policy(Base):
     highlighted: Mapped[bool] = mapped_column(server_default="false")
     created_at: Mapped[CreatedAt]
     archived_at: Mapped[Time | None]
+
+    archived = is_set("archived_at")
 
     def terms(self, now: datetime) -> dict[str, Any]:
         """Return the columns of a license that is issued now, in whole seconds like its key."""

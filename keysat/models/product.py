@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time
+from keysat.models.columns import CreatedAt, Id, Time, is_set
 
 SLUG = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
@@ -39,3 +39,5 @@ class Product(Base):
     provider_account_id: Mapped[UUID | None] = mapped_column(ForeignKey("provider_accounts.id"))
     created_at: Mapped[CreatedAt]
     archived_at: Mapped[Time | None]
+
+    archived = is_set("archived_at")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ColumnElement, and_, func, or_
-from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
+from sqlalchemy.ext.hybrid import hybrid_method
+from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time
+from keysat.models.columns import CreatedAt, Id, Time, is_set
 
 # Max time that a breaker stays open. A later `open_until` was written by a wrong clock and is ignored.
 MAX_REST = timedelta(hours=1)
@@ -63,21 +65,35 @@ class ProviderAccount(Base):
     webhook_connected_at: Mapped[Time | None]
     last_event_at: Mapped[Time | None]
 
+    paused = is_set("paused_at")
+    rejected = is_set("recheck_at")
 
-def breaker_open() -> ColumnElement[bool]:
-    """The condition that the circuit breaker for reads is open."""
-    return _lies_ahead(ProviderAccount.open_until)
+    @hybrid_method
+    def breaker_open(self, now: Any) -> bool:
+        """Whether the circuit breaker for reads is open. `now` is the database's time, in SQL func.now()."""
+        return self.open_until is not None and now < self.open_until <= now + MAX_REST
 
+    @breaker_open.expression
+    @classmethod
+    def _breaker_open(cls, now: Any) -> ColumnElement[bool]:
+        return func.coalesce(and_(cls.open_until > now, cls.open_until <= now + MAX_REST), False)
 
-def create_breaker_open() -> ColumnElement[bool]:
-    """The condition that the circuit breaker for creating invoices is open."""
-    return _lies_ahead(ProviderAccount.create_open_until)
+    @hybrid_method
+    def create_breaker_open(self, now: Any) -> bool:
+        """Whether the circuit breaker for creating invoices is open."""
+        return self.create_open_until is not None and now < self.create_open_until <= now + MAX_REST
 
+    @create_breaker_open.expression
+    @classmethod
+    def _create_breaker_open(cls, now: Any) -> ColumnElement[bool]:
+        return func.coalesce(and_(cls.create_open_until > now, cls.create_open_until <= now + MAX_REST), False)
 
-def _lies_ahead(until: InstrumentedAttribute[datetime | None]) -> ColumnElement[bool]:
-    return func.coalesce(and_(until > func.now(), until <= func.now() + MAX_REST), False)
+    @hybrid_method
+    def resting(self, now: Any) -> bool:
+        """Whether the account must not be called now: it is paused or its breaker for reads is open."""
+        return self.paused or self.breaker_open(now)
 
-
-def resting() -> ColumnElement[bool]:
-    """The condition that an account must not be called now: it is paused or its breaker for reads is open."""
-    return or_(ProviderAccount.paused_at.is_not(None), breaker_open())
+    @resting.expression
+    @classmethod
+    def _resting(cls, now: Any) -> ColumnElement[bool]:
+        return or_(cls.paused, cls.breaker_open(now))

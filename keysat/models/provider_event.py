@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time
+from keysat.models.columns import CreatedAt, Id, Time, is_set
 
 
 class ProviderEvent(Base):
@@ -38,3 +38,6 @@ class ProviderEvent(Base):
     looked_at: Mapped[Time | None]
     next_attempt_at: Mapped[Time | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
+
+    handled = is_set("handled_at")
+    pending = is_set("next_attempt_at")

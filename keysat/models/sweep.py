@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time
+from keysat.models.columns import CreatedAt, Id, Time, is_set
 
 
 class Sweep(Base):
@@ -40,3 +40,5 @@ class Sweep(Base):
     skipped: Mapped[int] = mapped_column(server_default="0")
     adopted: Mapped[int] = mapped_column(server_default="0")
     orphans: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
+
+    finished = is_set("finished_at")

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Identity,
+    Index,
+    Text,
+    UniqueConstraint,
+    and_,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time
+from keysat.models.columns import CreatedAt, Id, Time, is_set
 
 
 class WebhookEndpoint(Base):
@@ -37,6 +49,19 @@ class WebhookEndpoint(Base):
     disabled_at: Mapped[Time | None]
     disabled_reason: Mapped[str | None]
     failing_since: Mapped[Time | None]
+
+    paused = is_set("paused_at")
+    disabled = is_set("disabled_at")
+
+    @hybrid_property
+    def active(self) -> bool:
+        """Whether deliveries are sent to the endpoint."""
+        return not (self.paused or self.disabled)
+
+    @active.inplace.expression
+    @classmethod
+    def _active(cls) -> ColumnElement[bool]:
+        return and_(~cls.paused, ~cls.disabled)
 
 
 class OutboundEvent(Base):
@@ -100,6 +125,9 @@ class WebhookDelivery(Base):
     attempts: Mapped[int] = mapped_column(server_default="0")
     delivered_at: Mapped[Time | None]
     last_error: Mapped[str | None]
+
+    pending = is_set("next_attempt_at")
+    delivered = is_set("delivered_at")
 
 
 class DeliveryAttempt(Base):

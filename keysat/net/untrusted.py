@@ -6,6 +6,7 @@ Calls use no redirects, proxies, cookies or credentials from the environment. Ea
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -14,20 +15,31 @@ from urllib.parse import urlsplit
 
 import requests
 
-from keysat.core.errors import InvalidInput, KeysatError, RemoteUnavailable
+from keysat.core.errors import CallFailed, InvalidInput, KeysatError, RemoteUnavailable
 from keysat.net.addresses import Networks, refusal
 from keysat.net.certificates import tls_context
 from keysat.net.client import StaysHere, why
 from keysat.net.deadlines import Adapter, Deadline, Refused
 
 _MAX_URL = 2_000
+_GUARD_SECONDS = 10.0
 
 
-class AddressRefused(KeysatError):
+class AddressRefused(CallFailed):
     """A URL leads to a forbidden address. Nothing was sent."""
 
     def __init__(self, host: str, reason: str) -> None:
         super().__init__(f"nothing is sent to {host}: {reason}.")
+
+
+class GuardMissing(KeysatError):
+    """The address guard doesn't work, so webhooks and tips could reach private networks."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"a call to the private address {url} was not refused, so the address guard isn't in place and nothing is "
+            "sent; install Keysat again with its locked dependencies, and remove what changes its modules."
+        )
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,39 @@ class ForeignClient:
 
     def _may_be_plain(self, address: str) -> bool:
         return self._plain or refusal(address, Networks()) is not None
+
+
+def check_guard() -> None:
+    """Check that a client refuses a private address, and doesn't connect to it. The address is a socket of our own.
+
+    Raises:
+        GuardMissing: the client tried to connect, or reported anything but a refusal.
+    """
+    client = ForeignClient(Networks(), deadline=_GUARD_SECONDS, max_bytes=1, allow_http=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)  # noqa: FBT003 - the standard library takes it by position
+        for scheme in ("http", "https"):
+            url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
+            if not _is_refused(client, url) or _was_connected(listener):
+                raise GuardMissing(url)
+
+
+def _is_refused(client: ForeignClient, url: str) -> bool:
+    try:
+        client.request("GET", url)
+    except AddressRefused:
+        return True
+    except CallFailed:
+        return False
+    return False
+
+
+def _was_connected(listener: socket.socket) -> bool:
+    try:
+        listener.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
 
 
 def check_url(url: str, *, allow_http: bool) -> str:

@@ -7,7 +7,7 @@ import re
 import secrets
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput, NotFound
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _USED_EVERY = timedelta(minutes=1)
 
 
-def create_key(session: Session, name: str, scope: Scope, actor: str = "cli") -> str:
+def create_key(session: Session, name: str, scope: Scope, actor: str) -> str:
     """Create a key and return it. It can't be retrieved later.
 
     Raises:
@@ -31,12 +31,12 @@ def create_key(session: Session, name: str, scope: Scope, actor: str = "cli") ->
     """
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"key name {name!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
-    if session.scalar(select(ApiKey.id).where(ApiKey.name == name, usable())) is not None:
+    if session.scalar(select(ApiKey.id).where(ApiKey.name == name, ApiKey.usable(func.now()))) is not None:
         raise Conflict(f"there is an API key {name} already; rotate or revoke it, or choose another name.")
     return _write(session, name, scope, actor, "api_key.created")
 
 
-def rotate_key(session: Session, name: str, overlap: timedelta, actor: str = "cli") -> str:
+def rotate_key(session: Session, name: str, overlap: timedelta, actor: str) -> str:
     """Create a new key with the same name and scope. The old one works until the overlap ends. Returns the new key.
 
     Raises:
@@ -47,38 +47,32 @@ def rotate_key(session: Session, name: str, overlap: timedelta, actor: str = "cl
     return _write(session, name, scope, actor, "api_key.rotated")
 
 
-def revoke_key(session: Session, name: str, actor: str = "cli") -> None:
+def revoke_key(session: Session, name: str, actor: str) -> None:
     """Revoke the keys of that name.
 
     Raises:
         NotFound: no key of that name is in use.
     """
     key = _require(session, name)
-    session.execute(
-        update(ApiKey).where(ApiKey.name == name, ApiKey.revoked_at.is_(None)).values(revoked_at=func.now())
-    )
+    session.execute(update(ApiKey).where(ApiKey.name == name, ~ApiKey.revoked).values(revoked_at=func.now()))
     audit(session, actor, "api_key.revoked", key.id, name=name)
 
 
 def list_keys(session: Session) -> list[tuple[ApiKey, bool]]:
     """Return all keys, newest first, each with whether it is usable now."""
-    return [(key, works) for key, works in session.execute(select(ApiKey, usable()).order_by(ApiKey.id.desc()))]
+    rows = session.execute(select(ApiKey, ApiKey.usable(func.now())).order_by(ApiKey.id.desc()))
+    return [(key, works) for key, works in rows]
 
 
 def find_key(session: Session, key: str) -> ApiKey | None:
     """Return the row of a key that is usable now."""
-    return session.scalar(select(ApiKey).where(ApiKey.key_hash == _hash(key), usable()))
+    return session.scalar(select(ApiKey).where(ApiKey.key_hash == _hash(key), ApiKey.usable(func.now())))
 
 
 def note_use(session: Session, key: ApiKey) -> None:
     """Record that a key was used, to the minute."""
     stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - _USED_EVERY)
     session.execute(update(ApiKey).where(ApiKey.id == key.id, stale).values(last_used_at=func.now()))
-
-
-def usable() -> ColumnElement[bool]:
-    """The condition that a key is usable now."""
-    return and_(ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 
 
 def _write(session: Session, name: str, scope: Scope, actor: str, action: str) -> str:
@@ -92,11 +86,13 @@ def _write(session: Session, name: str, scope: Scope, actor: str, action: str) -
 
 def _end(session: Session, name: str, overlap: timedelta) -> None:
     ends = func.least(ApiKey.expires_at, func.now() + seconds(overlap.total_seconds()))
-    session.execute(update(ApiKey).where(ApiKey.name == name, usable()).values(expires_at=ends))
+    session.execute(update(ApiKey).where(ApiKey.name == name, ApiKey.usable(func.now())).values(expires_at=ends))
 
 
 def _require(session: Session, name: str) -> ApiKey:
-    key = session.scalar(select(ApiKey).where(ApiKey.name == name, usable()).order_by(ApiKey.id.desc()).limit(1))
+    key = session.scalar(
+        select(ApiKey).where(ApiKey.name == name, ApiKey.usable(func.now())).order_by(ApiKey.id.desc()).limit(1)
+    )
     if key is None:
         raise NotFound("API key", name, Hint.LIST_API_KEYS)
     return key

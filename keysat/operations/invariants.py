@@ -26,7 +26,7 @@ from keysat.models import (
 )
 from keysat.models.discount_code import RedemptionStatus
 from keysat.models.invoice import InvoiceStatus
-from keysat.models.provider_account import FAILURES_TO_OPEN, create_breaker_open, resting
+from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.models.tip import TipStatus
 
 SOON = timedelta(minutes=2)
@@ -80,16 +80,11 @@ def broken(session: Session, scan_seconds: float) -> list[Breach]:
 
 
 def _callable(account_id: Any) -> Any:
-    return account_id.not_in(select(ProviderAccount.id).where(resting()))
+    return account_id.not_in(select(ProviderAccount.id).where(ProviderAccount.resting(func.now())))
 
 
 def _unlicensed(_: timedelta) -> Cases:
-    return select(Invoice.id, Invoice.settled_at).where(
-        Invoice.settled_at < func.now() - SOON,
-        Invoice.fulfilled_at.is_(None),
-        Invoice.reversed_at.is_(None),
-        ~Invoice.in_review,
-    )
+    return select(Invoice.id, Invoice.settled_at).where(Invoice.settled_at < func.now() - SOON, Invoice.license_due)
 
 
 def _unpaid(_: timedelta) -> Cases:
@@ -131,8 +126,7 @@ def _undelivered(_: timedelta) -> Cases:
         .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
         .where(
             WebhookDelivery.next_attempt_at < func.now() - STUCK,
-            WebhookEndpoint.paused_at.is_(None),
-            WebhookEndpoint.disabled_at.is_(None),
+            WebhookEndpoint.active,
         )
     )
 
@@ -158,11 +152,13 @@ def _unscanned(scan: timedelta) -> Cases:
 
 def _resting(_: timedelta) -> Cases:
     since = func.coalesce(ProviderAccount.paused_at, func.now())
-    return select(ProviderAccount.name, since).where(resting())
+    return select(ProviderAccount.name, since).where(ProviderAccount.resting(func.now()))
 
 
 def _creates_failing(_: timedelta) -> Cases:
-    failing = or_(create_breaker_open(), ProviderAccount.create_failure_count >= FAILURES_TO_OPEN)
+    failing = or_(
+        ProviderAccount.create_breaker_open(func.now()), ProviderAccount.create_failure_count >= FAILURES_TO_OPEN
+    )
     return select(ProviderAccount.name, func.now()).where(failing)
 
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select, true
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, and_, delete, exists, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from keysat.core.db import Begin
@@ -28,20 +28,20 @@ class _Kind:
     name: str
     key: InstrumentedAttribute[Any]
     at: InstrumentedAttribute[Any]
-    over: ColumnElement[bool] = field(default_factory=true)
-    freed: ColumnElement[bool] = field(default_factory=true)
+    over: ColumnExpressionArgument[bool] = field(default_factory=true)
+    freed: ColumnExpressionArgument[bool] = field(default_factory=true)
 
 
-_DONE = WebhookDelivery.next_attempt_at.is_(None)
+_DONE = ~WebhookDelivery.pending
 _UNTOLD = ~exists().where(WebhookDelivery.event_id == OutboundEvent.id)
 _CLOSED = exists().where(Invoice.id == InvoiceLook.invoice_id, Invoice.next_check_at.is_(None), ~Invoice.in_review)
 # The order matters. Deleting deliveries also deletes their attempts, and frees events without other deliveries.
 KINDS = (
     _Kind("webhook_deliveries", WebhookDelivery.id, WebhookDelivery.delivered_at, _DONE),
     _Kind("outbound_events", OutboundEvent.id, OutboundEvent.created_at, freed=_UNTOLD),
-    _Kind("provider_events", ProviderEvent.id, ProviderEvent.received_at, ProviderEvent.next_attempt_at.is_(None)),
+    _Kind("provider_events", ProviderEvent.id, ProviderEvent.received_at, ~ProviderEvent.pending),
     _Kind("invoice_looks", InvoiceLook.id, InvoiceLook.at, freed=_CLOSED),
-    _Kind("sweeps", Sweep.id, Sweep.finished_at, Sweep.finished_at.is_not(None)),
+    _Kind("sweeps", Sweep.id, Sweep.finished_at, Sweep.finished),
 )
 
 

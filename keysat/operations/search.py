@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
 from keysat.core.hints import Hint
-from keysat.invoices.backlog import abandoned
 from keysat.models import Invoice, License, Product, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 from keysat.models.license import LicenseStatus
@@ -48,7 +47,7 @@ class Search:
         if self.unfulfilled:
             yield and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None))
         if self.abandoned:
-            yield abandoned()
+            yield Invoice.abandoned
         if self.before is not None:
             yield Invoice.id < self.before
 

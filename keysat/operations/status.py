@@ -119,6 +119,6 @@ def _distinct(found: list[Advice]) -> tuple[Hinted, ...]:
 
 
 def _versions(session: Session) -> Versions:
-    schema = text("(SELECT version_num FROM alembic_version)")
-    row = session.execute(select(schema, func.current_setting("server_version"))).one()
-    return Versions(__version__, row[0], row[1])
+    revision = text("(SELECT version_num FROM alembic_version)")
+    schema, postgres = session.execute(select(revision, func.current_setting("server_version"))).one()
+    return Versions(__version__, schema, postgres)

@@ -14,7 +14,6 @@ from uuid import UUID
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from keysat.accounts import breaker
 from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.licenses.find import license_of_invoice
@@ -181,11 +180,11 @@ def _unhandled_webhooks(session: Session, invoice: Invoice) -> int:
     about = or_(ProviderEvent.provider_invoice_id == invoice.provider_invoice_id, ProviderEvent.order_id == invoice.id)
     wanted = select(func.count()).select_from(ProviderEvent)
     of_account = ProviderEvent.provider_account_id == invoice.provider_account_id
-    return session.scalar(wanted.where(of_account, about, ProviderEvent.handled_at.is_(None))) or 0
+    return session.scalar(wanted.where(of_account, about, ~ProviderEvent.handled)) or 0
 
 
 def _ended(invoice: Invoice, row: License | None) -> State | None:
-    if invoice.reversed_at is not None:
+    if invoice.reversed:
         return State.SETTLED_AGAIN if invoice.in_review else State.REVERSED
     if invoice.in_review:
         return _REVIEWS.get(str(invoice.review_reason), State.IN_REVIEW)
@@ -201,9 +200,9 @@ def _ended(invoice: Invoice, row: License | None) -> State | None:
 def _held_up(invoice: Invoice, account: ProviderAccount | None, now: datetime) -> State | None:
     if account is None:
         return None
-    if account.paused_at is not None:
-        return State.ACCOUNT_PAUSED if account.recheck_at is None else State.ACCOUNT_REJECTED
-    if breaker.is_open(account.open_until, now):
+    if account.paused:
+        return State.ACCOUNT_REJECTED if account.rejected else State.ACCOUNT_PAUSED
+    if account.breaker_open(now):
         return State.ACCOUNT_FAILING
     return None if invoice.last_error is None else State.STUCK
 

@@ -125,7 +125,7 @@ class Webhook:
 
 
 @dataclass(frozen=True)
-class ProviderEvent:
+class ReceivedEvent:
     """A verified webhook. It names the invoice to check at the provider. Nothing else in it is trusted.
 
     `delivery_id` is the same for each copy of one delivery. `provider_invoice_id` is None for a test delivery.
@@ -221,7 +221,7 @@ class Provider(Protocol):
         """
         raise NotSupported(self.kind, "register a webhook by itself")
 
-    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+    def parse_webhook(self, webhook: Webhook) -> ReceivedEvent:
         """Verify a webhook's signature or token and parse it.
 
         Raises:

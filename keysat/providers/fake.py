@@ -23,8 +23,8 @@ from keysat.providers.base import (
     InvoiceSnapshot,
     NewInvoice,
     Provider,
-    ProviderEvent,
     ProviderStatus,
+    ReceivedEvent,
     Webhook,
 )
 from keysat.providers.signed_events import read_event, require_signature
@@ -130,7 +130,7 @@ class Fake(Provider):
     def check_credentials(self) -> None:
         self._ask()
 
-    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+    def parse_webhook(self, webhook: Webhook) -> ReceivedEvent:
         require_signature(self._credentials["webhook_secret"], webhook.body, webhook.headers.get("fake-sig", ""))
         return read_event(webhook.body)[0]
 

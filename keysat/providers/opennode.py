@@ -35,8 +35,8 @@ from keysat.providers.base import (
     InvoiceSnapshot,
     NewInvoice,
     Provider,
-    ProviderEvent,
     ProviderStatus,
+    ReceivedEvent,
     Webhook,
 )
 from keysat.providers.refusals import NotSupported, WebhookMalformed, WebhookRejected
@@ -120,7 +120,7 @@ class OpenNode(Provider):
         del url, secret
         raise NotSupported(self.kind, "register a webhook; each charge carries the URL of its own")
 
-    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+    def parse_webhook(self, webhook: Webhook) -> ReceivedEvent:
         try:
             fields = parse_qsl(webhook.body.decode(), max_num_fields=_MAX_FIELDS, errors="strict")
         except ValueError:
@@ -133,7 +133,7 @@ class OpenNode(Provider):
         if status is None:
             raise WebhookMalformed
         # Its deliveries have no number, so what comes twice is one delivery, and another status has another body.
-        return ProviderEvent(hashlib.sha256(webhook.body).hexdigest(), status, charge_id, _only(fields, "order_id"))
+        return ReceivedEvent(hashlib.sha256(webhook.body).hexdigest(), status, charge_id, _only(fields, "order_id"))
 
     def _charge(self, charge_id: str) -> dict[str, Any]:
         charge = _charge_of(self._http.get(f"/v1/charge/{quote(charge_id, safe='')}"))

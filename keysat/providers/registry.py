@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.fernet import MultiFernet
 
-from keysat.core.errors import InvalidInput
+from keysat.core.errors import AccountUnusable, InvalidInput, SettingsError
 from keysat.core.secrets import secret_box, unseal
 from keysat.core.settings import load_settings
 from keysat.models import ProviderAccount
@@ -82,26 +82,33 @@ def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = N
     Changed credentials create a new adapter.
 
     Raises:
-        InvalidInput: no adapter of that kind.
-        SettingsError: the stored credentials can't be decrypted.
+        AccountUnusable: no adapter of that kind, or the stored credentials or certificates can't be used.
     """
     key = _Key(account.kind, account.base_url, account.store_id, account.sealed_credentials, account.ca_pem)
     if key not in _adapters:
-        adapter = _KINDS.get(account.kind)
-        if adapter is None:
-            raise InvalidInput(
-                f"provider account {account.name} is of kind {account.kind!r}, which this version doesn't know; "
-                f"it knows {', '.join(kinds())}."
-            )
-        settings = load_settings()
-        credentials = unseal(box or secret_box(settings), account.sealed_credentials, f"account {account.name}")
-        make: type = adapter
-        _adapters[key] = make(
-            account.base_url,
-            account.store_id,
-            credentials,
-            deadline=settings.provider_timeout,
-            max_bytes=settings.provider_max_bytes,
-            tls=tls_context(settings.ca_file, account.ca_pem),
-        )
+        try:
+            _adapters[key] = _make(account, box)
+        except (SettingsError, InvalidInput) as error:
+            raise AccountUnusable(str(error), error.hint, **error.facts) from error
     return _adapters[key]
+
+
+def _make(account: Account | ProviderAccount, box: MultiFernet | None) -> Provider:
+    adapter = _KINDS.get(account.kind)
+    if adapter is None:
+        raise InvalidInput(
+            f"provider account {account.name} is of kind {account.kind!r}, which this version doesn't know; "
+            f"it knows {', '.join(kinds())}."
+        )
+    settings = load_settings()
+    credentials = unseal(box or secret_box(settings), account.sealed_credentials, f"account {account.name}")
+    make: type[Any] = adapter
+    provider: Provider = make(
+        account.base_url,
+        account.store_id,
+        credentials,
+        deadline=settings.provider_timeout,
+        max_bytes=settings.provider_max_bytes,
+        tls=tls_context(settings.ca_file, account.ca_pem),
+    )
+    return provider

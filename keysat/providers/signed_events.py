@@ -7,7 +7,7 @@ import hmac
 import json
 from typing import Any
 
-from keysat.providers.base import ProviderEvent
+from keysat.providers.base import ReceivedEvent
 from keysat.providers.refusals import WebhookMalformed, WebhookRejected
 
 _MOST_CHARACTERS = 200
@@ -24,7 +24,7 @@ def require_signature(secret: str, body: bytes, given: str, prefix: str = "") ->
         raise WebhookRejected("the webhook's signature does not fit its body and our secret.")
 
 
-def read_event(body: bytes) -> tuple[ProviderEvent, dict[str, Any]]:
+def read_event(body: bytes) -> tuple[ReceivedEvent, dict[str, Any]]:
     """Parse a verified body. Returns the event and the body's fields.
 
     Raises:
@@ -37,7 +37,7 @@ def read_event(body: bytes) -> tuple[ProviderEvent, dict[str, Any]]:
         raise WebhookMalformed from None
     if not (is_name(delivery_id) and is_name(kind) and (invoice_id is None or is_name(invoice_id))):
         raise WebhookMalformed
-    return ProviderEvent(delivery_id, kind, invoice_id), fields
+    return ReceivedEvent(delivery_id, kind, invoice_id), fields
 
 
 def is_name(value: object) -> bool:

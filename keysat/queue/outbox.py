@@ -56,7 +56,7 @@ def emit(
     wants = or_(
         func.cardinality(WebhookEndpoint.event_types) == 0, WebhookEndpoint.event_types.contains([event_type.value])
     )
-    subscribed = select(WebhookEndpoint.id).where(WebhookEndpoint.disabled_at.is_(None), wants)
+    subscribed = select(WebhookEndpoint.id).where(~WebhookEndpoint.disabled, wants)
     # Locked, so that a concurrent removal of an endpoint doesn't fail this transaction.
     endpoints = session.scalars(subscribed.with_for_update(read=True, key_share=True)).all()
     if not endpoints:

@@ -25,15 +25,14 @@ from keysat.codes.reserve import cancel, reserve
 from keysat.core import metrics
 from keysat.core.db import Begin
 from keysat.core.errors import (
+    AccountUnusable,
+    CallFailed,
     Conflict,
     CredentialsRejected,
     InvalidInput,
-    KeysatError,
-    RemoteError,
     RemoteNotFound,
     RemoteRefused,
     RemoteUnavailable,
-    SettingsError,
 )
 from keysat.core.logs import get_logger
 from keysat.core.money import Money
@@ -53,7 +52,7 @@ from keysat.settlement.issue import issue
 log = get_logger(__name__)
 
 # After these errors the provider definitely created no invoice. After any other error it may have.
-_REFUSALS = (RemoteRefused, CredentialsRejected, RemoteNotFound, SettingsError, InvalidInput)
+_REFUSALS = (RemoteRefused, CredentialsRejected, RemoteNotFound, AccountUnusable)
 # Buyers choose the contents of a purchase, so these errors don't affect other purchases.
 _OF_THIS_PURCHASE = (RemoteRefused, CredentialsRejected)
 
@@ -114,7 +113,7 @@ def purchase(begin: Begin, order: Order, signer_id: Callable[[], str], actor: st
             this order and its purchase is still in progress.
         SalesUnavailable: no selling account can take a payment now.
         InvalidInput: the order requires a free license, and the code doesn't give one.
-        RemoteError: the provider created no invoice, or it is unknown whether it did.
+        CallFailed: the provider created no invoice, or it is unknown whether it did.
     """
     order.check()
     with begin() as session:
@@ -212,7 +211,7 @@ def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str,
             may_exist = False
         with metrics.provider_call(account.name, "create_invoice"):
             created = provider.create_invoice(wanted)
-    except (RemoteError, SettingsError, InvalidInput) as error:
+    except CallFailed as error:
         _note_failure(begin, account, provider, error, wanted, actor, may_exist=may_exist)
         raise
     if account.create_failure_count:
@@ -225,7 +224,7 @@ def _note_failure(
     begin: Begin,
     account: ProviderAccount,
     provider: Provider | None,
-    error: KeysatError,
+    error: CallFailed,
     wanted: NewInvoice,
     actor: str,
     *,

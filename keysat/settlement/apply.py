@@ -30,14 +30,16 @@ _EVENTS = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProviderResponse:
     """The provider's response. `paid_at` is set where the provider was asked for the payment time and reported it."""
 
     snapshot: InvoiceSnapshot
     paid_at: datetime | None = None
 
 
-def apply(session: Session, look: Look, answer: Answer, outcome: Outcome, rules: SettlementRules, actor: str) -> bool:
+def apply(
+    session: Session, look: Look, answer: ProviderResponse, outcome: Outcome, rules: SettlementRules, actor: str
+) -> bool:
     """Write the outcome. Return False, and write nothing, if the invoice changed since it was read."""
     snapshot = answer.snapshot
     if outcome.action is Action.REVERSE:

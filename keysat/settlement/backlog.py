@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from keysat.core.errors import Conflict
 from keysat.models import Invoice, ProviderAccount, Sweep
 from keysat.models.invoice import InvoiceStatus
-from keysat.models.provider_account import resting
 from keysat.providers.registry import adapter_of, kinds
 
 LEASE = timedelta(seconds=60)
@@ -33,7 +32,7 @@ def backlogged(session: Session, limit: int) -> list[UUID]:
         session.scalars(
             select(ProviderAccount.id)
             .join(Invoice, Invoice.provider_account_id == ProviderAccount.id)
-            .where(ProviderAccount.kind.in_(able), ~resting())
+            .where(ProviderAccount.kind.in_(able), ~ProviderAccount.resting(func.now()))
             .where(Invoice.next_check_at <= func.now(), Invoice.status != InvoiceStatus.SETTLED)
             .group_by(ProviderAccount.id)
             .having(much)
@@ -49,7 +48,7 @@ def begin_sweep(session: Session, account: ProviderAccount, since: datetime | No
     Raises:
         Conflict: another process is sweeping this account.
     """
-    unfinished = select(Sweep).where(Sweep.provider_account_id == account.id, Sweep.finished_at.is_(None))
+    unfinished = select(Sweep).where(Sweep.provider_account_id == account.id, ~Sweep.finished)
     sweep = session.scalar(unfinished.with_for_update())
     now = session.scalars(select(func.now())).one()
     if sweep is not None and sweep.leased_until is not None and now < sweep.leased_until <= now + LEASE:

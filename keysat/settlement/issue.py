@@ -25,7 +25,7 @@ from keysat.queue.outbox import EventType, emit_license
 from keysat.tips.create import create_tip
 
 
-def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issue") -> UUID | None:
+def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str) -> UUID | None:
     """Write the license of a settled invoice. Return its id, or None if it was issued before.
 
     Raises:
@@ -49,7 +49,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str = "issu
     )
     session.execute(
         update(Invoice)
-        .where(Invoice.id == invoice_id, Invoice.fulfilled_at.is_(None))
+        .where(Invoice.id == invoice_id, ~Invoice.fulfilled)
         .values(fulfilled_at=func.now(), next_check_at=None)
     )
     redeem(session, invoice_id, actor)
@@ -74,10 +74,10 @@ def _lock_settled(session: Session, invoice_id: UUID) -> tuple[Invoice, Policy, 
     if row is None:
         raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
     invoice, policy, now = row
-    if invoice.reversed_at is not None:
+    if invoice.reversed:
         raise NotPaid(invoice_id, "reversed")
     if invoice.status != InvoiceStatus.SETTLED:
         raise NotPaid(invoice_id, invoice.status)
-    if invoice.fulfilled_at is None and invoice.in_review:
+    if not invoice.fulfilled and invoice.in_review:
         raise NotPaid(invoice_id, f"in review ({invoice.review_reason})")
     return invoice, policy, now

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, label, select
 from sqlalchemy.orm import Session
 
-from keysat.accounts import breaker
 from keysat.core.errors import NotFound
 from keysat.core.hints import Hint
 from keysat.core.money import Money
@@ -32,8 +31,7 @@ class Look:
     currency: str
     paid_amount: int | None
     reviewed: list[str]
-    in_review: bool
-    fulfilled_at: datetime | None
+    license_due: bool
     reversed_at: datetime | None
     last_error: str | None
     name: str
@@ -45,6 +43,7 @@ class Look:
     pause_reason: str | None
     failure_count: int
     open_until: datetime | None
+    breaker_open: bool
     created_at: datetime
     next_check_at: datetime | None
     settled_by_hand: bool
@@ -96,17 +95,11 @@ class Look:
         return self.final_check_at is not None and self.final_check_at <= self.now
 
     @property
-    def unfulfilled(self) -> bool:
-        """Whether the invoice is settled and its license is not issued yet, with no reversal or open review."""
-        held_back = self.reversed_at is not None or self.in_review
-        return self.status == InvoiceStatus.SETTLED and self.fulfilled_at is None and not held_back
-
-    @property
     def not_callable(self) -> str | None:
         """Why the account must not be called now, as a predicate, or None."""
         if self.pause_reason is not None:
             return f"is paused ({self.pause_reason})"
-        if breaker.is_open(self.open_until, self.now):
+        if self.breaker_open:
             return f"is left alone until {self.open_until:%H:%M:%S} UTC after failures"
         return None
 
@@ -115,16 +108,15 @@ class Look:
 _invoices, _accounts = Invoice.__table__.c, ProviderAccount.__table__.c
 _LOOK = (
     select(
-        _invoices.id,
-        _invoices.provider_account_id,
+        _invoices.id.label("invoice_id"),
+        _invoices.provider_account_id.label("account_id"),
         _invoices.provider_invoice_id,
         _invoices.status,
         _invoices.amount,
         _invoices.currency,
         _invoices.paid_amount,
         _invoices.reviewed,
-        Invoice.in_review,
-        _invoices.fulfilled_at,
+        Invoice.license_due.label("license_due"),
         _invoices.reversed_at,
         _invoices.last_error,
         _accounts.name,
@@ -136,13 +128,14 @@ _LOOK = (
         _accounts.pause_reason,
         _accounts.failure_count,
         _accounts.open_until,
+        label("breaker_open", ProviderAccount.breaker_open(func.now())),
         _invoices.created_at,
         _invoices.next_check_at,
         _invoices.settled_by_hand,
         _invoices.last_said,
         _invoices.payment_seen_at,
         _invoices.final_check_at,
-        func.now(),
+        func.now().label("now"),
     )
     .where(_accounts.id == _invoices.provider_account_id)
     .where(_invoices.id == bindparam("invoice_id"))
@@ -158,4 +151,4 @@ def load(session: Session, invoice_id: UUID) -> Look:
     row = session.execute(_LOOK, {"invoice_id": invoice_id}).one_or_none()
     if row is None:
         raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
-    return Look(*tuple(row))
+    return Look(**row._asdict())

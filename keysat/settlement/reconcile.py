@@ -14,13 +14,12 @@ from keysat.codes.reserve import cancel
 from keysat.core import metrics
 from keysat.core.db import Begin
 from keysat.core.errors import (
+    CallFailed,
     CredentialsRejected,
-    InvalidInput,
     KeysatError,
     RemoteAnswerInvalid,
     RemoteError,
     RemoteNotFound,
-    SettingsError,
 )
 from keysat.core.hints import Hint
 from keysat.core.logs import get_logger
@@ -33,7 +32,7 @@ from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import FoundInvoice, InvoiceSnapshot
 from keysat.providers.registry import provider_for
-from keysat.settlement.apply import Answer, apply, end_gone
+from keysat.settlement.apply import ProviderResponse, apply, end_gone
 from keysat.settlement.decision import decide
 from keysat.settlement.look import Look, load
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
@@ -76,7 +75,7 @@ def reconcile(
     begin: Begin,
     invoice_id: UUID,
     rules: SettlementRules,
-    actor: str = "reconcile",
+    actor: str,
     *,
     insist: bool = False,
     named: str | None = None,
@@ -89,7 +88,7 @@ def reconcile(
     Raises:
         NotFound: no such invoice.
         AccountNotCallable: the provider was not called.
-        RemoteError, SettingsError, InvalidInput: no usable response. It is recorded, and the invoice is unchanged.
+        CallFailed: no usable response. It is recorded, and the invoice is unchanged.
     """
     with read() as session:
         look = load(session, invoice_id)
@@ -97,13 +96,13 @@ def reconcile(
         raise AccountNotCallable(look.name, look.not_callable, paused=look.pause_reason is not None)
     try:
         snapshot = _ask(begin, look, named)
-    except (RemoteError, SettingsError, InvalidInput) as error:
+    except CallFailed as error:
         log.warning("no usable answer", invoice_id=str(invoice_id), account=look.name, error=str(error))
         rejected = rejection(provider_for(look), error) if isinstance(error, CredentialsRejected) else None
         with begin() as session:
             note_failure(session, look, error, actor, rejected=rejected, invoice_id=invoice_id)
             if isinstance(error, RemoteNotFound) and end_gone(session, look, actor):
-                return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.unfulfilled, look.now)
+                return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.license_due, look.now)
         raise
     if snapshot is None:
         return _never_made(begin, look, actor, asked=provider_for(look).finds_by_order or named is not None)
@@ -112,13 +111,13 @@ def reconcile(
     if outcome.alarm:
         log.warning("the provider's answer is odd", alarm=outcome.alarm, invoice_id=str(invoice_id))
     if outcome.action is Action.KEEP and not _news(look, snapshot, outcome):
-        return Result(invoice_id, outcome, snapshot.said, look.unfulfilled, look.now)
+        return Result(invoice_id, outcome, snapshot.said, look.license_due, look.now)
     paid_at = _paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
     with begin() as session:
-        applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)
+        applied, overtaken = _write(session, look, ProviderResponse(snapshot, paid_at), outcome, rules, actor)
     if overtaken:  # the invoice was paid in between, so this response no longer decides
         return reconcile(read, begin, invoice_id, rules, actor, insist=insist, named=named)
-    settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.unfulfilled)
+    settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.license_due)
     return Result(invoice_id, outcome, snapshot.said, applied and settled, look.now)
 
 
@@ -151,7 +150,7 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
 
 
 def _write(
-    session: Session, look: Look, answer: Answer, outcome: Outcome, rules: SettlementRules, actor: str
+    session: Session, look: Look, answer: ProviderResponse, outcome: Outcome, rules: SettlementRules, actor: str
 ) -> tuple[bool, bool]:
     """Write the outcome by compare-and-set.
 

@@ -30,7 +30,7 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
     _update(
         session,
         invoice_id,
-        or_(Invoice.status != InvoiceStatus.SETTLED, and_(Invoice.fulfilled_at.is_(None), _withheld())),
+        or_(Invoice.status != InvoiceStatus.SETTLED, and_(~Invoice.fulfilled, Invoice.license_withheld)),
         "is settled already",
         status=InvoiceStatus.SETTLED,
         settled_at=func.coalesce(Invoice.settled_at, func.now()),
@@ -91,13 +91,9 @@ def acknowledge(session: Session, invoice_id: UUID, note: str, actor: str) -> No
     audit(session, actor, "invoice.acknowledged", invoice_id, note=note)
 
 
-def _withheld() -> ColumnElement[bool]:
-    return or_(Invoice.in_review, Invoice.reversed_at.is_not(None))
-
-
 def _held_back() -> ColumnElement[bool]:
-    settled = and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.reversed_at.is_(None))
-    return and_(settled, Invoice.fulfilled_at.is_(None), Invoice.in_review)
+    settled = and_(Invoice.status == InvoiceStatus.SETTLED, ~Invoice.reversed)
+    return and_(settled, ~Invoice.fulfilled, Invoice.in_review)
 
 
 def _update(

@@ -28,7 +28,7 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
     """
     reversed_now = session.scalar(
         update(Invoice)
-        .where(Invoice.id == invoice_id, Invoice.status == InvoiceStatus.SETTLED, Invoice.reversed_at.is_(None))
+        .where(Invoice.id == invoice_id, Invoice.status == InvoiceStatus.SETTLED, ~Invoice.reversed)
         .values(reversed_at=func.now(), next_check_at=None, last_error=None, error_count=0)
         .returning(Invoice.id)
     )

@@ -58,7 +58,7 @@ class Page:
     @property
     def finished(self) -> bool:
         """Whether this was the last page."""
-        return self.sweep.finished_at is not None
+        return self.sweep.finished
 
 
 def pages(
@@ -74,12 +74,12 @@ def pages(
 
     Raises:
         Conflict: another process is sweeping this account.
-        NotSupported, RemoteError, SettingsError, InvalidInput: as `sweep_page`.
+        NotSupported, CallFailed: as `sweep_page`.
     """
     with begin() as session:
         sweep = begin_sweep(session, session.get_one(ProviderAccount, account_id), since, restart=restart)
     try:
-        while sweep.finished_at is None:
+        while not sweep.finished:
             page = sweep_page(read, begin, sweep, rules)
             sweep = page.sweep
             yield page
@@ -93,7 +93,7 @@ def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) 
 
     Raises:
         NotSupported: the provider can't list invoices.
-        RemoteError, SettingsError, InvalidInput: no usable response. The sweep doesn't advance.
+        CallFailed: no usable response. The sweep doesn't advance.
     """
     with read() as session:
         account = session.get_one(ProviderAccount, sweep.provider_account_id)

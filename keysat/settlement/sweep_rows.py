@@ -78,7 +78,7 @@ def partition(
             status=InvoiceStatus(row.status),
             price=Money(row.amount, row.currency),
             reviewed=frozenset(row.reviewed),
-            reversed=row.reversed_at is not None,
+            reversed=row.reversed,
             by_hand=row.settled_by_hand,
         )
         outcome = decide(known, snapshot, rules)

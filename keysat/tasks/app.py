@@ -34,6 +34,7 @@ from keysat.core.logs import configure_logs, get_logger
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import check_signer
 from keysat.migrations import require_head
+from keysat.net.untrusted import check_guard
 from keysat.tasks.config import config_file, read_config
 
 log = get_logger(__name__)
@@ -83,6 +84,7 @@ def _configure_logs(**_: object) -> None:
 @worker_init.connect
 def _refuse_to_start_unsafely(sender: Any, **_: object) -> None:
     try:
+        check_guard()
         require_head()
         with reading() as session:
             check_signer(session, load_settings().signing_key_file)

@@ -125,7 +125,7 @@ def issue_license(invoice_id: str) -> str:
     """Issue the license of a settled invoice, once. Refuse any other invoice."""
     key_id = signer_id()
     with transaction() as session:
-        license_id = issue(session, as_id(invoice_id), key_id)
+        license_id = issue(session, as_id(invoice_id), key_id, actor="issue")
     if license_id is None:
         return "issued before"
     log.info("license issued", license_id=str(license_id))
@@ -205,7 +205,7 @@ def scan_tips() -> str:
 @app.task(name="keysat.pay_tip", throws=(KeysatError,))
 def pay_tip(tip_id: str) -> str:
     """Advance a tip by one step: pay it, or find the outcome of its payment."""
-    status = pay(reading, transaction, payer(), as_id(tip_id))
+    status = pay(reading, transaction, payer(), as_id(tip_id), actor="tips")
     log.info("tip", tip_id=tip_id, status=status)
     return f"tip {status}"
 

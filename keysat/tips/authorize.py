@@ -28,7 +28,7 @@ def objection(session: Session, tip: Tip) -> str | None:
     ).one()
     if invoice.status != InvoiceStatus.SETTLED:
         return f"its invoice is {invoice.status}"
-    if invoice.reversed_at is not None:
+    if invoice.reversed:
         return "its sale was reversed"
     if invoice.in_review:
         return f"its invoice is in review ({invoice.review_reason})"

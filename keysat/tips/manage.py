@@ -53,7 +53,7 @@ def count_held(session: Session) -> int:
     return session.scalar(held) or 0
 
 
-def retry(session: Session, tip_id: UUID, note: str = "", actor: str = "cli") -> None:
+def retry_tip(session: Session, tip_id: UUID, note: str = "", *, actor: str) -> None:
     """Retry a tip that failed, was skipped or is `held`, or whose payment's invoice ended over an hour ago.
 
     A note on how it is known that nothing was paid is required if the tip is `held`, is older than a restore, or has a
@@ -80,7 +80,7 @@ def retry(session: Session, tip_id: UUID, note: str = "", actor: str = "cli") ->
     audit(session, actor, "tip.retried", tip_id, **({"note": note} if note.strip() else {}))
 
 
-def mark_sent(session: Session, tip_id: UUID, note: str, actor: str = "cli") -> None:
+def mark_sent(session: Session, tip_id: UUID, note: str, actor: str) -> None:
     """Mark a tip as sent after a person saw that it was paid.
 
     Raises:

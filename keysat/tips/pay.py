@@ -13,7 +13,7 @@ from uuid import UUID
 
 from keysat.core import clock, metrics
 from keysat.core.db import Begin
-from keysat.core.errors import Conflict, InvalidInput, KeysatError, NotFound, RemoteError, SettingsError
+from keysat.core.errors import AccountUnusable, Conflict, KeysatError, NotFound, RemoteError
 from keysat.core.hints import Hint
 from keysat.core.logs import get_logger
 from keysat.core.money import MSAT
@@ -66,7 +66,7 @@ class Payer:
         return max(_LEAST_FEE_MSAT, amount_msat * self.fee_bps // 10_000)
 
 
-def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str = "tips") -> TipStatus:
+def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str) -> TipStatus:
     """Advance a tip by one step and return its new status. Safe to repeat, reorder and run concurrently.
 
     Raises:
@@ -88,7 +88,7 @@ def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str = "tip
 def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:
     try:
         provider = provider_for(account)
-    except (SettingsError, InvalidInput) as error:
+    except AccountUnusable as error:
         _try_again(begin, tip, error, actor)
         return
     if (why := _unpayable(provider)) is not None:

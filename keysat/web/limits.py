@@ -1,7 +1,8 @@
 """Rate limits, shared by all web processes through the broker's server, per process while it is unavailable.
 
 Each process counts validations, machine calls and polls on its own. They are frequent, and a round trip to share the
-count would be a large part of their cost.
+count would be a large part of their cost. These windows use the monotonic clock. The MemoryStorage of `limits` uses the
+time of day, which may jump, and starts a thread every 10 ms to expire its entries.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def policies(slug: ProductSlug) -> Policies:
 
 
 def _sold(row: Product) -> Product:
-    if row.archived_at is not None:
+    if row.archived:
         raise NotFound("product", row.slug)
     return row
 

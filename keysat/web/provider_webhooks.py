@@ -15,7 +15,7 @@ from keysat.core import metrics
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput, KeysatError, NotFound, Unauthorized
 from keysat.models import ProviderAccount
-from keysat.providers.base import ProviderEvent, Webhook
+from keysat.providers.base import ReceivedEvent, Webhook
 from keysat.providers.refusals import WebhookMalformed, WebhookRejected
 from keysat.providers.registry import provider_for
 from keysat.queue.claim import Claim
@@ -79,7 +79,7 @@ def _account(session: Session, kind: str, account_id: UUID) -> ProviderAccount:
     return account
 
 
-def _verified(account: ProviderAccount, webhook: Webhook) -> ProviderEvent:
+def _verified(account: ProviderAccount, webhook: Webhook) -> ReceivedEvent:
     try:
         return provider_for(account).parse_webhook(webhook)
     except WebhookMalformed as error:

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from keysat.core import metrics
 from keysat.core.db import Begin
-from keysat.core.errors import InvalidInput, RemoteError, SettingsError
+from keysat.core.errors import CallFailed, InvalidInput, SettingsError
 from keysat.core.logs import get_logger
 from keysat.core.secrets import secret_box, unseal
 from keysat.core.settings import Settings
@@ -21,8 +21,8 @@ from keysat.core.texts import printable
 from keysat.models import WebhookEndpoint
 from keysat.net.addresses import Networks
 from keysat.net.client import retry_after
-from keysat.net.untrusted import AddressRefused, ForeignClient
-from keysat.webhooks.delivery_queue import Attempt, Leased, lease, record
+from keysat.net.untrusted import ForeignClient
+from keysat.webhooks.delivery_queue import Attempt, Leased, lease, record_attempt
 from keysat.webhooks.signing import signed_headers
 
 DEADLINE_SECONDS = 10.0
@@ -67,15 +67,15 @@ def deliver(begin: Begin, sender: Sender, delivery_id: UUID) -> UUID | None:
     metrics.deliveries.labels(leased.endpoint, "delivered" if attempt.delivered else "failed").inc()
     log.info("webhook", endpoint=leased.endpoint, delivery_id=str(delivery_id), failure=attempt.failure)
     with begin() as session:
-        return record(session, leased, attempt)
+        return record_attempt(session, leased, attempt)
 
 
-def send(sender: Sender, url: str, headers: dict[str, str], body: bytes) -> Attempt:
+def call_receiver(sender: Sender, url: str, headers: dict[str, str], body: bytes) -> Attempt:
     """Call a receiver once. A failure is returned as the attempt's error."""
     began = time.monotonic()
     try:
         answer = sender.client.request("POST", url, body=body, headers=headers)
-    except (RemoteError, AddressRefused, InvalidInput) as error:
+    except (CallFailed, InvalidInput) as error:
         return Attempt(_since(began), error=str(error))
     return Attempt(
         _since(began),
@@ -96,7 +96,7 @@ def send_test(sender: Sender, endpoint: WebhookEndpoint) -> Attempt:
     event = {"event_type": TEST_EVENT, "timestamp": now.isoformat(), "data": {"endpoint": endpoint.name}}
     body = json.dumps(event).encode()
     headers = signed_headers(uuid7(), TEST_EVENT, body, [secret], int(now.timestamp()))
-    return send(sender, endpoint.url, headers, body)
+    return call_receiver(sender, endpoint.url, headers, body)
 
 
 def _attempt(sender: Sender, leased: Leased) -> Attempt:
@@ -106,7 +106,7 @@ def _attempt(sender: Sender, leased: Leased) -> Attempt:
         return Attempt(0, error=str(error))
     keys = [secrets["secret"], *([secrets["previous"]] if leased.with_previous and "previous" in secrets else [])]
     headers = signed_headers(leased.delivery_id, leased.event_type, leased.body, keys, int(time.time()))
-    return send(sender, leased.url, headers, leased.body)
+    return call_receiver(sender, leased.url, headers, leased.body)
 
 
 def _since(began: float) -> int:

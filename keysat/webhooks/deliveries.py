@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
@@ -23,17 +23,17 @@ class DeliveryStatus(StrEnum):
     FAILED = "failed"
 
     @property
-    def condition(self) -> ColumnElement[bool]:
+    def condition(self) -> ColumnExpressionArgument[bool]:
         """The condition that a delivery has this status."""
-        owed, done = WebhookDelivery.next_attempt_at.is_not(None), WebhookDelivery.delivered_at.is_not(None)
+        owed, done = WebhookDelivery.pending, WebhookDelivery.delivered
         return {self.PENDING: owed, self.DELIVERED: done, self.FAILED: ~or_(owed, done)}[self]
 
     @classmethod
     def of(cls, delivery: WebhookDelivery) -> DeliveryStatus:
         """Return the status of a row."""
-        if delivery.next_attempt_at is not None:
+        if delivery.pending:
             return cls.PENDING
-        return cls.FAILED if delivery.delivered_at is None else cls.DELIVERED
+        return cls.DELIVERED if delivery.delivered else cls.FAILED
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def list_deliveries(session: Session, which: Filter, limit: int, before: UUID | 
     wanted = _joined().where(which.condition).order_by(WebhookDelivery.id.desc()).limit(limit)
     if before is not None:
         wanted = wanted.where(WebhookDelivery.id < before)
-    return [_told(*row) for row in session.execute(wanted)]
+    return [_told(delivery, event, endpoint) for delivery, event, endpoint in session.execute(wanted)]
 
 
 def count_dead(session: Session) -> int:
@@ -102,7 +102,8 @@ def show_delivery(session: Session, delivery_id: UUID) -> tuple[Delivery, str, l
     if row is None:
         raise NotFound("delivery", delivery_id, Hint.LIST_DELIVERIES)
     mine = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id).order_by(DeliveryAttempt.id)
-    return _told(*row), row[1].body, list(session.scalars(mine))
+    delivery, event, endpoint = row
+    return _told(delivery, event, endpoint), event.body, list(session.scalars(mine))
 
 
 def _joined() -> Select[WebhookDelivery, OutboundEvent, WebhookEndpoint]:

@@ -78,7 +78,7 @@ def due_deliveries(session: Session, each: int, limit: int) -> list[UUID]:
         .limit(each)
         .lateral("mine")
     )
-    wanted = select(mine.c.id).select_from(WebhookEndpoint).join(mine, true()).where(_open())
+    wanted = select(mine.c.id).select_from(WebhookEndpoint).join(mine, true()).where(WebhookEndpoint.active)
     return list(session.scalars(wanted.order_by(mine.c.next_attempt_at).limit(limit)))
 
 
@@ -90,15 +90,17 @@ def pull_back_deliveries(session: Session) -> None:
 
 def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
     """Lease a pending delivery. Return None if there is none, or if its endpoint has `at_once` running attempts."""
-    endpoint = session.execute(
+    found = session.execute(
         select(WebhookEndpoint, WebhookEndpoint.previous_until > func.now())
         .join(WebhookDelivery, WebhookDelivery.endpoint_id == WebhookEndpoint.id)
-        .where(WebhookDelivery.id == delivery_id, _open())
+        .where(WebhookDelivery.id == delivery_id, WebhookEndpoint.active)
         .with_for_update(of=WebhookEndpoint, key_share=True)
     ).one_or_none()
-    if endpoint is None or _running(session, endpoint[0].id) >= at_once:
+    if found is None:
         return None
-    to, with_previous = endpoint
+    to, with_previous = found
+    if _running(session, to.id) >= at_once:
+        return None
     until = func.now() + LEASE
     # A message is a wake-up. If another sender leased this delivery, take the endpoint's longest waiting one.
     this_one_first = (WebhookDelivery.id != delivery_id, WebhookDelivery.next_attempt_at)
@@ -128,7 +130,7 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
     )
 
 
-def record(session: Session, leased: Leased, attempt: Attempt) -> UUID | None:
+def record_attempt(session: Session, leased: Leased, attempt: Attempt) -> UUID | None:
     """Store an attempt and its result. Return the endpoint's next delivery to attempt now, if any.
 
     A success is always stored, even if another sender leased the delivery by now. A failure is stored only while the
@@ -151,7 +153,7 @@ def record(session: Session, leased: Leased, attempt: Attempt) -> UUID | None:
     mine = WebhookDelivery.leased_until == leased.leased_until
     session.execute(
         update(WebhookDelivery)
-        .where(WebhookDelivery.id == leased.delivery_id, WebhookDelivery.delivered_at.is_(None))
+        .where(WebhookDelivery.id == leased.delivery_id, ~WebhookDelivery.delivered)
         .where(true() if attempt.delivered else mine)
         .values(
             attempts=WebhookDelivery.attempts + 1,
@@ -192,10 +194,6 @@ def _failed_before(session: Session, endpoint_id: UUID) -> bool:
         .limit(1)
     )
     return session.scalar(found) is not None
-
-
-def _open() -> ColumnElement[bool]:
-    return and_(WebhookEndpoint.paused_at.is_(None), WebhookEndpoint.disabled_at.is_(None))
 
 
 def _running(session: Session, endpoint_id: UUID) -> int:

@@ -33,7 +33,7 @@ def add_endpoint(
     *,
     secret: str = "",
     allow_http: bool = False,
-    actor: str = "cli",
+    actor: str,
 ) -> tuple[WebhookEndpoint, str]:
     """Store an endpoint. Return it with its secret, which is generated if empty and only shown now.
 
@@ -66,7 +66,7 @@ def change_endpoint(
     url: str | None = None,
     event_types: Sequence[str] | None = None,
     allow_http: bool = False,
-    actor: str = "cli",
+    actor: str,
 ) -> WebhookEndpoint:
     """Change an endpoint's URL, which also applies to its pending deliveries, or the events it gets from now on.
 
@@ -85,7 +85,7 @@ def change_endpoint(
     return endpoint
 
 
-def remove_endpoint(session: Session, name: str, actor: str = "cli") -> None:
+def remove_endpoint(session: Session, name: str, actor: str) -> None:
     """Remove an endpoint with its pending deliveries and its delivery history.
 
     Raises:
@@ -97,27 +97,27 @@ def remove_endpoint(session: Session, name: str, actor: str = "cli") -> None:
     session.flush()
 
 
-def pause_endpoint(session: Session, name: str, actor: str = "cli") -> WebhookEndpoint:
+def pause_endpoint(session: Session, name: str, actor: str) -> WebhookEndpoint:
     """Pause the deliveries to an endpoint. New deliveries wait until it is resumed.
 
     Raises:
         NotFound: no such endpoint.
     """
     endpoint = require_endpoint(session, name)
-    if endpoint.paused_at is None:
+    if not endpoint.paused:
         endpoint.paused_at = func.now()
         audit(session, actor, "endpoint.paused", endpoint.id, name=name)
     return _fresh(session, endpoint)
 
 
-def resume_endpoint(session: Session, name: str, actor: str = "cli") -> WebhookEndpoint:
+def resume_endpoint(session: Session, name: str, actor: str) -> WebhookEndpoint:
     """Resume an endpoint that was paused or disabled. Its waiting deliveries are attempted at once.
 
     Raises:
         NotFound: no such endpoint.
     """
     endpoint = require_endpoint(session, name)
-    if endpoint.paused_at is not None or endpoint.disabled_at is not None:
+    if not endpoint.active:
         endpoint.paused_at = endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
         audit(session, actor, "endpoint.resumed", endpoint.id, name=name)
         waiting = WebhookDelivery.next_attempt_at > func.now()
@@ -133,7 +133,7 @@ def disable_endpoint(session: Session, endpoint_id: UUID, reason: str, actor: st
     """Disable an endpoint until a person resumes it, and emit an event. Its pending deliveries are not deleted."""
     name = session.scalar(
         update(WebhookEndpoint)
-        .where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.disabled_at.is_(None))
+        .where(WebhookEndpoint.id == endpoint_id, ~WebhookEndpoint.disabled)
         .values(disabled_at=func.now(), disabled_reason=reason)
         .returning(WebhookEndpoint.name)
     )
@@ -143,7 +143,7 @@ def disable_endpoint(session: Session, endpoint_id: UUID, reason: str, actor: st
 
 
 def rotate_secret(
-    session: Session, box: MultiFernet, name: str, overlap: timedelta, *, secret: str = "", actor: str = "cli"
+    session: Session, box: MultiFernet, name: str, overlap: timedelta, *, secret: str = "", actor: str
 ) -> str:
     """Set and return a new secret. Until the overlap ends, deliveries are signed with the old one, too.
 

@@ -16,7 +16,7 @@ from keysat.models.columns import seconds
 from keysat.webhooks.deliveries import Filter
 
 
-def retry(session: Session, delivery_id: UUID, actor: str = "cli") -> None:
+def resend_delivery(session: Session, delivery_id: UUID, actor: str) -> None:
     """Resend a delivery at once, with ten new attempts.
 
     Raises:
@@ -36,7 +36,7 @@ def count_replay(session: Session, which: Filter) -> int:
     return session.scalar(select(func.count()).select_from(_found(which).subquery())) or 0
 
 
-def replay(session: Session, which: Filter, rate: float, actor: str = "cli") -> int:
+def replay(session: Session, which: Filter, rate: float, actor: str) -> int:
     """Resend finished deliveries, oldest first, at `rate` per second. Return how many."""
     count = _send_again(session, WebhookDelivery.id.in_(_found(which)), rate)
     audit(session, actor, "delivery.replayed", uuid7(), count=count, rate=rate or None, **which.told)
@@ -48,7 +48,7 @@ def _found(which: Filter) -> Select[UUID]:
         select(WebhookDelivery.id)
         .join(OutboundEvent, OutboundEvent.id == WebhookDelivery.event_id)
         .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
-        .where(which.condition, WebhookDelivery.next_attempt_at.is_(None))
+        .where(which.condition, ~WebhookDelivery.pending)
     )
 
 

@@ -9,7 +9,7 @@ from keysat.accounts.inbox import store
 from keysat.accounts.webhook_health import silent_accounts, webhook_state
 from keysat.core.db import reading, transaction
 from keysat.core.hints import Hint
-from keysat.providers.base import ProviderEvent
+from keysat.providers.base import ReceivedEvent
 from tests.builders import load_account, make_account, make_invoice, make_shop, set_account, set_columns
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
@@ -39,7 +39,7 @@ def told_of(invoice):
     """Store a webhook about an invoice, without setting the time of the last one."""
     last = load_account().last_event_at
     with transaction() as session:
-        event = ProviderEvent(f"delivery-{invoice.id}", "InvoiceSettled", invoice.provider_invoice_id)
+        event = ReceivedEvent(f"delivery-{invoice.id}", "InvoiceSettled", invoice.provider_invoice_id)
         store(session, load_account().id, event, b"{}")
     set_account(last_event_at=last)
 

@@ -59,7 +59,7 @@ def delay_by_a_hung_receiver() -> Bar:
 def _add(receiver, *names):
     with transaction() as session:
         for name in names:
-            add_endpoint(session, secret_box(load_settings()), name, receiver.url, allow_http=True)
+            add_endpoint(session, secret_box(load_settings()), name, receiver.url, allow_http=True, actor="cli")
 
 
 def _p99(rounds, endpoints):

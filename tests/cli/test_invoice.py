@@ -10,8 +10,7 @@ from keysat.core.db import transaction
 from keysat.core.errors import RemoteUnavailable
 from keysat.licenses.keys import verify
 from keysat.models.invoice import PaymentException
-from keysat.providers.base import ProviderEvent as Received
-from keysat.providers.base import ProviderStatus
+from keysat.providers.base import ProviderStatus, ReceivedEvent
 from tests.builders import (
     PRICE,
     issue_now,
@@ -167,7 +166,7 @@ def test_why_says_what_the_state_is_and_what_to_do(keysat, invoice, case):
 
 def test_why_counts_webhooks_that_wait(keysat, invoice):
     with transaction() as session:
-        store(session, load_account().id, Received("delivery", "kind", invoice.provider_invoice_id), b"{}")
+        store(session, load_account().id, ReceivedEvent("delivery", "kind", invoice.provider_invoice_id), b"{}")
     assert why(keysat, invoice).endswith("; 1 webhooks about it wait to be handled")
 
 

@@ -22,7 +22,7 @@ def race_for_slots(rounds: int) -> list[tuple[int, int, int, int]]:
     codes = [f"RACE{number}" for number in range(rounds)]
     with transaction() as session:
         for code in codes:
-            add_code(session, NewCode(code, CodeKind.PERCENT, 1_000, max_uses=SLOTS))
+            add_code(session, NewCode(code, CodeKind.PERCENT, 1_000, max_uses=SLOTS), actor="cli")
 
     def attempt(number, _):
         try:

@@ -45,7 +45,7 @@ def code_shop(fake):
 
 def add(code, kind=CodeKind.PERCENT, amount=5_000, **facts):
     with transaction() as session:
-        return add_code(session, NewCode(code, kind, amount, **facts))
+        return add_code(session, NewCode(code, kind, amount, **facts), actor="cli")
 
 
 def buy(code="once", **facts):
@@ -174,7 +174,7 @@ def test_codes_that_can_not_be_used_say_why(code_shop):
         session.execute(update(DiscountCode).where(DiscountCode.code == "OLD").values(expires_at=past))
     add("GONE")
     with transaction() as session:
-        disable_code(session, "gone")
+        disable_code(session, "gone", actor="cli")
     with pytest.raises(NotFound, match="no discount code NOTHING"):
         buy("nothing")
     with pytest.raises(NotApplicable, match="code OLD has expired"):

@@ -8,13 +8,14 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 
+import psutil
 import pytest
 
 from keysat.core.settings import Settings
 from keysat.embedded.backoff import Backoff, Watch
 from keysat.embedded.commands import child_commands, child_environment, flower_wanted
 from keysat.embedded.errors import AlreadyRunning, ProgramFailed
-from keysat.embedded.identity import start_time
+from keysat.embedded.identity import is_stranger, start_time
 from keysat.embedded.ready import Announcement, PortTaken
 from keysat.embedded.signals import stop_signals
 from keysat.embedded.stack import Stack, down, running
@@ -323,6 +324,23 @@ def test_a_recycled_process_id_is_not_taken_for_a_child(remote):
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_start_time_survives_a_clock_change(monkeypatch):
+    before, boot_time = start_time(os.getpid()), psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot_time + 3_600)
+    assert psutil.Process().create_time() > time.time(), "the clock change had no effect"
+    assert start_time(os.getpid()) == before
+
+
+def test_start_time_of_a_zombie_is_none():
+    child = subprocess.Popen(["true"])
+    until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+    assert start_time(child.pid) is None
+    assert is_stranger(child.pid, "true")
+    child.wait()
+    assert start_time(child.pid) is None
+    assert not is_stranger(child.pid, "true")
 
 
 def test_stack_without_data_directory(remote):

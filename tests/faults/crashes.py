@@ -76,7 +76,7 @@ def _open_shop(world: World, receiver: Receiver) -> None:
     tip = {"tip_recipient": recipient, "tip_pct_bps": 500, "tip_label": "for the compiler"}
     with transaction() as session:
         session.execute(update(Policy).values(tip))
-        add_endpoint(session, secret_box(world.settings), "crashes", receiver.url, allow_http=True)
+        add_endpoint(session, secret_box(world.settings), "crashes", receiver.url, allow_http=True, actor="cli")
 
 
 def _start(world: World, folder: str) -> None:

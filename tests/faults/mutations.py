@@ -25,7 +25,9 @@ _BELIEVE = """    with transaction() as session:
             (hint.look_at, wanted),
         )
 """
-_APPLIED = "        applied, overtaken = _write(session, look, Answer(snapshot, paid_at), outcome, rules, actor)\n"
+_APPLIED = (
+    "        applied, overtaken = _write(session, look, ProviderResponse(snapshot, paid_at), outcome, rules, actor)\n"
+)
 _SEND_WITHIN = (
     "        from keysat.tasks.tasks import issue_license\n"
     "        issue_license.apply_async((str(invoice_id),), expires=30)\n"

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from keysat.accounts.inbox import store
 from keysat.core.db import engine
 from keysat.core.errors import RemoteUnavailable
-from keysat.providers.base import ProviderEvent
+from keysat.providers.base import ReceivedEvent
 from keysat.providers.fake import Fake, FakeServer, fake_server
 from keysat.tasks import tasks
 from tests.builders import FAKE_URL
@@ -129,7 +129,7 @@ class SimulatedWorld:
         life = self.random.choice(list(self.lives.values()))
         self.events += 1
         kind = self.random.choice(["InvoiceSettled", "InvoiceExpired", "InvoiceInvalid"])
-        event = ProviderEvent(f"delivery-{self.random.randrange(max(2, self.events))}", kind, life.theirs)
+        event = ReceivedEvent(f"delivery-{self.random.randrange(max(2, self.events))}", kind, life.theirs)
 
         def take():
             lost = life.state in GONE

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.core.db import reading
-from keysat.invoices.backlog import abandoned, read_backlog
+from keysat.invoices.backlog import read_backlog
 from keysat.models import Invoice
 from tests.builders import issue_now, make_account, make_due, make_invoice, make_shop, set_account, set_columns
 
@@ -86,7 +86,7 @@ def test_unpaid_invoice_that_is_no_longer_watched_is_abandoned(signer):
     paid = make_invoice(status="settled", settled_at=func.now())
     issue_now(paid.id, signer.key_id)
     assert backlog().abandoned == 1
-    assert matching(abandoned()) == [invoice.id]
+    assert matching(Invoice.abandoned) == [invoice.id]
 
 
 def test_backlog_of_each_account():

@@ -5,14 +5,17 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keysat.core.errors import InvalidInput, RemoteUnavailable
+from keysat.net import untrusted
 from keysat.net.addresses import Networks, refusal
-from keysat.net.untrusted import AddressRefused, ForeignClient, check_url
+from keysat.net.deadlines import Adapter
+from keysat.net.untrusted import AddressRefused, ForeignClient, GuardMissing, check_guard, check_url
 
 NOBODY, LOOK_UP = Networks(), socket.getaddrinfo
 HOSTILE = """
@@ -132,6 +135,44 @@ def connects(monkeypatch):
 
     monkeypatch.setattr(socket, "socket", Recorded)
     return asked
+
+
+def test_guard_in_place_passes_without_connecting(connects):
+    check_guard()
+    assert connects == []
+
+
+def allow_all(*_, **__):
+    return None
+
+
+def without_refusals(**options):
+    return Adapter(**{**options, "refuse": None})
+
+
+def refuse_late(client, method, url, **_):
+    """A client that connects before it refuses."""
+    host, _, port = urlsplit(url).netloc.partition(":")
+    socket.create_connection((host, int(port))).close()
+    raise AddressRefused(host, "too late")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "broken"),
+    [
+        (untrusted, "refusal", allow_all),
+        (untrusted, "Adapter", without_refusals),
+        (ForeignClient, "_refuse", allow_all),
+        (ForeignClient, "request", refuse_late),
+        (ForeignClient, "request", allow_all),
+    ],
+    ids=["no rules", "plain adapter", "no refusals", "late refusals", "no calls"],
+)
+def test_guard_that_is_not_in_place_is_noticed(monkeypatch, owner, name, broken):
+    monkeypatch.setattr(owner, name, broken)
+    monkeypatch.setattr(untrusted, "_GUARD_SECONDS", 0.3)  # what isn't refused gets no answer
+    with pytest.raises(GuardMissing, match=r"a call to the private address http://127\.0\.0\.1:\d+/ was not refused"):
+        check_guard()
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("empty_database")
 
 def made(name="shop", scope=Scope.READ):
     with transaction() as session:
-        return create_key(session, name, scope)
+        return create_key(session, name, scope, actor="cli")
 
 
 def scope_of(key):
@@ -37,19 +37,19 @@ def test_key_is_found_by_itself_alone_and_kept_as_its_hash():
 def test_rotation_ends_the_old_key_after_the_overlap_never_later():
     first = made(scope=Scope.WRITE)
     with transaction() as session:
-        second = rotate_key(session, "shop", timedelta(hours=1))
+        second = rotate_key(session, "shop", timedelta(hours=1), actor="cli")
     assert (scope_of(first), scope_of(second)) == (Scope.WRITE, Scope.WRITE)
     with transaction() as session:
-        third = rotate_key(session, "shop", timedelta(0))
+        third = rotate_key(session, "shop", timedelta(0), actor="cli")
     assert (scope_of(first), scope_of(second), scope_of(third)) == (None, None, Scope.WRITE)
 
 
 def test_revoking_ends_all_keys_of_a_name_and_frees_it():
     first = made()
     with transaction() as session:
-        second = rotate_key(session, "shop", timedelta(hours=1))
+        second = rotate_key(session, "shop", timedelta(hours=1), actor="cli")
     with transaction() as session:
-        revoke_key(session, "shop")
+        revoke_key(session, "shop", actor="cli")
     assert (scope_of(first), scope_of(second)) == (None, None)
     assert scope_of(made()) == Scope.READ
 
@@ -58,10 +58,10 @@ def test_name_in_use_wrong_names_and_unknown_ones_are_refused():
     made()
     for wrong, error in (("shop", Conflict), ("Shop!", InvalidInput), ("", InvalidInput)):
         with pytest.raises(error), transaction() as session:
-            create_key(session, wrong, Scope.READ)
+            create_key(session, wrong, Scope.READ, actor="cli")
     for change in (
-        lambda session: revoke_key(session, "other"),
-        lambda session: rotate_key(session, "other", timedelta()),
+        lambda session: revoke_key(session, "other", actor="cli"),
+        lambda session: rotate_key(session, "other", timedelta(), actor="cli"),
     ):
         with pytest.raises(NotFound), transaction() as session:
             change(session)

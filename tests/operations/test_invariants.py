@@ -19,7 +19,7 @@ from keysat.models import DiscountCode, Invoice, ProviderEvent, TaskRun, Tip, We
 from keysat.models.discount_code import CodeKind
 from keysat.models.task_run import note_run
 from keysat.operations import invariants
-from keysat.providers.base import ProviderEvent as Received
+from keysat.providers.base import ReceivedEvent
 from keysat.queue.outbox import EventType, emit
 from keysat.tasks.tasks import check_invariants, scan_pending
 from keysat.web.health import Gauges
@@ -74,7 +74,7 @@ def unpaid_license(signer):
 
 def code_counter(_):
     with transaction() as session:
-        add_code(session, NewCode("SPRING", CodeKind.FREE_LICENSE))
+        add_code(session, NewCode("SPRING", CodeKind.FREE_LICENSE), actor="cli")
     write(update(DiscountCode).values(uses=7))
     return "SPRING"
 
@@ -88,14 +88,14 @@ def unclaimed(_):
 def event_stuck(_):
     make_shop()
     with transaction() as session:
-        event_id = store(session, load_account().id, Received("d", "InvoiceSettled", "nobody's"), b"{}")
+        event_id = store(session, load_account().id, ReceivedEvent("d", "InvoiceSettled", "nobody's"), b"{}")
     write(update(ProviderEvent).values(next_attempt_at=AGO))
     return event_id
 
 
 def delivery_stuck(_):
     with transaction() as session:
-        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/")
+        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/", actor="cli")
         emit(session, EventType.LICENSE_ISSUED, {})
     write(update(WebhookDelivery).values(next_attempt_at=AGO))
     with reading() as session:
@@ -187,7 +187,7 @@ def test_what_has_its_reason_is_no_breach(signer):
     assert {one.invariant for one in broken()} == {"due_but_unclaimed", "event_stuck", "delivery_stuck"}
     set_account(paused_at=func.now(), pause_reason="asked for")
     with transaction() as session:
-        pause_endpoint(session, "shop")
+        pause_endpoint(session, "shop", actor="cli")
     assert {breach.invariant for breach in broken()} == {"account_resting"}
 
 
@@ -202,7 +202,7 @@ def test_oldest_of_several_cases_is_shown():
 def test_codes_remedy_repairs_it():
     code_counter(None)
     with transaction() as session:
-        assert recount(session, "spring").uses == 0
+        assert recount(session, "spring", actor="cli").uses == 0
     assert broken() == []
 
 

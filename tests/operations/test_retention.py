@@ -20,11 +20,11 @@ from keysat.models import (
 )
 from keysat.models.columns import seconds
 from keysat.operations.retention import count_prunable, prune
-from keysat.providers.base import ProviderEvent as Received
+from keysat.providers.base import ReceivedEvent
 from keysat.queue.outbox import EventType, emit
 from keysat.tasks.tasks import prune_
 from keysat.webhooks.endpoints import add_endpoint
-from keysat.webhooks.replay import retry
+from keysat.webhooks.replay import resend_delivery
 from tests.builders import load_account, look, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
@@ -45,7 +45,7 @@ def everything(at, **delivery):
     look(invoice.id)
     with transaction() as session:
         emit(session, EventType.LICENSE_ISSUED, {})
-        event_id = store(session, load_account().id, Received(str(invoice.id), "InvoiceSettled", "x"), b"{}")
+        event_id = store(session, load_account().id, ReceivedEvent(str(invoice.id), "InvoiceSettled", "x"), b"{}")
         sweep = Sweep(provider_account_id=load_account().id, since=at, next_until=at, finished_at=at)
         session.add(sweep)
         session.flush()
@@ -63,7 +63,7 @@ def everything(at, **delivery):
 @pytest.fixture(autouse=True)
 def _endpoint(empty_database):
     with transaction() as session:
-        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/")
+        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/", actor="cli")
 
 
 def test_what_is_over_and_old_goes_and_the_audit_log_stays():
@@ -103,7 +103,7 @@ def test_retried_delivery_stays_while_pruning():
     with reading() as session:
         delivery_id = session.scalar(select(WebhookDelivery.id))
     with transaction() as session:
-        retry(session, delivery_id)
+        resend_delivery(session, delivery_id, actor="cli")
         assert prune(transaction, 90)["webhook_deliveries"] == 0  # and waits for no lock
     assert (count()["webhook_deliveries"], count()["outbound_events"]) == (1, 1)
 

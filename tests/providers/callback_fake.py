@@ -5,7 +5,7 @@ import hmac
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlencode
 
-from keysat.providers.base import FoundInvoice, ProviderEvent
+from keysat.providers.base import FoundInvoice, ReceivedEvent
 from keysat.providers.fake import Fake
 from keysat.providers.refusals import WebhookRejected
 from keysat.providers.signed_events import is_name, require_signature
@@ -45,7 +45,7 @@ class CallbackFake(Fake):
         require_signature(self._credentials["api_key"], named["id"].encode(), given)
         order_id = named.get("order_id")
         delivery = hashlib.sha256(webhook.body).hexdigest()
-        return ProviderEvent(delivery, "change", named["id"], order_id if is_name(order_id) else None)
+        return ReceivedEvent(delivery, "change", named["id"], order_id if is_name(order_id) else None)
 
 
 def signed_form(api_key, form, name="signature"):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from keysat.core.errors import CredentialsRejected, RemoteNotFound
 from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
-from keysat.providers.base import NewInvoice, Provider, ProviderEvent, ProviderStatus, Webhook
+from keysat.providers.base import NewInvoice, Provider, ProviderStatus, ReceivedEvent, Webhook
 from keysat.providers.refusals import NotSupported, WebhookRejected
 
 PRICE = 2_100
@@ -90,7 +90,7 @@ def rejected(provider_shop, webhook):
 def read_or_rejected(provider_shop, body):
     with suppress(WebhookRejected):
         event = provider_shop.provider.parse_webhook(provider_shop.webhook(body))
-        assert isinstance(event, ProviderEvent)
+        assert isinstance(event, ReceivedEvent)
         assert isinstance(event.delivery_id, str)
         assert isinstance(event.kind, str)
         assert isinstance(event.provider_invoice_id, str | None)

@@ -156,7 +156,7 @@ def test_invoice_whose_answer_was_lost_is_adopted(shop):
 def test_draft_never_created_is_closed(shop):
     """A draft without an invoice at the provider is checked for a while, then closed, and its slot is free."""
     with transaction() as session:
-        add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
+        add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1), actor="cli")
     shop.set_faults([{"kind": "status", "status": 503, "method": "POST", "times": 1}])
     with pytest.raises(RemoteUnavailable):
         open_invoice(Order("editor", code="once"))
@@ -187,7 +187,7 @@ def test_purchase_whose_draft_was_closed_is_not_taken_up_again(shop):
 def test_refusal_after_adoption(shop):
     """A refusal after the draft's adoption leaves invoice and slot unchanged."""
     with transaction() as session:
-        add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
+        add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1), actor="cli")
     order = Order("editor", code="once", idempotency_key="purchase:late")
     purchase_and_die(order, 2)
     draft = the_invoice()

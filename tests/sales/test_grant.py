@@ -40,7 +40,7 @@ def test_license_has_the_terms_of_its_policy_and_no_invoice(signer):
 def test_policy_is_chosen_by_its_slug(signer):
     make_catalog()
     with transaction() as session:
-        add_policy(session, "editor", "team", "Team", Terms(max_machines=9))
+        add_policy(session, "editor", "team", "Team", Terms(max_machines=9), actor="cli")
     assert (granted(signer).max_machines, granted(signer, "team").max_machines) == (1, 9)
 
 

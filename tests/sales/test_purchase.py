@@ -50,7 +50,7 @@ def all_invoices():
 
 def add_second_policy(slug="pro", **terms):
     with transaction() as session:
-        add_policy(session, "editor", slug, slug.title(), Terms(**terms))
+        add_policy(session, "editor", slug, slug.title(), Terms(**terms), actor="cli")
 
 
 def test_provider_and_our_row_agree_on_the_invoice(fake_shop):

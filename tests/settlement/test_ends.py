@@ -13,7 +13,7 @@ from keysat.models import AuditLine, DiscountCode, Redemption
 from keysat.models import ProviderEvent as StoredEvent
 from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import PaymentException
-from keysat.providers.base import ProviderEvent, ProviderStatus
+from keysat.providers.base import ProviderStatus, ReceivedEvent
 from keysat.sales.purchase import Order
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import reconcile
@@ -43,7 +43,7 @@ def test_gone_invoice_final_check(fake):
     """An invoice that the provider deleted has a final check, and frees its slot."""
     make_shop()
     with transaction() as session:
-        add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1))
+        add_code(session, NewCode("ONCE", CodeKind.PERCENT, 1_000, max_uses=1), actor="cli")
     invoice = load_invoice(open_invoice(Order("editor", code="once")))
     del fake.snapshots[invoice.provider_invoice_id]
     set_columns(invoice.id, **OVER)
@@ -88,14 +88,14 @@ def test_bad_news_superseded_by_settlement(fake, signer, gone):
         return transaction()
 
     fake.say(invoice.provider_invoice_id, gone)
-    reconcile(reading, begin, invoice.id, SettlementRules())
+    reconcile(reading, begin, invoice.id, SettlementRules(), actor="reconcile")
     assert load_licenses(invoice.id)[0].status == "suspended"
     assert load_invoice(invoice.id).reversed_at is not None
 
 
 def stored_event(invoice, **facts):
     with transaction() as session:
-        event = ProviderEvent("delivery-1", "changed", invoice.provider_invoice_id)
+        event = ReceivedEvent("delivery-1", "changed", invoice.provider_invoice_id)
         event_id = store(session, load_account().id, event, b"{}")
         session.execute(update(StoredEvent).values(next_attempt_at=func.now(), **facts))
     return event_id
@@ -139,6 +139,6 @@ def test_attempts_are_not_used_up_while_the_account_rests(rest):
 def test_account_that_only_got_test_webhooks_can_be_removed():
     make_account()
     with transaction() as session:
-        store(session, load_account().id, ProviderEvent("delivery-1", "test", None), b"{}")
+        store(session, load_account().id, ReceivedEvent("delivery-1", "test", None), b"{}")
     with transaction() as session:
-        remove_account(session, "main")
+        remove_account(session, "main", actor="cli")

@@ -28,7 +28,7 @@ def half_price_invoice(fake):
     """An invoice at half the price, by a code with one slot."""
     make_shop()
     with transaction() as session:
-        add_code(session, NewCode("HALF", CodeKind.PERCENT, 5_000, max_uses=1))
+        add_code(session, NewCode("HALF", CodeKind.PERCENT, 5_000, max_uses=1), actor="cli")
     return load_invoice(open_invoice(Order("editor", code="half")))
 
 

@@ -13,13 +13,13 @@ from keysat.accounts.breaker import COOL_DOWN, callable_accounts, record_failure
 from keysat.accounts.recheck import claim_rechecks, pause_rejected
 from keysat.core.db import reading, transaction
 from keysat.core.errors import (
+    AccountUnusable,
     CredentialsRejected,
     NotFound,
     RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
     RemoteUnavailable,
-    SettingsError,
 )
 from keysat.core.hints import Hint
 from keysat.models import AuditLine, Invoice
@@ -408,7 +408,7 @@ def test_no_usable_answer_leaves_the_invoice_as_it_was(fake, invoice, trouble):
         set_account(sealed_credentials=b"of another key")
     fake.trouble = trouble
     before = load_invoice(invoice.id).__dict__.copy()
-    with pytest.raises(SettingsError if trouble is None else type(trouble)):
+    with pytest.raises(AccountUnusable if trouble is None else type(trouble)):
         look(invoice.id)
     after = load_invoice(invoice.id).__dict__.copy()
     assert before.pop("_sa_instance_state") is not after.pop("_sa_instance_state")

@@ -13,8 +13,7 @@ from keysat.core.errors import RemoteNotFound
 from keysat.invoices.due import claim_due, claim_settled, claim_unfulfilled
 from keysat.models import ProviderEvent, TaskRun
 from keysat.models.task_run import note_run, ran_within
-from keysat.providers.base import ProviderEvent as Received
-from keysat.providers.base import ProviderStatus
+from keysat.providers.base import ProviderStatus, ReceivedEvent
 from tests.builders import (
     PRICE,
     load_account,
@@ -118,7 +117,7 @@ def test_reversal_check_due_in_weeks_is_due_now(fake):
 def test_event_due_in_weeks_is_due_now():
     invoice = make_invoice()
     with transaction() as session:
-        event = Received("delivery", "kind", invoice.provider_invoice_id)
+        event = ReceivedEvent("delivery", "kind", invoice.provider_invoice_id)
         event_id = store(session, load_account().id, event, b"{}")
         session.execute(update(ProviderEvent).values(next_attempt_at=func.now() + AHEAD))
     assert claimed(claim_events) == [event_id]

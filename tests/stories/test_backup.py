@@ -47,8 +47,8 @@ def worker_environment():
 
 def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, signer, tmp_path):
     with transaction() as session:
-        add_endpoint(session, secret_box(load_settings()), "shop", receiver.url, allow_http=True)
-        pause_endpoint(session, "shop")  # so that the dump has pending deliveries
+        add_endpoint(session, secret_box(load_settings()), "shop", receiver.url, allow_http=True, actor="cli")
+        pause_endpoint(session, "shop", actor="cli")  # so that the dump has pending deliveries
     pending, unlicensed, licensed = make_invoice(), make_invoice(), make_invoice()
     for one in (pending, unlicensed, licensed):
         shop.pay(one.provider_invoice_id)
@@ -80,15 +80,17 @@ def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, s
     assert load_invoice(after.id).provider_invoice_id == after.provider_invoice_id
     assert signer.key_for(load_licenses(licensed.id)[0]) == key
     with transaction() as session:
-        resume_endpoint(session, "shop")
+        resume_endpoint(session, "shop", actor="cli")
     scan_deliveries.delay()
     wait_until(lambda: owed <= {UUID(one) for one in receiver.by_delivery()})
 
 
 def test_dump_holds_no_secret_that_could_be_used(celery_setup, shop, receiver, signer):
     with transaction() as session:
-        _, secret = add_endpoint(session, secret_box(load_settings()), "shop", receiver.url, allow_http=True)
-        api_key = create_key(session, "shop", Scope.WRITE)
+        _, secret = add_endpoint(
+            session, secret_box(load_settings()), "shop", receiver.url, allow_http=True, actor="cli"
+        )
+        api_key = create_key(session, "shop", Scope.WRITE, actor="cli")
     invoice = make_invoice()
     shop.pay(invoice.provider_invoice_id)
     look(invoice.id)

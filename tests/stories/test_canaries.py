@@ -122,7 +122,7 @@ def echoing_receiver(settings, shop):
     answers = iter([(500, {}, b"no"), (200, {}, b"ok")])
     receiver = Receiver(lambda copy: next(answers, 204))
     with transaction() as session:
-        add_endpoint(session, secret_box(settings), "books", receiver.url, allow_http=True)
+        add_endpoint(session, secret_box(settings), "books", receiver.url, allow_http=True, actor="cli")
     return receiver
 
 
@@ -145,7 +145,7 @@ def test_no_secret_turns_up_anywhere(settings, empty_broker, worker_processes, s
             lambda: requests.get(f"{url}/v1/purchase/{bought['invoice_id']}", timeout=120).json()["license_key"], 60
         )
         with transaction() as session:
-            admin = {"Authorization": f"Bearer {create_key(session, 'canary', Scope.WRITE)}"}
+            admin = {"Authorization": f"Bearer {create_key(session, 'canary', Scope.WRITE, actor='cli')}"}
         assert requests.get(f"{url}/v1/admin/accounts", headers=admin, timeout=120).status_code == 200
         refusals = wrong_requests(url, license_key)
         shown = [requests.get(f"http://127.0.0.1:{flower_port}/{page}", timeout=120) for page in ("tasks", "api/tasks")]

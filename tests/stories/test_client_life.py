@@ -33,9 +33,11 @@ def web_url(servers):
 def licensing_client(shop, web_url):
     """The client, of a shop that sells a product under two policies, and whose webhooks reach us."""
     with transaction() as session:
-        add_policy(session, "editor", "team", "Team", Terms(max_machines=SEATS, price_amount=60_000), "For teams")
-        add_code(session, NewCode("HALF", CodeKind.PERCENT, 5_000))
-        add_code(session, NewCode("FRIEND", CodeKind.FREE_LICENSE, max_uses=1))
+        add_policy(
+            session, "editor", "team", "Team", Terms(max_machines=SEATS, price_amount=60_000), "For teams", actor="cli"
+        )
+        add_code(session, NewCode("HALF", CodeKind.PERCENT, 5_000), actor="cli")
+        add_code(session, NewCode("FRIEND", CodeKind.FREE_LICENSE, max_uses=1), actor="cli")
     shop.register_store(STORE, "key-of-test-store", f"{web_url}/v1/btcpay/webhook/{load_account().id}", SECRET)
     shop.set_webhooks()
     return Client(web_url)

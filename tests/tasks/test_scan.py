@@ -9,7 +9,7 @@ from keysat.accounts.inbox import store
 from keysat.core.db import reading, transaction
 from keysat.core.settings import load_settings
 from keysat.models import Invoice, ProviderEvent
-from keysat.providers.base import ProviderEvent as Received
+from keysat.providers.base import ReceivedEvent
 from keysat.tasks.tasks import handle_provider_event, issue_license, scan_pending
 from tests.builders import load_account, make_due, make_invoice, make_shop
 
@@ -36,7 +36,9 @@ def owe_answers():
     account = load_account()
     with transaction() as session:
         for number in range(OWED):
-            store(session, account.id, Received(f"delivery-{number}", "InvoiceSettled", f"invoice-{number}"), b"{}")
+            store(
+                session, account.id, ReceivedEvent(f"delivery-{number}", "InvoiceSettled", f"invoice-{number}"), b"{}"
+            )
         session.execute(update(ProviderEvent).values(next_attempt_at=func.now()))
 
 

@@ -50,7 +50,7 @@ def tipped(sandbox, signer):
     def sell(**facts):
         invoice = make_invoice(status="settled", settled_at=func.now(), **facts)
         with transaction() as session:
-            issue(session, invoice.id, signer.key_id)
+            issue(session, invoice.id, signer.key_id, actor="issue")
         with reading() as session:
             return session.scalar(select(Tip.id).where(Tip.invoice_id == invoice.id))
 

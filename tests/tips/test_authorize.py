@@ -18,7 +18,7 @@ from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import settle_by_hand
 from keysat.settlement.reverse import reverse
 from keysat.settlement.sweep import pages
-from keysat.tips.manage import retry
+from keysat.tips.manage import retry_tip
 from keysat.tips.pay import pay
 from tests.builders import PRICE, issue_now, load_account, load_invoice, look, make_invoice, set_columns
 from tests.tips.conftest import load_tip
@@ -27,7 +27,7 @@ TIP_MSAT = PRICE * 500 // 10_000 * 1_000
 
 
 def step(payer, tip_id):
-    return pay(reading, transaction, payer, tip_id)
+    return pay(reading, transaction, payer, tip_id, actor="tips")
 
 
 def reversed_(tip):
@@ -100,9 +100,9 @@ def test_restore_holds_tips_of_earlier_sales_and_only_those(sandbox, payer, tipp
     assert sandbox.lightning_payments() == []
     assert step(payer, tipped()) == "sent"
     with pytest.raises(InvalidInput, match="check the node, then say what you found"), transaction() as session:
-        retry(session, owed)
+        retry_tip(session, owed, actor="cli")
     with transaction() as session:
-        retry(session, owed, "the node has no payment of it")
+        retry_tip(session, owed, "the node has no payment of it", actor="cli")
     assert step(payer, owed) == "sent"
 
 
@@ -127,7 +127,7 @@ def test_failed_tip_that_is_older_than_a_restore_needs_a_note(sandbox, tipped):
         session.execute(update(Tip).values(status="failed", next_attempt_at=None))
     restored(None)
     with pytest.raises(InvalidInput, match="may have been paid"), transaction() as session:
-        retry(session, tip_id)
+        retry_tip(session, tip_id, actor="cli")
 
 
 @pytest.mark.parametrize("state", list(PaymentState))

@@ -102,7 +102,7 @@ def test_tips_paid_once_within_limits(sandbox, mishaps, tipped, local_tips):
 
     def step(tip_id):
         try:
-            pay(reading, mishaps.begin, payer, tip_id)
+            pay(reading, mishaps.begin, payer, tip_id, actor="tips")
         except Died:
             return
 

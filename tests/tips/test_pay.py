@@ -18,7 +18,7 @@ from keysat.providers.registry import provider_for
 from keysat.queue.outbox import EventType
 from keysat.settlement.issue import issue
 from keysat.tips.due import LONG_OVER, MOST_ATTEMPTS, claim_tips
-from keysat.tips.manage import mark_sent, retry
+from keysat.tips.manage import mark_sent, retry_tip
 from keysat.tips.pay import Payer, pay
 from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import PRICE, STORE, load_licenses, make_account, make_catalog, make_invoice
@@ -28,7 +28,7 @@ TIP_MSAT = PRICE * 500 // 10_000 * 1_000
 
 
 def step(payer, tip_id):
-    return pay(reading, transaction, payer, tip_id)
+    return pay(reading, transaction, payer, tip_id, actor="tips")
 
 
 def audited(action):
@@ -38,7 +38,7 @@ def audited(action):
 
 def test_tip_is_paid_once_the_license_is_there(sandbox, payer, tipped):
     with transaction() as session:
-        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/")
+        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/", actor="cli")
     tip_id = tipped()
     assert step(payer, tip_id) == "sent"
     assert step(payer, tip_id) == "sent"
@@ -139,9 +139,9 @@ def test_tip_unknown_payment_after_expiry(sandbox, payer, tipped):
         (breach,) = broken(session, 15)
     assert breach.invariant == "tip_unknown"
     with pytest.raises(InvalidInput, match="check the node, then say what you found"), transaction() as session:
-        retry(session, tip_id)
+        retry_tip(session, tip_id, actor="cli")
     with transaction() as session:
-        retry(session, tip_id, "the node has no payment of this hash")
+        retry_tip(session, tip_id, "the node has no payment of this hash", actor="cli")
     assert step(payer, tip_id) == "sent"
 
 
@@ -186,7 +186,7 @@ def test_a_person_may_say_that_a_tip_was_paid(sandbox, payer, tipped):
     tip_id = tipped()
     step(payer, tip_id)
     with transaction() as session:
-        mark_sent(session, tip_id, "seen at the node")
+        mark_sent(session, tip_id, "seen at the node", actor="cli")
     assert step(payer, tip_id) == "sent"
     assert sandbox.lightning_payments() == []
 
@@ -225,7 +225,7 @@ def test_recipient_may_have_a_tag_and_metadata_with_an_image(sandbox, payer, tip
 
 def test_tenth_failure_ends_it_and_a_person_may_start_again(sandbox, payer, tipped):
     with transaction() as session:
-        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/")
+        add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/", actor="cli")
     sandbox.set_lightning(invoices=["refusal"])
     tip_id = tipped()
     states = [step(payer, tip_id) for _ in range(MOST_ATTEMPTS)]
@@ -234,11 +234,11 @@ def test_tenth_failure_ends_it_and_a_person_may_start_again(sandbox, payer, tipp
     with reading() as session:
         assert session.scalar(select(func.count()).where(OutboundEvent.event_type == EventType.TIP_FAILED)) == 1
     with transaction() as session:
-        retry(session, tip_id)
+        retry_tip(session, tip_id, actor="cli")
     sandbox.set_lightning()
     assert step(payer, tip_id) == "sent"
     with pytest.raises(Conflict, match="was sent"), transaction() as session:
-        retry(session, tip_id)
+        retry_tip(session, tip_id, actor="cli")
 
 
 def test_payment_that_may_be_on_its_way_is_not_retried_by_hand(sandbox, payer, tipped):
@@ -246,7 +246,7 @@ def test_payment_that_may_be_on_its_way_is_not_retried_by_hand(sandbox, payer, t
     tip_id = tipped()
     step(payer, tip_id)
     with pytest.raises(Conflict, match="could pay it twice"), transaction() as session:
-        retry(session, tip_id, "it surely wasn't")
+        retry_tip(session, tip_id, "it surely wasn't", actor="cli")
 
 
 def test_invoice_that_another_tip_was_paid_by_is_refused(sandbox, payer, tipped):
@@ -285,7 +285,7 @@ def test_provider_without_payments_is_skipped_with_the_reason(sandbox, payer, si
     make_catalog(terms=Terms(tip_recipient="dev@example.com", tip_pct_bps=500))
     invoice = make_invoice(status="settled", settled_at=func.now())
     with transaction() as session:
-        issue(session, invoice.id, signer.key_id)
+        issue(session, invoice.id, signer.key_id, actor="issue")
     with reading() as session:
         tip_id = session.scalar(select(Tip.id))
     assert step(payer, tip_id) == "skipped"
@@ -297,7 +297,7 @@ def test_price_in_another_currency_owes_no_tip_and_says_so(sandbox, payer, signe
     make_catalog(price=Money(2_000, "EUR"), terms=Terms(tip_recipient="dev@example.com", tip_pct_bps=500))
     invoice = make_invoice(status="settled", settled_at=func.now())
     with transaction() as session:
-        issue(session, invoice.id, signer.key_id)
+        issue(session, invoice.id, signer.key_id, actor="issue")
     assert audited("tip.skipped") == [{"reason": "the price is in EUR, not in sats"}]
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(Tip)) == 0

@@ -109,4 +109,4 @@ def scope_headers(empty_database, fake):
     """A shop with an API key for each scope. Returns the keys' headers by scope."""
     make_shop()
     with transaction() as session:
-        return {scope: {"Authorization": f"Bearer {create_key(session, scope, scope)}"} for scope in Scope}
+        return {scope: {"Authorization": f"Bearer {create_key(session, scope, scope, actor='cli')}"} for scope in Scope}

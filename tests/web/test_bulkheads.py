@@ -101,7 +101,7 @@ def test_validations_are_answered_while_all_purchases_hang(license_key):
 def test_delivery_with_hung_broker(license_key, monkeypatch):
     """A request that creates a delivery doesn't wait for a hung broker."""
     with transaction() as session:
-        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE, max_uses=None))
+        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE, max_uses=None), actor="cli")
     hold, held = threading.Event(), threading.Event()
     monkeypatch.setattr("keysat.tasks.wake.send_deliveries", lambda _: [held.set(), hold.wait(30)])
     with serving(create_app()) as url:

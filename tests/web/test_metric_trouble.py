@@ -166,7 +166,7 @@ def test_process_keeps_counting_over_what_becomes_of_its_file(directory, monkeyp
         value.inc(1)
         spoil()
         value.inc(0)
-        assert sum(of for key, of in metric_files.read(file) if "keysat_things" in key) == count
+        assert sum(of for key, of in metric_files.read_file(file) if "keysat_things" in key) == count
 
 
 def test_full_disk_costs_figures_until_there_is_room(directory, monkeypatch):

@@ -90,8 +90,8 @@ def existing(empty_database, fake):
     fake.api_keys = AnyKey()
     invoice = make_invoice(status="settled", settled_at=func.now())
     with transaction() as session:
-        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE))
-        add_endpoint(session, secret_box(load_settings()), "main", "https://shop.example.com/hooks")
+        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE), actor="cli")
+        add_endpoint(session, secret_box(load_settings()), "main", "https://shop.example.com/hooks", actor="cli")
         emit(session, EventType.TIP_SENT, {})
         owed = session.scalars(select(WebhookDelivery.id)).one()
         row = grant(session, "editor", None, "for the test", signer().key_id, "cli")
@@ -112,7 +112,7 @@ def existing(empty_database, fake):
 def test_api_survives_generated_requests(schema, existing, mode):
     """No generated request breaks the API or contradicts its description."""
     with transaction() as session:
-        headers = {"Authorization": f"Bearer {create_key(session, 'tests', Scope.WRITE)}"}
+        headers = {"Authorization": f"Bearer {create_key(session, 'tests', Scope.WRITE, actor='cli')}"}
     answers = Counter()
     for result in schema.get_all_operations():
         operation = result.ok()

@@ -125,6 +125,7 @@ def test_webhook_account_without_secret(api, fake):
                 store_id=STORE_ID,
                 api_key="made-up",
             ),
+            actor="cli",
         )
     body = event()
     assert deliver(api, open_one, body, signed(body, "")).status_code == 401

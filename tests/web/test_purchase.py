@@ -43,7 +43,7 @@ def count(table):
 
 def give_code():
     with transaction() as session:
-        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE))
+        add_code(session, NewCode("GIFT", CodeKind.FREE_LICENSE), actor="cli")
 
 
 def test_purchase_has_the_contracts_fields(api, fake_shop):
@@ -107,7 +107,7 @@ def test_product_priced_in_euro_is_charged_in_euro_and_its_sats_are_zero(api, fa
 
 def test_what_costs_nothing_comes_with_its_license(api, fake_shop, signer):
     with transaction() as session:
-        add_policy(session, "editor", "trial", "Trial", Terms(price_amount=0, is_trial=True))
+        add_policy(session, "editor", "trial", "Trial", Terms(price_amount=0, is_trial=True), actor="cli")
     started = api.post("/v1/purchase", {"product": "editor", "policy_slug": "trial"}).json()
     assert str(verify(started["license_key"], signer.public_key).license_id) == started["license_id"]
     assert (started["amount_sats"], started["checkout_url"], started["btcpay_invoice_id"]) == (0, "", "")
@@ -136,6 +136,13 @@ def test_purchase_provider_failure(api, fake_shop, trouble, status):
     answer = api.post("/v1/purchase", WANTED)
     assert answer.status_code == status
     assert "10.0.0.7" not in answer.text
+
+
+def test_account_that_cannot_be_called_is_unavailable_and_not_described(api, shop):
+    set_account(kind="unknown")
+    answer = api.post("/v1/purchase", WANTED)
+    assert answer.status_code == 503
+    assert "main" not in answer.text
 
 
 def test_shop_without_a_payment_provider_says_unavailable(api, fake):

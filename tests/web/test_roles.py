@@ -79,9 +79,9 @@ def keys(empty_database, fake):
     """The headers of each role."""
     make_shop()
     with transaction() as session:
-        made = {scope: create_key(session, scope, scope) for scope in Scope}
-        gone = create_key(session, "gone", Scope.WRITE)
-        revoke_key(session, "gone")
+        made = {scope: create_key(session, scope, scope, actor="cli") for scope in Scope}
+        gone = create_key(session, "gone", Scope.WRITE, actor="cli")
+        revoke_key(session, "gone", actor="cli")
     tokens = {"garbage": "ksk_garbage", "revoked": gone, "reader": made[Scope.READ], "writer": made[Scope.WRITE]}
     return {"nobody": {}, **{role: {"Authorization": f"Bearer {token}"} for role, token in tokens.items()}}
 

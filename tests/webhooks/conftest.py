@@ -29,7 +29,14 @@ def new_endpoint(empty_database):
     def add(url, name="shop", event_types=(), secret=""):
         with transaction() as session:
             return add_endpoint(
-                session, secret_box(load_settings()), name, url, event_types, secret=secret, allow_http=True
+                session,
+                secret_box(load_settings()),
+                name,
+                url,
+                event_types,
+                secret=secret,
+                allow_http=True,
+                actor="cli",
             )
 
     return add

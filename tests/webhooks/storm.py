@@ -115,12 +115,12 @@ def _verifies(copy, secrets):
 
 def _endpoint(url):
     with transaction() as session:
-        return add_endpoint(session, secret_box(load_settings()), "shop", url, allow_http=True)[1]
+        return add_endpoint(session, secret_box(load_settings()), "shop", url, allow_http=True, actor="cli")[1]
 
 
 def _rotate():
     with transaction() as session:
-        return rotate_secret(session, secret_box(load_settings()), "shop", timedelta(hours=1))
+        return rotate_secret(session, secret_box(load_settings()), "shop", timedelta(hours=1), actor="cli")
 
 
 def _happen(number):

@@ -12,7 +12,7 @@ from keysat.core.settings import load_settings
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 from keysat.queue.outbox import EventType, emit
 from keysat.webhooks.deliver import Sender, deliver
-from keysat.webhooks.delivery_queue import Attempt, due_deliveries, lease, record
+from keysat.webhooks.delivery_queue import Attempt, due_deliveries, lease, record_attempt
 from keysat.webhooks.endpoints import pause_endpoint, remove_endpoint, resume_endpoint, rotate_secret
 from tests.webhooks.receiver import Receiver, verified
 
@@ -173,7 +173,7 @@ def test_endpoint_failing_five_days(sender, new_endpoint):
     make_due()
     assert due() == []
     with transaction() as session:
-        resume_endpoint(session, "shop")
+        resume_endpoint(session, "shop", actor="cli")
     send_all(sender)
     assert deliveries()[0].delivered_at
     assert load_endpoint().failing_since is None
@@ -196,12 +196,12 @@ def test_pause_holds_and_kills_nothing(sender, receiver, new_endpoint):
     new_endpoint(receiver.url)
     happen()
     with transaction() as session:
-        pause_endpoint(session, "shop")
+        pause_endpoint(session, "shop", actor="cli")
     happen()
     send_all(sender)
     assert receiver.copies == []
     with transaction() as session:
-        resume_endpoint(session, "shop")
+        resume_endpoint(session, "shop", actor="cli")
     send_all(sender)
     assert len(receiver.copies) == 2
 
@@ -213,9 +213,9 @@ def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, new_endpo
     with transaction() as session:
         leased = lease(session, owed, 4)
     with transaction() as session:
-        remove_endpoint(session, "shop")
+        remove_endpoint(session, "shop", actor="cli")
     with transaction() as session:
-        assert record(session, leased, Attempt(1, status_code=204)) is None
+        assert record_attempt(session, leased, Attempt(1, status_code=204)) is None
     assert deliver(transaction, sender, owed) is None
     assert attempts() == []
 
@@ -223,7 +223,7 @@ def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, new_endpo
 def test_both_secrets_verify_until_the_overlap_ends(sender, receiver, new_endpoint):
     _, old = new_endpoint(receiver.url)
     with transaction() as session:
-        new = rotate_secret(session, secret_box(load_settings()), "shop", timedelta(hours=1))
+        new = rotate_secret(session, secret_box(load_settings()), "shop", timedelta(hours=1), actor="cli")
     happen()
     send_all(sender)
     (copy,) = receiver.copies
@@ -252,7 +252,7 @@ def test_at_most_so_many_run_at_one_endpoint_at_once(receiver, new_endpoint):
         running = [lease(session, one, 4) for one in owed]
     assert [one is not None for one in running] == [True] * 4 + [False] * 2
     with transaction() as session:
-        assert record(session, running[0], Attempt(1, status_code=204)) in owed[4:]
+        assert record_attempt(session, running[0], Attempt(1, status_code=204)) in owed[4:]
         assert lease(session, owed[4], 4) is not None
 
 
@@ -277,12 +277,12 @@ def test_lease_of_dead_sender(receiver, new_endpoint):
     with transaction() as session:
         alive = lease(session, owed, 4)
     with transaction() as session:
-        record(session, dead, Attempt(1, status_code=500))
+        record_attempt(session, dead, Attempt(1, status_code=500))
     assert deliveries()[0].attempts == 0
     with transaction() as session:
-        record(session, dead, Attempt(1, status_code=204))
+        record_attempt(session, dead, Attempt(1, status_code=204))
     assert deliveries()[0].delivered_at
     with transaction() as session:
-        record(session, alive, Attempt(1, status_code=500))
+        record_attempt(session, alive, Attempt(1, status_code=500))
     assert deliveries()[0].delivered_at
     assert [one.status_code for one in attempts()] == [500, 204, 500]

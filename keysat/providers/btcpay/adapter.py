@@ -31,8 +31,8 @@ from keysat.providers.base import (
     InvoiceSnapshot,
     NewInvoice,
     Provider,
-    ProviderEvent,
     ProviderStatus,
+    ReceivedEvent,
     Webhook,
 )
 from keysat.providers.btcpay import webhooks
@@ -161,7 +161,7 @@ class BTCPay(Provider):
             return received_payments(self._http.get(self._store_path + path))
 
     def connect_webhook(self, url: str, secret: str) -> None:
-        webhooks.connect(self._http, self._store_path, url, secret)
+        webhooks.register_webhook(self._http, self._store_path, url, secret)
 
     def check_credentials(self) -> None:
         self._http.get(f"{self._store_path}/invoices", {"take": 1})
@@ -187,7 +187,7 @@ class BTCPay(Provider):
             said=printable(f"{status}/{exception}"[:_MAX_SAID]),
         )
 
-    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+    def parse_webhook(self, webhook: Webhook) -> ReceivedEvent:
         if len(self._webhook_secret.encode()) < MIN_SECRET_BYTES:
             raise NoWebhookSecret
         given = {name.lower(): value for name, value in webhook.headers.items()}.get("btcpay-sig", "")

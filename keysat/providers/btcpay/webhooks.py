@@ -21,7 +21,7 @@ EVENTS = (
 )
 
 
-def connect(http: HttpClient, store_path: str, url: str, secret: str) -> None:
+def register_webhook(http: HttpClient, store_path: str, url: str, secret: str) -> None:
     """Register `url` at the store of that API path, signed with `secret`. Existing webhooks with the URL are updated.
 
     Raises:

@@ -24,18 +24,18 @@ from keysat.providers.base import (
     InvoiceSnapshot,
     NewInvoice,
     Provider,
-    ProviderEvent,
+    ReceivedEvent,
     Webhook,
 )
 from keysat.providers.listing import read_page
 from keysat.providers.refusals import MIN_SECRET_BYTES, NotSupported, NoWebhookSecret, WebhookRejected
 from keysat.providers.zaprite.answers import (
     created_order,
+    event_of,
     found_order,
     made_at,
     order_id_of,
     order_of,
-    read_event,
     snapshot_of,
 )
 
@@ -130,13 +130,13 @@ class Zaprite(Provider):
         del url, secret
         raise NotSupported(self.kind, "register a webhook by itself; enter the webhook's URL at Zaprite by hand")
 
-    def parse_webhook(self, webhook: Webhook) -> ProviderEvent:
+    def parse_webhook(self, webhook: Webhook) -> ReceivedEvent:
         secret = self._webhook_secret.encode()
         if len(secret) < MIN_SECRET_BYTES:
             raise NoWebhookSecret
         if not hmac.compare_digest(webhook.token.encode("utf-8", "surrogatepass"), secret):
             raise WebhookRejected("the token in the webhook's URL is not this account's.")
-        return read_event(webhook.body)
+        return event_of(webhook.body)
 
     def _order(self, order_id: str) -> dict[str, Any]:
         return order_of(self._http.get(f"/v1/orders/{quote(order_id, safe='')}"))

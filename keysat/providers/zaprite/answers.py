@@ -18,8 +18,8 @@ from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
     InvoiceSnapshot,
-    ProviderEvent,
     ProviderStatus,
+    ReceivedEvent,
 )
 from keysat.providers.refusals import WebhookMalformed
 from keysat.providers.signed_events import is_name
@@ -143,7 +143,7 @@ def _paid(order: dict[str, Any], charged: Money | None, status: ProviderStatus) 
     return None if len(told) < len(confirmed) or falls_short else paid
 
 
-def read_event(body: bytes) -> ProviderEvent:
+def event_of(body: bytes) -> ReceivedEvent:
     """Parse an authentic body.
 
     Zaprite has no known delivery ids, and an id in the body may be the webhook's own, the same in each delivery. So the
@@ -165,7 +165,7 @@ def read_event(body: bytes) -> ProviderEvent:
     if kind is None and invoice_id is None:
         raise WebhookMalformed
     order_id = _name(one.get("externalUniqId") for one in (data, inner, outer))
-    return ProviderEvent(hashlib.sha256(body).hexdigest(), kind or "unknown", invoice_id, order_id)
+    return ReceivedEvent(hashlib.sha256(body).hexdigest(), kind or "unknown", invoice_id, order_id)
 
 
 def _inner(fields: dict[str, Any], field: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from keysat.web.admin.shapes import Before, Done, Limit, Row
 from keysat.web.errors import documented
 from keysat.web.fields import Input, Moment, Slug
 from keysat.webhooks.deliveries import DeliveryStatus, Filter, list_deliveries, show_delivery
-from keysat.webhooks.replay import count_replay, replay, retry
+from keysat.webhooks.replay import count_replay, replay, resend_delivery
 
 router = APIRouter(prefix="/deliveries", tags=["admin: outbound webhooks"])
 
@@ -111,5 +111,5 @@ def replay_deliveries(body: Replay, actor: Writer) -> Replayed:
 def retry_delivery(delivery_id: DeliveryId, actor: Writer) -> Done:
     """Send a delivery again, at once and with ten attempts. Earlier attempts stay on record."""
     with transaction() as session:
-        retry(session, delivery_id, actor)
+        resend_delivery(session, delivery_id, actor)
     return Done()

@@ -104,7 +104,7 @@ def create_policy(slug: ProductSlug, body: NewPolicy, actor: Writer) -> PolicyRo
     facts = body.model_dump(exclude={"slug", "name", "description"})
     terms = Terms(**{**facts, "entitlements": tuple(body.entitlements)})
     with transaction() as session:
-        row = add_policy(session, slug, body.slug, body.name or body.slug, terms, body.description, actor)
+        row = add_policy(session, slug, body.slug, body.name or body.slug, terms, body.description, actor=actor)
         session.refresh(row)
     return PolicyRow.model_validate(row)
 

@@ -80,7 +80,7 @@ def create_product(body: NewProduct, actor: Writer) -> ProductRow:
     """Add a product. It can be sold once it has a policy."""
     price = Money(body.price_amount, body.price_currency)
     with transaction() as session:
-        row = add_product(session, body.slug, body.name, price, body.description, actor)
+        row = add_product(session, body.slug, body.name, price, body.description, actor=actor)
         session.refresh(row)
     return ProductRow.model_validate(row)
 

@@ -66,7 +66,7 @@ def mark_sent(tip_id: TipId, decision: Note, actor: Writer) -> Done:
 def retry_tip(tip_id: TipId, actor: Writer) -> Done:
     """Retry a tip that failed or was skipped."""
     with transaction() as session:
-        manage.retry(session, tip_id, actor=actor)
+        manage.retry_tip(session, tip_id, actor=actor)
     return Done()
 
 
@@ -74,5 +74,5 @@ def retry_tip(tip_id: TipId, actor: Writer) -> Done:
 def release_tip(tip_id: TipId, decision: Note, actor: Writer) -> Done:
     """Retry a tip that is held or whose payment's outcome is unknown. The note must explain that it wasn't paid."""
     with transaction() as session:
-        manage.retry(session, tip_id, decision.note, actor)
+        manage.retry_tip(session, tip_id, decision.note, actor=actor)
     return Done()

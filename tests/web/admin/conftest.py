@@ -36,5 +36,5 @@ def admin(api, empty_database, fake):
     """The admin API of a shop with one product and one account, used with a key of scope write."""
     make_shop()
     with transaction() as session:
-        key = create_key(session, "tests", Scope.WRITE)
+        key = create_key(session, "tests", Scope.WRITE, actor="cli")
     return Admin(api, key)
