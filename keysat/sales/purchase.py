@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -44,7 +44,7 @@ from keysat.models.audit import audit
 from keysat.models.discount_code import CodeKind
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import CreatedInvoice, NewInvoice, Provider
-from keysat.providers.registry import adapter_of, provider_for
+from keysat.providers.registry import provider_for
 from keysat.queue.outbox import EventType, emit_invoice
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
@@ -147,7 +147,7 @@ def _known(session: Session, order: Order) -> _Opened | None:
         raise Conflict("this purchase is still in progress; ask again in a moment, with the same idempotency key.")
     invoice.asked_at = now  # so that the next request waits for this one
     account = session.get_one(ProviderAccount, invoice.provider_account_id)
-    return _Opened(invoice.id, account, _wanted(session, invoice, account, order), resumed=True)
+    return _Opened(invoice.id, account, _wanted(session, invoice, order), resumed=True)
 
 
 def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: str) -> _Opened:
@@ -178,11 +178,10 @@ def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: s
         emit_invoice(session, EventType.INVOICE_SETTLED, invoice.id)
         issue(session, invoice.id, signer_id(), actor)
         return _Opened(invoice.id)
-    return _Opened(invoice.id, account, _wanted(session, invoice, account, order))
+    return _Opened(invoice.id, account, _wanted(session, invoice, order))
 
 
-def _wanted(session: Session, invoice: Invoice, account: ProviderAccount, order: Order) -> NewInvoice:
-    takes_callback = adapter_of(account.kind).callback_per_invoice
+def _wanted(session: Session, invoice: Invoice, order: Order) -> NewInvoice:
     product, policy = session.get_one(Product, invoice.product_id), session.get_one(Policy, invoice.policy_id)
     price = Money(invoice.amount, invoice.currency)
     description = f"{product.name}: {policy.name}"
@@ -192,7 +191,6 @@ def _wanted(session: Session, invoice: Invoice, account: ProviderAccount, order:
         description,
         order.buyer_email,
         order.redirect_url,
-        callback_url=webhook_url(load_settings().url, account) if takes_callback else None,
         policy_id=policy.id,
     )
 
@@ -209,6 +207,8 @@ def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str,
             if made_before is not None:
                 return made_before.created
             may_exist = False
+        if provider.callback_per_invoice:
+            wanted = replace(wanted, callback_url=webhook_url(load_settings().url, account))
         with metrics.provider_call(account.name, "create_invoice"):
             created = provider.create_invoice(wanted)
     except CallFailed as error:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from keysat.core.errors import AccountUnusable, CallFailed, InvalidInput
+from keysat.core.errors import AccountUnusable, CallFailed, InvalidInput, SettingsError
+from keysat.core.hints import Hint
 from keysat.models import ProviderAccount
 from keysat.providers.registry import adapter_of, provider_for
 
@@ -26,6 +27,17 @@ def test_account_that_cannot_be_called_is_one_failure(facts, complaint):
     with pytest.raises(AccountUnusable, match=complaint) as failure:
         provider_for(account(**facts))
     assert isinstance(failure.value, CallFailed)
+
+
+def test_account_that_cannot_be_called_has_the_hint_of_its_cause(monkeypatch):
+    def lost(*_):
+        raise SettingsError("the key is lost.", Hint.RESTORE_SECRETS_KEY, path="secrets.key")
+
+    monkeypatch.setattr("keysat.providers.registry.secret_box", lost)
+    with pytest.raises(AccountUnusable) as failure:
+        provider_for(account(store_id="another"))
+    assert failure.value.hint is Hint.RESTORE_SECRETS_KEY
+    assert failure.value.facts == {"path": "secrets.key"}
 
 
 def test_unknown_kind_of_a_new_account_is_invalid_input():
