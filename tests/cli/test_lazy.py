@@ -35,9 +35,11 @@ def test_root_imports_no_command_and_no_settings(words):
         "keysat",
         "keysat.__main__",
         "keysat.cli",
+        "keysat.cli.hints",
         "keysat.cli.lazy",
         "keysat.core",
         "keysat.core.errors",
+        "keysat.core.hints",
         "keysat.core.texts",
     }
 
