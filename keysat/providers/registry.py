@@ -1,12 +1,13 @@
 """The known kinds of providers, and the adapter for an account's row.
 
-A new kind is one file and one name in `_KINDS`.
+A new kind is one file and one line in `_KINDS`. An adapter is imported when its kind is first used.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 from cryptography.fernet import MultiFernet
@@ -17,11 +18,12 @@ from keysat.core.settings import load_settings
 from keysat.models import ProviderAccount
 from keysat.net.certificates import tls_context
 from keysat.providers.base import Provider
-from keysat.providers.btcpay.adapter import BTCPay
-from keysat.providers.opennode import OpenNode
-from keysat.providers.zaprite.adapter import Zaprite
 
-_KINDS: dict[str, type[Provider]] = {adapter.kind: adapter for adapter in (BTCPay, Zaprite, OpenNode)}
+_KINDS: dict[str, str | type[Provider]] = {
+    "btcpay": "keysat.providers.btcpay.adapter:BTCPay",
+    "zaprite": "keysat.providers.zaprite.adapter:Zaprite",
+    "opennode": "keysat.providers.opennode:OpenNode",
+}
 
 
 class Account(Protocol):
@@ -71,9 +73,13 @@ def adapter_of(kind: str) -> type[Provider]:
     Raises:
         InvalidInput: no adapter of that kind.
     """
-    if kind not in _KINDS:
+    adapter = _KINDS.get(kind)
+    if adapter is None:
         raise InvalidInput(f"provider kind {kind!r} is not known; use one of {', '.join(kinds())}.")
-    return _KINDS[kind]
+    if isinstance(adapter, str):
+        module, _, name = adapter.partition(":")
+        adapter = _KINDS[kind] = getattr(import_module(module), name)
+    return adapter
 
 
 def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = None) -> Provider:
@@ -94,15 +100,14 @@ def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = N
 
 
 def _make(account: Account | ProviderAccount, box: MultiFernet | None) -> Provider:
-    adapter = _KINDS.get(account.kind)
-    if adapter is None:
+    if account.kind not in _KINDS:
         raise InvalidInput(
             f"provider account {account.name} is of kind {account.kind!r}, which this version doesn't know; "
             f"it knows {', '.join(kinds())}."
         )
     settings = load_settings()
     credentials = unseal(box or secret_box(settings), account.sealed_credentials, f"account {account.name}")
-    make: type[Any] = adapter
+    make: type[Any] = adapter_of(account.kind)
     provider: Provider = make(
         account.base_url,
         account.store_id,
