@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import typer
 
 from keysat.cli import app
@@ -55,6 +56,7 @@ def test_every_file_that_is_named_is_there():
         assert (ROOT / path).exists(), path
 
 
+@pytest.mark.slow
 def test_make_targets_that_are_shown_exist():
     for target in re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE):
         run = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, check=False)

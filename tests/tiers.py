@@ -24,11 +24,11 @@ ENTRANCES = ((psycopg2, "connect"), (AbstractConnection, "connect"), (Postgres, 
 
 
 def needs_no_import(path, config):
-    """Whether every test of a file uses the servers, by its `pytestmark`, in a run that leaves those out."""
+    """Whether every test of a file uses the servers, by its `pytestmark` or as a story, in a run without them."""
     return (
         "not servers" in config.getoption("markexpr")
         and path.name.startswith("test_")
-        and WHOLE_FILE.search(path.read_text()) is not None
+        and (path.parent.name == "stories" or WHOLE_FILE.search(path.read_text()) is not None)
     )
 
 

@@ -28,6 +28,7 @@ def imported(*words):
     return set(finished.stdout.rpartition("imported:")[2].split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("--version",), ("--help",)], ids=" ".join)
 def test_root_imports_no_command_and_no_settings(words):
     own = {name for name in imported(*words) if name.startswith("keysat")}
@@ -65,6 +66,7 @@ def test_help_line_is_the_commands_own(name):
     assert root.get_command(None, name).help == own
 
 
+@pytest.mark.slow
 def test_completion_reaches_commands_below_a_noun():
     environment = {
         **os.environ,
@@ -78,6 +80,7 @@ def test_completion_reaches_commands_below_a_noun():
     assert finished.stdout.split() == ["show"]
 
 
+@pytest.mark.slow
 def test_wrong_setting_spares_help_and_version():
     for words in (["--version"], ["--help"]):
         finished = subprocess.run(

@@ -103,6 +103,7 @@ def test_less_important_lines_and_chatty_libraries_are_left_out(log_text):
     assert "chatter" not in log_text
 
 
+@pytest.mark.slow
 def test_console_lines_are_for_people_and_without_secrets():
     finished = run("console")
     assert finished.stdout == "data\n"
@@ -112,6 +113,7 @@ def test_console_lines_are_for_people_and_without_secrets():
         assert secret not in finished.stderr
 
 
+@pytest.mark.slow
 def test_exception_on_the_console_shows_no_secrets():
     told = run("console", "exception").stderr
     assert "it broke" in told
@@ -119,6 +121,7 @@ def test_exception_on_the_console_shows_no_secrets():
         assert secret not in told
 
 
+@pytest.mark.slow
 def test_level_decides_what_is_shown():
     told = run("console", level="ERROR").stderr
     assert "failed" in told

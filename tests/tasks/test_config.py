@@ -50,6 +50,7 @@ def test_config_in_working_directory_isnt_executed(empty_database, tmp_path, com
     assert [path.name for path in tmp_path.iterdir()] == ["celeryconfig.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["requests", "sqlalchemy", "structlog", "redis", "limits", "prometheus_client"])
 def test_library_in_working_directory_isnt_imported(tmp_path, library):
     """`keysat celery` and the processes of `keysat up` keep the working directory off the path, as Celery doesn't."""
@@ -59,6 +60,7 @@ def test_library_in_working_directory_isnt_imported(tmp_path, library):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["keysat", "keysat.worker", "keysat.worker:app", "keysat.tasks.app"])
 def test_celery_finds_the_app_by_name(tmp_path, name):
     finished = run_in(tmp_path, *CELERY, name, "report")
@@ -66,6 +68,7 @@ def test_celery_finds_the_app_by_name(tmp_path, name):
     assert "task_default_queue: 'scan'" in finished.stdout
 
 
+@pytest.mark.slow
 def test_importing_keysat_stays_cheap():
     code = "import keysat, sys; print([name for name in ('celery', 'keysat.core') if name in sys.modules])"
     assert run_in(ROOT, "-c", code).stdout.strip() == "[]"
@@ -78,6 +81,7 @@ def test_settings_file_is_the_one_beside_the_package(settings):
     assert config_file(settings) == ROOT / "celeryconfig.py"
 
 
+@pytest.mark.slow
 def test_variable_names_another_file(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text((ROOT / "celeryconfig.py").read_text() + "\ntask_soft_time_limit = 44\n")
@@ -85,6 +89,7 @@ def test_variable_names_another_file(tmp_path):
     assert "task_soft_time_limit: 44" in finished.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "cause"),
     [(None, "No such file"), ("broker_url = ", "SyntaxError"), ("a = b", "NameError: name 'b' is not defined")],

@@ -25,6 +25,7 @@ from keysat.web.state import signer
 from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import make_invoice, make_shop
 
+pytestmark = pytest.mark.servers
 SEED = 20_261_125
 EXAMPLES = 15
 CHECKS = [
