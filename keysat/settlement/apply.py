@@ -31,7 +31,7 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class ProviderResponse:
-    """The provider's response. `paid_at` is set where the provider was asked for the payment time and reported it."""
+    """The provider's response. `paid_at` is the payment time, if the provider reported it."""
 
     snapshot: InvoiceSnapshot
     paid_at: datetime | None = None
@@ -43,7 +43,7 @@ def apply(
     """Write the outcome. Return False, and write nothing, if the invoice changed since it was read."""
     snapshot = answer.snapshot
     if outcome.action is Action.REVERSE:
-        return reverse(session, look.invoice_id, rules.reversal, f"the provider says {snapshot.said}", actor)
+        return reverse(session, look.invoice_id, rules.reversal, f"the provider reports {snapshot.said}", actor)
     values: dict[str, Any] = {
         "last_error": outcome.alarm,
         "error_count": 0,

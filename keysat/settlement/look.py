@@ -1,4 +1,4 @@
-"""Read an invoice and its account before the provider is called."""
+"""Read an invoice and its account before the provider is called, and record what the provider reported."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, label, select
+from sqlalchemy import bindparam, func, label, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
 from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_AFTER, interval
-from keysat.models import Invoice, ProviderAccount
+from keysat.models import Invoice, InvoiceLook, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import InvoiceSnapshot
 from keysat.settlement.outcome import InvoiceState
+
+_MAX_READING = 500
 
 
 @dataclass(frozen=True)
@@ -152,3 +154,16 @@ def load(session: Session, invoice_id: UUID) -> Look:
     if row is None:
         raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
     return Look(**row._asdict())
+
+
+def record_reading(session: Session, invoice_id: UUID, actor: str, said: str, outcome: str) -> None:
+    """Store the provider status and the outcome of a check, unless the status is the same as at the check before."""
+    said = said[:_MAX_READING]
+    checks = session.scalar(
+        update(Invoice)
+        .where(Invoice.id == invoice_id, or_(Invoice.last_said.is_(None), Invoice.last_said != said))
+        .values(last_said=said)
+        .returning(Invoice.check_count)
+    )
+    if checks is not None:
+        session.add(InvoiceLook(invoice_id=invoice_id, actor=actor, said=said, outcome=outcome, check_count=checks))

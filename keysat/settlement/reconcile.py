@@ -1,5 +1,7 @@
 """Reconcile one invoice: read, query, decide, write. No transaction is open during provider calls."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -17,25 +19,22 @@ from keysat.core.errors import (
     CallFailed,
     CredentialsRejected,
     KeysatError,
-    RemoteAnswerInvalid,
-    RemoteError,
     RemoteNotFound,
 )
 from keysat.core.hints import Hint
 from keysat.core.logs import get_logger
 from keysat.core.settings import Settings
-from keysat.core.texts import printable
 from keysat.invoices import draft
-from keysat.invoices.heard import note
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
 from keysat.models.invoice import InvoiceStatus
-from keysat.providers.base import FoundInvoice, InvoiceSnapshot
+from keysat.providers.base import InvoiceSnapshot
 from keysat.providers.registry import provider_for
 from keysat.settlement.apply import ProviderResponse, apply, end_gone
 from keysat.settlement.decision import decide
-from keysat.settlement.look import Look, load
+from keysat.settlement.look import Look, load, record_reading
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
+from keysat.settlement.query import paid_at, query
 
 _ERROR_BACKOFF_SECONDS = 30
 _MOST_DOUBLINGS = 9
@@ -95,30 +94,35 @@ def reconcile(
     if look.not_callable and not (insist and look.pause_reason is None):
         raise AccountNotCallable(look.name, look.not_callable, paused=look.pause_reason is not None)
     try:
-        snapshot = _ask(begin, look, named)
+        snapshot = query(begin, look, named)
     except CallFailed as error:
-        log.warning("no usable answer", invoice_id=str(invoice_id), account=look.name, error=str(error))
-        rejected = rejection(provider_for(look), error) if isinstance(error, CredentialsRejected) else None
-        with begin() as session:
-            note_failure(session, look, error, actor, rejected=rejected, invoice_id=invoice_id)
-            if isinstance(error, RemoteNotFound) and end_gone(session, look, actor):
-                return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.license_due, look.now)
+        if _record_failure(begin, look, error, actor):
+            return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.license_due, look.now)
         raise
     if snapshot is None:
         return _never_made(begin, look, actor, asked=provider_for(look).finds_by_order or named is not None)
     outcome = decide(look.known, snapshot, rules)
     metrics.reconciles.labels(outcome.action).inc()
     if outcome.alarm:
-        log.warning("the provider's answer is odd", alarm=outcome.alarm, invoice_id=str(invoice_id))
+        log.warning("unexpected provider status", alarm=outcome.alarm, invoice_id=str(invoice_id))
     if outcome.action is Action.KEEP and not _news(look, snapshot, outcome):
         return Result(invoice_id, outcome, snapshot.said, look.license_due, look.now)
-    paid_at = _paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
+    paid = paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
     with begin() as session:
-        applied, overtaken = _write(session, look, ProviderResponse(snapshot, paid_at), outcome, rules, actor)
+        applied, overtaken = _write(session, look, ProviderResponse(snapshot, paid), outcome, rules, actor)
     if overtaken:  # the invoice was paid in between, so this response no longer decides
         return reconcile(read, begin, invoice_id, rules, actor, insist=insist, named=named)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.license_due)
     return Result(invoice_id, outcome, snapshot.said, applied and settled, look.now)
+
+
+def _record_failure(begin: Begin, look: Look, error: CallFailed, actor: str) -> bool:
+    """Record a failed call for the account. Return whether it ended the checks of an invoice that is gone."""
+    log.warning("no usable response", invoice_id=str(look.invoice_id), account=look.name, error=str(error))
+    rejected = rejection(provider_for(look), error) if isinstance(error, CredentialsRejected) else None
+    with begin() as session:
+        note_failure(session, look, error, actor, rejected=rejected, invoice_id=look.invoice_id)
+        return isinstance(error, RemoteNotFound) and end_gone(session, look, actor)
 
 
 def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
@@ -134,7 +138,7 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
     )
     asked = not isinstance(error, AccountNotCallable)
     if asked:
-        note(session, invoice_id, "reconcile", str(error), "none")
+        record_reading(session, invoice_id, "reconcile", str(error), "none")
     doublings = func.power(2, func.least(Invoice.error_count, _MOST_DOUBLINGS))
     # LEAST and GREATEST ignore NULL.
     soon = func.least(Invoice.next_check_at, func.now() + seconds(_ERROR_BACKOFF_SECONDS * doublings))
@@ -158,15 +162,15 @@ def _write(
     """
     if look.failure_count:
         breaker.record_success(session, look.account_id)
-    note(session, look.invoice_id, actor, answer.snapshot.said, outcome.action)
+    record_reading(session, look.invoice_id, actor, answer.snapshot.said, outcome.action)
     applied = apply(session, look, answer, outcome, rules, actor)
     if not applied and outcome.action is Action.SETTLE:
-        _look_again_at_once(session, look.invoice_id)
+        _check_again_at_once(session, look.invoice_id)
     bad_news = outcome.action in {Action.INVALIDATE, Action.REVIEW}
     return applied, bad_news and not applied and _settled_meanwhile(session, look)
 
 
-def _look_again_at_once(session: Session, invoice_id: UUID) -> None:
+def _check_again_at_once(session: Session, invoice_id: UUID) -> None:
     """Schedule a check now: the provider reported settled, but the invoice changed, and not to settled."""
     session.execute(
         update(Invoice)
@@ -187,52 +191,9 @@ def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     That is a new provider status, a new amount, a step towards the end of checks, a changed alarm, or a recovery.
     """
     paid_more = look.status != InvoiceStatus.SETTLED and (look.paid_of(snapshot) or 0) != (look.paid_amount or 0)
-    heard = snapshot.said != look.last_said or (snapshot.payment_seen and look.payment_seen_at is None)
+    changed = snapshot.said != look.last_said or (snapshot.payment_seen and look.payment_seen_at is None)
     ends = look.is_over or (look.final_check_at is not None and look.next_check_at is not None)
-    return heard or paid_more or ends or look.last_error != outcome.alarm or look.failure_count > 0
-
-
-def _ask(begin: Begin, look: Look, named: str | None) -> InvoiceSnapshot | None:
-    """Ask about the invoice; a draft is first found and adopted, None where the provider is known to have none."""
-    provider, provider_invoice_id = provider_for(look), look.provider_invoice_id
-    if provider_invoice_id is None:
-        found = _find(look, named)
-        if found is None:
-            return None
-        provider_invoice_id = found.created.provider_invoice_id
-        with begin() as session:
-            draft.adopt(session, look.invoice_id, look.account_id, found.created)
-    with metrics.provider_call(look.name, "get_invoice"):
-        snapshot = provider.get_invoice(provider_invoice_id)
-    if snapshot.order_id is not None and snapshot.order_id != str(look.invoice_id):
-        raise RemoteAnswerInvalid(
-            f"the provider says that its invoice {provider_invoice_id} belongs to order "
-            f"{printable(snapshot.order_id[:60])}."
-        )
-    return snapshot
-
-
-def _find(look: Look, named: str | None) -> FoundInvoice | None:
-    """Find the invoice that the provider made for a draft: by our id, or by its own where a webhook named it."""
-    provider, order_id = provider_for(look), str(look.invoice_id)
-    if provider.finds_by_order:
-        with metrics.provider_call(look.name, "find_invoices"):
-            return draft.best(provider.find_invoices(order_id))
-    if named is None:
-        return None
-    with metrics.provider_call(look.name, "find_named"):
-        found = provider.find_named(named)
-    return found if found.snapshot.order_id == order_id else None
-
-
-def _paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
-    """Return when the payment arrived, if the provider reports it."""
-    try:
-        with metrics.provider_call(look.name, "paid_at"):
-            return provider_for(look).paid_at(snapshot.provider_invoice_id)
-    except RemoteError as error:
-        log.info("the provider doesn't say when it was paid", invoice_id=str(look.invoice_id), reason=str(error))
-        return None
+    return changed or paid_more or ends or look.last_error != outcome.alarm or look.failure_count > 0
 
 
 def _never_made(begin: Begin, look: Look, actor: str, *, asked: bool) -> Result:

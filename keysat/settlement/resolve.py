@@ -87,7 +87,7 @@ def acknowledge(session: Session, invoice_id: UUID, note: str, actor: str) -> No
     """
     require_note(note)
     failing = Invoice.error_count > 0
-    _update(session, invoice_id, failing, "got an answer at its last check", acknowledged_at=func.now())
+    _update(session, invoice_id, failing, "got a usable response at its last check", acknowledged_at=func.now())
     audit(session, actor, "invoice.acknowledged", invoice_id, note=note)
 
 

@@ -26,7 +26,7 @@ _BELIEVE = """    with transaction() as session:
         )
 """
 _APPLIED = (
-    "        applied, overtaken = _write(session, look, ProviderResponse(snapshot, paid_at), outcome, rules, actor)\n"
+    "        applied, overtaken = _write(session, look, ProviderResponse(snapshot, paid), outcome, rules, actor)\n"
 )
 _SEND_WITHIN = (
     "        from keysat.tasks.tasks import issue_license\n"
