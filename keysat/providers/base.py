@@ -57,7 +57,7 @@ class InvoiceSnapshot:
 
 @dataclass(frozen=True)
 class NewInvoice:
-    """What a provider is asked to charge; `order_id` is our invoice id, `policy_id` what it is for.
+    """A request for a new invoice. `order_id` is our invoice id, `policy_id` the policy that it pays for.
 
     `callback_url` is where the invoice's webhooks go, for a provider that takes one with each invoice.
     """
@@ -148,7 +148,7 @@ class Provider(Protocol):
     token_in_url: ClassVar[bool] = False
     # Whether each invoice carries our webhook's URL, which is then registered nowhere and has no secret of ours.
     callback_per_invoice: ClassVar[bool] = False
-    # Whether it finds an invoice by our id; else by its own id alone, which a webhook names.
+    # Whether it finds an invoice by our id. Others find it only by their own id, which a webhook names.
     finds_by_order: ClassVar[bool] = True
     default_url: ClassVar[str | None] = None
     pays_lightning: ClassVar[bool] = False
@@ -186,7 +186,7 @@ class Provider(Protocol):
             NotSupported: it finds invoices by our id.
             RemoteError: as `get_invoice`.
         """
-        raise NotSupported(self.kind, "be asked about an invoice that a webhook names; it finds invoices by our id")
+        raise NotSupported(self.kind, "read an invoice that a webhook names; it finds invoices by our id")
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
         """Return the invoices created in a time span, newest first, without the first `skip`, at most `take`.
@@ -197,7 +197,7 @@ class Provider(Protocol):
             NotSupported: the provider only supports reading one invoice at a time.
             RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
         """
-        raise NotSupported(self.kind, "list its invoices by date, so the scan looks at each by itself")
+        raise NotSupported(self.kind, "list its invoices by date, so the scan checks each by itself")
 
     def paid_at(self, provider_invoice_id: str) -> datetime | None:
         """Return when the payment of an invoice was received, or None if the provider doesn't report it.

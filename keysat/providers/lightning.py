@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class PaymentState(StrEnum):
-    """What became of an outgoing Lightning payment; only `failed` means that it may be tried anew."""
+    """The outcome of an outgoing Lightning payment. Only `failed` allows another attempt."""
 
     PAID = "paid"
     FAILED = "failed"
@@ -16,9 +16,9 @@ class PaymentState(StrEnum):
 
 @dataclass(frozen=True)
 class LightningPayment:
-    """The outcome of paying a BOLT11 invoice; `fee_msat` in millisatoshi where the provider tells.
+    """The outcome of paying a BOLT11 invoice. `fee_msat` is in millisatoshi, if the provider reports it.
 
-    `unheard_of`: the provider was asked about the payment and has none of that hash.
+    `unheard_of`: the provider was queried and has no payment with that hash.
     """
 
     payment_hash: str | None

@@ -39,6 +39,7 @@ from keysat.providers.base import (
     ReceivedEvent,
     Webhook,
 )
+from keysat.providers.fields import require_object, require_text
 from keysat.providers.refusals import NotSupported, WebhookMalformed, WebhookRejected
 from keysat.providers.signed_events import is_name, require_signature
 
@@ -143,23 +144,18 @@ class OpenNode(Provider):
 
 
 def _only(fields: list[tuple[str, str]], name: str) -> str | None:
-    """Read a field that is there once; of two of one name, each reader may believe another one."""
+    """Read a field that occurs once. Of two with one name, two readers may choose different ones."""
     values = [value for field, value in fields if field == name]
     return values[0] if len(values) == 1 and is_name(values[0]) else None
 
 
 def _charge_of(answer: Answer) -> dict[str, Any]:
-    charge = answer.json.get("data") if isinstance(answer.json, dict) else None
-    if not isinstance(charge, dict):
-        raise RemoteAnswerInvalid("OpenNode sent JSON of another shape than a charge.")
-    return charge
+    data = answer.json.get("data") if isinstance(answer.json, dict) else None
+    return require_object(data, "OpenNode", "a charge")
 
 
 def _text(charge: dict[str, Any], field: str) -> str:
-    value = charge.get(field)
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise RemoteAnswerInvalid(f"OpenNode's charge has no usable {field!r}.")
-    return value
+    return require_text(charge, field, "OpenNode's charge")
 
 
 def _created(charge: dict[str, Any]) -> CreatedInvoice:
@@ -190,7 +186,7 @@ def _snapshot(charge: dict[str, Any]) -> InvoiceSnapshot:
 
 
 def _charged(charge: dict[str, Any]) -> Money | None:
-    """Read the price in the currency of our request; None where the charge leaves it out."""
+    """Read the price in the currency of our request, or None if the charge has none."""
     currency = charge.get("currency") or "BTC"
     value = charge.get("amount") if currency == "BTC" else charge.get("source_fiat_value")
     try:
@@ -202,7 +198,7 @@ def _charged(charge: dict[str, Any]) -> Money | None:
 
 
 def _paid(charge: dict[str, Any], charged: Money | None, word: str) -> Money | None:
-    """Read the money received; None where the charge leaves it out.
+    """Read the money received, or None if the charge has none.
 
     It is in sats. Of a price in another currency it is the same part as of the charge's sats, rounded down to the
     smallest unit.
@@ -218,7 +214,7 @@ def _paid(charge: dict[str, Any], charged: Money | None, word: str) -> Money | N
 
 
 def _received(charge: dict[str, Any], word: str) -> int | None:
-    """Read how many sats were received, unconfirmed ones of an underpaid charge alone; None for an unknown status."""
+    """Read the received sats, or None for an unknown status. Unconfirmed ones are in for an underpaid charge only."""
     price, missing, over = (_sats(charge.get(name)) for name in ("amount", "missing_amt", "overpaid_by"))
     transactions = _transactions(charge)
     if price is None or word not in _STATUSES:
@@ -238,7 +234,7 @@ def _transactions(charge: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_confirmed(transaction: dict[str, Any]) -> bool:
-    """Whether it is settled on the chain; the time of that is empty before."""
+    """Whether it is settled on the chain. Its time is empty before."""
     return bool(transaction.get("settled_at"))
 
 

@@ -200,7 +200,9 @@ class BTCPay(Provider):
 
     def pay_lightning_invoice(self, bolt11: str, max_fee_msat: int) -> LightningPayment:
         if max_fee_msat < _MSAT_PER_SAT:  # BTCPay treats a limit of 0 as no limit
-            raise InvalidInput(f"a fee limit of {max_fee_msat} msat can't be told to BTCPay; allow at least 1 sat.")
+            raise InvalidInput(
+                f"a fee limit of {max_fee_msat} msat can't be expressed at BTCPay; allow at least 1 sat."
+            )
         body = {"BOLT11": bolt11, "maxFeeFlat": str(max_fee_msat // _MSAT_PER_SAT)}
         try:
             return lightning_payment(

@@ -13,6 +13,7 @@ from keysat.core.money import Money, parse_decimal
 from keysat.models.invoice import PaymentException
 from keysat.net.client import Answer
 from keysat.providers.base import CreatedInvoice, ProviderStatus
+from keysat.providers.fields import require_object, require_text
 from keysat.providers.lightning import LightningPayment, PaymentState
 
 STATUSES = {
@@ -66,17 +67,12 @@ def order_id_of(fields: Any) -> str | None:
 
 def mapping(answer: Answer) -> dict[str, Any]:
     """Return the response as an object. Raises `RemoteAnswerInvalid`."""
-    if not isinstance(answer.json, dict):
-        raise RemoteAnswerInvalid("BTCPay sent JSON of another shape than an invoice.")
-    return answer.json
+    return require_object(answer.json, "BTCPay", "an invoice")
 
 
 def text(answer: dict[str, Any], field: str) -> str:
     """Return a required text field. Raises `RemoteAnswerInvalid`."""
-    value = answer.get(field)
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise RemoteAnswerInvalid(f"BTCPay's answer has no usable {field!r}.")
-    return value
+    return require_text(answer, field, "BTCPay's response")
 
 
 def listed(answer: Answer) -> list[Any]:

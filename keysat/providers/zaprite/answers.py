@@ -21,6 +21,7 @@ from keysat.providers.base import (
     ProviderStatus,
     ReceivedEvent,
 )
+from keysat.providers.fields import require_object, require_text
 from keysat.providers.refusals import WebhookMalformed
 from keysat.providers.signed_events import is_name
 
@@ -179,13 +180,8 @@ def _name(candidates: Iterable[Any]) -> str | None:
 
 def order_of(answer: Answer) -> dict[str, Any]:
     """Return the response as an order. Raises `RemoteAnswerInvalid`."""
-    if not isinstance(answer.json, dict):
-        raise RemoteAnswerInvalid("Zaprite sent JSON of another shape than an order.")
-    return answer.json
+    return require_object(answer.json, "Zaprite", "an order")
 
 
 def _text(order: dict[str, Any], field: str) -> str:
-    value = order.get(field)
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise RemoteAnswerInvalid(f"Zaprite's order has no usable {field!r}.")
-    return value
+    return require_text(order, field, "Zaprite's order")

@@ -1,0 +1,30 @@
+"""Read required parts of a provider's JSON response. What is missing or malformed makes the response unusable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keysat.core.errors import RemoteAnswerInvalid
+
+
+def require_object(value: Any, provider: str, noun: str) -> dict[str, Any]:
+    """Return `value` as a JSON object. `noun` is what it should be, such as "an order".
+
+    Raises:
+        RemoteAnswerInvalid: it is none.
+    """
+    if not isinstance(value, dict):
+        raise RemoteAnswerInvalid(f"{provider} sent JSON of another shape than {noun}.")
+    return value
+
+
+def require_text(fields: dict[str, Any], field: str, what: str) -> str:
+    """Return a text that isn't empty and has no control characters.
+
+    Raises:
+        RemoteAnswerInvalid: it is missing or malformed. `what` names the object, as "OpenNode's charge".
+    """
+    value = fields.get(field)
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise RemoteAnswerInvalid(f"{what} has no usable {field!r}.")
+    return value
