@@ -165,15 +165,21 @@ def _accounts(status: Status | None) -> Iterator[Finding]:
     for account in accounts:
         yield _check(f"provider {account.name}", lambda account=account: _account(account))  # type: ignore[misc]
         if status is not None:
-            silence = status.silence_of(account.name)
-            yield Finding(f"webhooks of {account.name}", silence is None, explained(silence or webhook_state(account)))
+            yield _check(f"webhooks of {account.name}", lambda account=account: _webhooks(status, account))  # type: ignore[misc]
+
+
+def _webhooks(status: Status, account: ProviderAccount) -> str:
+    silence = status.silence_of(account.name)
+    if silence is not None:
+        raise Broken(explained(silence))
+    return explained(webhook_state(account))
 
 
 def _account(account: ProviderAccount) -> str:
     provider_for(account).check_credentials()
     if account.paused:
         raise Broken(f"it is paused ({account.pause_reason}), but works now; `keysat provider resume {account.name}`.")
-    return f"{account.base_url} answers and accepts the credentials"
+    return f"{account.base_url} responds and accepts the credentials"
 
 
 def _broker(settings: Settings) -> str:
@@ -190,7 +196,7 @@ def _broker(settings: Settings) -> str:
 def _workers() -> str:
     answers = app.control.ping(timeout=1.5)
     if not answers:
-        raise Broken("no worker answers; start `keysat up`, or `celery -A keysat.worker worker` and `beat`.")
+        raise Broken("no worker responds; start `keysat up`, or `celery -A keysat.worker worker` and `beat`.")
     served = app.control.inspect(timeout=1.5).active_queues() or {}
     missing = {queue.name for queue in app.conf.task_queues} - {
         queue["name"] for queues in served.values() for queue in queues

@@ -67,14 +67,14 @@ def test_status_as_text_has_a_line_for_each_number(keysat):
         (lambda: make_invoice(review_reason="late", review_opened_at=func.now()), "keysat invoice list --review"),
         (
             lambda: (make_shop(), set_account(paused_at=func.now(), pause_reason="key rejected")),
-            "`keysat provider resume main` when it may be asked again",
+            "`keysat provider resume main` when it may be called again",
         ),
         (
             lambda: (
                 make_shop(),
                 set_account(failure_count=5, last_error="it is down", open_until=func.now() + timedelta(minutes=1)),
             ),
-            "account main fails (it is down) and isn't asked until",
+            "account main fails (it is down) and isn't called until",
         ),
     ],
     ids=["late", "review", "paused", "breaker open"],
@@ -104,6 +104,18 @@ def test_doctor_without_workers(keysat):
     )
     assert "keysat up" in found["workers"]["detail"]
     assert "keysat up" in found["beat"]["detail"]
+
+
+def test_doctor_goes_on_past_an_unknown_kind(keysat):
+    """An account that a newer version stored is a finding, and the checks after it still run."""
+    make_account()
+    set_account(kind="unknown")
+    code, found = findings(keysat)
+    assert code == 3
+    assert not found["provider main"]["ok"]
+    assert not found["webhooks of main"]["ok"]
+    assert "unknown" in found["webhooks of main"]["detail"]
+    assert found["disk"]["ok"]
 
 
 def test_doctor_complains_of_all_that_status_complains_of(keysat):
