@@ -62,6 +62,15 @@ def settings(servers):
     return servers
 
 
+@pytest.fixture(scope="module")
+def web_url(servers):
+    """The URL of Keysat's web server for one file of tests."""
+    from tests.serving import serving_with  # what it imports takes a second, which few files need
+
+    with serving_with() as url:
+        yield url
+
+
 @pytest.fixture
 def empty_database(servers):
     """All tables empty. They hold little, so that deleting it takes a tenth of what TRUNCATE takes for new files."""

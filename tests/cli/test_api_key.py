@@ -22,15 +22,6 @@ def api(web_url):
     client.close()
 
 
-@pytest.fixture(scope="module")
-def web_url(servers):
-    from keysat.web.app import create_app
-    from tests.web.conftest import serving
-
-    with serving(create_app()) as url:
-        yield url
-
-
 def test_key_is_shown_once_and_stored_nowhere(keysat, api):
     made = keysat("api-key", "create", "shop", "--scope", "write")
     key = made.out.strip()

@@ -10,9 +10,7 @@ from keysat.core.secrets import secret_box, unseal
 from keysat.core.settings import load_settings
 from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import Sandbox
-from keysat.web.app import create_app
 from tests.builders import SECRET, STORE, audit_actions, load_account, make_account
-from tests.web.conftest import serving
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker")
 
@@ -33,17 +31,11 @@ def public_url(monkeypatch):
     load_settings.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def served(servers):
-    with serving(create_app()) as url:
-        yield url
-
-
 @pytest.fixture
-def web_url(served, public_url):
+def web_url(web_url, public_url):
     """Where the API is served, which is also Keysat's public URL."""
-    public_url(served)
-    return served
+    public_url(web_url)
+    return web_url
 
 
 @pytest.fixture
@@ -86,7 +78,7 @@ def test_connect_reports_the_webhooks_arrival(keysat, sandbox_server, account, w
     finished = keysat(*CONNECT)
     assert finished.code == 0, finished.err
     assert finished.out == f"{web_url}/v1/btcpay/webhook/{account.id}\n"
-    assert "main: a webhook came" in finished.err
+    assert "main: a webhook arrived" in finished.err
     assert "careful" not in finished.err
     [webhook] = registered(sandbox_server)
     assert (webhook.url, webhook.secret) == (finished.out.strip(), stored_secret(settings))
@@ -134,11 +126,11 @@ def test_connect_webhook_missing(keysat, sandbox, account, web_url):
     sandbox.set_webhooks(drop=1.0)
     finished = keysat(*CONNECT, "--wait", "1")
     assert finished.code == 1
-    assert "no webhook of main came within 1 s" in finished.err
+    assert "no webhook of main arrived within 1 s" in finished.err
     for reason in (f"`curl {web_url}/v1/pubkey`", "web server run", "firewall", "`keysat provider connect main`"):
         assert reason in finished.err
     assert load_account().webhook_connected_at is not None
-    assert "none came yet" in keysat("provider", "test", "main").err
+    assert "none arrived yet" in keysat("provider", "test", "main").err
 
 
 def test_connect_unrelated_webhook(keysat, sandbox, account, web_url):
@@ -186,7 +178,7 @@ def test_first_webhook_of_one_entered_by_hand_connects_it(keysat, account_by_han
     url = keysat(*CONNECT, "--wait", "1").out.strip()
     assert requests.post(url, json={"event": "order.change", "data": {"id": "theirs"}}, timeout=120).status_code == 200
     assert load_account().webhook_connected_at is not None
-    assert "the last one came" in keysat("provider", "test", "main").err
+    assert "the last one arrived" in keysat("provider", "test", "main").err
 
 
 @pytest.fixture
@@ -205,7 +197,7 @@ def test_kind_with_a_url_in_each_invoice_needs_no_registration(keysat, sandbox, 
     assert load_account().webhook_connected_at is None
     tested = keysat("provider", "test", "main").err
     assert "accepts the credentials" in tested
-    assert "webhooks need no registration, since each invoice carries our URL; none came yet" in tested
+    assert "webhooks need no registration, since each invoice carries our URL; none arrived yet" in tested
 
 
 def test_kind_that_signs_with_the_api_key_has_no_secret_to_renew(keysat, account_with_callbacks, web_url):

@@ -16,17 +16,9 @@ from keysat.core.db import transaction
 from keysat.licenses.withdraw import change_status
 from keysat.models.discount_code import CodeKind
 from keysat.models.license import LicenseStatus
-from keysat.web.app import create_app
 from tests.builders import SECRET, STORE, load_account, load_licenses
-from tests.web.conftest import serving
 
 SEATS = 3
-
-
-@pytest.fixture(scope="module")
-def web_url(servers):
-    with serving(create_app()) as url:
-        yield url
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import requests
 
 from keysat.core.settings import load_settings
 from keysat.tasks.tasks import scan_pending
-from keysat.web.app import create_app
 from tests.builders import (
     audit_actions,
     invoice_of,
@@ -20,7 +19,6 @@ from tests.builders import (
     make_due,
 )
 from tests.nodes import wait_until
-from tests.web.conftest import serving
 from tests.webhooks.replay import await_quiet
 
 pytestmark = pytest.mark.usefixtures("celery_setup")
@@ -28,18 +26,12 @@ pytestmark = pytest.mark.usefixtures("celery_setup")
 KEY = "key-of-test-store"
 
 
-@pytest.fixture(scope="module")
-def served(servers):
-    with serving(create_app()) as url:
-        yield url
-
-
 @pytest.fixture
-def web_url(served, monkeypatch):
+def web_url(web_url, monkeypatch):
     """Where the API is served, as Keysat says."""
-    monkeypatch.setenv("KEYSAT_PUBLIC_URL", served)
+    monkeypatch.setenv("KEYSAT_PUBLIC_URL", web_url)
     load_settings.cache_clear()
-    yield served
+    yield web_url
     monkeypatch.undo()
     load_settings.cache_clear()
 

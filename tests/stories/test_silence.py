@@ -11,15 +11,14 @@ from keysat.core.db import transaction
 from keysat.core.settings import load_settings
 from keysat.models import Invoice, ProviderAccount
 from keysat.tasks.tasks import check_invariants, scan_pending
-from keysat.web.app import create_app
 from tests.builders import load_account, load_licenses, make_due, make_invoice
 from tests.nodes import wait_until
-from tests.web.conftest import serving
+from tests.serving import serving_with
 
 
 @pytest.fixture
 def web_url(servers, monkeypatch):
-    with serving(create_app()) as url:
+    with serving_with() as url:
         monkeypatch.setenv("KEYSAT_PUBLIC_URL", url)
         load_settings.cache_clear()
         yield url
@@ -75,7 +74,7 @@ def test_missing_webhooks_alarm(celery_setup, shop, web_url):
     let_minutes_pass(5)
     status, doctor = keysat("status"), keysat("doctor")
     assert (status.exit_code, doctor.exit_code) == (3, 3)
-    alarm = "no webhook of account main came since"
+    alarm = "no webhook of account main arrived since"
     assert alarm in status.stderr
     assert "`keysat provider connect main`" in status.stderr
     assert f"FAIL  webhooks of main: {alarm}" in doctor.stdout

@@ -10,22 +10,14 @@ from keysat.accounts.inbox import MOST_LOOKS_A_MINUTE
 from keysat.core.db import reading, transaction
 from keysat.models import ProviderEvent
 from keysat.tasks.tasks import scan_pending
-from keysat.web.app import create_app
 from tests.builders import SECRET, STORE, load_account, load_invoice, load_licenses, make_invoice
 from tests.nodes import wait_until
-from tests.web.conftest import serving
 from tests.webhooks.replay import SENDERS, WAYS, await_quiet, badly, deliver, outcome, play
 
 pytestmark = pytest.mark.usefixtures("celery_setup")
 
 CONCURRENCY = 2  # of the stories' worker
 INVOICES = 6 * len(WAYS)
-
-
-@pytest.fixture(scope="module")
-def web_url(servers):
-    with serving(create_app()) as url:
-        yield url
 
 
 @pytest.fixture

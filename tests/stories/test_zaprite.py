@@ -4,7 +4,6 @@ import pytest
 import requests
 
 from keysat.tasks.tasks import scan_pending
-from keysat.web.app import create_app
 from tests.builders import (
     SECRET,
     audit_actions,
@@ -17,18 +16,11 @@ from tests.builders import (
     make_invoice,
 )
 from tests.nodes import wait_until
-from tests.web.conftest import serving
 from tests.webhooks.replay import await_quiet
 
 pytestmark = pytest.mark.usefixtures("celery_setup")
 
 KEY = "key-of-test-store"
-
-
-@pytest.fixture(scope="module")
-def web_url(servers):
-    with serving(create_app()) as url:
-        yield url
 
 
 @pytest.fixture

@@ -1,19 +1,14 @@
 """The API over real HTTP: uvicorn in a thread of the run, and a client that validates every error."""
 
-import threading
-from contextlib import contextmanager
-
 import pytest
 import requests
-import uvicorn
 
 from keysat.core.db import transaction
 from keysat.models.api_key import Scope
 from keysat.operations.api_keys import create_key
-from keysat.web.app import create_app
 from tests.builders import make_shop
 from tests.canaries import GIVEN, leaks
-from tests.nodes import wait_until
+from tests.serving import serving_with
 
 CODES = {
     400: "bad_request",
@@ -28,26 +23,6 @@ CODES = {
     502: "upstream_error",
     503: "service_unavailable",
 }
-
-
-def serving_with(**options):
-    """Serve the API with options of uvicorn's."""
-    return serving(create_app(), **options)
-
-
-@contextmanager
-def serving(app, **options):
-    """Serve an application on loopback. Yields its URL."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, proxy_headers=False, **options)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="web", daemon=True)
-    thread.start()
-    wait_until(lambda: server.started or not thread.is_alive())
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 class Api:
@@ -84,7 +59,7 @@ class Api:
 @pytest.fixture(scope="session")
 def web_url(servers):
     """Where the API is served for the run."""
-    with serving(create_app()) as url:
+    with serving_with() as url:
         yield url
 
 

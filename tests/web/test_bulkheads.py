@@ -19,7 +19,7 @@ from keysat.web import bulkhead, limits
 from keysat.web.app import create_app
 from tests.builders import make_account, make_catalog
 from tests.nodes import wait_until
-from tests.web.conftest import serving
+from tests.serving import serving
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker")
 PURCHASES = 40

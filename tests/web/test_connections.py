@@ -13,7 +13,7 @@ import requests
 from keysat.embedded.commands import child_environment
 from keysat.web import connections
 from tests.nodes import ProcessContainer, wait_until
-from tests.web.conftest import serving_with
+from tests.serving import serving_with
 
 SILENT = 1_200
 
@@ -33,7 +33,7 @@ def web_process(settings):
     # As many files as a service gets by default, and no more.
     limited = ["sh", "-c", 'ulimit -n 1024; exec "$0" -m keysat web', sys.executable]
     process = ProcessContainer(
-        limited, "Keysat answers at", {**child_environment(settings), "KEYSAT_WEB_PORT": str(port)}
+        limited, "Keysat listens at", {**child_environment(settings), "KEYSAT_WEB_PORT": str(port)}
     )
     try:
         assert process.ready()
@@ -156,7 +156,7 @@ def test_keep_alive_can_be_set(settings, tmp_path):
         port = free.getsockname()[1]
     own = {"KEYSAT_WEB_PORT": str(port), "KEYSAT_WEB_KEEP_ALIVE": "1"}
     process = ProcessContainer(
-        [sys.executable, "-m", "keysat", "web"], "Keysat answers at", {**child_environment(settings), **own}
+        [sys.executable, "-m", "keysat", "web"], "Keysat listens at", {**child_environment(settings), **own}
     )
     try:
         assert process.ready()

@@ -29,7 +29,7 @@ def start_web(settings, port):
 
     def start(**changed):
         environment = {**child_environment(settings), "KEYSAT_WEB_PORT": str(port), **changed}
-        started.append(ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", environment))
+        started.append(ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat listens at", environment))
         assert started[-1].ready()
         return f"http://127.0.0.1:{port}"
 
@@ -88,7 +88,7 @@ def test_routes_without_database(start_web):
 
 def test_sigterm_lets_a_running_request_finish_and_ends_with_success(settings, port):
     environment = {**os.environ, **child_environment(settings), "KEYSAT_WEB_PORT": str(port)}
-    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", environment)
+    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat listens at", environment)
     try:
         assert process.ready()
         with socket.create_connection(("127.0.0.1", port)) as slow:

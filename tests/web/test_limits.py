@@ -10,7 +10,8 @@ from keysat.web import limits
 from keysat.web.app import create_app
 from tests.builders import make_shop
 from tests.nodes import wait_until
-from tests.web.conftest import Api, serving
+from tests.serving import serving
+from tests.web.conftest import Api
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def start(web_environment):
 
 
 def web(start):
-    return start([sys.executable, "-m", "keysat", "web"], "Keysat answers at")
+    return start([sys.executable, "-m", "keysat", "web"], "Keysat listens at")
 
 
 def get(environment, path):

@@ -33,7 +33,7 @@ def web_environment(settings, tmp_path):
 
 @pytest.fixture
 def own_web_url(web_environment):
-    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", web_environment)
+    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat listens at", web_environment)
     try:
         assert process.ready()
         yield f"http://127.0.0.1:{web_environment['KEYSAT_WEB_PORT']}"
@@ -103,10 +103,10 @@ def test_secret_token_of_a_path_is_hidden(api):
 def test_directory_that_cannot_be_written_costs_the_figures_only(settings, own_web_url, web_environment, tmp_path):
     (tmp_path / "file").touch()
     web_environment |= {"KEYSAT_METRICS_DIR": str(tmp_path / "file" / "below"), "KEYSAT_WEB_PORT": "8932"}
-    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat answers at", web_environment)
+    process = ProcessContainer([sys.executable, "-m", "keysat", "web"], "Keysat listens at", web_environment)
     try:
         assert process.ready()
-        assert "metrics are not kept" in process.logs()
+        assert "metrics are not stored" in process.logs()
         assert value(scrape("http://127.0.0.1:8932"), "keysat_up") == 1
     finally:
         process.teardown()

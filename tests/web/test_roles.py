@@ -9,7 +9,7 @@ from keysat.models.api_key import Scope
 from keysat.operations.api_keys import create_key, revoke_key
 from keysat.web.app import create_app
 from tests.builders import make_shop
-from tests.web.conftest import serving
+from tests.serving import serving
 from tests.web.described import FILLED_IN, NOWHERE
 
 # What anybody may call, and why.

@@ -55,7 +55,7 @@ def test_status_and_why_have_facts_without_commands(admin):
     paused = make_invoice()
     set_account(paused_at=func.now(), pause_reason="by hand")
     (breach,) = admin.get("status")["breaches"]
-    assert breach == "1 provider accounts aren't asked about their invoices, one of them main."
+    assert breach == "1 provider accounts aren't called, one of them main."
     whys = [admin.get(f"invoices/{one.id}")["why"] for one in (invoice, paused)]
     assert whys[0].endswith("were paid after the invoice had expired")
-    assert whys[1] == "account main is paused (by hand), so the provider isn't asked"
+    assert whys[1] == "account main is paused (by hand), so the provider isn't called"
