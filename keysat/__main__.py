@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 def run() -> None:
-    """Run the command line; what is left of its output is written, or given up where nobody reads it any more."""
+    """Run the command line. Write the rest of its output, or drop it if no process reads it any more."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup has it ignored, and so do we
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from keysat.cli import main  # noqa: PLC0415 - loaded with the signal set as above

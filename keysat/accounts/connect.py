@@ -36,8 +36,8 @@ _TEST_PRICE = Money(1_000, "BTC")
 class Connection:
     """The URL of an account's webhooks since `began`, by the database's clock.
 
-    `url_is_secret`: whoever knows it can pretend to be the provider. `by_hand` says why the provider wasn't told of
-    the URL, None where it was. `needless`: nothing is registered, since each invoice carries the URL.
+    `url_is_secret`: anyone who knows the URL can impersonate the provider. `by_hand` is the reason why the URL wasn't
+    registered, or None. `needless`: nothing is registered, since each invoice carries the URL.
     """
 
     account: ProviderAccount
@@ -55,17 +55,17 @@ class NoWebhookCame(KeysatError):
         name = connection.account.name
         if connection.by_hand is not None:
             super().__init__(
-                f"no webhook of {name} came within {seconds:g} s. Once the URL is entered at the provider, the next "
+                f"no webhook of {name} arrived within {seconds:g} s. Once the URL is entered at the provider, the next "
                 "payment's webhook connects it.",
                 Hint.TEST_ACCOUNT,
                 account=name,
             )
             return
         super().__init__(
-            f"no webhook of {name} came within {seconds:g} s, though the provider accepted the URL and made an "
+            f"no webhook of {name} arrived within {seconds:g} s, though the provider accepted the URL and made an "
             f"invoice. Is {our_url} reachable from the provider (try `curl {our_url}/v1/pubkey` on its machine), does "
             "the web server run (its /readyz tells), does a firewall or proxy refuse it? The provider's own list of "
-            "webhook deliveries says what it met.",
+            "webhook deliveries shows the failures.",
             Hint.RECONNECT_ACCOUNT,
             account=name,
         )
@@ -104,7 +104,7 @@ def connect(
 
 
 def webhook_url(our_url: str, account: ProviderAccount, secret: str = "") -> str:
-    """Where the account's webhooks go; it ends with the secret where the provider doesn't sign."""
+    """Return the URL of the account's webhooks. It ends with the secret if the provider doesn't sign."""
     url = f"{our_url}/v1/{account.kind}/webhook/{account.id}"
     return f"{url}/{secret}" if adapter_of(account.kind).token_in_url else url
 
@@ -133,7 +133,7 @@ def has_arrived(session: Session, connection: Connection, test_invoice: str | No
 
 
 def doubt(our_url: str, provider_url: str) -> Advice | None:
-    """What may keep a provider elsewhere from reaching us safely; None where nothing is seen."""
+    """Return what may prevent a remote provider from reaching us safely, or None."""
     if _is_this_machine(provider_url):
         return None
     if _is_this_machine(our_url):

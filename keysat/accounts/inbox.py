@@ -40,7 +40,7 @@ MOST_LOOKS_A_MINUTE = 10
 class WebhookHint:
     """Our invoice that a stored event is about, or None.
 
-    `handled` when that is done. `looks`: how often webhooks led to a look at this invoice within the last minute.
+    `handled`: the event is handled. `looks` is the number of checks that webhooks caused within the last minute.
     `named` is the provider's id in the event.
     """
 

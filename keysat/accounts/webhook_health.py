@@ -20,7 +20,7 @@ ENOUGH = 3
 
 @dataclass(frozen=True)
 class Silence:
-    """An account whose webhooks were connected and don't arrive; as text, a sentence.
+    """An account whose webhooks were connected and don't arrive. Its text is a sentence.
 
     `untold` is the number of its invoices that were paid within the last day, after the last webhook, without a
     webhook about them. `last_event_at` is None if no webhook ever arrived.
@@ -43,13 +43,12 @@ class Silence:
 
     def __str__(self) -> str:
         if self.last_event_at is None:
-            found = (
-                f"the webhook of account {self.account} is registered since {_time(self.connected_at)}, and none came"
-            )
+            connected = _time(self.connected_at)
+            found = f"the webhook of account {self.account} is registered since {connected}, and none arrived"
         else:
             found = (
-                f"no webhook of account {self.account} came since {_time(self.last_event_at)}, "
-                f"though {self.untold} of its invoices were paid since; they were found by asking"
+                f"no webhook of account {self.account} arrived since {_time(self.last_event_at)}, "
+                f"though {self.untold} of its invoices were paid since; they were found by scheduled checks"
             )
         return f"{found}: is the public URL reachable from the provider, and does the web server run?"
 
@@ -88,14 +87,14 @@ def silent_accounts(session: Session) -> list[Silence]:
 
 
 def webhook_state(account: ProviderAccount) -> Advice:
-    """Since when an account's webhooks are connected, and when the last one came; a hint where they aren't."""
+    """Describe since when an account's webhooks are connected and when the last one arrived, or how to connect them."""
     if account.webhook_connected_at is None and adapter_of(account.kind).callback_per_invoice:
-        return Advice("webhooks need no registration, since each invoice carries our URL; none came yet")
+        return Advice("webhooks need no registration, since each invoice carries our URL; none arrived yet")
     if account.webhook_connected_at is None:
-        sentence = "no webhook is connected, so payments are found by asking alone"
+        sentence = "no webhook is connected, so payments are found by scheduled checks alone"
         return Advice(sentence, Hint.CONNECT_ACCOUNT, {"account": account.name})
     last = account.last_event_at
-    came = "none came yet" if last is None else f"the last one came {_time(last)}"
+    came = "none arrived yet" if last is None else f"the last one arrived {_time(last)}"
     return Advice(f"webhooks are connected since {_time(account.webhook_connected_at)}, {came}")
 
 

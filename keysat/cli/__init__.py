@@ -70,13 +70,13 @@ COMMANDS = {
     "policy": Entry("keysat.cli.policy:app", "Policies: the terms a product is licensed under."),
     "provider": Entry("keysat.cli.provider:app", "Accounts at payment providers."),
     "code": Entry("keysat.cli.code:app", "Discount codes."),
-    "webhook": Entry("keysat.cli.webhook:app", "Outbound webhooks: telling your own programs what happens."),
+    "webhook": Entry("keysat.cli.webhook:app", "Outbound webhooks: notifications for your own programs."),
     "tip": Entry("keysat.cli.tip:app", "Tips to Lightning Addresses."),
     "key": Entry("keysat.cli.key:app", "The keys that sign licenses and encrypt credentials."),
     "db": Entry("keysat.cli.database:app", "The database's schema."),
     "audit": Entry("keysat.cli.audit:app", "The audit log."),
     "api-key": Entry("keysat.cli.api_key:app", "Keys of the admin API."),
-    "sandbox": Entry("keysat.cli.sandbox:app", "A pretended payment provider on this machine, for trying Keysat."),
+    "sandbox": Entry("keysat.cli.sandbox:app", "A simulated payment provider on this machine, for trying Keysat."),
 }
 
 app = typer.Typer(

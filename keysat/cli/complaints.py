@@ -30,7 +30,7 @@ def notes(status: Status) -> list[str]:
 def _of_invoices(status: Status) -> list[Advice]:
     backlog, found = status.backlog, []
     if backlog.failing:
-        found.append(Advice(f"{backlog.failing} invoices got no usable answer lately.", Hint.LIST_FAILING_INVOICES))
+        found.append(Advice(f"{backlog.failing} invoices got no usable response lately.", Hint.LIST_FAILING_INVOICES))
     if backlog.review:
         found.append(Advice(f"{backlog.review} invoices wait for your decision.", Hint.LIST_REVIEWS))
     return found
@@ -39,7 +39,7 @@ def _of_invoices(status: Status) -> list[Advice]:
 def _of_account(account: AccountStatus) -> Advice:
     if account.paused_at is None:
         return Advice(
-            f"account {account.name} fails ({account.last_error}) and isn't asked until "
+            f"account {account.name} fails ({account.last_error}) and isn't called until "
             f"{account.open_until:%H:%M:%S} UTC; it goes on by itself."
         )
     paused = f"account {account.name} is paused ({account.pause_reason}), {account.due} invoices wait for it"

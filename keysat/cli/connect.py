@@ -44,11 +44,11 @@ def connect(
         say(connection.by_hand)
     else:
         test_invoice = connecting.make_test_invoice(connection.account)
-        say(f"registered at {provider_url}; invoice {test_invoice} was made there as a test, and nobody has to pay it")
+        say(f"registered at {provider_url}; invoice {test_invoice} was created there as a test; don't pay it")
     say(f"waiting up to {wait:g} s for a webhook ...")
     if not _arrives(connection, test_invoice, wait):
         raise connecting.NoWebhookCame(connection, settings.url, wait)
-    say(f"{name}: a webhook came; payments are told of from now on")
+    say(f"{name}: a webhook arrived; payments are reported by webhook from now on")
 
 
 def _arrives(connection: connecting.Connection, test_invoice: str | None, seconds: float) -> bool:

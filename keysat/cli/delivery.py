@@ -13,7 +13,7 @@ from keysat.core.db import reading, transaction
 from keysat.webhooks.deliveries import DeliveryStatus, Filter, list_deliveries, show_delivery
 from keysat.webhooks.replay import count_replay, replay, resend_delivery
 
-app = typer.Typer(help="Deliveries: what was sent, and what is owed.", no_args_is_help=True)
+app = typer.Typer(help="Deliveries: sent, pending and failed.", no_args_is_help=True)
 
 Delivery = Annotated[UUID, typer.Argument(metavar="DELIVERY", help="Its id, as in X-Keysat-Delivery.")]
 OfEndpoint = Annotated[str | None, typer.Option("--endpoint", help="Only to this endpoint.")]

@@ -39,13 +39,13 @@ COMMANDS = {
     Hint.GIVE_NOTE_ON_TIP: '`keysat tip retry {tip_id} --note "..."`',
     Hint.SELL_WITH_ACCOUNT: "`keysat provider add ACCOUNT` adds one, `keysat provider sell ACCOUNT` names it",
     Hint.TEST_ACCOUNT: "`keysat provider test {account}` checks its key and its webhooks",
-    Hint.CONNECT_ACCOUNT: "`keysat provider connect {account}` has the provider tell of them at once",
+    Hint.CONNECT_ACCOUNT: "`keysat provider connect {account}` registers one, so that payments are found at once",
     Hint.RECONNECT_ACCOUNT: (
         "check KEYSAT_PUBLIC_URL; `keysat provider connect {account}` registers the webhook again and checks that one "
         "arrives"
     ),
     Hint.PAUSE_ACCOUNT: "`keysat provider pause {account}` rests it",
-    Hint.RESUME_ACCOUNT: "`keysat provider resume {account}` when it may be asked again",
+    Hint.RESUME_ACCOUNT: "`keysat provider resume {account}` when it may be called again",
     Hint.RENEW_ACCOUNT: "make a new API key at the provider and enter it with `keysat provider renew {account}`",
     Hint.SHOW_ACCOUNT_ERRORS: "`keysat provider list` shows the error",
     Hint.ADD_POLICY: "see `keysat policy list {product}`, `keysat policy add {product} POLICY`",

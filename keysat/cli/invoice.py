@@ -65,7 +65,7 @@ def open_(
 def list_(
     status: Annotated[InvoiceStatus | None, typer.Option(help="Only of this status.")] = None,
     review: Annotated[bool, typer.Option("--review", help="Only those that wait for your decision.")] = False,
-    failing: Annotated[bool, typer.Option("--failing", help="Only those without a usable answer lately.")] = False,
+    failing: Annotated[bool, typer.Option("--failing", help="Only those without a usable response lately.")] = False,
     unfulfilled: Annotated[bool, typer.Option("--unfulfilled", help="Only settled ones without a license.")] = False,
     no_longer_watched: Annotated[bool, typer.Option("--abandoned", help="Only unpaid ones of over 30 days.")] = False,
     email: Annotated[str | None, typer.Option(help="Only of this buyer.")] = None,
@@ -143,7 +143,7 @@ def reconcile_(which: WhichInvoice) -> None:
     """Check the provider now, act on its response, and issue the license if paid. Needs no worker."""
     invoice_id, rules = _id_of(which), rules_of(load_settings())
     result, _ = reconcile_and_issue(reading, transaction, invoice_id, rules, _signer_id, "cli")
-    say(f"the provider says {result.said}; decision: {result.outcome.action}")
+    say(f"the provider reports {result.said}; decision: {result.outcome.action}")
     if result.outcome.review is not None:
         say(f"it waits for your decision ({result.outcome.review}): `keysat invoice settle` or `dismiss`")
     if result.license_owed:
@@ -171,7 +171,7 @@ def acknowledge(which: WhichInvoice, note: Note) -> None:
     """Acknowledge that an invoice gets no usable response. Checks continue without an alarm."""
     with transaction() as session:
         resolve.acknowledge(session, require_invoice(session, which).id, note, "cli")
-    say("it is no alarm any more; a later answer is acted on as ever")
+    say("the alarm has ended; later responses still take effect")
 
 
 @app.command()
@@ -184,7 +184,7 @@ def restore(which: WhichInvoice, note: Note) -> None:
 
 @app.command()
 def watch(
-    which: WhichInvoice, every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0
+    which: WhichInvoice, every: Annotated[float, typer.Option(min=0.1, help="Seconds between two checks.")] = 1.0
 ) -> None:
     """Follow an invoice in the database, one line per change, until its license is issued. Ctrl-C ends it."""
     shown = ""

@@ -46,7 +46,7 @@ def _refuse_where_old_keys_are_needed(settings: Settings, *, credentials_lost: b
         if error.licensed:
             raise
     except (DatabaseUnavailable, SchemaMissing):
-        say("the database can't be asked what was made with older keys; if there is any, restore those keys instead")
+        say("the database can't be reached to find data of older keys; if there is any, restore those keys instead")
 
 
 @app.command()

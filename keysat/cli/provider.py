@@ -36,7 +36,7 @@ Sandbox = Annotated[
     typer.Option("--sandbox/--real", help="Whether its coins are pretended; default: on this machine."),
 ]
 CaFile = Annotated[Path | None, typer.Option(help="PEM certificates of an authority to trust for its server.")]
-Unchecked = Annotated[bool, typer.Option("--unchecked", help="Don't ask the provider whether it accepts the key.")]
+Unchecked = Annotated[bool, typer.Option("--unchecked", help="Store it without checking the key at the provider.")]
 
 
 @app.command()
@@ -135,7 +135,7 @@ def list_(as_json: AsJson = False) -> None:
 def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
     """Check address and credentials with a harmless request to the provider, and report on its webhooks."""
     account = checked.check_account(reading, name)
-    say(f"{name}: {account.base_url} answers and accepts the credentials")
+    say(f"{name}: {account.base_url} responds and accepts the credentials")
     say(f"{name}: {explained(webhook_state(account))}")
 
 
@@ -152,7 +152,7 @@ def resume(name: Annotated[str, typer.Argument(help="The account's name.")]) -> 
     """Check this account's invoices again from the next scan on."""
     with transaction() as session:
         manage.resume(session, name, actor="cli")
-    say(f"{name} is asked again from the next scan on")
+    say(f"{name} is checked again from the next scan on")
 
 
 @app.command()
@@ -168,7 +168,7 @@ def renew(
     box = secret_box(load_settings())
     with _nothing_stored_if_refused():
         checked.check_and_renew(reading, transaction, box, name, api_key, secret, "cli", unchecked=unchecked)
-    say(f"{name} has new credentials and is asked again from the next scan on")
+    say(f"{name} has new credentials and is checked again from the next scan on")
 
 
 @app.command()

@@ -13,7 +13,7 @@ from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.records import Kind
 from keysat.sandbox.server import run as serve
 
-app = typer.Typer(help="A pretended payment provider on this machine, for trying Keysat.", no_args_is_help=True)
+app = typer.Typer(help="A simulated payment provider on this machine, for trying Keysat.", no_args_is_help=True)
 
 DEFAULT_PORT = 8900
 

@@ -31,7 +31,9 @@ def sweep(
     since: Annotated[
         str | None, typer.Option(help="Made since then, as 2026-11-25 or 36h; default: since the oldest open invoice.")
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew where one was interrupted.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over instead of resuming an interrupted sweep.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch many invoices from the provider in one call, and reconcile those that changed.
@@ -59,7 +61,7 @@ def sweep(
         return
     show_record(counts, as_json)
     if last.orphans:
-        say("paid at the provider, and no invoice here; see what they are, and issue by hand what is owed:")
+        say("paid at the provider, and no invoice here; see what they are, and issue the missing licenses by hand:")
         show_rows(last.orphans, as_json)
 
 

@@ -47,7 +47,7 @@ def web() -> None:
     throttle_server_logs()
     notices.withdraw(notices.PROXY, f"web{settings.web_port}")
     with _listen(settings) as listener:
-        say(f"Keysat answers at http://{settings.web_host}:{settings.web_port}")
+        say(f"Keysat listens at http://{settings.web_host}:{settings.web_port}")
         # Uvicorn raises the signal again after its shutdown, but a requested stop is no failure.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)

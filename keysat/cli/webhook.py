@@ -19,8 +19,8 @@ from keysat.models import WebhookEndpoint
 from keysat.webhooks import endpoints
 from keysat.webhooks.deliver import Sender, send_test
 
-app = typer.Typer(help="Outbound webhooks: telling your own programs what happens.", no_args_is_help=True)
-endpoint = typer.Typer(help="Endpoints: who is told.", no_args_is_help=True)
+app = typer.Typer(help="Outbound webhooks: notifications for your own programs.", no_args_is_help=True)
+endpoint = typer.Typer(help="Endpoints: the URLs of your programs.", no_args_is_help=True)
 app.add_typer(endpoint, name="endpoint")
 app.add_typer(delivery.app, name="delivery")
 
@@ -117,7 +117,7 @@ def resume(name: Name) -> None:
     """Send the deliveries that waited for a paused or disabled endpoint."""
     with transaction() as session:
         endpoints.resume_endpoint(session, name, actor="cli")
-    say(f"endpoint {name} is told everything again")
+    say(f"endpoint {name} gets deliveries again")
 
 
 @endpoint.command()

@@ -1,6 +1,6 @@
 """The errors Keysat raises on purpose: one class per refusal, which builds its own message.
 
-The message says what is wrong. What to do about it is a hint, which each entry point puts into its own words.
+The message names what is wrong. What to do about it is a hint, which each entry point puts into its own words.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class SchemaBroken(KeysatError):
     def __init__(self, database: str, cause: str) -> None:
         super().__init__(
             f"the schema of {database} can't be upgraded, and nothing was changed; if you restored a dump, restore it "
-            f"into an empty database, as README's Backups tells. The cause: {cause}"
+            f"into an empty database, as the section Backups of README explains. The cause: {cause}"
         )
 
 
@@ -84,7 +84,7 @@ class BrokerUnavailable(KeysatError):
 
     def __init__(self, where: str, cause: str) -> None:
         super().__init__(
-            f"the broker at {where} can't be reached ({cause}). Nothing is lost: what is owed stays in PostgreSQL and "
+            f"the broker at {where} can't be reached ({cause}). Nothing is lost: pending work stays in PostgreSQL and "
             "the next scans send it again.",
             Hint.START_BROKER,
         )

@@ -98,7 +98,7 @@ class MetricFile:
             self._checked_at = time.monotonic()
             self._whole = os.pread(self._descriptor, len(self._image) + 1, 0) == self._image
             if not self._whole:
-                log.warning("the file of metrics was changed by others, and is written anew", file=str(self.path))
+                log.warning("another program changed the metrics file, and it is written again", file=str(self.path))
         if self._whole:
             place = self._places[key]
             self._write(self._image[place : place + _VALUE.size], place)

@@ -129,14 +129,14 @@ class Store:
             self._rests_until = time.monotonic() + RETRY_SECONDS
             reason = getattr(error, "strerror", None) or str(error)
             if not self._failed:
-                log.warning("metrics are not kept", directory=str(self.directory), reason=reason)
+                log.warning("metrics are not stored", directory=str(self.directory), reason=reason)
             self._failed = True
-            sentence = f"{self.directory} can't be written ({reason}), so metrics are not kept; mend the folder."
+            sentence = f"{self.directory} can't be written ({reason}), so metrics are not stored; make it writable."
             notices.notice(notices.METRICS, self._program, sentence)
             return
         if self._failed:
             self._failed = False
-            log.info("metrics are kept again", directory=str(self.directory))
+            log.info("metrics are stored again", directory=str(self.directory))
             notices.withdraw(notices.METRICS, self._program)
 
     def _take(self) -> None:

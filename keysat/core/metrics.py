@@ -25,9 +25,7 @@ _registry = CollectorRegistry()
 _store: Store | None = None
 
 # All have labels. A metric without labels would be created in memory before `record` can be called.
-reconciles = Counter(
-    "keysat_reconciles", "Looks at the provider, by what came of them.", ["action"], registry=_registry
-)
+reconciles = Counter("keysat_reconciles", "Checks at the provider, by outcome.", ["action"], registry=_registry)
 provider_seconds = Histogram(
     "keysat_provider_seconds",
     "Seconds of calls to providers.",
@@ -36,7 +34,7 @@ provider_seconds = Histogram(
     registry=_registry,
 )
 provider_errors = Counter(
-    "keysat_provider_errors", "Calls to providers without a usable answer.", ["account", "kind"], registry=_registry
+    "keysat_provider_errors", "Calls to providers without a usable response.", ["account", "kind"], registry=_registry
 )
 webhooks = Counter(
     "keysat_webhooks",
@@ -50,7 +48,7 @@ deliveries = Counter(
 licenses_issued = Counter("keysat_licenses_issued", "Licenses issued.", ["source"], registry=_registry)
 payment_to_license = Histogram(
     "keysat_payment_to_license_seconds",
-    "Seconds from the payment to the license; from when it was heard of, where the provider doesn't tell when it came.",
+    "Seconds from the payment to the license; or from when it was found, if the provider reports no time.",
     ["source"],
     buckets=_WAITS,
     registry=_registry,

@@ -87,9 +87,9 @@ def _in_background(act: object) -> None:
             with _client(load_settings()) as client:
                 act(client)
         except (RedisError, OSError) as error:
-            log.info("a notice could not be kept", reason=str(error))
+            log.info("a notice could not be stored", reason=str(error))
 
     try:
         Thread(target=run, name="notice", daemon=True).start()
     except RuntimeError as error:  # no thread can be started
-        log.info("a notice could not be kept", reason=str(error))
+        log.info("a notice could not be stored", reason=str(error))

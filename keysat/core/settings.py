@@ -76,13 +76,13 @@ class Settings(BaseSettings):
         default=90,
         ge=7,
         le=36_500,
-        description="Days that delivered webhooks, handled events and looks are kept; the audit log stays.",
+        description="Days that delivered webhooks, handled events and checks are stored; the audit log stays.",
     )
     sweep_backlog: int = Field(
         default=1_000,
         ge=50,
         le=10_000_000,
-        description="Due invoices of an account from which on it is swept: many asked about in one call.",
+        description="Due invoices of an account from which on it is swept: many are checked in one call.",
     )
     provider_timeout: float = Field(
         default=10,
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         default=1_048_576,
         ge=1_024,
         le=67_108_864,
-        description="Bytes of one provider answer that are read at most.",
+        description="Maximum bytes of one provider response.",
     )
     backup_dir: Absolute | None = Field(
         default=None,
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
         description="Where buyers' programs and providers reach Keysat, as https://license.example.com; "
         "unset: http at the web host and port.",
     )
-    operator: str = Field(default="", max_length=200, description="Who sells here, as the service tells buyers.")
+    operator: str = Field(default="", max_length=200, description="The seller's name that buyers see.")
     metrics_dir: Absolute = Field(
         default_factory=lambda known: known["data_dir"] / "metrics",
         description="Where workers and web servers leave their figures; unset: metrics in the data directory.",
@@ -168,14 +168,14 @@ class Settings(BaseSettings):
     )
     tip_allowed_networks: Networks = Field(
         default="",
-        description="Networks that aren't public where tips may be asked for, for trying it with the sandbox.",
+        description="Networks that aren't public that tips may reach, for trying it with the sandbox.",
     )
     flower_port: int = Field(default=5555, ge=1, le=65_535, description="Where Flower is shown, on 127.0.0.1.")
     celery_config: Absolute | None = Field(
         default=None,
         description="The file with Celery's settings, in place of the built-in celeryconfig.py; unset: that one.",
     )
-    log_format: Literal["console", "json"] = Field(default="console", description="How log lines look.")
+    log_format: Literal["console", "json"] = Field(default="console", description="The format of log lines.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least important log line that is shown."
     )
@@ -183,7 +183,7 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """The URL of Keysat, without a trailing slash."""
-        everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - an address nobody can be reached at
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - an address that no client can connect to
         return self.public_url or f"http://{everywhere.get(self.web_host, self.web_host)}:{self.web_port}"
 
     @property

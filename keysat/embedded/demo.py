@@ -78,7 +78,9 @@ def main() -> int:
             _set_up_shop(settings, client, sandbox.url)
             _open_invoices(progress, lambda: load_signer(settings.signing_key_file).key_id)
             _pay(client, progress)
-            progress.say("Nobody told Keysat. It looks at each invoice 30 s after it was opened, and finds out.")
+            progress.say(
+                "No webhook reached Keysat. A scan checks each invoice 30 s after it was opened and finds payments."
+            )
             killed = _await_licenses(stack, progress)
             comparison = compare(client.ledger())
             example = _example(settings)

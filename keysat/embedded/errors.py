@@ -57,7 +57,7 @@ class StillStopping(KeysatError):
     def __init__(self, pid: int | None, seconds: float) -> None:
         who = f"Keysat (pid {pid})" if pid else "Keysat"
         remedy = f"`kill -9 {pid}` and then `keysat down` end it by force" if pid else "run `keysat down` again"
-        super().__init__(f"{who} still runs {seconds:g} s after it was told to stop; {remedy}.")
+        super().__init__(f"{who} still runs {seconds:g} s after its stop signal; {remedy}.")
 
 
 class NotYours(KeysatError):

@@ -1,4 +1,4 @@
-"""Whether the web server answers, and ports that are taken before it starts."""
+"""Find out whether the web server responds, and whether a port is taken before it starts."""
 
 from __future__ import annotations
 

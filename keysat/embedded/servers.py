@@ -56,7 +56,7 @@ class Server(Process, ABC):
             if not self.alive:
                 raise self.failure(self.last_words() or f"it ended with status {self.status}")
             if time.monotonic() > deadline:
-                raise self.failure(f"it gave no answer within {START_SECONDS:g} s ({self.last_words()})")
+                raise self.failure(f"it didn't respond within {START_SECONDS:g} s ({self.last_words()})")
             time.sleep(POLL_SECONDS)
 
     def failure(self, cause: str) -> ProgramFailed:
@@ -206,7 +206,7 @@ class Valkey(Server):
         make_private(self._data_dir / "valkey")
         make_run_dir(self._run_dir, also=unprivileged().uid)
         if self.answers():
-            raise self.failure(f"another one answers at {self._socket} already; `keysat down` stops it")
+            raise self.failure(f"another one responds at {self._socket} already; `keysat down` stops it")
         self._socket.unlink(missing_ok=True)
 
     def answers(self) -> bool:

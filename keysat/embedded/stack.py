@@ -30,7 +30,7 @@ _DOWN_SECONDS = 60.0
 class Stack:
     """The embedded servers that the settings require, and Keysat's own processes, by name in `processes`.
 
-    `prepare` runs once the servers answer (migrations, keys). `on_event` gets one sentence for each event.
+    `prepare` runs once the servers respond (migrations, keys). `on_event` gets one sentence for each event.
     `flower`: None or True runs it where it is installed. `web`: whether the web server runs. `commands` replaces
     Keysat's own processes by others, as {name: argument vector}.
     `postgres_options` are settings of the embedded PostgreSQL.
@@ -73,7 +73,7 @@ class Stack:
             raise
 
     def supervise(self, stop: threading.Event, each_time: Callable[[], None] = lambda: None) -> None:
-        """Start again what ends, each child after its backoff, until `stop` is set; `each_time` is called, too."""
+        """Restart each child that ends, after its backoff, until `stop` is set. Call `each_time` in every round."""
         while not stop.wait(_WATCH_SECONDS):
             each_time()
             for name in self.processes:
@@ -223,7 +223,7 @@ def _end_supervisor(lock: DataDirLock, say: Say) -> None:
             except ProcessLookupError:
                 continue
             told = pid
-            say(f"Keysat (pid {pid}) was told to stop.")
+            say(f"Keysat (pid {pid}) received the stop signal.")
         if time.monotonic() > deadline:
             raise StillStopping(told, _DOWN_SECONDS)
         time.sleep(POLL_SECONDS)

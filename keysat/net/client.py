@@ -145,7 +145,7 @@ class HttpClient:
 
     def _fail(self, deadline: Deadline, error: Exception) -> NoReturn:
         if deadline.is_over or isinstance(error, requests.Timeout | TimeoutError):
-            raise RemoteUnavailable(f"{self._name} gave no full answer within {self._seconds:g} s.") from error
+            raise RemoteUnavailable(f"{self._name} gave no complete response within {self._seconds:g} s.") from error
         if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
             raise RemoteRefused(f"{self._name} has an address that can't be used; correct it.") from error
         hint = Hint.TRUST_AUTHORITY if problem_of(error) is not None else None
@@ -178,8 +178,8 @@ class HttpClient:
 
     def _not_the_provider(self, status: int) -> NotTheProvider:
         return NotTheProvider(
-            f"what answered {status} at {self._base_url} isn't {self._name} itself; check the address, and what stands "
-            "before it.",
+            f"what answered {status} at {self._base_url} isn't {self._name} itself; check the address, and any proxy "
+            "or firewall before it.",
             status,
         )
 

@@ -100,10 +100,10 @@ class ForeignClient:
                 if (refused := _refused(error)) is not None:
                     raise AddressRefused(host, str(refused)) from None
                 if deadline.is_over or isinstance(error, requests.Timeout | TimeoutError):
-                    raise RemoteUnavailable(f"{host} gave no full answer within {self._seconds:g} s.") from error
+                    raise RemoteUnavailable(f"{host} gave no complete response within {self._seconds:g} s.") from error
                 raise RemoteUnavailable(f"{host} {why(error)}.") from error
             if deadline.is_over and not truncated:
-                raise RemoteUnavailable(f"{host} gave no full answer within {self._seconds:g} s.")
+                raise RemoteUnavailable(f"{host} gave no complete response within {self._seconds:g} s.")
         return ForeignAnswer(response.status_code, response.headers, content, truncated)
 
     def _read(self, response: requests.Response) -> tuple[bytes, bool]:

@@ -36,7 +36,7 @@ Cases = Select[Any, Any]
 
 @dataclass(frozen=True)
 class Breach:
-    """A broken invariant: how many cases there are, and the oldest; as text, a sentence."""
+    """A broken invariant: the number of cases, and the oldest one. Its text is a sentence."""
 
     invariant: str
     count: int
@@ -52,7 +52,7 @@ class Breach:
 
 @dataclass(frozen=True)
 class _Invariant:
-    """`cases` selects id and time of whatever breaks it; `sentence` has places for {count}, {id} and {at}.
+    """`cases` selects id and time of the rows that break it. `sentence` has places for {count}, {id} and {at}.
 
     `subject` is the fact that the hint takes the id as.
     """
@@ -166,20 +166,20 @@ INVARIANTS = (
     _Invariant(
         "account_resting",
         _resting,
-        "{count} provider accounts aren't asked about their invoices, one of them {id}.",
+        "{count} provider accounts aren't called, one of them {id}.",
         Hint.TEST_ACCOUNT,
         "account",
     ),
     _Invariant(
         "creates_failing",
         _creates_failing,
-        "{count} provider accounts make no invoices, so nobody can buy, one of them {id}.",
+        "{count} provider accounts make no invoices, so no purchase is possible, one of them {id}.",
         Hint.SHOW_ACCOUNT_ERRORS,
     ),
     _Invariant(
         "settled_without_license",
         _unlicensed,
-        "{count} invoices are paid and have no license, the oldest {id} since {at}: the worker's log says why.",
+        "{count} invoices are paid and have no license, the oldest {id} since {at}: the worker's log has the reason.",
         Hint.RECONCILE_INVOICE,
         "invoice_id",
     ),
@@ -206,20 +206,20 @@ INVARIANTS = (
     _Invariant(
         "event_stuck",
         _unhandled,
-        "{count} webhooks of providers wait to be looked into, the oldest since {at}: do worker and beat run?",
+        "{count} webhooks of providers aren't handled, the oldest since {at}: do worker and beat run?",
         Hint.RUN_DOCTOR,
     ),
     _Invariant(
         "delivery_stuck",
         _undelivered,
-        "{count} outbound webhooks are due and nobody sends them, the oldest {id} since {at}: does the worker of "
+        "{count} outbound webhooks are due and aren't sent, the oldest {id} since {at}: does the worker of "
         "queue deliver run?",
         Hint.RUN_DOCTOR,
     ),
     _Invariant(
         "tip_stuck",
         _unpaid_tips,
-        "{count} tips are due and nobody sees to them, the oldest {id} since {at}: does the worker of queue tips run?",
+        "{count} tips are due and aren't paid, the oldest {id} since {at}: does the worker of queue tips run?",
         Hint.RUN_DOCTOR,
     ),
     _Invariant(

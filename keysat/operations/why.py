@@ -27,7 +27,7 @@ class State(StrEnum):
     """The state of an invoice, as a person would name it.
 
     - `reversed`, `settled_again`: the payment went back, and in the second case the provider calls it settled again.
-    - `short`, `late`, `never_confirmed`, `other_currency`, `refunded`, `invalidated`, `in_review`: money came in or
+    - `short`, `late`, `never_confirmed`, `other_currency`, `refunded`, `invalidated`, `in_review`: money arrived or
       went back, and a person decides.
     - `licensed`, `license_due`: it is paid.
     - `never_made`: the provider made no invoice.

@@ -1,9 +1,10 @@
 """Start a purchase: store an unopened invoice, reserve the code's slot, and open the invoice or issue a free license.
 
-The draft is committed before the provider is asked, with our id as its order id. Whatever dies in between, the invoice
-that the provider made is found by that id and adopted, by the next scan or by the buyer's next try under the same
-idempotency key; no second one is made. A provider that finds none by our id may make a second one, at the buyer's next
-try. Its first one was shown to nobody, and a webhook that names it with our id has it adopted.
+The unopened invoice is committed before the request to the provider, with our id as the order id. If a process dies
+in between, the provider's invoice is found by that id and adopted, by the next scan or by the buyer's next request
+with the same idempotency key. No second invoice is created. A provider that can't find an invoice by our id may
+create a second one at the buyer's next request. No buyer saw the first one. A webhook that names it with our id
+adopts it.
 """
 
 from __future__ import annotations
@@ -142,9 +143,9 @@ def _known(session: Session, order: Order) -> _Opened | None:
     if not invoice.is_draft:
         return _Opened(invoice.id)
     if invoice.status != InvoiceStatus.PENDING:
-        raise Conflict("this purchase came to nothing; start a new one, with another idempotency key.")
+        raise Conflict("this purchase failed; start a new one, with another idempotency key.")
     if now - invoice.asked_at < draft.IN_PROGRESS:
-        raise Conflict("this purchase is still in progress; ask again in a moment, with the same idempotency key.")
+        raise Conflict("this purchase is still in progress; try again in a moment, with the same idempotency key.")
     invoice.asked_at = now  # so that the next request waits for this one
     account = session.get_one(ProviderAccount, invoice.provider_account_id)
     return _Opened(invoice.id, account, _wanted(session, invoice, order), resumed=True)
@@ -200,7 +201,7 @@ def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str,
     may_exist, provider = resumed, None
     try:
         provider = provider_for(account)
-        # Without that, another one is made: an earlier one was shown to no buyer, so nobody pays twice.
+        # Otherwise another one is created. No buyer saw an earlier one, so none is paid twice.
         if resumed and provider.finds_by_order:
             with metrics.provider_call(account.name, "find_invoices"):
                 made_before = draft.best(provider.find_invoices(wanted.order_id))

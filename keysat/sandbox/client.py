@@ -139,7 +139,7 @@ class SandboxClient:
             response = self._session.request(method, url, json=body, timeout=_SECONDS, allow_redirects=False)
         except (requests.RequestException, ValueError) as error:
             reason = type(error).__name__
-            raise RemoteUnavailable(f"no sandbox answers at {self._url} ({reason}); is it started?") from error
+            raise RemoteUnavailable(f"no sandbox responds at {self._url} ({reason}); is it started?") from error
         return _decode(response, f"the sandbox at {self._url}")
 
 

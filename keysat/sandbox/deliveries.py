@@ -22,7 +22,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Message:
-    """What a provider sends to a URL. `again` makes its redelivery; None sends the same bytes."""
+    """What a provider sends to a URL. `again` makes its redelivery. None sends the same bytes."""
 
     url: str
     content: bytes
@@ -40,7 +40,7 @@ class Delivery:
     counts: Counts
 
     def post(self, session: requests.Session, timeout: float) -> int | None:
-        """Make the call and return the answer's status, or None when there was no answer in `timeout` seconds."""
+        """Make the call. Return the response's status, or None if none arrives within `timeout` seconds."""
         url, content, headers = self.message.url, self.message.content, self.message.headers
         try:
             return session.post(url, data=content, headers=headers, timeout=timeout, allow_redirects=False).status_code

@@ -154,7 +154,7 @@ def _status(fields: Fields) -> dict[str, Any]:
     if isinstance(wish, bool) or not isinstance(wish, int | str | None):
         raise InvalidInput("'retry_after' of the fault status has to be whole seconds or an HTTP date.")
     status = fields.whole("status", least=200, most=599)
-    default = {"code": "sandbox-fault", "message": f"The sandbox was told to answer {status}."}
+    default = {"code": "sandbox-fault", "message": f"The sandbox is set to respond with {status}."}
     return {
         "status": status,
         "retry_after": None if wish is None else _header(str(wish)),

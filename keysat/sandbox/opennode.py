@@ -41,7 +41,7 @@ _STATUSES = {
 
 
 class OpenNode:
-    """Answers as OpenNode does, as far as is known."""
+    """Responds as OpenNode does, as far as is known."""
 
     def __init__(self, ledger: Ledger, base_url: Callable[[], str]) -> None:
         """`base_url` gives the address that links to the checkout start with."""
@@ -94,7 +94,7 @@ def charge_messages(store: Store, event: Event) -> Iterator[Message]:
 
 
 def _charge(invoice: Invoice) -> dict[str, Any]:
-    """OpenNode's charge; amounts in sats, but for the price in the currency of the request."""
+    """OpenNode's charge. Amounts are in sats, except for the price in the currency of the request."""
     currency = invoice.draft.currency
     price, paid = _sats(invoice.amount, currency), _sats(invoice.paid, currency)
     is_underpaid = invoice.status is Status.NEW and bool(invoice.payments)
@@ -129,7 +129,7 @@ def _sats(amount: int, currency: str) -> int:
 
 
 def _draft(body: Any) -> Draft:
-    """Read a request for a charge; a field that OpenNode isn't known to take is refused."""
+    """Read a request for a charge. A field that OpenNode isn't known to take is refused."""
     fields = Fields(body, "the charge", ("amount", "currency", "order_id", *_ECHOED, *_IGNORED))
     currency = fields.text_or_none("currency") or "BTC"
     if currency not in DECIMALS:

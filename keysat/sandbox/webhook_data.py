@@ -1,4 +1,4 @@
-"""BTCPay's shapes of a webhook: as clients ask for one, as it is shown, and the events that it gets."""
+"""BTCPay's shapes of a webhook: in requests, in responses, and in its events."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def btcpay_messages(store: Store, event: Event) -> Iterator[Message]:
 
 
 def _signed(webhook: Webhook, body: dict[str, Any]) -> Message:
-    """Sign an event; its redelivery has an id of its own and names the original's."""
+    """Sign an event. Its redelivery has its own id and names the original's."""
     content = to_json(body)
     signature = hmac.new(webhook.secret.encode(), content, hashlib.sha256).hexdigest()
     return Message(

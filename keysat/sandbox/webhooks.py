@@ -55,7 +55,7 @@ class Sender:
             self._random = random.Random(plan.seed)  # noqa: S311 - chances of faults, no secrets
 
     def send(self, store: Store, event: Event) -> None:
-        """Hand over an event; returns at once."""
+        """Queue an event. Returns at once."""
         for message in MODES[store.kind].messages(store, event):
             self._send(store, message)
 

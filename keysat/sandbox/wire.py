@@ -90,7 +90,7 @@ def replaced(answer: Answer, fault: Fault) -> Answer:
 
 
 def rewritten(answer: Answer, fields: Mapping[str, Any], removed: set[str]) -> Answer:
-    """Change the invoice, or each invoice of a list, in a successful answer; also one that is wrapped in `data`."""
+    """Change the invoice, or each invoice of a list, in a successful response, also inside `data`."""
     if isinstance(answer.payload, dict) and set(answer.payload) == {"data"}:
         inner = rewritten(replace(answer, payload=answer.payload["data"]), fields, removed)
         return replace(answer, payload={"data": inner.payload})

@@ -1,7 +1,7 @@
 """The Celery app: `celery -A keysat.worker worker`, `beat`, `flower`, `call` ...
 
-Its settings are in `celeryconfig.py`, which `keysat.tasks.config` finds. A worker or beat that can't work safely
-doesn't start: it says why in one sentence and exits with 1.
+Its settings are in `celeryconfig.py`, which `keysat.tasks.config` finds. A worker or beat that can't run safely
+doesn't start. It prints the reason in one sentence and exits with 1.
 """
 
 from __future__ import annotations

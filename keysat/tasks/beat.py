@@ -32,7 +32,7 @@ class SteadyScheduler(Scheduler):
     def tick(self, *args: Any, **kwargs: Any) -> float:
         offset = _offset()
         if abs(offset - self._offset) > _JUMP_SECONDS:
-            log.warning("the clock has jumped; every interval begins anew", seconds=round(offset - self._offset))
+            log.warning("the clock has jumped; every interval starts again", seconds=round(offset - self._offset))
             for entry in self.schedule.values():
                 entry.last_run_at = entry.default_now()
             self._heap = None

@@ -20,7 +20,7 @@ class CeleryConfigUnusable(SettingsError):
 
     def __init__(self, path: Path, cause: str) -> None:
         super().__init__(
-            f"Celery's settings in {path} can't be used ({cause}); mend the file, or set KEYSAT_CELERY_CONFIG."
+            f"Celery's settings in {path} can't be used ({cause}); correct the file, or set KEYSAT_CELERY_CONFIG."
         )
 
 

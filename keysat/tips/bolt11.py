@@ -76,7 +76,7 @@ def decode(text: str) -> Decoded:
         required, offered = _feature_bits(decoded)
         assert decoded.signature is not None
         high_s = int(str(decoded.signature.s), 16) > _HALF_ORDER
-    except Exception as error:  # noqa: BLE001 - whatever a stranger's invoice makes the decoder stumble over
+    except Exception as error:  # noqa: BLE001 - any error that an untrusted invoice causes in the decoder
         raise Bolt11Refused(f"the recipient sent no BOLT11 invoice ({type(error).__name__}).") from None
     if unknown := sorted(bit for bit in required if bit not in _KNOWN):
         raise Bolt11Refused(f"the recipient's invoice requires feature {unknown[0]}, which is unknown.")

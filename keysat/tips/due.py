@@ -43,7 +43,7 @@ class Budget:
 
 
 def claim_tips(session: Session, limit: int) -> list[Claim]:
-    """Take tips that are due, and push each one's next attempt forward, so that others leave it alone meanwhile."""
+    """Claim pending tips, and postpone each one's next attempt, so that no other worker takes it."""
     return claim(session, Tip.next_attempt_at, limit, func.now() + CLAIM, max_wait=_MAX_WAIT)
 
 

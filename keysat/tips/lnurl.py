@@ -70,5 +70,5 @@ def _get(client: ForeignClient, url: str, address: LightningAddress) -> dict[str
     if isinstance(fields, dict) and str(fields.get("status")).upper() == "ERROR":  # with any HTTP status
         raise RecipientRefused(f"{address} says: {printable(str(fields.get('reason') or 'no'))[:200]}.")
     if answer.status != _OK or not isinstance(fields, dict):
-        raise RemoteAnswerInvalid(f"{address.host} answered {answer.status} without a usable LNURL answer.")
+        raise RemoteAnswerInvalid(f"{address.host} answered {answer.status} without a usable LNURL response.")
     return fields

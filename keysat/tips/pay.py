@@ -130,7 +130,7 @@ def _send(provider: Provider, payer: Payer, tip: Tip, account: ProviderAccount) 
         try:
             return provider.pay_lightning_invoice(tip.bolt11 or "", payer.most_fee(tip.amount_msat))
         except RemoteError as error:  # the request itself was refused, e.g. for its credentials: may be temporary
-            log.warning("a tip's payment got no answer", tip_id=str(tip.id), reason=str(error))
+            log.warning("a tip's payment request failed", tip_id=str(tip.id), reason=str(error))
             return LightningPayment(None, PaymentState.UNKNOWN)
 
 
@@ -140,7 +140,7 @@ def _look_up(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: Provide
         with metrics.provider_call(account.name, "find_lightning_payment"):
             payment = provider.find_lightning_payment(tip.payment_hash or "")
     except KeysatError as error:
-        log.warning("a tip's payment can't be looked up", tip_id=str(tip.id), reason=str(error))
+        log.warning("a tip's payment can't be read", tip_id=str(tip.id), reason=str(error))
         with begin() as session:
             due.look_up_later(session, tip)
         return

@@ -60,7 +60,7 @@ _CODES = {
 VALIDATE = "/v1/validate"
 _UNAVAILABLE = "the service can't do that at the moment; try again later."
 _NO_SALES = "payments can't be taken right now; nothing was charged. Try again later."
-_UPSTREAM = "the payment provider gave no usable answer; try again later."
+_UPSTREAM = "the payment provider gave no usable response; try again later."
 _UPSTREAM_REFUSED = "the payment provider refused the request."
 
 

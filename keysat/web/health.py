@@ -123,18 +123,18 @@ _CHECKS: dict[str, Callable[[], None]] = {
 def _trouble(check: Future[None]) -> str | None:
     if not check.done():
         check.cancel()
-        return f"no answer within {CHECK_SECONDS:g} s"
+        return f"no response within {CHECK_SECONDS:g} s"
     error = check.exception()
     return None if error is None else str(error)
 
 
 _COUNTS = {
-    "due": "Invoices to be looked at now.",
-    "late": "Invoices that nobody took for two minutes.",
+    "due": "Invoices to check now.",
+    "late": "Invoices that no scan took for two minutes.",
     "review": "Invoices that wait for a person.",
     "unfulfilled": "Settled invoices without a license.",
     "overdue_licenses": "The same for over two minutes.",
-    "failing": "Invoices without a usable answer lately.",
+    "failing": "Invoices without a usable response lately.",
     "pending": "Invoices that wait for their payment.",
 }
 
@@ -155,9 +155,9 @@ class Gauges(Collector):
         try:
             status = self._fresh()
         except KeysatError:
-            yield GaugeMetricFamily("keysat_up", "Whether the database answers.", 0)
+            yield GaugeMetricFamily("keysat_up", "Whether the database responds.", 0)
             return
-        yield GaugeMetricFamily("keysat_up", "Whether the database answers.", 1)
+        yield GaugeMetricFamily("keysat_up", "Whether the database responds.", 1)
         for name, help_text in _COUNTS.items():
             yield GaugeMetricFamily(f"keysat_invoices_{name}", help_text, getattr(status.backlog, name))
         family = GaugeMetricFamily(

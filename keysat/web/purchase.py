@@ -36,7 +36,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,200}$",
-        description="Sent again with the same body, leads to the same answer and no second purchase.",
+        description="Sent again with the same body, leads to the same response and no second purchase.",
     ),
 ]
 

@@ -56,7 +56,9 @@ def test_webhook_health_three_silent_sales():
     [silence] = alarms()
     assert (silence.account, silence.untold) == ("main", 3)
     last = f"{load_account().last_event_at:%Y-%m-%d %H:%M:%S} UTC"
-    assert str(silence).startswith(f"no webhook of account main came since {last}, though 3 of its invoices were paid")
+    assert str(silence).startswith(
+        f"no webhook of account main arrived since {last}, though 3 of its invoices were paid"
+    )
     assert (silence.hint, silence.facts) == (Hint.RECONNECT_ACCOUNT, {"account": "main"})
 
 
@@ -65,7 +67,7 @@ def test_webhook_health_never_received():
     connected(since=2 * MINUTE, last_event=None)
     [silence] = alarms()
     assert "the webhook of account main is registered since" in str(silence)
-    assert "and none came" in str(silence)
+    assert "and none arrived" in str(silence)
     assert silence.hint is Hint.RECONNECT_ACCOUNT
 
 
@@ -114,11 +116,11 @@ def test_webhook_health_is_per_account():
 @pytest.mark.parametrize(
     ("facts", "state"),
     [
-        ({}, "no webhook is connected, so payments are found by asking alone"),
-        ({"webhook_connected_at": 1}, "webhooks are connected since 2026-03-01 12:00:00 UTC, none came yet"),
+        ({}, "no webhook is connected, so payments are found by scheduled checks alone"),
+        ({"webhook_connected_at": 1}, "webhooks are connected since 2026-03-01 12:00:00 UTC, none arrived yet"),
         (
             {"webhook_connected_at": 1, "last_event_at": 2},
-            "webhooks are connected since 2026-03-01 12:00:00 UTC, the last one came 2026-03-02 12:00:00 UTC",
+            "webhooks are connected since 2026-03-01 12:00:00 UTC, the last one arrived 2026-03-02 12:00:00 UTC",
         ),
     ],
 )

@@ -50,7 +50,7 @@ def delay_by_hanging_purchases() -> Bar:
 def _serve(port: int) -> ProcessContainer:
     own = {"KEYSAT_WEB_PORT": str(port), "KEYSAT_LOG_LEVEL": "ERROR"}
     command = [sys.executable, "-m", "keysat", "web"]
-    web = ProcessContainer(command, "Keysat answers at", {**child_environment(load_settings()), **own})
+    web = ProcessContainer(command, "Keysat listens at", {**child_environment(load_settings()), **own})
     web.ready()
     return web
 

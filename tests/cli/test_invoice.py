@@ -138,9 +138,9 @@ WHY = {
         {"payment_seen_at": func.now(), "paid_amount": 10_000},
         "10,000 sat of 21,000 sat were paid so far; the next check is at ",
     ),
-    "no usable answer": (
+    "no usable response": (
         {"last_checked_at": func.now(), "last_error": "it is down", "error_count": 1},
-        "the last check brought no usable answer: it is down",
+        "the last check brought no usable response: it is down",
     ),
     "short": (
         {"review_reason": "underpaid", "review_opened_at": func.now(), "paid_amount": 10_000},
@@ -173,7 +173,7 @@ def test_why_counts_webhooks_that_wait(keysat, invoice):
 def test_why_names_the_command_for_a_paused_account(keysat, invoice):
     set_account(paused_at=func.now(), pause_reason="by hand")
     assert why(keysat, invoice).endswith(
-        "so the provider isn't asked; `keysat provider resume main` when it may be asked again"
+        "so the provider isn't called; `keysat provider resume main` when it may be called again"
     )
     set_account(recheck_at=func.now())
     assert why(keysat, invoice).endswith("enter it with `keysat provider renew main`")
@@ -183,7 +183,7 @@ def test_why_shows_the_end_of_an_accounts_pause(keysat, invoice):
     rest = {"failure_count": 5, "last_error": "it is down", "open_until": func.now() + timedelta(minutes=1)}
     set_columns(invoice.id, last_checked_at=func.now())
     set_account(**rest)
-    assert why(keysat, invoice).startswith("account main fails (it is down) and isn't asked until ")
+    assert why(keysat, invoice).startswith("account main fails (it is down) and isn't called until ")
 
 
 def test_why_of_a_paid_invoice(keysat, fake, invoice):
@@ -271,7 +271,7 @@ def test_invoice_reconcile_paid(keysat, fake, invoice, signer):
 def test_reconcile_of_an_unpaid_invoice_prints_no_data(keysat, invoice):
     finished = keysat("invoice", "reconcile", invoice.id)
     assert (finished.code, finished.out) == (0, "")
-    assert "the provider says pending/none; decision: keep" in finished.err
+    assert "the provider reports pending/none; decision: keep" in finished.err
 
 
 def test_reconcile_that_needs_a_person_says_so(keysat, fake, invoice):

@@ -102,7 +102,7 @@ def test_account_that_works_passes_the_test(keysat, fake):
     make_account()
     finished = keysat("provider", "test", "main")
     assert (finished.code, finished.out) == (0, "")
-    assert "answers and accepts the credentials" in finished.err
+    assert "responds and accepts the credentials" in finished.err
 
 
 def test_account_that_does_not_work_fails_the_test(keysat, fake):

@@ -61,7 +61,7 @@ def own_web_url(settings, pooled_url):
         port = free.getsockname()[1]
     own = {"DATABASE_URL": pooled_url, "KEYSAT_WEB_PORT": str(port)}
     process = ProcessContainer(
-        [sys.executable, "-m", "keysat", "web"], "Keysat answers at", {**child_environment(settings), **own}
+        [sys.executable, "-m", "keysat", "web"], "Keysat listens at", {**child_environment(settings), **own}
     )
     try:
         assert process.ready()

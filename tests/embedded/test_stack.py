@@ -279,7 +279,7 @@ def test_down_stops_a_running_supervisor_in_order(stack_settings):
     assert order == ["beat", "worker", "valkey", "postgres"]
     assert process.returncode == 0
     assert not any(start_time(pid) for pid in pids.values())
-    assert said == [f"Keysat (pid {process.pid}) was told to stop."]
+    assert said == [f"Keysat (pid {process.pid}) received the stop signal."]
     assert not down(stack_settings, said.append)
 
 

@@ -48,7 +48,7 @@ def client(url, deadline=DEADLINE, max_bytes=CAP):
 
 
 @contextmanager
-def overdue(message=f"gave no full answer within {DEADLINE:g} s."):
+def overdue(message=f"gave no complete response within {DEADLINE:g} s."):
     """What is inside ends because of its deadline, and not before it."""
     start = time.monotonic()
     with pytest.raises(RemoteUnavailable, match=f"^The server {re.escape(message)}"):
@@ -354,7 +354,7 @@ def test_deadlines_hold_in_a_forked_child():
             child.close()
             ours.close()
             theirs.close()
-        assert "no full answer" in message
+        assert "no complete response" in message
         assert took <= DEADLINE + GRACE
         with overdue():
             client(server.url).get("/")
@@ -398,7 +398,7 @@ def test_a_line_without_an_end_is_given_up_soon(head):
     with raw_server(endless(head)) as server:
         with pytest.raises(RemoteError) as given_up:
             client(server.url, LONG).get("/")
-        assert "no full answer" not in str(given_up.value), "not by its deadline"
+        assert "no complete response" not in str(given_up.value), "not by its deadline"
         assert server.sent < BUFFERS
 
 

@@ -282,7 +282,7 @@ def test_long_answer_is_cut(listener):
 def test_slow_drip_ends_at_the_deadline(listener, start):
     listener.answers = [start, *[None, b"x"] * 200]
     began = time.monotonic()
-    with pytest.raises(RemoteUnavailable, match="no full answer within"):
+    with pytest.raises(RemoteUnavailable, match="no complete response within"):
         client("127.0.0.1", deadline=0.5).request("GET", f"http://127.0.0.1:{listener.port}/")
     assert time.monotonic() - began < 5
 
@@ -291,7 +291,7 @@ def test_dns_that_lets_the_resolver_wait_does_not_hold_the_call(monkeypatch):
     release, released = threading.Event(), threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (release.wait(120) and released.set()) or [])
     try:
-        with pytest.raises(RemoteUnavailable, match=r"hooks\.example\.com gave no full answer within 0\.3 s"):
+        with pytest.raises(RemoteUnavailable, match=r"hooks\.example\.com gave no complete response within 0\.3 s"):
             client(deadline=0.3).request("GET", "https://hooks.example.com/")
         assert not released.is_set()
     finally:

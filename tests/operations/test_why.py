@@ -104,7 +104,7 @@ def test_amounts_are_money():
 
 def test_braces_in_a_providers_error_are_text():
     why = assess(invoice(last_error="odd {cause} {"), FINE, None, NOW)
-    assert why_line(why) == "the last check brought no usable answer: odd {cause} {"
+    assert why_line(why) == "the last check brought no usable response: odd {cause} {"
 
 
 def test_unhandled_webhooks_end_the_sentence():

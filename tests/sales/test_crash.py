@@ -179,7 +179,7 @@ def test_purchase_whose_draft_was_closed_is_not_taken_up_again(shop):
     shop.set_faults([{"kind": "status", "status": 422, "method": "POST", "times": 1}])
     with pytest.raises(Exception, match="refused"):
         open_invoice(KEYED)
-    with pytest.raises(Conflict, match="came to nothing; start a new one"):
+    with pytest.raises(Conflict, match="this purchase failed; start a new one"):
         open_invoice(KEYED)
     assert at_the_provider(shop) == []
 

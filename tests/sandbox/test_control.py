@@ -110,7 +110,7 @@ def test_client_names_the_error(sandbox_server, sandbox):
     with SandboxClient(f"{sandbox_server.url}/api/v1/stores/shop/invoices?x=") as other, pytest.raises(RemoteRefused):
         other.ledger()
     sandbox_server.stop()
-    with SandboxClient(sandbox_server.url) as gone, pytest.raises(RemoteUnavailable, match="no sandbox answers"):
+    with SandboxClient(sandbox_server.url) as gone, pytest.raises(RemoteUnavailable, match="no sandbox responds"):
         gone.ledger()
 
 

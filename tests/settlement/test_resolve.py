@@ -201,7 +201,7 @@ def test_acknowledged_error_is_no_alarm_until_there_was_an_answer(fake):
 
 def test_invoice_without_an_error_is_not_acknowledged(fake):
     invoice = make_invoice()
-    with pytest.raises(Conflict, match="got an answer"), transaction() as session:
+    with pytest.raises(Conflict, match="got a usable response"), transaction() as session:
         acknowledge(session, invoice.id, "nothing to see", "cli")
 
 
