@@ -17,7 +17,7 @@ TICK = {"KEYSAT_SCAN_SECONDS": "0.5"}
 APP = "tests.stories.fast_schedule"
 
 
-def looks():
+def checks():
     """For each invoice, how often it was claimed and when last."""
     with reading() as session:
         rows = session.execute(select(Invoice.id, Invoice.check_count, Invoice.last_checked_at))
@@ -47,10 +47,10 @@ def calls_a_second(shop, worker, beats):
         for _ in range(beats):
             nodes.append(ProcessContainer(beat_command(APP), environment=TICK))
             threading.Event().wait(0.25)  # so that a second beat ticks between the first one's ticks
-        wait_until(lambda: all(count >= 2 for count, _ in looks().values()))
-        first = looks()
+        wait_until(lambda: all(count >= 2 for count, _ in checks().values()))
+        first = checks()
         threading.Event().wait(SECONDS)  # an observation of a fixed length, not the wait for an event
-        last = looks()
+        last = checks()
     finally:
         for node in nodes:
             node.teardown()
@@ -59,7 +59,7 @@ def calls_a_second(shop, worker, beats):
         return shop.requests_made()["total"] - calls_before
 
     def claims():
-        return sum(count for count, _ in looks().values())
+        return sum(count for count, _ in checks().values())
 
     wait_until(idle)
     assert 0 < calls() <= claims() + worker.logs().count(RETRIED) - retried_before

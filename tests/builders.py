@@ -151,7 +151,7 @@ def audit_actions(subject_id: UUID) -> list[str]:
         return list(session.scalars(lines))
 
 
-def look(invoice_id: UUID, rules: SettlementRules | None = None):
+def check_invoice(invoice_id: UUID, rules: SettlementRules | None = None):
     """Reconcile an invoice here and now."""
     return reconcile(reading, transaction, invoice_id, rules or SettlementRules(), actor="reconcile")
 

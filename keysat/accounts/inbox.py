@@ -24,40 +24,40 @@ from keysat.queue.claim import Claim, claim, release
 
 # The message sent with the commit handles an event at once. If that message is lost, a scan sends another.
 FIRST_RETRY = timedelta(seconds=30)
-_MOST_DOUBLINGS = 7
+_MAX_DOUBLINGS = 7
 _MAX_WAIT = timedelta(hours=2)
 # After that (about two days) the event is left to the invoice's own schedule. A settled invoice has none, so its events
 # are retried until the provider responds.
-MOST_ATTEMPTS = 50
+MAX_ATTEMPTS = 50
 _SEEN_EVERY = timedelta(seconds=5)
 
 
 # A purchase sends about six events. Events beyond this limit wait for the next scan, where one query handles them all.
-MOST_LOOKS_A_MINUTE = 10
+MAX_CHECKS_A_MINUTE = 10
 
 
 @dataclass(frozen=True)
 class WebhookHint:
     """Our invoice that a stored event is about, or None.
 
-    `handled`: the event is handled. `looks` is the number of checks that webhooks caused within the last minute.
+    `handled`: the event is handled. `checks` is the number of checks that webhooks caused within the last minute.
     `named` is the provider's id in the event.
     """
 
     invoice_id: UUID | None
     handled: bool
-    looks: int
+    checks: int
     named: str | None = None
 
     @property
-    def look_at(self) -> UUID | None:
+    def invoice_to_check(self) -> UUID | None:
         """The invoice to check at the provider now, or None."""
         return None if self.handled or self.waits else self.invoice_id
 
     @property
     def waits(self) -> bool:
         """Whether the event waits for the next scan, because there are too many about this invoice."""
-        return not self.handled and self.looks >= MOST_LOOKS_A_MINUTE
+        return not self.handled and self.checks >= MAX_CHECKS_A_MINUTE
 
 
 def store(session: Session, account_id: UUID, event: ReceivedEvent, body: bytes) -> UUID | None:
@@ -90,7 +90,7 @@ def hint_of(session: Session, event_id: UUID) -> WebhookHint:
     by_ours = and_(Invoice.provider_invoice_id.is_(None), Invoice.id == ProviderEvent.order_id)
     of_account = Invoice.provider_account_id == ProviderEvent.provider_account_id
     other = aliased(ProviderEvent)
-    looks = (
+    checks = (
         select(func.count())
         .where(
             other.provider_account_id == ProviderEvent.provider_account_id,
@@ -98,10 +98,10 @@ def hint_of(session: Session, event_id: UUID) -> WebhookHint:
             other.looked_at.between(func.now() - timedelta(minutes=1), func.now()),
         )
         .scalar_subquery()
-        .label("looks")
+        .label("checks")
     )
     row = session.execute(
-        select(Invoice.id.label("invoice_id"), ProviderEvent.handled_at, looks, ProviderEvent.provider_invoice_id)
+        select(Invoice.id.label("invoice_id"), ProviderEvent.handled_at, checks, ProviderEvent.provider_invoice_id)
         .select_from(ProviderEvent)
         .outerjoin(Invoice, and_(of_account, or_(by_theirs, by_ours)))
         .where(ProviderEvent.id == event_id)
@@ -109,7 +109,7 @@ def hint_of(session: Session, event_id: UUID) -> WebhookHint:
     if row is None:
         raise NotFound("provider event", event_id)
     return WebhookHint(
-        row.invoice_id, handled=row.handled_at is not None, looks=row.looks, named=row.provider_invoice_id
+        row.invoice_id, handled=row.handled_at is not None, checks=row.checks, named=row.provider_invoice_id
     )
 
 
@@ -143,7 +143,7 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
 
     Events of accounts that are paused or behind an open breaker wait, and use up no attempt.
     """
-    wait = FIRST_RETRY.total_seconds() * func.power(2, func.least(ProviderEvent.attempts, _MOST_DOUBLINGS))
+    wait = FIRST_RETRY.total_seconds() * func.power(2, func.least(ProviderEvent.attempts, _MAX_DOUBLINGS))
     claimed = claim(
         session,
         ProviderEvent.next_attempt_at,
@@ -161,9 +161,7 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
     )
     session.execute(
         update(ProviderEvent)
-        .where(
-            ProviderEvent.id.in_([one.row_id for one in claims]), ProviderEvent.attempts > MOST_ATTEMPTS, ~of_settled
-        )
+        .where(ProviderEvent.id.in_([one.row_id for one in claims]), ProviderEvent.attempts > MAX_ATTEMPTS, ~of_settled)
         .values(next_attempt_at=None)
     )
     return claims

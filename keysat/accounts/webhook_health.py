@@ -19,17 +19,17 @@ ENOUGH = 3
 
 
 @dataclass(frozen=True)
-class Silence:
+class WebhooksMissing:
     """An account whose webhooks were connected and don't arrive. Its text is a sentence.
 
-    `untold` is the number of its invoices that were paid within the last day, after the last webhook, without a
+    `unreported` is the number of its invoices that were paid within the last day, after the last webhook, without a
     webhook about them. `last_event_at` is None if no webhook ever arrived.
     """
 
     account: str
     connected_at: datetime
     last_event_at: datetime | None
-    untold: int
+    unreported: int
 
     @property
     def hint(self) -> Hint:
@@ -48,42 +48,42 @@ class Silence:
         else:
             found = (
                 f"no webhook of account {self.account} arrived since {_time(self.last_event_at)}, "
-                f"though {self.untold} of its invoices were paid since; they were found by scheduled checks"
+                f"though {self.unreported} of its invoices were paid since; they were found by scheduled checks"
             )
         return f"{found}: is the public URL reachable from the provider, and does the web server run?"
 
 
-def silent_accounts(session: Session) -> list[Silence]:
+def silent_accounts(session: Session) -> list[WebhooksMissing]:
     """Return the accounts whose webhooks are missing, by name. The cost grows with payments since the last webhook."""
     account = ProviderAccount
-    told = select(ProviderEvent.id).where(
+    reported = select(ProviderEvent.id).where(
         ProviderEvent.provider_account_id == account.id,
         ProviderEvent.provider_invoice_id == Invoice.provider_invoice_id,
     )
-    untold = (
+    unreported = (
         select(func.count())
         .where(
             Invoice.provider_account_id == account.id,
             Invoice.settled_at > func.greatest(func.now() - LATELY, account.last_event_at + GRACE),
             Invoice.settled_at < func.now() - GRACE,
             Invoice.settled_by_hand.is_(False),
-            ~told.exists(),
+            ~reported.exists(),
         )
         .scalar_subquery()
-        .label("untold")
+        .label("unreported")
     )
     rows = session.execute(
         select(
             account.name.label("account"),
             account.webhook_connected_at.label("connected_at"),
             account.last_event_at,
-            untold,
+            unreported,
         )
         .where(account.webhook_connected_at < func.now() - GRACE)
         .order_by(account.name)
     )
-    found = [Silence(**row._asdict()) for row in rows]
-    return [one for one in found if one.last_event_at is None or one.untold >= ENOUGH]
+    found = [WebhooksMissing(**row._asdict()) for row in rows]
+    return [one for one in found if one.last_event_at is None or one.unreported >= ENOUGH]
 
 
 def webhook_state(account: ProviderAccount) -> Advice:

@@ -15,7 +15,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 
-_LOOK_EVERY_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 def connect(
@@ -59,4 +59,4 @@ def _arrives(connection: connecting.Connection, test_invoice: str | None, second
                 return True
         if time.monotonic() > deadline:
             return False
-        time.sleep(_LOOK_EVERY_SECONDS)
+        time.sleep(_POLL_SECONDS)

@@ -43,12 +43,12 @@ def show(delivery: Delivery, as_json: AsJson = False) -> None:
     with reading() as session:
         row, body, attempts = show_delivery(session, delivery)
     made = [{"at": one.at, "status": one.status_code, "ms": one.duration_ms} for one in attempts]
-    told = [{**each, "error": one.error or one.answer} for each, one in zip(made, attempts, strict=True)]
+    attempt_rows = [{**each, "error": one.error or one.answer} for each, one in zip(made, attempts, strict=True)]
     if as_json:
-        show_record({**row.__dict__, "body": body, "attempt_log": told}, as_json)
+        show_record({**row.__dict__, "body": body, "attempt_log": attempt_rows}, as_json)
         return
     show_record({**row.__dict__, "body": body}, as_json)
-    show_rows(told, as_json)
+    show_rows(attempt_rows, as_json)
 
 
 @app.command()

@@ -30,7 +30,7 @@ from keysat.operations.status import Status, read_noticed, read_status
 from keysat.providers.registry import provider_for
 from keysat.tasks.app import app
 
-MOST_SKEW_SECONDS = 2.0
+MAX_SKEW_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def _installation(settings: Settings) -> Iterator[Finding]:
             yield Finding("status", ok=True, detail="nothing waits for you")
 
 
-def _check(what: str, look: Callable[[], str]) -> Finding:
+def _check(what: str, probe: Callable[[], str]) -> Finding:
     try:
-        return Finding(what, ok=True, detail=look())
+        return Finding(what, ok=True, detail=probe())
     except KeysatError as error:
         return Finding(what, ok=False, detail=explained(error))
 
@@ -146,7 +146,7 @@ def _clock() -> str:
         there = session.scalar(select(func.clock_timestamp()))
     assert there is not None
     skew = abs((datetime.now(UTC) - there).total_seconds())
-    if skew > MOST_SKEW_SECONDS:
+    if skew > MAX_SKEW_SECONDS:
         raise Broken(f"this machine's clock is {skew:.1f} s off the database's; let both follow NTP.")
     return f"{skew:.2f} s off the database's"
 
@@ -169,9 +169,9 @@ def _accounts(status: Status | None) -> Iterator[Finding]:
 
 
 def _webhooks(status: Status, account: ProviderAccount) -> str:
-    silence = status.silence_of(account.name)
-    if silence is not None:
-        raise Broken(explained(silence))
+    webhooks_missing = status.missing_webhooks_of(account.name)
+    if webhooks_missing is not None:
+        raise Broken(explained(webhooks_missing))
     return explained(webhook_state(account))
 
 

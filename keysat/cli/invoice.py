@@ -120,7 +120,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
         "settled": invoice.settled_at,
         "fulfilled": invoice.fulfilled_at,
         "reversed": invoice.reversed_at,
-        "looks": invoice.check_count,
+        "checks": invoice.check_count,
         "last_look": invoice.last_checked_at,
         "next_look": invoice.next_check_at,
     }
@@ -143,10 +143,10 @@ def reconcile_(which: WhichInvoice) -> None:
     """Check the provider now, act on its response, and issue the license if paid. Needs no worker."""
     invoice_id, rules = _id_of(which), rules_of(load_settings())
     result, _ = reconcile_and_issue(reading, transaction, invoice_id, rules, _signer_id, "cli")
-    say(f"the provider reports {result.said}; decision: {result.outcome.action}")
+    say(f"the provider reports {result.provider_status}; decision: {result.outcome.action}")
     if result.outcome.review is not None:
         say(f"it waits for your decision ({result.outcome.review}): `keysat invoice settle` or `dismiss`")
-    if result.license_owed:
+    if result.license_due:
         _show_key(invoice_id)
 
 

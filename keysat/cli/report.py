@@ -35,8 +35,8 @@ def report(
     if as_csv:
         csv.writer(sys.stdout).writerows([csv_cell(value) for value in row] for row in as_csv_rows(lines))
     elif as_json:
-        told = {"lines": [line.told() for line in lines], "totals": [line.told() for line in totals(lines)]}
-        print(json.dumps(told, indent=2, default=str))
+        record = {"lines": [line.to_dict() for line in lines], "totals": [line.to_dict() for line in totals(lines)]}
+        print(json.dumps(record, indent=2, default=str))
     else:
         rows = [
             *(_shown(line, str(line.day or "all")) for line in lines),

@@ -47,7 +47,7 @@ def _show(status: Status, processes: dict[str, int], *, as_json: bool) -> None:
         "settled_without_license": backlog.unfulfilled,
         "failing": backlog.failing,
         "abandoned": backlog.abandoned,
-        "silent_webhooks": [silence.account for silence in status.silent],
+        "silent_webhooks": [webhooks_missing.account for webhooks_missing in status.silent],
         "dead_letters": status.dead_letters,
         "failed_tips": status.failed_tips,
         "held_tips": status.held_tips,

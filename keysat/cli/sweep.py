@@ -46,7 +46,7 @@ def sweep(
         account_id = require_account(session, account).id
     last: Sweep | None = None
     for page in _watched(pages(reading, transaction, account_id, rules_of(load_settings()), begins, restart=restart)):
-        _look_at(page)
+        _show_page(page)
         last = page.sweep
     assert last is not None
     counts = {
@@ -65,7 +65,7 @@ def sweep(
         show_rows(last.orphans, as_json)
 
 
-def _look_at(page: Page) -> None:
+def _show_page(page: Page) -> None:
     try:
         send(transaction, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
     except BrokerUnavailable as error:
@@ -82,10 +82,10 @@ def _watched(found: Iterable[Page]) -> Iterator[Page]:
                 progress.update(task, completed=_share(page.sweep), seen=page.sweep.seen)
                 yield page
         return
-    told = time.monotonic()
+    last_shown = time.monotonic()
     for page in found:
-        if time.monotonic() - told > 5:
-            told = time.monotonic()
+        if time.monotonic() - last_shown > 5:
+            last_shown = time.monotonic()
             say(f"{page.sweep.seen:,} invoices seen, {page.sweep.changed:,} changed")
         yield page
 

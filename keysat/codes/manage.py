@@ -18,7 +18,7 @@ from keysat.models import DiscountCode, Redemption
 from keysat.models.audit import audit
 from keysat.models.discount_code import CODE, CodeKind, RedemptionStatus
 
-_MOST_USES = 2**31 - 1
+_MAX_USES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def add_code(session: Session, new: NewCode, actor: str) -> DiscountCode:
     check_note(new.description, "the description")
     if new.expires_at is not None and session.scalar(select(literal(new.expires_at) <= func.now())):
         raise InvalidInput(f"the code's last moment, {new.expires_at:%Y-%m-%d %H:%M} UTC, has passed already.")
-    if new.max_uses is not None and not 0 < new.max_uses <= _MOST_USES:
-        raise InvalidInput(f"the number of uses must be 1 to {_MOST_USES:,}, or left out for no limit.")
+    if new.max_uses is not None and not 0 < new.max_uses <= _MAX_USES:
+        raise InvalidInput(f"the number of uses must be 1 to {_MAX_USES:,}, or left out for no limit.")
     if session.scalar(select(DiscountCode.id).where(DiscountCode.code == code)) is not None:
         raise Conflict(f"there is a discount code {code} already; choose another one.")
     row = DiscountCode(**{**asdict(new), "code": code})

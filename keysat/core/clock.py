@@ -44,7 +44,7 @@ def now() -> datetime:
 def _measure() -> None:
     try:
         with reading() as session:
-            told = session.execute(select(func.clock_timestamp())).scalar_one()
+            database_now = session.execute(select(func.clock_timestamp())).scalar_one()
     except KeysatError:
         return
-    _measured.ahead = (told - datetime.now(UTC)).total_seconds()
+    _measured.ahead = (database_now - datetime.now(UTC)).total_seconds()

@@ -183,11 +183,11 @@ class NotTheProvider(RemoteUnavailable):
         super().__init__(message)
 
 
-class RemoteAnswerInvalid(RemoteError):
+class RemoteResponseInvalid(RemoteError):
     """A response has the wrong shape, is too large, or is about something other than the request."""
 
 
-class AnswerTooLarge(RemoteAnswerInvalid):
+class ResponseTooLarge(RemoteResponseInvalid):
     """A response exceeds the byte limit. A request for less may get a smaller response."""
 
 

@@ -15,7 +15,7 @@ DECIMALS = {"BTC": 8, "USD": 2, "EUR": 2, "GBP": 2, "CHF": 2, "CAD": 2, "AUD": 2
 MAX_AMOUNT = 21_000_000 * 10**8
 BASIS_POINTS = 10_000
 MSAT = 1_000  # millisatoshi in a sat
-_MOST_DIGITS = 60
+_MAX_DIGITS = 60
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,60}(?:\.[0-9]{0,60})?(?:[eE][+-]?[0-9]{1,3})?")
 
 
@@ -58,9 +58,9 @@ def parse_decimal(text: object, currency: str) -> Money:
     if currency not in DECIMALS:
         raise InvalidInput(f"currency {currency!r} is not supported; use one of {', '.join(DECIMALS)}.")
     value = _exact(text)
-    if not value.is_finite() or not 0 <= value <= MAX_AMOUNT or len(value.as_tuple().digits) > _MOST_DIGITS:
+    if not value.is_finite() or not 0 <= value <= MAX_AMOUNT or len(value.as_tuple().digits) > _MAX_DIGITS:
         raise InvalidInput("the number is not an amount: out of range (negative or too large), or of too many digits.")
-    with localcontext(prec=2 * _MOST_DIGITS):  # so that rounding happens only once
+    with localcontext(prec=2 * _MAX_DIGITS):  # so that rounding happens only once
         units = value.scaleb(DECIMALS[currency]).to_integral_value(rounding=ROUND_HALF_UP)
     return Money(int(units), currency)
 

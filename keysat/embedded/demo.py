@@ -44,15 +44,15 @@ PRICE = Money(21_000, "BTC")
 STORES = {"berlin": "sandbox-store-berlin", "lisbon": "sandbox-store-lisbon"}
 OPENED, PAID_ON_TIME, ZERO_CONF, OVER, LATE, PARTIAL = 200, 120, 10, 10, 10, 5
 PAID = PAID_ON_TIME + ZERO_CONF + OVER + LATE
-MOST_SECONDS = 80.0
+MAX_SECONDS = 80.0
 _WEBHOOK_SECRET = "made-up-secret-of-the-demo-store"  # noqa: S105 - of a provider that exists for a minute
 
 
 def run_in_scratch(*, keep: bool) -> int:
     """Run the demo in its own process, with the scratch directory's settings. Returns its exit code."""
     scratch = Path(tempfile.mkdtemp(prefix="keysat-demo-"))
-    foreign = ("KEYSAT_", "DATABASE_URL", "BROKER_URL")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    own = ("KEYSAT_", "DATABASE_URL", "BROKER_URL")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     environment |= {"KEYSAT_DATA_DIR": str(scratch), "KEYSAT_SCAN_SECONDS": "3", "KEYSAT_LOG_LEVEL": "WARNING"}
     try:
         itself = [sys.executable, "-m", __name__]
@@ -170,7 +170,7 @@ def _pay(client: SandboxClient, progress: Progress) -> None:
 
 def _await_licenses(stack: Stack, progress: Progress) -> bool:
     """Wait until all licenses are issued, and kill the worker with -9 in between. Returns whether it was killed."""
-    deadline, killed = time.monotonic() + MOST_SECONDS, False
+    deadline, killed = time.monotonic() + MAX_SECONDS, False
     while time.monotonic() < deadline:
         with reading() as session:
             progress.licensed = session.scalar(select(func.count()).select_from(License)) or 0

@@ -46,12 +46,12 @@ class Server(Process, ABC):
         self.prepare()
         super().start()
         try:
-            self._await_answer(time.monotonic() + START_SECONDS)
+            self._await_response(time.monotonic() + START_SECONDS)
         except BaseException:
             self.stop()
             raise
 
-    def _await_answer(self, deadline: float) -> None:
+    def _await_response(self, deadline: float) -> None:
         while not self.answers():
             if not self.alive:
                 raise self.failure(self.last_words() or f"it ended with status {self.status}")

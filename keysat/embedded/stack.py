@@ -77,7 +77,7 @@ class Stack:
         while not stop.wait(_WATCH_SECONDS):
             each_time()
             for name in self.processes:
-                self._look_after(name)
+                self._supervise(name)
 
     def stop(self, hurry: threading.Event | None = None) -> None:
         """Stop everything in order and release the lock. Once `hurry` is set, each wait is at most a second."""
@@ -137,7 +137,7 @@ class Stack:
         if process.pid is not None:
             self._state.record(process.name, process.pid)
 
-    def _look_after(self, name: str) -> None:
+    def _supervise(self, name: str) -> None:
         process, watch = self.processes[name], self._watches[name]
         if process.alive:
             return
@@ -211,21 +211,21 @@ def down(settings: Settings, on_event: Say) -> bool:
 
 def _end_supervisor(lock: DataDirLock, say: Say) -> None:
     """Send the supervisor a stop signal, and return with its lock."""
-    told: int | None = None
+    reported: int | None = None
     deadline = time.monotonic() + _DOWN_SECONDS
     while not lock.try_acquire():
         pid = lock.holder()
-        if told is None and pid is not None:
+        if reported is None and pid is not None:
             try:
                 os.kill(pid, signal.SIGTERM)
             except PermissionError as error:
                 raise NotYours(pid) from error
             except ProcessLookupError:
                 continue
-            told = pid
+            reported = pid
             say(f"Keysat (pid {pid}) received the stop signal.")
         if time.monotonic() > deadline:
-            raise StillStopping(told, _DOWN_SECONDS)
+            raise StillStopping(reported, _DOWN_SECONDS)
         time.sleep(POLL_SECONDS)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, select, sql, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat.core.errors import RemoteAnswerInvalid
+from keysat.core.errors import RemoteResponseInvalid
 from keysat.core.money import Money
 from keysat.invoices.schedule import STEPS
 from keysat.models import Invoice, Policy, Product, ProviderAccount
@@ -20,7 +20,7 @@ from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import CreatedInvoice, FoundInvoice, ProviderStatus
 from keysat.queue.outbox import EventType, emit_invoice
 
-FIRST_LOOK = STEPS[InvoiceStatus.PENDING][0].every
+FIRST_CHECK = STEPS[InvoiceStatus.PENDING][0].every
 # By then, an invoice that the provider created without our knowledge has expired. No buyer saw its checkout URL.
 DRAFT_LIFE = timedelta(minutes=20)
 # Longer than finding and creating the invoice may take. Until then, another process may still be creating it.
@@ -59,7 +59,7 @@ def write(session: Session, draft: Draft) -> Invoice:
         idempotency_key=draft.idempotency_key,
         request_hash=draft.request_hash,
         settled_at=None if draft.account else now,
-        next_check_at=now + FIRST_LOOK,
+        next_check_at=now + FIRST_CHECK,
     )
     session.add(invoice)
     session.flush()
@@ -88,7 +88,7 @@ def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: Created
         Invoice.id != invoice_id,
     )
     if session.scalar(same) is not None:
-        raise RemoteAnswerInvalid(
+        raise RemoteResponseInvalid(
             f"the provider answered with invoice {created.provider_invoice_id}, made before; nothing was stored."
         )
     session.execute(
@@ -97,7 +97,7 @@ def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: Created
         .values(
             provider_invoice_id=created.provider_invoice_id,
             checkout_url=created.checkout_url,
-            next_check_at=func.coalesce(Invoice.next_check_at, func.now() + FIRST_LOOK),  # check it even if closed
+            next_check_at=func.coalesce(Invoice.next_check_at, func.now() + FIRST_CHECK),  # check it even if closed
         )
     )
 

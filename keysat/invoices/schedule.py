@@ -18,7 +18,7 @@ from keysat.models.invoice import Invoice, InvoiceStatus
 
 JITTER = 0.1
 # After the last step, an invoice is checked this often until its final check succeeds.
-LAST_LOOK = timedelta(hours=1)
+FINAL_CHECK_INTERVAL = timedelta(hours=1)
 # Two checks this far apart have to find an invoice too old, because a single clock reading may be wrong.
 FINAL_AFTER = timedelta(hours=24)
 UNFULFILLED = timedelta(seconds=30)
@@ -101,5 +101,5 @@ def next_check(
         for name, steps in STEPS.items()
         for step in steps
     ]
-    wait = case(*branches, else_=LAST_LOOK.total_seconds())
+    wait = case(*branches, else_=FINAL_CHECK_INTERVAL.total_seconds())
     return func.now() + seconds(wait * (1 - JITTER * func.random()))

@@ -12,8 +12,8 @@ from keysat.core.db import Begin
 from keysat.core.errors import Conflict, NotFound
 from keysat.core.hints import Hint
 from keysat.licenses.find import require_license
-from keysat.licenses.seats import Caller, count_active, occupy, refresh
-from keysat.licenses.standing import KeyReader, Reason, Verdict, evaluate
+from keysat.licenses.seats import Caller, count_active, refresh, take_seat
+from keysat.licenses.state import KeyReader, Reason, Verdict, evaluate
 from keysat.models import Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
@@ -21,21 +21,21 @@ from keysat.queue.outbox import EventType, emit_machine
 
 def activate(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
     """Take a seat for a machine, unless it has one. The reason is `too_many_machines` if none is free."""
-    verdict = occupy(read, begin, read_key, key, caller=caller)
-    if verdict.standing is None:
+    verdict = take_seat(read, begin, read_key, key, caller=caller)
+    if verdict.license_state is None:
         return verdict
     with read() as session:
-        return replace(verdict, active_count=count_active(session, verdict.standing.license_id))
+        return replace(verdict, active_count=count_active(session, verdict.license_state.license_id))
 
 
 def heartbeat(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
     """Record that a machine is still in use. It takes no seat. The reason is `not_found` if it has none."""
     verdict = evaluate(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
-    if verdict.reason is not None or verdict.standing is None:
+    if verdict.reason is not None or verdict.license_state is None:
         return verdict
     if verdict.machine_id is None:
         return replace(verdict, reason=Reason.NOT_FOUND)
-    refresh(begin, verdict.standing, caller)
+    refresh(begin, verdict.license_state, caller)
     return verdict
 
 
@@ -44,11 +44,11 @@ def deactivate(
 ) -> Verdict:
     """Free a machine's seat, even if the license is no longer valid. The reason is `not_found` if it has none."""
     verdict = evaluate(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
-    if verdict.standing is None:
+    if verdict.license_state is None:
         return verdict
     with begin() as session:
         freed = verdict.machine_id is not None and _free(session, verdict.machine_id, reason, "api")
-        active_count = count_active(session, verdict.standing.license_id)
+        active_count = count_active(session, verdict.license_state.license_id)
     return replace(verdict, reason=None if freed else Reason.NOT_FOUND, active_count=active_count)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.db import Begin
-from keysat.licenses.standing import KeyReader, Reason, Standing, Verdict, evaluate, judge, load_license_state
+from keysat.licenses.state import KeyReader, LicenseState, Reason, Verdict, evaluate, judge, load_license_state
 from keysat.models import License, Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
@@ -46,14 +46,14 @@ def validate(
 
     A license with one seat is bound to the first machine that uses it. Others get a fingerprint mismatch.
     """
-    verdict = occupy(read, begin, read_key, key, product_slug, caller)
-    standing = verdict.standing
-    if verdict.reason == Reason.TOO_MANY_MACHINES and standing is not None and standing.max_machines == 1:
+    verdict = take_seat(read, begin, read_key, key, product_slug, caller)
+    license_state = verdict.license_state
+    if verdict.reason == Reason.TOO_MANY_MACHINES and license_state is not None and license_state.max_machines == 1:
         return replace(verdict, reason=Reason.FINGERPRINT_MISMATCH)
     return verdict
 
 
-def occupy(
+def take_seat(
     read: Begin,
     begin: Begin,
     read_key: KeyReader,
@@ -66,30 +66,30 @@ def occupy(
     A known machine costs one read statement. A machine that finds all seats taken locks nothing.
     """
     verdict = evaluate(read, read_key, key, product_slug, None if caller is None else caller.fingerprint_hash)
-    standing = verdict.standing
-    if verdict.reason is not None or standing is None or caller is None:
+    license_state = verdict.license_state
+    if verdict.reason is not None or license_state is None or caller is None:
         return verdict
-    if standing.machine_id is not None:
-        refresh(begin, standing, caller)
+    if license_state.machine_id is not None:
+        refresh(begin, license_state, caller)
         return verdict
     with read() as session:
-        full = _is_full(session, standing)
+        full = _is_full(session, license_state)
         # Of two concurrent first requests of one machine, the other may have taken the seat for both.
-        now_seated = full and load_license_state(session, standing.license_id, caller.fingerprint_hash)
+        now_seated = full and load_license_state(session, license_state.license_id, caller.fingerprint_hash)
     if full and not (now_seated and now_seated.machine_id):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
     with begin() as session:
-        return _take(session, standing.license_id, product_slug, caller)
+        return _take(session, license_state.license_id, product_slug, caller)
 
 
-def refresh(begin: Begin, standing: Standing, caller: Caller) -> None:
+def refresh(begin: Begin, license_state: LicenseState, caller: Caller) -> None:
     """Record that a machine is still in use, and the names it reports, unless that was done within `SEEN_EVERY`."""
-    if standing.last_seen_at is None or standing.now - standing.last_seen_at <= SEEN_EVERY:
+    if license_state.last_seen_at is None or license_state.now - license_state.last_seen_at <= SEEN_EVERY:
         return
     with begin() as session:
         session.execute(
             update(Machine)
-            .where(Machine.id == standing.machine_id, Machine.last_seen_at == standing.last_seen_at)
+            .where(Machine.id == license_state.machine_id, Machine.last_seen_at == license_state.last_seen_at)
             .values(
                 last_seen_at=func.now(),
                 hostname=func.coalesce(caller.hostname, Machine.hostname),
@@ -104,8 +104,8 @@ def count_active(session: Session, license_id: UUID) -> int:
     return session.scalar(active) or 0
 
 
-def _is_full(session: Session, standing: Standing) -> bool:
-    return 0 < standing.max_machines <= count_active(session, standing.license_id)
+def _is_full(session: Session, license_state: LicenseState) -> bool:
+    return 0 < license_state.max_machines <= count_active(session, license_state.license_id)
 
 
 def _take(session: Session, license_id: UUID, product_slug: str | None, caller: Caller) -> Verdict:
@@ -114,10 +114,10 @@ def _take(session: Session, license_id: UUID, product_slug: str | None, caller: 
     verdict = judge(
         load_license_state(session, license_id, caller.fingerprint_hash), product_slug, caller.fingerprint_hash
     )
-    standing = verdict.standing
-    if verdict.reason is not None or standing is None or standing.machine_id is not None:
+    license_state = verdict.license_state
+    if verdict.reason is not None or license_state is None or license_state.machine_id is not None:
         return verdict
-    if _is_full(session, standing):
+    if _is_full(session, license_state):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
     machine = Machine(
         license_id=license_id,

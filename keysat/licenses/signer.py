@@ -37,7 +37,7 @@ class SigningKeyMissing(SettingsError):
         super().__init__(f"the signing key {path} is missing{why}.", hint)
 
 
-class SigningKeyForeign(SettingsError):
+class SigningKeyMismatch(SettingsError):
     """The signing key isn't the one that signed the issued licenses."""
 
     def __init__(self, path: Path | str, found: str, wanted: str) -> None:
@@ -100,7 +100,7 @@ class Signer:
             SigningKeyForeign: another key signed this license.
         """
         if row.signer != self.key_id:
-            raise SigningKeyForeign("in use", self.key_id, row.signer)
+            raise SigningKeyMismatch("in use", self.key_id, row.signer)
         return sign(
             Payload(
                 product_id=row.product_id,
@@ -170,7 +170,7 @@ def check_signer(session: Session, path: Path) -> Signer:
         raise SigningKeyMissing(path, licensed=True)
     signer = load_signer(path)
     if used is not None and used != signer.key_id:
-        raise SigningKeyForeign(path, signer.key_id, used)
+        raise SigningKeyMismatch(path, signer.key_id, used)
     return signer
 
 

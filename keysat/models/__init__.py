@@ -5,7 +5,7 @@ from keysat.models.audit import AuditLine
 from keysat.models.discount_code import DiscountCode, Redemption
 from keysat.models.epoch import Epoch
 from keysat.models.invoice import Invoice
-from keysat.models.invoice_look import InvoiceLook
+from keysat.models.invoice_check import InvoiceCheck
 from keysat.models.license import License
 from keysat.models.machine import Machine
 from keysat.models.policy import Policy
@@ -24,7 +24,7 @@ __all__ = [
     "DiscountCode",
     "Epoch",
     "Invoice",
-    "InvoiceLook",
+    "InvoiceCheck",
     "License",
     "Machine",
     "OutboundEvent",

@@ -22,15 +22,15 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from keysat.core.errors import (
-    AnswerTooLarge,
     CredentialsRejected,
     NotTheProvider,
     PermissionMissing,
-    RemoteAnswerInvalid,
     RemoteError,
     RemoteNotFound,
     RemoteRefused,
+    RemoteResponseInvalid,
     RemoteUnavailable,
+    ResponseTooLarge,
 )
 from keysat.core.hints import Hint
 from keysat.core.texts import printable
@@ -41,7 +41,7 @@ _RETRIABLE = {408, 425, 429}
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """A successful response: the HTTP status (2xx) and the decoded JSON, with decimal numbers as Decimal."""
 
     status: int
@@ -90,7 +90,7 @@ class HttpClient:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, Adapter(pool_maxsize=32, tls=tls or tls_context()))
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer:
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> HttpResponse:
         """Read `path`, relative to the base URL. Raises as `request` does."""
         return self.request("GET", path, params=params)
 
@@ -102,7 +102,7 @@ class HttpClient:
         json_body: object = None,
         params: Mapping[str, Any] | None = None,
         private: Sequence[str] = (),
-    ) -> Answer:
+    ) -> HttpResponse:
         """Make one call and decode its response. `private` lists texts of the body that no error may repeat.
 
         Raises:
@@ -133,14 +133,14 @@ class HttpClient:
             if deadline.is_over:
                 self._fail(deadline, TimeoutError())
         self._check_status(response, body, private)
-        return Answer(response.status_code, self._decode(body))
+        return HttpResponse(response.status_code, self._decode(body))
 
     def _read(self, response: requests.Response) -> bytes:
         body = bytearray()
         for chunk in response.iter_content(65_536):
             body += chunk
             if len(body) > self._max_bytes:
-                raise AnswerTooLarge(f"{self._name} sent more than {self._max_bytes:,} bytes; it was cut off.")
+                raise ResponseTooLarge(f"{self._name} sent more than {self._max_bytes:,} bytes; it was cut off.")
         return bytes(body)
 
     def _fail(self, deadline: Deadline, error: Exception) -> NoReturn:
@@ -156,8 +156,8 @@ class HttpClient:
         if 200 <= status < 300:
             return
         if status in _RETRIABLE or status >= 500:
-            wish = retry_after(response.headers.get("Retry-After"))
-            raise RemoteUnavailable(f"{self._name} answered {status}.", retry_after=wish)
+            delay = retry_after(response.headers.get("Retry-After"))
+            raise RemoteUnavailable(f"{self._name} answered {status}.", retry_after=delay)
         if 300 <= status < 400:
             raise NotTheProvider(
                 f"{self._name} at {self._base_url} answered with a redirect ({status}), which is not followed; check "
@@ -187,7 +187,7 @@ class HttpClient:
         try:
             return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
         except (ValueError, RecursionError, ArithmeticError) as error:  # the last from Decimal, for absurd exponents
-            raise RemoteAnswerInvalid(f"{self._name} sent something that isn't JSON.") from error
+            raise RemoteResponseInvalid(f"{self._name} sent something that isn't JSON.") from error
 
 
 def why(error: Exception) -> str:

@@ -131,13 +131,13 @@ def _look_up_within(host: str, port: int, deadline: Deadline) -> _Addresses:
     """Resolve a host within the deadline. An untrusted DNS server can delay the resolver for half a minute."""
     found: Future[_Addresses] = Future()
 
-    def look() -> None:
+    def resolve() -> None:
         try:
             found.set_result(_look_up(host, port, deadline))
         except (OSError, ValueError) as error:
             found.set_exception(error)
 
-    threading.Thread(target=look, name="name-lookup", daemon=True).start()
+    threading.Thread(target=resolve, name="name-lookup", daemon=True).start()
     return found.result(deadline.seconds_left())
 
 

@@ -43,7 +43,7 @@ class GuardMissing(KeysatError):
 
 
 @dataclass(frozen=True)
-class ForeignAnswer:
+class UntrustedResponse:
     """A response with any status. `truncated` is true if it exceeded the byte limit."""
 
     status: int
@@ -52,7 +52,7 @@ class ForeignAnswer:
     truncated: bool
 
 
-class ForeignClient:
+class UntrustedClient:
     """Calls untrusted URLs. May be shared by threads."""
 
     def __init__(
@@ -79,7 +79,7 @@ class ForeignClient:
 
     def request(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> ForeignAnswer:
+    ) -> UntrustedResponse:
         """Make one call.
 
         Raises:
@@ -104,7 +104,7 @@ class ForeignClient:
                 raise RemoteUnavailable(f"{host} {why(error)}.") from error
             if deadline.is_over and not truncated:
                 raise RemoteUnavailable(f"{host} gave no complete response within {self._seconds:g} s.")
-        return ForeignAnswer(response.status_code, response.headers, content, truncated)
+        return UntrustedResponse(response.status_code, response.headers, content, truncated)
 
     def _read(self, response: requests.Response) -> tuple[bytes, bool]:
         body = bytearray()
@@ -130,7 +130,7 @@ def check_guard() -> None:
     Raises:
         GuardMissing: the client tried to connect, or reported anything but a refusal.
     """
-    client = ForeignClient(Networks(), deadline=_GUARD_SECONDS, max_bytes=1, allow_http=True)
+    client = UntrustedClient(Networks(), deadline=_GUARD_SECONDS, max_bytes=1, allow_http=True)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)  # noqa: FBT003 - the standard library takes it by position
         for scheme in ("http", "https"):
@@ -139,7 +139,7 @@ def check_guard() -> None:
                 raise GuardMissing(url)
 
 
-def _is_refused(client: ForeignClient, url: str) -> bool:
+def _is_refused(client: UntrustedClient, url: str) -> bool:
     try:
         client.request("GET", url)
     except AddressRefused:

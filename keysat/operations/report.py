@@ -53,7 +53,7 @@ class Line:
         """Return the sum of two lines, with this line's day and product."""
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in AMOUNTS})
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the line with its sums, for printing."""
         facts = {one.name: getattr(self, one.name) for one in fields(self)}
         return {**facts, "received": self.received, "net": self.net}
@@ -162,9 +162,9 @@ def _grouped(at: InstrumentedAttribute[Any], first: date, last: date, *columns: 
 def as_csv_rows(lines: Sequence[Line]) -> list[list[object]]:
     """Return a heading, the lines and the totals as rows for a spreadsheet."""
     rows = [*lines, *totals(lines)]
-    told = [line.told() for line in rows]
-    heading: list[object] = list(Line(date.min, "", "").told())
-    body = [list(one.values()) for one in told]
+    records = [line.to_dict() for line in rows]
+    heading: list[object] = list(Line(date.min, "", "").to_dict())
+    body = [list(one.values()) for one in records]
     for row in body[len(lines) :]:
         row[0] = "total"
     return [heading, *body]

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, and_, de
 from sqlalchemy.orm import InstrumentedAttribute
 
 from keysat.core.db import Begin
-from keysat.models import Invoice, InvoiceLook, OutboundEvent, ProviderEvent, Sweep, WebhookDelivery
+from keysat.models import Invoice, InvoiceCheck, OutboundEvent, ProviderEvent, Sweep, WebhookDelivery
 from keysat.models.columns import seconds
 
 _BATCH = 1_000
@@ -34,13 +34,13 @@ class _Kind:
 
 _DONE = ~WebhookDelivery.pending
 _UNTOLD = ~exists().where(WebhookDelivery.event_id == OutboundEvent.id)
-_CLOSED = exists().where(Invoice.id == InvoiceLook.invoice_id, Invoice.next_check_at.is_(None), ~Invoice.in_review)
+_CLOSED = exists().where(Invoice.id == InvoiceCheck.invoice_id, Invoice.next_check_at.is_(None), ~Invoice.in_review)
 # The order matters. Deleting deliveries also deletes their attempts, and frees events without other deliveries.
 KINDS = (
     _Kind("webhook_deliveries", WebhookDelivery.id, WebhookDelivery.delivered_at, _DONE),
     _Kind("outbound_events", OutboundEvent.id, OutboundEvent.created_at, freed=_UNTOLD),
     _Kind("provider_events", ProviderEvent.id, ProviderEvent.received_at, ~ProviderEvent.pending),
-    _Kind("invoice_looks", InvoiceLook.id, InvoiceLook.at, freed=_CLOSED),
+    _Kind("invoice_looks", InvoiceCheck.id, InvoiceCheck.at, freed=_CLOSED),
     _Kind("sweeps", Sweep.id, Sweep.finished_at, Sweep.finished),
 )
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from keysat import __version__
-from keysat.accounts.webhook_health import Silence, silent_accounts
+from keysat.accounts.webhook_health import WebhooksMissing, silent_accounts
 from keysat.core.hints import Advice, Hinted
 from keysat.core.metric_files import trouble_in
 from keysat.core.notices import METRICS, PROXY, notices
@@ -43,7 +43,7 @@ class Status:
     versions: Versions
     backlog: Backlog
     breaches: tuple[Breach, ...]
-    silent: tuple[Silence, ...]
+    silent: tuple[WebhooksMissing, ...]
     dead_letters: int
     failed_tips: int
     held_tips: int
@@ -55,7 +55,7 @@ class Status:
         return bool(self.breaches or self.backlog.trouble or self.silent)
 
     @property
-    def alarms(self) -> tuple[Breach | Silence, ...]:
+    def alarms(self) -> tuple[Breach | WebhooksMissing, ...]:
         """What should never be, as the log reports it."""
         return (*self.breaches, *self.silent)
 
@@ -69,7 +69,7 @@ class Status:
         """The accounts that are not called now: paused, or with an open circuit breaker."""
         return tuple(one for one in self.backlog.accounts if one.paused_at is not None or one.open_until is not None)
 
-    def silence_of(self, account: str) -> Silence | None:
+    def missing_webhooks_of(self, account: str) -> WebhooksMissing | None:
         """Return what is wrong with the webhooks of the account with this name, or None."""
         return next((one for one in self.silent if one.account == account), None)
 

@@ -14,7 +14,7 @@ from keysat.models import (
     AuditLine,
     DeliveryAttempt,
     Invoice,
-    InvoiceLook,
+    InvoiceCheck,
     License,
     OutboundEvent,
     ProviderEvent,
@@ -48,7 +48,7 @@ def timeline(session: Session, invoice: Invoice) -> list[Moment]:
         for line in audit_lines(session, subjects, _MOST)
     ]
     # The sort is stable, so for equal times causes precede effects.
-    moments = [*_webhooks(session, invoice), *_looks(session, invoice), *decisions, *_deliveries(session, invoice)]
+    moments = [*_webhooks(session, invoice), *_checks(session, invoice), *decisions, *_deliveries(session, invoice)]
     return sorted(moments, key=lambda moment: moment.at)[-_MOST:]
 
 
@@ -64,10 +64,10 @@ def audit_lines(
     return list(session.scalars(wanted))
 
 
-def _looks(session: Session, invoice: Invoice) -> list[Moment]:
+def _checks(session: Session, invoice: Invoice) -> list[Moment]:
     """Return the provider readings, each with the number of scheduled checks until the reading changed."""
     rows = session.scalars(
-        select(InvoiceLook).where(InvoiceLook.invoice_id == invoice.id).order_by(InvoiceLook.id.desc()).limit(_MOST)
+        select(InvoiceCheck).where(InvoiceCheck.invoice_id == invoice.id).order_by(InvoiceCheck.id.desc()).limit(_MOST)
     ).all()[::-1]
     counts = [*(row.check_count for row in rows[1:]), invoice.check_count]
     return [
@@ -76,7 +76,7 @@ def _looks(session: Session, invoice: Invoice) -> list[Moment]:
             row.actor,
             "invoice.looked",
             invoice.id,
-            {"said": row.said, "led_to": row.outcome, "looks": max(1, until - row.check_count)},
+            {"provider_status": row.provider_status, "led_to": row.outcome, "checks": max(1, until - row.check_count)},
         )
         for row, until in zip(rows, counts, strict=False)
     ]

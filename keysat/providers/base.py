@@ -35,8 +35,8 @@ class InvoiceSnapshot:
     """The state of an invoice that a provider reports at one moment.
 
     `charged` is the amount requested from the buyer, and `paid` the amount received. Each is None if the provider
-    doesn't report it. `order_id` is our invoice id as stored by the provider. `said` is the provider's own status, for
-    display. `unconfirmed` means that a payment was seen and isn't confirmed yet.
+    doesn't report it. `order_id` is our invoice id as stored by the provider. `provider_status` is the provider's
+    own status, for display. `unconfirmed` means that a payment was seen and isn't confirmed yet.
     """
 
     provider_invoice_id: str
@@ -45,7 +45,7 @@ class InvoiceSnapshot:
     charged: Money | None
     paid: Money | None
     order_id: str | None
-    said: str
+    provider_status: str
     unconfirmed: bool = False
 
     @property

@@ -52,7 +52,7 @@ class FakeServer:
         assert before.charged is not None
         amount = before.paid if paid is None else Money(paid, before.charged.currency)
         self.snapshots[invoice_id] = replace(
-            before, status=status, exception=exception, paid=amount, said=f"{status}/{exception}"
+            before, status=status, exception=exception, paid=amount, provider_status=f"{status}/{exception}"
         )
 
 
@@ -101,7 +101,7 @@ class Fake(Provider):
             charged=wanted.price,
             paid=Money(0, wanted.price.currency),
             order_id=wanted.order_id,
-            said="pending/none",
+            provider_status="pending/none",
         )
         return _created(invoice_id)
 

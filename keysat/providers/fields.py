@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keysat.core.errors import RemoteAnswerInvalid
+from keysat.core.errors import RemoteResponseInvalid
 
 
 def require_object(value: Any, provider: str, noun: str) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def require_object(value: Any, provider: str, noun: str) -> dict[str, Any]:
         RemoteAnswerInvalid: it is none.
     """
     if not isinstance(value, dict):
-        raise RemoteAnswerInvalid(f"{provider} sent JSON of another shape than {noun}.")
+        raise RemoteResponseInvalid(f"{provider} sent JSON of another shape than {noun}.")
     return value
 
 
@@ -26,5 +26,5 @@ def require_text(fields: dict[str, Any], field: str, what: str) -> str:
     """
     value = fields.get(field)
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise RemoteAnswerInvalid(f"{what} has no usable {field!r}.")
+        raise RemoteResponseInvalid(f"{what} has no usable {field!r}.")
     return value

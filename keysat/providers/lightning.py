@@ -18,10 +18,10 @@ class PaymentState(StrEnum):
 class LightningPayment:
     """The outcome of paying a BOLT11 invoice. `fee_msat` is in millisatoshi, if the provider reports it.
 
-    `unheard_of`: the provider was queried and has no payment with that hash.
+    `not_found`: the provider was queried and has no payment with that hash.
     """
 
     payment_hash: str | None
     state: PaymentState
     fee_msat: int | None = None
-    unheard_of: bool = False
+    not_found: bool = False

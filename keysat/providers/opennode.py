@@ -24,11 +24,11 @@ from typing import Any, ClassVar, NoReturn
 from urllib.parse import parse_qsl, quote
 from uuid import UUID
 
-from keysat.core.errors import InvalidInput, RemoteAnswerInvalid, RemoteNotFound
+from keysat.core.errors import InvalidInput, RemoteNotFound, RemoteResponseInvalid
 from keysat.core.money import Money, parse_decimal
 from keysat.core.texts import printable
 from keysat.models.invoice import PaymentException
-from keysat.net.client import Answer, HttpClient
+from keysat.net.client import HttpClient, HttpResponse
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
@@ -139,7 +139,7 @@ class OpenNode(Provider):
     def _charge(self, charge_id: str) -> dict[str, Any]:
         charge = _charge_of(self._http.get(f"/v1/charge/{quote(charge_id, safe='')}"))
         if _text(charge, "id") != charge_id:
-            raise RemoteAnswerInvalid(f"OpenNode answered about another charge than {charge_id}.")
+            raise RemoteResponseInvalid(f"OpenNode answered about another charge than {charge_id}.")
         return charge
 
 
@@ -149,8 +149,8 @@ def _only(fields: list[tuple[str, str]], name: str) -> str | None:
     return values[0] if len(values) == 1 and is_name(values[0]) else None
 
 
-def _charge_of(answer: Answer) -> dict[str, Any]:
-    data = answer.json.get("data") if isinstance(answer.json, dict) else None
+def _charge_of(response: HttpResponse) -> dict[str, Any]:
+    data = response.json.get("data") if isinstance(response.json, dict) else None
     return require_object(data, "OpenNode", "a charge")
 
 
@@ -180,7 +180,7 @@ def _snapshot(charge: dict[str, Any]) -> InvoiceSnapshot:
         charged=charged,
         paid=paid,
         order_id=order_id if isinstance(order_id, str) else None,
-        said=printable(word[:_MAX_STATUS]),
+        provider_status=printable(word[:_MAX_STATUS]),
         unconfirmed=status is not ProviderStatus.SETTLED and not all(map(_is_confirmed, _transactions(charge))),
     )
 
@@ -194,7 +194,7 @@ def _charged(charge: dict[str, Any]) -> Money | None:
             return None
         return Money(value, "BTC") if currency == "BTC" else parse_decimal(value, currency)
     except (InvalidInput, TypeError) as error:
-        raise RemoteAnswerInvalid("the price of OpenNode's charge can't be read.") from error
+        raise RemoteResponseInvalid("the price of OpenNode's charge can't be read.") from error
 
 
 def _paid(charge: dict[str, Any], charged: Money | None, word: str) -> Money | None:
@@ -210,7 +210,7 @@ def _paid(charge: dict[str, Any], charged: Money | None, word: str) -> Money | N
     try:
         return Money(amount, charged.currency)
     except InvalidInput as error:
-        raise RemoteAnswerInvalid("what was paid of OpenNode's charge is no amount.") from error
+        raise RemoteResponseInvalid("what was paid of OpenNode's charge is no amount.") from error
 
 
 def _received(charge: dict[str, Any], word: str) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 from keysat.providers.base import ReceivedEvent
 from keysat.providers.refusals import WebhookMalformed, WebhookRejected
 
-_MOST_CHARACTERS = 200
+_MAX_CHARACTERS = 200
 
 
 def require_signature(secret: str, body: bytes, given: str, prefix: str = "") -> None:
@@ -42,4 +42,4 @@ def read_event(body: bytes) -> tuple[ReceivedEvent, dict[str, Any]]:
 
 def is_name(value: object) -> bool:
     """Return whether a value can be stored as an id or a kind: a short text without control characters."""
-    return isinstance(value, str) and 0 < len(value) <= _MOST_CHARACTERS and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= _MAX_CHARACTERS and value.isprintable()

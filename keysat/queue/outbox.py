@@ -70,12 +70,12 @@ def emit(
     )
     session.add(event)
     session.flush()
-    owed = [
+    deliveries = [
         {"id": uuid7(), "event_id": event.id, "endpoint_id": endpoint, "next_attempt_at": func.now()}
         for endpoint in endpoints
     ]
-    session.execute(insert(WebhookDelivery).values(owed))
-    session.info.setdefault(DELIVERIES, []).extend(one["id"] for one in owed)
+    session.execute(insert(WebhookDelivery).values(deliveries))
+    session.info.setdefault(DELIVERIES, []).extend(one["id"] for one in deliveries)
 
 
 def emit_invoice(session: Session, event_type: EventType, invoice_id: UUID) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import requests
 
-from keysat.core.errors import RemoteAnswerInvalid, RemoteNotFound, RemoteRefused, RemoteUnavailable
+from keysat.core.errors import RemoteNotFound, RemoteRefused, RemoteResponseInvalid, RemoteUnavailable
 
 _SECONDS = 10.0
 
@@ -149,7 +149,7 @@ def _decode(response: requests.Response, name: str) -> dict[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise RemoteAnswerInvalid(f"{name} answered {response.status_code} with something else than it should.")
+        raise RemoteResponseInvalid(f"{name} answered {response.status_code} with something else than it should.")
     if response.status_code == 200:
         return answer
     message = f"{name} refused: {answer.get('message', response.status_code)}"

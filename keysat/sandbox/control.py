@@ -18,7 +18,7 @@ from keysat.sandbox.records import Invoice, Kind, Status, Store, Webhook
 from keysat.sandbox.tally import Tally
 from keysat.sandbox.views import ledger_entry
 from keysat.sandbox.webhooks import Sender, WebhookPlan, parse_plan
-from keysat.sandbox.wire import Answer, Request
+from keysat.sandbox.wire import Request, SandboxResponse
 
 _STORE = re.compile(r"/sandbox/stores/([^/]+)/?")
 _INVOICE = re.compile(r"/sandbox/invoices/([^/]+)/([a-z]+)/?")
@@ -56,14 +56,14 @@ class Control:
             "mark": self._mark,
         }
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> SandboxResponse:
         """Execute a control request and return its response."""
         try:
-            return Answer(200, self._dispatch(request))
+            return SandboxResponse(200, self._dispatch(request))
         except NotFound as error:
-            return Answer(404, {"message": str(error)})
+            return SandboxResponse(404, {"message": str(error)})
         except KeysatError as error:
-            return Answer(400, {"message": str(error)})
+            return SandboxResponse(400, {"message": str(error)})
 
     def _dispatch(self, request: Request) -> Any:
         path = request.path.rstrip("/")
@@ -94,11 +94,11 @@ class Control:
     def _create_many(self, store_id: str, body: Any) -> dict[str, list[str]]:
         fields = Fields(body, "the invoices", ("count", "invoice"))
         draft = parse_draft(fields.any("invoice"))
-        return {"ids": self._ledger.create_many(store_id, draft, fields.whole("count", least=1, most=1_000_000))}
+        return {"ids": self._ledger.create_many(store_id, draft, fields.whole("count", minimum=1, maximum=1_000_000))}
 
     def _pay(self, invoice_id: str, body: Any) -> Invoice:
         fields = Fields(body, "the payment", ("amount", "confirmations", "late"))
-        confirmations = fields.whole("confirmations", 1, most=1)
+        confirmations = fields.whole("confirmations", 1, maximum=1)
         return self._ledger.pay(
             invoice_id, fields.text_or_none("amount"), is_confirmed=confirmations == 1, late=fields.flag("late")
         )

@@ -11,7 +11,7 @@ from keysat.core.money import DECIMALS, parse_decimal
 from keysat.sandbox.records import Draft, Invoice
 
 _DEFAULT_CURRENCY = "BTC"
-_MOST_MINUTES = 10_000_000
+_MAX_MINUTES = 10_000_000
 _LAST_SECOND = 2**53
 _CHECKOUT: dict[str, type | tuple[type, ...]] = {
     "speedPolicy": str,
@@ -55,12 +55,12 @@ class _Problems(list[tuple[str, str]]):
                 self.append((f"{path}.{name}", f"{name} is of the wrong type"))
         return taken
 
-    def minutes(self, values: Mapping[str, Any], name: str, default: int, *, least: int) -> int:
+    def minutes(self, values: Mapping[str, Any], name: str, default: int, *, minimum: int) -> int:
         value = values.get(name)
         if value is None:
             return default * 60
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST_MINUTES:
-            self.append((f"checkout.{name}", f"{name} has to be a whole number of minutes, at least {least}"))
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= _MAX_MINUTES:
+            self.append((f"checkout.{name}", f"{name} has to be a whole number of minutes, at least {minimum}"))
             return default * 60
         return value * 60
 
@@ -79,8 +79,8 @@ def parse_draft(body: Any) -> Draft:
     draft = Draft(
         amount=amount,
         currency=currency,
-        expires_in=problems.minutes(checkout, "expirationMinutes", 15, least=1),
-        monitored_for=problems.minutes(checkout, "monitoringMinutes", 1440, least=0),
+        expires_in=problems.minutes(checkout, "expirationMinutes", 15, minimum=1),
+        monitored_for=problems.minutes(checkout, "monitoringMinutes", 1440, minimum=0),
         metadata=problems.section(body, "metadata"),
         checkout=_checkout(checkout, problems),
         receipt=problems.known(problems.section(body, "receipt"), "receipt", _RECEIPT),

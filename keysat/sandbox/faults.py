@@ -125,39 +125,39 @@ def _parse(item: object) -> Fault:
         method=method.upper() if method else None,
         path_prefix=fields.text_or_none("path_prefix") or "",
         times=fields.whole("times") if fields.has("times") else None,
-        probability=fields.number("probability", 1.0, most=1.0),
+        probability=fields.number("probability", 1.0, maximum=1.0),
         parameters=_parameters(kind, fields),
     )
 
 
 def _parameters(kind: str, fields: Fields) -> dict[str, Any]:
     if kind in {"latency", "hang"}:
-        return {"seconds": fields.number("seconds", most=86_400)}
+        return {"seconds": fields.number("seconds", maximum=86_400)}
     if kind == "drip":
         part = fields.any("part", "body")
         if part not in {"headers", "body"}:
             raise InvalidInput("'part' of the fault drip has to be headers or body.")
-        return {"seconds_per_byte": fields.number("seconds_per_byte", most=86_400), "part": part}
+        return {"seconds_per_byte": fields.number("seconds_per_byte", maximum=86_400), "part": part}
     if kind == "status":
         return _status(fields)
     if kind == "rewrite":
         return _rewrite(fields)
     if kind == "huge":
-        return {"bytes": fields.whole("bytes", most=_MAX_HUGE)}
+        return {"bytes": fields.whole("bytes", maximum=_MAX_HUGE)}
     if kind == "redirect":
         return {"location": _header(fields.text("location"))}
     return {"body": fields.any("body", {"result": "ok"})}
 
 
 def _status(fields: Fields) -> dict[str, Any]:
-    wish = fields.any("retry_after")
-    if isinstance(wish, bool) or not isinstance(wish, int | str | None):
+    retry_after = fields.any("retry_after")
+    if isinstance(retry_after, bool) or not isinstance(retry_after, int | str | None):
         raise InvalidInput("'retry_after' of the fault status has to be whole seconds or an HTTP date.")
-    status = fields.whole("status", least=200, most=599)
+    status = fields.whole("status", minimum=200, maximum=599)
     default = {"code": "sandbox-fault", "message": f"The sandbox is set to respond with {status}."}
     return {
         "status": status,
-        "retry_after": None if wish is None else _header(str(wish)),
+        "retry_after": None if retry_after is None else _header(str(retry_after)),
         "body": fields.any("body", default),
         "executed": fields.flag("executed"),
     }

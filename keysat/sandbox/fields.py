@@ -57,19 +57,19 @@ class Fields:
         value = self._value.get(name, False)
         return value if isinstance(value, bool) else self._refuse(name, "true or false")
 
-    def number(self, name: str, default: float | None = None, *, most: float = math.inf) -> float:
-        """Return a number from 0 to `most`. A missing field is `default`, or is rejected if that is None."""
+    def number(self, name: str, default: float | None = None, *, maximum: float = math.inf) -> float:
+        """Return a number from 0 to `maximum`. A missing field is `default`, or is rejected if that is None."""
         value = self._value.get(name, default)
-        limit = "" if math.isinf(most) else f" up to {most:g}"
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value <= most:
+        limit = "" if math.isinf(maximum) else f" up to {maximum:g}"
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value <= maximum:
             self._refuse(name, f"a number of at least 0{limit}")
         return float(value)
 
-    def whole(self, name: str, default: int | None = None, *, least: int = 0, most: int = 2**31) -> int:
+    def whole(self, name: str, default: int | None = None, *, minimum: int = 0, maximum: int = 2**31) -> int:
         """Return an integer in a range. A missing field is `default`, or is rejected if that is None."""
         value = self._value.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            self._refuse(name, f"a whole number from {least} to {most}")
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            self._refuse(name, f"a whole number from {minimum} to {maximum}")
         return value
 
     def items(self, name: str) -> list[Any]:

@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from keysat.sandbox.faults import Fault
-from keysat.sandbox.wire import Answer, Request, transmit
+from keysat.sandbox.wire import Request, SandboxResponse, transmit
 
 _MAX_BODY = 1_048_576
 _STOP_SECONDS = 5.0
 
-Handle = Callable[[Request], tuple[Answer, Fault | None]]
+Handle = Callable[[Request], tuple[SandboxResponse, Fault | None]]
 
 
 class Server(ThreadingHTTPServer):
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         message = f"A body needs a Content-Length of at most {_MAX_BODY} bytes"
         transmit(
-            Answer(413, {"code": "body-refused", "message": message}, {"Connection": "close"}),
+            SandboxResponse(413, {"code": "body-refused", "message": message}, {"Connection": "close"}),
             None,
             self.wfile,
             self.server.stopping,

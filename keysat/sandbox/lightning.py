@@ -19,7 +19,7 @@ from typing import Any
 
 from keysat.core.errors import InvalidInput
 from keysat.sandbox.fields import Fields, parse_json
-from keysat.sandbox.wire import Answer, Request
+from keysat.sandbox.wire import Request, SandboxResponse
 
 # Outcomes of a payment. "paid" pays and reports it. "unclear-..." responds 202 and pays, or fails. "failed" finds no
 # route. "500-paid" responds 500 after the payment, "500-unheard" before the node receives the request.
@@ -72,7 +72,7 @@ class Lightning:
                 raise InvalidInput(f"{unknown[0]!r} is none of {', '.join(known)}.")
         with self._lock:
             self._node, self._invoices = node, invoices
-            self._life = fields.whole("life", 600, most=86_400)
+            self._life = fields.whole("life", 600, maximum=86_400)
             self._random.seed(fields.whole("seed") if fields.has("seed") else None)
         return {"node": node, "invoices": invoices}
 
@@ -85,27 +85,27 @@ class Lightning:
         """Return whether the path is one of the recipient's."""
         return bool(_LNURL.fullmatch(path) or _CALLBACK.fullmatch(path))
 
-    def recipient(self, request: Request) -> Answer:
+    def recipient(self, request: Request) -> SandboxResponse:
         """Respond as the recipient of tips."""
         if importlib.util.find_spec("bolt11") is None:
-            return Answer(501, {"status": "ERROR", "reason": "the sandbox needs keysat[lightning] for this"})
+            return SandboxResponse(501, {"status": "ERROR", "reason": "the sandbox needs keysat[lightning] for this"})
         if match := _LNURL.fullmatch(request.path):
-            return Answer(200, self._offer(match[1]))
+            return SandboxResponse(200, self._offer(match[1]))
         match = _CALLBACK.fullmatch(request.path)
         amount = (request.query.get("amount") or [""])[0]
         if match is None or not amount.isascii() or not amount.isdigit():
-            return Answer(400, {"status": "ERROR", "reason": "amount is missing"})
+            return SandboxResponse(400, {"status": "ERROR", "reason": "amount is missing"})
         with self._lock:
             flaw = self._random.choice(self._invoices)
         if flaw == "refusal":
-            return Answer(400, {"status": "ERROR", "reason": "not today"})
+            return SandboxResponse(400, {"status": "ERROR", "reason": "not today"})
         if flaw == "none":
-            return Answer(200, {"pr": "lnbcrt1nothing", "routes": []})
+            return SandboxResponse(200, {"pr": "lnbcrt1nothing", "routes": []})
         if flaw != "reused" or not self._last:
             self._last = self._invoice(int(amount), self._metadata(match[1]), flaw)
-        return Answer(200, {"pr": self._last, "routes": []})
+        return SandboxResponse(200, {"pr": self._last, "routes": []})
 
-    def pay(self, request: Request) -> Answer:
+    def pay(self, request: Request) -> SandboxResponse:
         """Pay an invoice as the node behind BTCPay does, or fail as planned."""
         from bolt11 import decode  # noqa: PLC0415 - an extra that may be missing
 
@@ -114,32 +114,32 @@ class Lightning:
         with self._lock:
             does = self._random.choice(self._node)
             if does == "500-unheard":
-                return Answer(500, {"code": "generic-error", "message": "The node was busy"})
+                return SandboxResponse(500, {"code": "generic-error", "message": "The node was busy"})
             new = Payment(decoded.payment_hash, int(decoded.amount_msat or 0))
             payment = self._payments.setdefault(decoded.payment_hash, new)
             payment.asked, payment.max_fee_sats = payment.asked + 1, str(body.get("maxFeeFlat"))
             if payment.paid:  # nodes pay a payment hash only once
                 payment.asked_after_paid += 1
-                return Answer(400, {"code": "generic-error", "message": "The invoice is already paid"})
+                return SandboxResponse(400, {"code": "generic-error", "message": "The invoice is already paid"})
             if does.endswith("paid"):
                 payment.paid, payment.state = payment.paid + 1, "Complete"
             else:
                 payment.state = "Failed"
         if does.startswith("unclear"):
-            return Answer(202, {"status": "Unknown"})
+            return SandboxResponse(202, {"status": "Unknown"})
         if does == "500-paid":
-            return Answer(500, {"code": "generic-error", "message": "The node was busy"})
+            return SandboxResponse(500, {"code": "generic-error", "message": "The node was busy"})
         if does == "failed":
-            return Answer(400, {"code": "could-not-find-route", "message": "There was no route"})
-        return Answer(200, _payment_data(payment))
+            return SandboxResponse(400, {"code": "could-not-find-route", "message": "There was no route"})
+        return SandboxResponse(200, _payment_data(payment))
 
-    def find(self, payment_hash: str) -> Answer:
+    def find(self, payment_hash: str) -> SandboxResponse:
         """Return the state of a payment."""
         with self._lock:
             payment = self._payments.get(payment_hash)
         if payment is None:
-            return Answer(404, {"code": "payment-not-found", "message": "The payment was not found"})
-        return Answer(200, _payment_data(payment))
+            return SandboxResponse(404, {"code": "payment-not-found", "message": "The payment was not found"})
+        return SandboxResponse(200, _payment_data(payment))
 
     def _offer(self, user: str) -> dict[str, Any]:
         return {

@@ -14,7 +14,7 @@ from keysat.sandbox.opennode import OpenNode, charge_messages
 from keysat.sandbox.provider import Provider, Route
 from keysat.sandbox.records import Event, Kind, Store
 from keysat.sandbox.webhook_data import btcpay_messages
-from keysat.sandbox.wire import Answer, Request
+from keysat.sandbox.wire import Request, SandboxResponse
 from keysat.sandbox.zaprite import Zaprite
 from keysat.sandbox.zaprite_views import order_messages
 
@@ -23,7 +23,7 @@ class Side(Protocol):
     """The HTTP API of one provider, over the ledger."""
 
     def route(self, request: Request) -> Route: ...
-    def answer(self, request: Request, route: Route) -> Answer: ...
+    def answer(self, request: Request, route: Route) -> SandboxResponse: ...
 
 
 @dataclass(frozen=True)

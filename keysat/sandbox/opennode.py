@@ -21,7 +21,7 @@ from keysat.sandbox.fields import Fields, parse_json
 from keysat.sandbox.ledger import Ledger
 from keysat.sandbox.provider import Route
 from keysat.sandbox.records import Draft, Event, Invoice, Kind, Payment, Status, Store
-from keysat.sandbox.wire import Answer, Request
+from keysat.sandbox.wire import Request, SandboxResponse
 
 # They have the names of BTCPay's counterparts, so that all requests are counted alike.
 _ROUTES = {"invoices": re.compile(r"/v1/charges/?"), "invoice": re.compile(r"/v1/charge/(?P<charge>[^/]+)/?")}
@@ -58,7 +58,7 @@ class OpenNode:
                 return Route(f"{request.method} {noun}", store_id, unquote(charge) if charge else None)
         return Route(f"{request.method} unknown", store_id)
 
-    def answer(self, request: Request, route: Route) -> Answer:
+    def answer(self, request: Request, route: Route) -> SandboxResponse:
         """Carry a request out."""
         if route.store_id is None:
             return _problem(401, "Invalid API key")
@@ -72,9 +72,9 @@ class OpenNode:
             return _problem(404, "The requested resource doesn't exist")
         return self._show(200, invoice)
 
-    def _show(self, status: int, invoice: Invoice) -> Answer:
+    def _show(self, status: int, invoice: Invoice) -> SandboxResponse:
         checkout = f"{self._base_url()}/charge/{invoice.id}"
-        return Answer(status, {"data": {**_charge(invoice), "hosted_checkout_url": checkout}})
+        return SandboxResponse(status, {"data": {**_charge(invoice), "hosted_checkout_url": checkout}})
 
 
 def charge_messages(store: Store, event: Event) -> Iterator[Message]:
@@ -150,5 +150,5 @@ def _draft(body: Any) -> Draft:
     )
 
 
-def _problem(status: int, message: str) -> Answer:
-    return Answer(status, {"success": False, "message": message})
+def _problem(status: int, message: str) -> SandboxResponse:
+    return SandboxResponse(status, {"success": False, "message": message})

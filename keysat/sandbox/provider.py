@@ -17,7 +17,7 @@ from keysat.sandbox.lightning import Lightning
 from keysat.sandbox.records import Invoice, Status, Webhook
 from keysat.sandbox.views import invoice_data, payment_method_data, store_data
 from keysat.sandbox.webhook_data import parse_webhook, webhook_data
-from keysat.sandbox.wire import Answer, Request
+from keysat.sandbox.wire import Request, SandboxResponse
 
 _STORE = r"/api/v1/stores/(?P<store>[^/]+)"
 _INVOICE = rf"(?:{_STORE}|/api/v1)/invoices/(?P<invoice>[^/]+)"
@@ -62,15 +62,15 @@ class Route:
     payment_hash: str | None = None
 
 
-def _problem(status: int, code: str, message: str, **more: str) -> Answer:
-    return Answer(status, {"code": code, "message": message, **more})
+def _problem(status: int, code: str, message: str, **more: str) -> SandboxResponse:
+    return SandboxResponse(status, {"code": code, "message": message, **more})
 
 
-def _invoice_missing() -> Answer:
+def _invoice_missing() -> SandboxResponse:
     return _problem(404, "invoice-not-found", "The invoice was not found")
 
 
-def _webhook_missing() -> Answer:
+def _webhook_missing() -> SandboxResponse:
     return _problem(404, "webhook-not-found", "The webhook was not found")
 
 
@@ -115,7 +115,7 @@ class Provider:
         invoice = self._ledger.find(invoice_id or "")
         return invoice.store_id if invoice else None
 
-    def answer(self, request: Request, route: Route) -> Answer:
+    def answer(self, request: Request, route: Route) -> SandboxResponse:
         """Execute a request and return its response."""
         action = self._actions.get(route.name)
         if action is None:
@@ -127,9 +127,9 @@ class Provider:
         try:
             return action(request, route)
         except Rejected as rejected:
-            return Answer(rejected.status, rejected.errors)
+            return SandboxResponse(rejected.status, rejected.errors)
 
-    def _refusal(self, request: Request, route: Route) -> Answer | None:
+    def _refusal(self, request: Request, route: Route) -> SandboxResponse | None:
         scheme, _, key = request.authorization.partition(" ")
         key = key.strip()
         if scheme.lower() != "token" or not key or not self._ledger.knows_key(key):
@@ -143,35 +143,39 @@ class Provider:
         message = f'Insufficient API Permissions. Please use an API key with permission "{permission}".'
         return _problem(403, "missing-permission", message, missingPermission=permission)
 
-    def _store(self, _request: Request, route: Route) -> Answer:
+    def _store(self, _request: Request, route: Route) -> SandboxResponse:
         store = self._ledger.store(route.store_id or "")
-        return Answer(200, store_data(store)) if store else _problem(404, "store-not-found", "The store was not found")
+        return (
+            SandboxResponse(200, store_data(store))
+            if store
+            else _problem(404, "store-not-found", "The store was not found")
+        )
 
-    def _create(self, request: Request, route: Route) -> Answer:
+    def _create(self, request: Request, route: Route) -> SandboxResponse:
         draft = parse_draft(_body(request))
         return self._show(self._ledger.create(route.store_id or "", draft))
 
-    def _list(self, request: Request, route: Route) -> Answer:
+    def _list(self, request: Request, route: Route) -> SandboxResponse:
         wanted = parse_listing(request.query)
         newest_first = self._ledger.of_store(route.store_id or "", wanted.end + 1)
         young = takewhile(lambda invoice: invoice.created_at >= wanted.start, newest_first)
         end = None if wanted.take is None else wanted.skip + wanted.take
         found = islice(filter(wanted.fits, young), wanted.skip, end)
-        return Answer(200, [invoice_data(invoice, self._base_url()) for invoice in found])
+        return SandboxResponse(200, [invoice_data(invoice, self._base_url()) for invoice in found])
 
-    def _read(self, _request: Request, route: Route) -> Answer:
+    def _read(self, _request: Request, route: Route) -> SandboxResponse:
         invoice = self._find(route)
         return self._show(invoice) if invoice else _invoice_missing()
 
-    def _archive(self, _request: Request, route: Route) -> Answer:
+    def _archive(self, _request: Request, route: Route) -> SandboxResponse:
         invoice = self._find(route)
         return self._show(self._ledger.archive(invoice.id)) if invoice else _invoice_missing()
 
-    def _payments(self, _request: Request, route: Route) -> Answer:
+    def _payments(self, _request: Request, route: Route) -> SandboxResponse:
         invoice = self._find(route)
-        return Answer(200, [payment_method_data(invoice)]) if invoice else _invoice_missing()
+        return SandboxResponse(200, [payment_method_data(invoice)]) if invoice else _invoice_missing()
 
-    def _mark(self, request: Request, route: Route) -> Answer:
+    def _mark(self, request: Request, route: Route) -> SandboxResponse:
         invoice = self._find(route)
         if invoice is None:
             return _invoice_missing()
@@ -183,30 +187,30 @@ class Provider:
             message = "Status can only be marked to invalid or settled within certain conditions."
             raise Rejected([("status", message)]) from error
 
-    def _list_webhooks(self, _request: Request, route: Route) -> Answer:
+    def _list_webhooks(self, _request: Request, route: Route) -> SandboxResponse:
         store = self._ledger.store(route.store_id or "")
-        return Answer(200, [webhook_data(one) for one in store.webhooks] if store else [])
+        return SandboxResponse(200, [webhook_data(one) for one in store.webhooks] if store else [])
 
-    def _create_webhook(self, request: Request, route: Route) -> Answer:
+    def _create_webhook(self, request: Request, route: Route) -> SandboxResponse:
         webhook = parse_webhook(_body(request))
         self._ledger.put_webhook(route.store_id or "", webhook)
-        return Answer(200, {**webhook_data(webhook), "secret": webhook.secret})
+        return SandboxResponse(200, {**webhook_data(webhook), "secret": webhook.secret})
 
-    def _read_webhook(self, _request: Request, route: Route) -> Answer:
+    def _read_webhook(self, _request: Request, route: Route) -> SandboxResponse:
         webhook = self._find_webhook(route)
-        return Answer(200, webhook_data(webhook)) if webhook else _webhook_missing()
+        return SandboxResponse(200, webhook_data(webhook)) if webhook else _webhook_missing()
 
-    def _update_webhook(self, request: Request, route: Route) -> Answer:
+    def _update_webhook(self, request: Request, route: Route) -> SandboxResponse:
         before = self._find_webhook(route)
         if before is None:
             return _webhook_missing()
         webhook = parse_webhook(_body(request), before)
         self._ledger.put_webhook(route.store_id or "", webhook)
-        return Answer(200, webhook_data(webhook))
+        return SandboxResponse(200, webhook_data(webhook))
 
-    def _delete_webhook(self, _request: Request, route: Route) -> Answer:
+    def _delete_webhook(self, _request: Request, route: Route) -> SandboxResponse:
         self._ledger.remove_webhook(route.store_id or "", route.webhook_id or "")
-        return Answer(200, b"")
+        return SandboxResponse(200, b"")
 
     def _find_webhook(self, route: Route) -> Webhook | None:
         store = self._ledger.store(route.store_id or "")
@@ -216,8 +220,8 @@ class Provider:
         invoice = self._ledger.find(route.invoice_id or "")
         return invoice if invoice and invoice.store_id == route.store_id else None
 
-    def _show(self, invoice: Invoice) -> Answer:
-        return Answer(200, invoice_data(invoice, self._base_url()))
+    def _show(self, invoice: Invoice) -> SandboxResponse:
+        return SandboxResponse(200, invoice_data(invoice, self._base_url()))
 
 
 def _body(request: Request) -> Any:

@@ -17,7 +17,7 @@ from keysat.sandbox.lightning import Lightning
 from keysat.sandbox.modes import MODES, Side
 from keysat.sandbox.tally import Tally
 from keysat.sandbox.webhooks import BTCPAY_RETRY_DELAYS, Sender, WebhookPlan
-from keysat.sandbox.wire import Answer, Request, replaced, rewritten
+from keysat.sandbox.wire import Request, SandboxResponse, replaced, rewritten
 
 _EXPIRY_SECONDS = 0.2
 
@@ -98,7 +98,7 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _handle(self, request: Request) -> tuple[Answer, Fault | None]:
+    def _handle(self, request: Request) -> tuple[SandboxResponse, Fault | None]:
         if request.path == "/sandbox" or request.path.startswith("/sandbox/"):
             return self._control.answer(request), None
         if self._lightning.speaks(request.path):
@@ -111,7 +111,7 @@ class Sandbox:
             self._stopped.wait(mishap.wait)
         fault = mishap.last
         if fault is not None and fault.refuses:
-            return replaced(Answer(200), fault), fault
+            return replaced(SandboxResponse(200), fault), fault
         answer = rewritten(provider.answer(request, route), mishap.fields, mishap.removed)
         return (replaced(answer, fault) if fault else answer), fault
 

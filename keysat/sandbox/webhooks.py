@@ -174,8 +174,8 @@ def parse_plan(value: object, default: WebhookPlan) -> WebhookPlan:
     if len(delays) != 2 or delays[0] > delays[1]:
         raise InvalidInput("'delay_seconds' of the webhook plan has to be [least, most].")
     return WebhookPlan(
-        drop=fields.number("drop", 0.0, most=1.0),
-        duplicate=fields.number("duplicate", 0.0, most=1.0),
+        drop=fields.number("drop", 0.0, maximum=1.0),
+        duplicate=fields.number("duplicate", 0.0, maximum=1.0),
         delay_seconds=(delays[0], delays[1]),
         reorder=fields.flag("reorder"),
         seed=fields.whole("seed") if fields.has("seed") else None,
@@ -186,9 +186,9 @@ def parse_plan(value: object, default: WebhookPlan) -> WebhookPlan:
 def _seconds(value: object) -> tuple[float, ...]:
     if not isinstance(value, list):
         raise InvalidInput("delays have to be a list of seconds.")
-    return tuple(Fields({"delay": item}, "the delays", ("delay",)).number("delay", most=86_400) for item in value)
+    return tuple(Fields({"delay": item}, "the delays", ("delay",)).number("delay", maximum=86_400) for item in value)
 
 
 def _delay(plan: WebhookPlan, chance: random.Random) -> float:
-    least, most = plan.delay_seconds
-    return chance.uniform(least, max(most, least + _REORDER_SPREAD) if plan.reorder else most)
+    minimum, maximum = plan.delay_seconds
+    return chance.uniform(minimum, max(maximum, minimum + _REORDER_SPREAD) if plan.reorder else maximum)

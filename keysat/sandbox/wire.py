@@ -28,7 +28,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SandboxResponse:
     """A response before it is encoded. The payload is JSON, or bytes of the given `media_type`."""
 
     status: int
@@ -44,14 +44,14 @@ class Writer(Protocol):
         """Send all of `data`."""
 
 
-def encode(answer: Answer) -> tuple[bytes, bytes]:
+def encode(answer: SandboxResponse) -> tuple[bytes, bytes]:
     """Return a response's head and body."""
     body = answer.payload if isinstance(answer.payload, bytes) else to_json(answer.payload)
     body = b"" if answer.status in _BODILESS else body
     return _head(answer, len(body)), body
 
 
-def transmit(answer: Answer, fault: Fault | None, out: Writer, stopping: threading.Event) -> bool:
+def transmit(answer: SandboxResponse, fault: Fault | None, out: Writer, stopping: threading.Event) -> bool:
     """Send a response, changed by `fault`. Return whether the connection can be reused.
 
     Waits end early when `stopping` is set.
@@ -74,22 +74,24 @@ def transmit(answer: Answer, fault: Fault | None, out: Writer, stopping: threadi
     return True
 
 
-def replaced(answer: Answer, fault: Fault) -> Answer:
+def replaced(answer: SandboxResponse, fault: Fault) -> SandboxResponse:
     """Return the response that a fault substitutes. Most kinds of fault leave the response unchanged."""
     parameters = fault.parameters
     if fault.kind == "status":
-        wish = parameters["retry_after"]
-        return Answer(parameters["status"], parameters["body"], {} if wish is None else {"Retry-After": wish})
+        retry_after = parameters["retry_after"]
+        return SandboxResponse(
+            parameters["status"], parameters["body"], {} if retry_after is None else {"Retry-After": retry_after}
+        )
     if fault.kind == "redirect":
-        return Answer(302, {}, {"Location": parameters["location"]})
+        return SandboxResponse(302, {}, {"Location": parameters["location"]})
     if fault.kind == "garbage":
-        return Answer(200, b"<html><body>It works!</body></html>", media_type="text/html")
+        return SandboxResponse(200, b"<html><body>It works!</body></html>", media_type="text/html")
     if fault.kind == "wrong_json":
-        return Answer(200, parameters["body"])
+        return SandboxResponse(200, parameters["body"])
     return answer
 
 
-def rewritten(answer: Answer, fields: Mapping[str, Any], removed: set[str]) -> Answer:
+def rewritten(answer: SandboxResponse, fields: Mapping[str, Any], removed: set[str]) -> SandboxResponse:
     """Change the invoice, or each invoice of a list, in a successful response, also inside `data`."""
     if isinstance(answer.payload, dict) and set(answer.payload) == {"data"}:
         inner = rewritten(replace(answer, payload=answer.payload["data"]), fields, removed)
@@ -99,10 +101,10 @@ def rewritten(answer: Answer, fields: Mapping[str, Any], removed: set[str]) -> A
     if answer.status != 200 or not all(isinstance(item, dict) for item in items):
         return answer
     changed = [{k: v for k, v in {**item, **fields}.items() if k not in removed} for item in items]
-    return Answer(200, changed if many else changed[0])
+    return SandboxResponse(200, changed if many else changed[0])
 
 
-def _head(answer: Answer, length: int) -> bytes:
+def _head(answer: SandboxResponse, length: int) -> bytes:
     lines = [
         f"HTTP/1.1 {answer.status} {_reason(answer.status)}",
         f"Content-Type: {answer.media_type}",
@@ -147,7 +149,7 @@ def _drip(head: bytes, body: bytes, parameters: Mapping[str, Any], out: Writer, 
 def _send_huge(size: int, out: Writer) -> None:
     start, end = b'{"id":"', b'"}'
     filling = max(0, size - len(start) - len(end))
-    out.write(_head(Answer(200), filling + len(start) + len(end)) + start)
+    out.write(_head(SandboxResponse(200), filling + len(start) + len(end)) + start)
     for part in _parts(filling):
         out.write(part)
     out.write(end)

@@ -13,7 +13,7 @@ from keysat.sandbox.fields import Fields, parse_json
 from keysat.sandbox.ledger import Ledger
 from keysat.sandbox.provider import Route
 from keysat.sandbox.records import Draft, Invoice, Kind
-from keysat.sandbox.wire import Answer, Request
+from keysat.sandbox.wire import Request, SandboxResponse
 from keysat.sandbox.zaprite_views import order_data
 
 # The names are those of BTCPay's counterparts, so that all requests are counted alike.
@@ -43,7 +43,7 @@ class Zaprite:
                 return Route(f"{request.method} {noun}", store_id, unquote(wanted) if wanted else None)
         return Route(f"{request.method} unknown", store_id)
 
-    def answer(self, request: Request, route: Route) -> Answer:
+    def answer(self, request: Request, route: Route) -> SandboxResponse:
         """Execute a request and return its response."""
         action = self._actions.get(route.name)
         if action is None:
@@ -55,24 +55,24 @@ class Zaprite:
         except InvalidInput as error:
             return _problem(400, "BAD_REQUEST", str(error))
 
-    def _create(self, request: Request, store_id: str, _wanted: str) -> Answer:
+    def _create(self, request: Request, store_id: str, _wanted: str) -> SandboxResponse:
         return self._show(self._ledger.create(store_id, _draft(parse_json(request.body))))
 
-    def _list(self, request: Request, store_id: str, _wanted: str) -> Answer:
+    def _list(self, request: Request, store_id: str, _wanted: str) -> SandboxResponse:
         limit, page = min(_whole(request, "limit", _MAX_PAGE), _MAX_PAGE), _whole(request, "page", 1)
         orders = list(self._ledger.of_store(store_id))
         first = (page - 1) * limit
         items = [order_data(invoice, self._base_url()) for invoice in orders[first : first + limit]]
         meta = {"pagesCount": max(1, -(-len(orders) // limit)), "currentPage": page}
-        return Answer(200, {"items": items, "meta": meta})
+        return SandboxResponse(200, {"items": items, "meta": meta})
 
-    def _read(self, _request: Request, store_id: str, wanted: str) -> Answer:
+    def _read(self, _request: Request, store_id: str, wanted: str) -> SandboxResponse:
         fitting = (one for one in self._ledger.of_store(store_id) if wanted in {one.id, one.order_id})
         invoice = next(fitting, None)
         return self._show(invoice) if invoice else _problem(404, "NOT_FOUND", "The order was not found")
 
-    def _show(self, invoice: Invoice) -> Answer:
-        return Answer(200, order_data(invoice, self._base_url()))
+    def _show(self, invoice: Invoice) -> SandboxResponse:
+        return SandboxResponse(200, order_data(invoice, self._base_url()))
 
 
 def _whole(request: Request, name: str, default: int) -> int:
@@ -89,7 +89,7 @@ def _draft(body: Any) -> Draft:
     if currency not in DECIMALS:
         raise InvalidInput(f"'currency' of the order has to be one of {', '.join(DECIMALS)}.")
     return Draft(
-        amount=fields.whole("amount", least=1, most=MAX_AMOUNT),
+        amount=fields.whole("amount", minimum=1, maximum=MAX_AMOUNT),
         currency=currency,
         expires_in=_EXPIRES_IN,
         monitored_for=0,
@@ -100,5 +100,5 @@ def _draft(body: Any) -> Draft:
     )
 
 
-def _problem(status: int, code: str, message: str) -> Answer:
-    return Answer(status, {"code": code, "message": message})
+def _problem(status: int, code: str, message: str) -> SandboxResponse:
+    return SandboxResponse(status, {"code": code, "message": message})

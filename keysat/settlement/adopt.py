@@ -81,7 +81,7 @@ def orphan(one: FoundInvoice, why: str) -> dict[str, Any]:
     return {
         "provider_invoice_id": snapshot.provider_invoice_id,
         "order_id": snapshot.order_id,
-        "said": snapshot.said,
+        "said": snapshot.provider_status,
         "paid": snapshot.paid and str(snapshot.paid),
         "why": why,
     }

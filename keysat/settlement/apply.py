@@ -10,14 +10,14 @@ from sqlalchemy import Update, case, func, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
-from keysat.invoices.schedule import FINAL_AFTER, LAST_LOOK, REVERSAL_CHECK, UNFULFILLED
+from keysat.invoices.schedule import FINAL_AFTER, FINAL_CHECK_INTERVAL, REVERSAL_CHECK, UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice import InvoiceStatus, ReviewReason
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.queue.outbox import EventType, emit_invoice
+from keysat.settlement.check import Check
 from keysat.settlement.decision import gone
-from keysat.settlement.look import Look
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
 from keysat.settlement.reverse import reverse
 
@@ -38,34 +38,36 @@ class ProviderResponse:
 
 
 def apply(
-    session: Session, look: Look, answer: ProviderResponse, outcome: Outcome, rules: SettlementRules, actor: str
+    session: Session, check: Check, response: ProviderResponse, outcome: Outcome, rules: SettlementRules, actor: str
 ) -> bool:
     """Write the outcome. Return False, and write nothing, if the invoice changed since it was read."""
-    snapshot = answer.snapshot
+    snapshot = response.snapshot
     if outcome.action is Action.REVERSE:
-        return reverse(session, look.invoice_id, rules.reversal, f"the provider reports {snapshot.said}", actor)
+        return reverse(
+            session, check.invoice_id, rules.reversal, f"the provider reports {snapshot.provider_status}", actor
+        )
     values: dict[str, Any] = {
         "last_error": outcome.alarm,
         "error_count": 0,
         "acknowledged_at": None,
-        **_changes(look, snapshot, outcome),
+        **_changes(check, snapshot, outcome),
     }
-    if answer.paid_at is not None:
-        values["paid_at"] = answer.paid_at
-    changed = session.scalar(_compare_and_set(look, outcome).values(values).returning(Invoice.id))
+    if response.paid_at is not None:
+        values["paid_at"] = response.paid_at
+    changed = session.scalar(_compare_and_set(check, outcome).values(values).returning(Invoice.id))
     if changed is None:
         return False
     if outcome.unpaid:
-        cancel(session, look.invoice_id, actor)
+        cancel(session, check.invoice_id, actor)
     if outcome.action is not Action.KEEP:
-        _tell(session, look, outcome)
+        _emit(session, check, outcome)
         paid = None if snapshot.paid is None else str(snapshot.paid)
         audit(
             session,
             actor,
             str(_EVENTS[outcome.action]),
-            look.invoice_id,
-            provider_says=snapshot.said,
+            check.invoice_id,
+            provider_says=snapshot.provider_status,
             exception=str(outcome.exception),
             paid=paid,
             review=outcome.review and str(outcome.review),
@@ -73,58 +75,58 @@ def apply(
     return True
 
 
-def _tell(session: Session, look: Look, outcome: Outcome) -> None:
+def _emit(session: Session, check: Check, outcome: Outcome) -> None:
     """Emit one event for the new status, and another if the invoice also needs review now."""
     event_type = _EVENTS[outcome.action]
-    emit_invoice(session, event_type, look.invoice_id)
+    emit_invoice(session, event_type, check.invoice_id)
     if outcome.review is not None and event_type is not EventType.INVOICE_REVIEW_NEEDED:
-        emit_invoice(session, EventType.INVOICE_REVIEW_NEEDED, look.invoice_id)
+        emit_invoice(session, EventType.INVOICE_REVIEW_NEEDED, check.invoice_id)
 
 
-def end_gone(session: Session, look: Look, actor: str) -> bool:
+def end_gone(session: Session, check: Check, actor: str) -> bool:
     """End the checks of an old invoice that the provider no longer has.
 
     They end on the second such response, at least a day after the first. If a payment was seen, the invoice goes to
     review. Return whether the checks ended.
     """
-    if not look.is_last:
-        if look.is_over and not look.final_noted:
-            session.execute(_compare_and_set(look, Outcome(Action.KEEP)).values(final_check_at=func.now()))
+    if not check.is_last:
+        if check.is_over and not check.final_noted:
+            session.execute(_compare_and_set(check, Outcome(Action.KEEP)).values(final_check_at=func.now()))
         return False
-    outcome = gone(look.known)
+    outcome = gone(check.known)
     changes: dict[str, Any] = {"next_check_at": None}
     if outcome.review is not None:
         changes |= _review_opened(outcome.review)
-    ended = session.scalar(_compare_and_set(look, outcome).values(changes).returning(Invoice.id))
+    ended = session.scalar(_compare_and_set(check, outcome).values(changes).returning(Invoice.id))
     if ended is None:
         return False
     if outcome.unpaid:
-        cancel(session, look.invoice_id, actor)
+        cancel(session, check.invoice_id, actor)
     if outcome.review is not None:
-        _tell(session, look, outcome)
+        _emit(session, check, outcome)
     why = "the provider doesn't know it any more"
-    audit(session, actor, "invoice.gone", look.invoice_id, why=why, review=outcome.review and str(outcome.review))
+    audit(session, actor, "invoice.gone", check.invoice_id, why=why, review=outcome.review and str(outcome.review))
     return True
 
 
-def _compare_and_set(look: Look, outcome: Outcome) -> Update:
-    statement = update(Invoice).where(Invoice.id == look.invoice_id, Invoice.status == look.status)
+def _compare_and_set(check: Check, outcome: Outcome) -> Update:
+    statement = update(Invoice).where(Invoice.id == check.invoice_id, Invoice.status == check.status)
     if outcome.review is not None:  # only one of two concurrent checks opens the review
-        same_money = Invoice.paid_amount.is_not_distinct_from(look.paid_amount)
-        statement = statement.where(Invoice.reviewed == look.reviewed, same_money)
+        same_money = Invoice.paid_amount.is_not_distinct_from(check.paid_amount)
+        statement = statement.where(Invoice.reviewed == check.reviewed, same_money)
     return statement
 
 
-def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[str, Any]:
+def _changes(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    if look.status != InvoiceStatus.SETTLED:
-        changes["paid_amount"] = look.paid_of(snapshot)
-    if snapshot.payment_seen and look.payment_seen_at is None:
+    if check.status != InvoiceStatus.SETTLED:
+        changes["paid_amount"] = check.paid_of(snapshot)
+    if snapshot.payment_seen and check.payment_seen_at is None:
         changes["payment_seen_at"] = func.now()
-    changes |= _end_of_checks(look, snapshot)
+    changes |= _end_of_checks(check, snapshot)
     if outcome.action is Action.KEEP:
         return changes
-    if look.status != InvoiceStatus.SETTLED:
+    if check.status != InvoiceStatus.SETTLED:
         changes["exception"] = outcome.exception
     match outcome.action:
         case Action.SETTLE:
@@ -147,23 +149,23 @@ def _changes(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[st
             changes["status"] = InvoiceStatus.INVALID
     if outcome.review is not None:
         changes |= _review_opened(outcome.review)
-        if look.status == InvoiceStatus.SETTLED:  # a license not issued yet waits for the review
+        if check.status == InvoiceStatus.SETTLED:  # a license not issued yet waits for the review
             changes["next_check_at"] = None
     return changes
 
 
-def _end_of_checks(look: Look, snapshot: InvoiceSnapshot) -> dict[str, Any]:
+def _end_of_checks(check: Check, snapshot: InvoiceSnapshot) -> dict[str, Any]:
     """End the checks of an invoice that two checks a day apart found too old. The first one only records that.
 
     An unknown provider status doesn't end the checks.
     """
-    if look.is_last and snapshot.status is not ProviderStatus.UNKNOWN:
+    if check.is_last and snapshot.status is not ProviderStatus.UNKNOWN:
         return {"next_check_at": None}
-    if not look.is_over:
-        return {} if look.next_check_at is None else {"final_check_at": None}
-    if look.final_check_at is None or not look.final_noted:
+    if not check.is_over:
+        return {} if check.next_check_at is None else {"final_check_at": None}
+    if check.final_check_at is None or not check.final_noted:
         return {"final_check_at": func.now(), "next_check_at": func.now() + FINAL_AFTER}
-    return {"next_check_at": func.greatest(look.final_check_at + FINAL_AFTER, func.now() + LAST_LOOK)}
+    return {"next_check_at": func.greatest(check.final_check_at + FINAL_AFTER, func.now() + FINAL_CHECK_INTERVAL)}
 
 
 def _review_opened(reason: ReviewReason) -> dict[str, Any]:

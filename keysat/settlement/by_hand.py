@@ -26,8 +26,8 @@ def reconcile_and_issue(
 
     Raises as `reconcile` and `issue`.
     """
-    result = reconcile(read, begin, invoice_id, rules, actor, insist=True)
-    return result, _issue(begin, invoice_id, signer_id, actor) if result.license_owed else None
+    result = reconcile(read, begin, invoice_id, rules, actor, force=True)
+    return result, _issue(begin, invoice_id, signer_id, actor) if result.license_due else None
 
 
 def settle_and_issue(begin: Begin, invoice_id: UUID, note: str, signer_id: SignerId, actor: str) -> UUID | None:

@@ -163,7 +163,7 @@ def _raises(known: InvoiceState, snapshot: InvoiceSnapshot, reason: ReviewReason
 
 
 def _unknown(snapshot: InvoiceSnapshot) -> Outcome:
-    return Outcome(Action.KEEP, alarm=f"the provider's status {snapshot.said} is not known to this version")
+    return Outcome(Action.KEEP, alarm=f"the provider's status {snapshot.provider_status} is not known to this version")
 
 
 def _settle(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
@@ -192,7 +192,7 @@ def _settle_late(known: InvoiceState, snapshot: InvoiceSnapshot, rules: Settleme
 
 
 def _alarm(snapshot: InvoiceSnapshot) -> Outcome:
-    return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {snapshot.said} at the provider")
+    return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {snapshot.provider_status} at the provider")
 
 
 def _reverse(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules, reason: ReviewReason) -> Outcome:

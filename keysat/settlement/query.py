@@ -6,59 +6,59 @@ from datetime import datetime
 
 from keysat.core import metrics
 from keysat.core.db import Begin
-from keysat.core.errors import RemoteAnswerInvalid, RemoteError
+from keysat.core.errors import RemoteError, RemoteResponseInvalid
 from keysat.core.logs import get_logger
 from keysat.core.texts import printable
 from keysat.invoices import draft
 from keysat.providers.base import FoundInvoice, InvoiceSnapshot
 from keysat.providers.registry import provider_for
-from keysat.settlement.look import Look
+from keysat.settlement.check import Check
 
 log = get_logger(__name__)
 
 
-def query(begin: Begin, look: Look, named: str | None) -> InvoiceSnapshot | None:
+def query(begin: Begin, check: Check, named: str | None) -> InvoiceSnapshot | None:
     """Return the provider's snapshot of an invoice, or None if it has none for a draft. A draft that it has is adopted.
 
     Raises:
         CallFailed: no usable response.
     """
-    provider, provider_invoice_id = provider_for(look), look.provider_invoice_id
+    provider, provider_invoice_id = provider_for(check), check.provider_invoice_id
     if provider_invoice_id is None:
-        found = _find(look, named)
+        found = _find(check, named)
         if found is None:
             return None
         provider_invoice_id = found.created.provider_invoice_id
         with begin() as session:
-            draft.adopt(session, look.invoice_id, look.account_id, found.created)
-    with metrics.provider_call(look.name, "get_invoice"):
+            draft.adopt(session, check.invoice_id, check.account_id, found.created)
+    with metrics.provider_call(check.name, "get_invoice"):
         snapshot = provider.get_invoice(provider_invoice_id)
-    if snapshot.order_id is not None and snapshot.order_id != str(look.invoice_id):
-        raise RemoteAnswerInvalid(
+    if snapshot.order_id is not None and snapshot.order_id != str(check.invoice_id):
+        raise RemoteResponseInvalid(
             f"the provider reports that its invoice {provider_invoice_id} belongs to order "
             f"{printable(snapshot.order_id[:60])}."
         )
     return snapshot
 
 
-def _find(look: Look, named: str | None) -> FoundInvoice | None:
+def _find(check: Check, named: str | None) -> FoundInvoice | None:
     """Find the provider's invoice of a draft: by our id, or by its own id if a webhook named it."""
-    provider, order_id = provider_for(look), str(look.invoice_id)
+    provider, order_id = provider_for(check), str(check.invoice_id)
     if provider.finds_by_order:
-        with metrics.provider_call(look.name, "find_invoices"):
+        with metrics.provider_call(check.name, "find_invoices"):
             return draft.best(provider.find_invoices(order_id))
     if named is None:
         return None
-    with metrics.provider_call(look.name, "find_named"):
+    with metrics.provider_call(check.name, "find_named"):
         found = provider.find_named(named)
     return found if found.snapshot.order_id == order_id else None
 
 
-def paid_at(look: Look, snapshot: InvoiceSnapshot) -> datetime | None:
+def paid_at(check: Check, snapshot: InvoiceSnapshot) -> datetime | None:
     """Return when the payment arrived, if the provider reports it."""
     try:
-        with metrics.provider_call(look.name, "paid_at"):
-            return provider_for(look).paid_at(snapshot.provider_invoice_id)
+        with metrics.provider_call(check.name, "paid_at"):
+            return provider_for(check).paid_at(snapshot.provider_invoice_id)
     except RemoteError as error:
-        log.info("the provider reports no time of the payment", invoice_id=str(look.invoice_id), reason=str(error))
+        log.info("the provider reports no time of the payment", invoice_id=str(check.invoice_id), reason=str(error))
         return None

@@ -31,13 +31,13 @@ from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import InvoiceSnapshot
 from keysat.providers.registry import provider_for
 from keysat.settlement.apply import ProviderResponse, apply, end_gone
+from keysat.settlement.check import Check, load, record_reading
 from keysat.settlement.decision import decide
-from keysat.settlement.look import Look, load, record_reading
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
 from keysat.settlement.query import paid_at, query
 
 _ERROR_BACKOFF_SECONDS = 30
-_MOST_DOUBLINGS = 9
+_MAX_DOUBLINGS = 9
 
 log = get_logger(__name__)
 
@@ -52,15 +52,15 @@ class AccountNotCallable(KeysatError):
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a check. `license_owed` is set if the invoice is settled and its license is not issued yet.
+    """The result of a check. `license_due` is set if the invoice is settled and its license is not issued yet.
 
     `asked_at` is the database time before the provider was called. The response is not older.
     """
 
     invoice_id: UUID
     outcome: Outcome
-    said: str
-    license_owed: bool
+    provider_status: str
+    license_due: bool
     asked_at: datetime
 
 
@@ -76,12 +76,12 @@ def reconcile(
     rules: SettlementRules,
     actor: str,
     *,
-    insist: bool = False,
+    force: bool = False,
     named: str | None = None,
 ) -> Result:
     """Query the provider about an invoice and act on the response. Safe to repeat, reorder and run concurrently.
 
-    A check without news writes nothing. `insist` is a person's request and ignores an open circuit breaker. `named` is
+    A check without news writes nothing. `force` is a person's request and ignores an open circuit breaker. `named` is
     the provider's id in a webhook, for providers that can't find an invoice by our id.
 
     Raises:
@@ -90,39 +90,39 @@ def reconcile(
         CallFailed: no usable response. It is recorded, and the invoice is unchanged.
     """
     with read() as session:
-        look = load(session, invoice_id)
-    if look.not_callable and not (insist and look.pause_reason is None):
-        raise AccountNotCallable(look.name, look.not_callable, paused=look.pause_reason is not None)
+        check = load(session, invoice_id)
+    if check.not_callable and not (force and check.pause_reason is None):
+        raise AccountNotCallable(check.name, check.not_callable, paused=check.pause_reason is not None)
     try:
-        snapshot = query(begin, look, named)
+        snapshot = query(begin, check, named)
     except CallFailed as error:
-        if _record_failure(begin, look, error, actor):
-            return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", look.license_due, look.now)
+        if _record_failure(begin, check, error, actor):
+            return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", check.license_due, check.now)
         raise
     if snapshot is None:
-        return _never_made(begin, look, actor, asked=provider_for(look).finds_by_order or named is not None)
-    outcome = decide(look.known, snapshot, rules)
+        return _never_made(begin, check, actor, asked=provider_for(check).finds_by_order or named is not None)
+    outcome = decide(check.known, snapshot, rules)
     metrics.reconciles.labels(outcome.action).inc()
     if outcome.alarm:
         log.warning("unexpected provider status", alarm=outcome.alarm, invoice_id=str(invoice_id))
-    if outcome.action is Action.KEEP and not _news(look, snapshot, outcome):
-        return Result(invoice_id, outcome, snapshot.said, look.license_due, look.now)
-    paid = paid_at(look, snapshot) if outcome.action is Action.SETTLE else None
+    if outcome.action is Action.KEEP and not _news(check, snapshot, outcome):
+        return Result(invoice_id, outcome, snapshot.provider_status, check.license_due, check.now)
+    paid = paid_at(check, snapshot) if outcome.action is Action.SETTLE else None
     with begin() as session:
-        applied, overtaken = _write(session, look, ProviderResponse(snapshot, paid), outcome, rules, actor)
-    if overtaken:  # the invoice was paid in between, so this response no longer decides
-        return reconcile(read, begin, invoice_id, rules, actor, insist=insist, named=named)
-    settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and look.license_due)
-    return Result(invoice_id, outcome, snapshot.said, applied and settled, look.now)
+        applied, superseded = _write(session, check, ProviderResponse(snapshot, paid), outcome, rules, actor)
+    if superseded:  # the invoice was paid in between, so this response no longer decides
+        return reconcile(read, begin, invoice_id, rules, actor, force=force, named=named)
+    settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and check.license_due)
+    return Result(invoice_id, outcome, snapshot.provider_status, applied and settled, check.now)
 
 
-def _record_failure(begin: Begin, look: Look, error: CallFailed, actor: str) -> bool:
+def _record_failure(begin: Begin, check: Check, error: CallFailed, actor: str) -> bool:
     """Record a failed call for the account. Return whether it ended the checks of an invoice that is gone."""
-    log.warning("no usable response", invoice_id=str(look.invoice_id), account=look.name, error=str(error))
-    rejected = rejection(provider_for(look), error) if isinstance(error, CredentialsRejected) else None
+    log.warning("no usable response", invoice_id=str(check.invoice_id), account=check.name, error=str(error))
+    rejected = rejection(provider_for(check), error) if isinstance(error, CredentialsRejected) else None
     with begin() as session:
-        note_failure(session, look, error, actor, rejected=rejected, invoice_id=look.invoice_id)
-        return isinstance(error, RemoteNotFound) and end_gone(session, look, actor)
+        note_failure(session, check, error, actor, rejected=rejected, invoice_id=check.invoice_id)
+        return isinstance(error, RemoteNotFound) and end_gone(session, check, actor)
 
 
 def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
@@ -139,7 +139,7 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
     asked = not isinstance(error, AccountNotCallable)
     if asked:
         record_reading(session, invoice_id, "reconcile", str(error), "none")
-    doublings = func.power(2, func.least(Invoice.error_count, _MOST_DOUBLINGS))
+    doublings = func.power(2, func.least(Invoice.error_count, _MAX_DOUBLINGS))
     # LEAST and GREATEST ignore NULL.
     soon = func.least(Invoice.next_check_at, func.now() + seconds(_ERROR_BACKOFF_SECONDS * doublings))
     session.execute(
@@ -154,20 +154,20 @@ def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
 
 
 def _write(
-    session: Session, look: Look, answer: ProviderResponse, outcome: Outcome, rules: SettlementRules, actor: str
+    session: Session, check: Check, response: ProviderResponse, outcome: Outcome, rules: SettlementRules, actor: str
 ) -> tuple[bool, bool]:
     """Write the outcome by compare-and-set.
 
     Return whether it was written, and whether an invalid or review outcome was superseded by a concurrent settlement.
     """
-    if look.failure_count:
-        breaker.record_success(session, look.account_id)
-    record_reading(session, look.invoice_id, actor, answer.snapshot.said, outcome.action)
-    applied = apply(session, look, answer, outcome, rules, actor)
+    if check.failure_count:
+        breaker.record_success(session, check.account_id)
+    record_reading(session, check.invoice_id, actor, response.snapshot.provider_status, outcome.action)
+    applied = apply(session, check, response, outcome, rules, actor)
     if not applied and outcome.action is Action.SETTLE:
-        _check_again_at_once(session, look.invoice_id)
+        _check_again_at_once(session, check.invoice_id)
     bad_news = outcome.action in {Action.INVALIDATE, Action.REVIEW}
-    return applied, bad_news and not applied and _settled_meanwhile(session, look)
+    return applied, bad_news and not applied and _settled_meanwhile(session, check)
 
 
 def _check_again_at_once(session: Session, invoice_id: UUID) -> None:
@@ -179,31 +179,31 @@ def _check_again_at_once(session: Session, invoice_id: UUID) -> None:
     )
 
 
-def _settled_meanwhile(session: Session, look: Look) -> bool:
+def _settled_meanwhile(session: Session, check: Check) -> bool:
     """Whether another check settled the invoice since this one. Settled is final, so this is true at most once."""
-    status = session.scalar(select(Invoice.status).where(Invoice.id == look.invoice_id))
-    return status == InvoiceStatus.SETTLED != look.status
+    status = session.scalar(select(Invoice.status).where(Invoice.id == check.invoice_id))
+    return status == InvoiceStatus.SETTLED != check.status
 
 
-def _news(look: Look, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
+def _news(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     """Whether a check that keeps the status still has something to write.
 
     That is a new provider status, a new amount, a step towards the end of checks, a changed alarm, or a recovery.
     """
-    paid_more = look.status != InvoiceStatus.SETTLED and (look.paid_of(snapshot) or 0) != (look.paid_amount or 0)
-    changed = snapshot.said != look.last_said or (snapshot.payment_seen and look.payment_seen_at is None)
-    ends = look.is_over or (look.final_check_at is not None and look.next_check_at is not None)
-    return changed or paid_more or ends or look.last_error != outcome.alarm or look.failure_count > 0
+    paid_more = check.status != InvoiceStatus.SETTLED and (check.paid_of(snapshot) or 0) != (check.paid_amount or 0)
+    changed = snapshot.provider_status != check.last_said or (snapshot.payment_seen and check.payment_seen_at is None)
+    ends = check.is_over or (check.final_check_at is not None and check.next_check_at is not None)
+    return changed or paid_more or ends or check.last_error != outcome.alarm or check.failure_count > 0
 
 
-def _never_made(begin: Begin, look: Look, actor: str, *, asked: bool) -> Result:
+def _never_made(begin: Begin, check: Check, actor: str, *, asked: bool) -> Result:
     """The provider has no invoice for a draft. Its purchase is still running, or its process died."""
     with begin() as session:
-        if asked and look.failure_count:
-            breaker.record_success(session, look.account_id)
-        closed = look.age > draft.DRAFT_LIFE and draft.close_unasked(session, look.invoice_id, actor)
+        if asked and check.failure_count:
+            breaker.record_success(session, check.account_id)
+        closed = check.age > draft.DRAFT_LIFE and draft.close_unasked(session, check.invoice_id, actor)
         if closed:
-            cancel(session, look.invoice_id, actor)
+            cancel(session, check.invoice_id, actor)
     outcome = Outcome(Action.INVALIDATE if closed else Action.KEEP)
-    said = "that it has no such invoice" if asked else "nothing, since it finds no invoice by our id"
-    return Result(look.invoice_id, outcome, said, license_owed=False, asked_at=look.now)
+    provider_status = "that it has no such invoice" if asked else "nothing, since it finds no invoice by our id"
+    return Result(check.invoice_id, outcome, provider_status, license_due=False, asked_at=check.now)

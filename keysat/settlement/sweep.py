@@ -18,7 +18,7 @@ from keysat.accounts.failures import note_failure
 from keysat.accounts.recheck import rejection
 from keysat.core import metrics
 from keysat.core.db import Begin
-from keysat.core.errors import AnswerTooLarge, CredentialsRejected, KeysatError
+from keysat.core.errors import CredentialsRejected, KeysatError, ResponseTooLarge
 from keysat.models import ProviderAccount, Sweep
 from keysat.models.audit import audit
 from keysat.providers.base import InvoicePage, Provider, UnreadableInvoice
@@ -119,7 +119,7 @@ def _fetch(provider: Provider, sweep: Sweep) -> InvoicePage:
     while True:
         try:
             return provider.list_invoices(sweep.since, sweep.next_until, sweep.skip, take)
-        except AnswerTooLarge as error:
+        except ResponseTooLarge as error:
             if take == 1:
                 entry = UnreadableInvoice(None, None, str(error))
                 return InvoicePage((), (entry,), 1, None, is_last=False)

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import RemoteAnswerInvalid
+from keysat.core.errors import RemoteResponseInvalid
 from keysat.core.money import Money
 from keysat.invoices import draft
 from keysat.invoices.schedule import next_check
@@ -58,7 +58,7 @@ def adopt_drafts(
         try:
             draft.adopt(session, row.id, account_id, one.created)
             adopted.append(row.id)
-        except RemoteAnswerInvalid as error:
+        except RemoteResponseInvalid as error:
             conflicts.append(orphan(one, str(error)))
     return adopted, conflicts
 
@@ -67,11 +67,11 @@ def partition(
     ours: Sequence[Invoice], found: Sequence[FoundInvoice], rules: SettlementRules
 ) -> tuple[list[UUID], list[UUID]]:
     """Split rows into those that the listed snapshots would change and those that they wouldn't."""
-    said = {one.snapshot.provider_invoice_id: one.snapshot for one in found}
+    snapshots = {one.snapshot.provider_invoice_id: one.snapshot for one in found}
     changed: list[UUID] = []
     same: list[UUID] = []
     for row in ours:
-        snapshot = said.get(row.provider_invoice_id or "")
+        snapshot = snapshots.get(row.provider_invoice_id or "")
         if snapshot is None:
             continue
         known = InvoiceState(

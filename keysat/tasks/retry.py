@@ -16,16 +16,16 @@ from keysat.core.errors import (
     DatabaseBusy,
     DatabaseUnavailable,
     KeysatError,
-    RemoteAnswerInvalid,
+    RemoteResponseInvalid,
     RemoteUnavailable,
 )
 from keysat.settlement.reconcile import give_up
 
 MAX_RETRIES = 3
-LONGEST_BACKOFF_SECONDS = 20.0
+MAX_BACKOFF_SECONDS = 20.0
 # A message that waits longer than the broker's visibility timeout is delivered repeatedly.
-LONGEST_COUNTDOWN_SECONDS = 60.0
-_RETRIABLE = (RemoteUnavailable, RemoteAnswerInvalid, DatabaseUnavailable, DatabaseBusy)
+MAX_COUNTDOWN_SECONDS = 60.0
+_RETRIABLE = (RemoteUnavailable, RemoteResponseInvalid, DatabaseUnavailable, DatabaseBusy)
 
 
 def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError) -> NoReturn:
@@ -37,7 +37,7 @@ def again_or_give_up(task: Task[Any, Any], invoice_id: UUID, error: KeysatError)
     _let_go(error)
     retries = task.request.retries
     delay = backoff(error, retries)
-    in_time = delay < min(_seconds_left(task), LONGEST_COUNTDOWN_SECONDS)
+    in_time = delay < min(_seconds_left(task), MAX_COUNTDOWN_SECONDS)
     if isinstance(error, _RETRIABLE) and retries < MAX_RETRIES and in_time:
         raise task.retry(exc=error, countdown=delay, max_retries=MAX_RETRIES)
     if not isinstance(error, DatabaseUnavailable):
@@ -60,13 +60,13 @@ def _let_go(error: BaseException) -> None:
 
 def backoff(error: KeysatError, retries: int) -> float:
     """Return the seconds until the next try: a random share of 1, 2, 4 ... 20, after any `retry_after`."""
-    jittered = random.uniform(0, min(LONGEST_BACKOFF_SECONDS, 2.0**retries))  # noqa: S311 - not a secret
-    wish = error.retry_after if isinstance(error, RemoteUnavailable) else None
-    return jittered if wish is None else wish + jittered
+    jittered = random.uniform(0, min(MAX_BACKOFF_SECONDS, 2.0**retries))  # noqa: S311 - not a secret
+    requested = error.retry_after if isinstance(error, RemoteUnavailable) else None
+    return jittered if requested is None else requested + jittered
 
 
 def _seconds_left(task: Task[Any, Any]) -> float:
     expires: object = task.request.expires  # ISO 8601, as in the message
     if not isinstance(expires, str):
-        return LONGEST_BACKOFF_SECONDS
+        return MAX_BACKOFF_SECONDS
     return (datetime.fromisoformat(expires) - clock.now()).total_seconds()

@@ -69,15 +69,15 @@ def scan_pending() -> str:
     """
     limit = load_settings().scan_queue_limit
     room = limit - queued(app, "issue")
-    owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)
+    licenses = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)
     events = fan_out(transaction, handle_provider_event, claim_events, limit - queued(app, "issue"), release_events)
     with transaction() as session:
         note_run(session, "scan_pending")
         accounts = callable_accounts(session)
     checks = _scan_accounts(accounts, limit - queued(app, "reconcile"))
     fan_out(transaction, recheck_account, claim_rechecks, RECHECKS, release_rechecks)
-    log.info("scanned", licenses_owed=owed, looks=checks, events=events)
-    return f"sent: {owed} licenses, {checks} checks, {events} events"
+    log.info("scanned", licenses=licenses, checks=checks, events=events)
+    return f"sent: {licenses} licenses, {checks} checks, {events} events"
 
 
 def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
@@ -99,7 +99,7 @@ def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> str:
     """Check an invoice at the provider, act on the response, and send `issue_license` if a license is due."""
     wanted, began = as_id(invoice_id), time.monotonic()
     result = _checked(self, wanted, "reconcile")
-    if result.license_owed:
+    if result.license_due:
         send(transaction, issue_license, [Claim(wanted)], began, release_invoices)
     return _described(result)
 
@@ -112,10 +112,10 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> str:
         hint = hint_of(session, wanted)
     if hint.waits:
         return "left to the next scan"
-    result = None if hint.look_at is None else _checked(self, hint.look_at, "webhook", hint.named)
+    result = None if hint.invoice_to_check is None else _checked(self, hint.invoice_to_check, "webhook", hint.named)
     with transaction() as session:
         mark_handled(session, wanted, None if result is None else result.asked_at)
-    if result is not None and result.license_owed:
+    if result is not None and result.license_due:
         send(transaction, issue_license, [Claim(result.invoice_id)], began, release_invoices)
     return "nothing to check" if result is None else _described(result)
 
@@ -177,9 +177,9 @@ def scan_deliveries() -> str:
     room = settings.scan_queue_limit - queued(app, "deliver")
     with transaction() as session:
         pull_back_deliveries(session)
-        owed = due_deliveries(session, settings.webhook_concurrency, max(0, room))
-    send_deliveries(owed)
-    return f"sent: {len(owed)} deliveries"
+        deliveries = due_deliveries(session, settings.webhook_concurrency, max(0, room))
+    send_deliveries(deliveries)
+    return f"sent: {len(deliveries)} deliveries"
 
 
 @app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
@@ -242,4 +242,4 @@ def _checked(task: Task[Any, Any], invoice_id: UUID, actor: str, named: str | No
 
 
 def _described(result: Result) -> str:
-    return f"{result.outcome.action}: {result.said}"
+    return f"{result.outcome.action}: {result.provider_status}"

@@ -13,7 +13,7 @@ from keysat.core.errors import KeysatError
 NETWORKS = {"mainnet": "bc", "testnet": "tb", "signet": "tbs", "regtest": "bcrt"}
 # An invoice that expires sooner may do so before it can be paid.
 _MIN_LIFE = timedelta(seconds=30)
-_MOST_CHARACTERS = 4_096
+_MAX_CHARACTERS = 4_096
 _PREFIX = re.compile(r"ln(bcrt|bc|tbs|tb)(?:([1-9][0-9]{0,19})([munp]?))?")
 _TENTHS_OF_MSAT = {"": 10**12, "m": 10**9, "u": 10**6, "n": 10**3, "p": 1}
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
@@ -65,8 +65,8 @@ def decode(text: str) -> Decoded:
     """
     import bolt11  # noqa: PLC0415 - an extra that may be missing
 
-    if len(text) > _MOST_CHARACTERS:
-        raise Bolt11Refused(f"the recipient's invoice has more than {_MOST_CHARACTERS} characters.")
+    if len(text) > _MAX_CHARACTERS:
+        raise Bolt11Refused(f"the recipient's invoice has more than {_MAX_CHARACTERS} characters.")
     prefix = _PREFIX.fullmatch(text.lower().rpartition("1")[0])
     if prefix is None or not text.isascii() or text not in {text.lower(), text.upper()}:
         raise Bolt11Refused("the recipient sent no BOLT11 invoice (its prefix or amount can't be read).")

@@ -29,9 +29,9 @@ MAX_SENDS = 10
 OVER_BUDGET = timedelta(hours=1)
 DAY = timedelta(hours=24)
 # Waits between attempts that certainly failed: 1 min, doubling up to 6 h, so that ten take about two days.
-_FIRST_WAIT, _MOST_WAIT = 60, 6 * 3600
-MOST_ATTEMPTS = 10
-_MAX_WAIT = timedelta(seconds=_MOST_WAIT + 60)
+_FIRST_WAIT, _MAX_WAIT_SECONDS = 60, 6 * 3600
+MAX_ATTEMPTS = 10
+_MAX_WAIT = timedelta(seconds=_MAX_WAIT_SECONDS + 60)
 _BUDGET_LOCK = 7_418_063
 
 
@@ -142,10 +142,10 @@ def try_again(session: Session, tip: Tip, why: str, actor: str) -> None:
         hold(session, tip, OLDER_THAN_RESTORE)
         return
     attempts = Tip.attempts + (1 if tip.status == TipStatus.OWED else 0)
-    if tip.attempts + (1 if tip.status == TipStatus.OWED else 0) >= MOST_ATTEMPTS:
+    if tip.attempts + (1 if tip.status == TipStatus.OWED else 0) >= MAX_ATTEMPTS:
         fail(session, tip, why, actor)
         return
-    wait = func.least(_MOST_WAIT, _FIRST_WAIT * func.power(2, Tip.attempts))
+    wait = func.least(_MAX_WAIT_SECONDS, _FIRST_WAIT * func.power(2, Tip.attempts))
     _set(
         session,
         tip,

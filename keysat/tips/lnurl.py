@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from keysat.core.errors import KeysatError, RemoteAnswerInvalid
+from keysat.core.errors import KeysatError, RemoteResponseInvalid
 from keysat.core.texts import printable
 from keysat.net.lightning_address import LightningAddress
-from keysat.net.untrusted import ForeignClient
+from keysat.net.untrusted import UntrustedClient
 
 _OK = 200
 
@@ -28,7 +28,7 @@ class Offered:
     description_hash: str
 
 
-def ask_for_invoice(client: ForeignClient, address: LightningAddress, amount_msat: int) -> Offered:
+def ask_for_invoice(client: UntrustedClient, address: LightningAddress, amount_msat: int) -> Offered:
     """Fetch the payment offer, then request an invoice for exactly this amount.
 
     Raises:
@@ -40,14 +40,16 @@ def ask_for_invoice(client: ForeignClient, address: LightningAddress, amount_msa
     callback, metadata, bounds = offer.get("callback"), offer.get("metadata"), _bounds(offer)
     texts = isinstance(callback, str) and isinstance(metadata, str)
     if offer.get("tag") != "payRequest" or not texts or bounds is None:
-        raise RemoteAnswerInvalid(f"{address.host} sent no LNURL-pay offer for {address}.")
-    least, most = bounds
-    if not least <= amount_msat <= most:
-        raise RecipientRefused(f"{address} takes {least:,} to {most:,} msat, and the tip is {amount_msat:,} msat.")
+        raise RemoteResponseInvalid(f"{address.host} sent no LNURL-pay offer for {address}.")
+    min_msat, max_msat = bounds
+    if not min_msat <= amount_msat <= max_msat:
+        raise RecipientRefused(
+            f"{address} takes {min_msat:,} to {max_msat:,} msat, and the tip is {amount_msat:,} msat."
+        )
     answer = _get(client, _with_amount(str(callback), amount_msat), address)
     invoice = answer.get("pr")
     if not isinstance(invoice, str):
-        raise RemoteAnswerInvalid(f"{address.host} sent no invoice for {address}.")
+        raise RemoteResponseInvalid(f"{address.host} sent no invoice for {address}.")
     return Offered(invoice.strip(), hashlib.sha256(str(metadata).encode("utf-8", "surrogatepass")).hexdigest())
 
 
@@ -57,11 +59,11 @@ def _with_amount(callback: str, amount_msat: int) -> str:
 
 
 def _bounds(offer: dict[str, Any]) -> tuple[int, int] | None:
-    least, most = offer.get("minSendable"), offer.get("maxSendable")
-    return (least, most) if type(least) is int and type(most) is int else None
+    min_msat, max_msat = offer.get("minSendable"), offer.get("maxSendable")
+    return (min_msat, max_msat) if type(min_msat) is int and type(max_msat) is int else None
 
 
-def _get(client: ForeignClient, url: str, address: LightningAddress) -> dict[str, Any]:
+def _get(client: UntrustedClient, url: str, address: LightningAddress) -> dict[str, Any]:
     answer = client.request("GET", url, headers={"Accept": "application/json"})
     try:
         fields = None if answer.truncated else json.loads(answer.body)
@@ -70,5 +72,5 @@ def _get(client: ForeignClient, url: str, address: LightningAddress) -> dict[str
     if isinstance(fields, dict) and str(fields.get("status")).upper() == "ERROR":  # with any HTTP status
         raise RecipientRefused(f"{address} says: {printable(str(fields.get('reason') or 'no'))[:200]}.")
     if answer.status != _OK or not isinstance(fields, dict):
-        raise RemoteAnswerInvalid(f"{address.host} answered {answer.status} without a usable LNURL response.")
+        raise RemoteResponseInvalid(f"{address.host} answered {answer.status} without a usable LNURL response.")
     return fields

@@ -72,9 +72,9 @@ def retry_tip(session: Session, tip_id: UUID, note: str = "", *, actor: str) -> 
             Hint.GIVE_NOTE_ON_TIP,
             tip_id=tip_id,
         )
-    owed = {"status": TipStatus.OWED, "next_attempt_at": func.now(), "attempts": 0, "ended_at": None}
-    owed |= {"epoch": current_epoch().scalar_subquery(), "paying_since": None}
-    changed = _end(session, tip_id, or_(Tip.status.in_(_RETRIABLE), _over()), owed)
+    retried = {"status": TipStatus.OWED, "next_attempt_at": func.now(), "attempts": 0, "ended_at": None}
+    retried |= {"epoch": current_epoch().scalar_subquery(), "paying_since": None}
+    changed = _end(session, tip_id, or_(Tip.status.in_(_RETRIABLE), _over()), retried)
     if not changed:
         raise _refusal(tip)
     audit(session, actor, "tip.retried", tip_id, **({"note": note} if note.strip() else {}))

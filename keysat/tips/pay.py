@@ -22,7 +22,7 @@ from keysat.models import ProviderAccount, Tip
 from keysat.models.tip import TipStatus
 from keysat.net.addresses import Networks
 from keysat.net.lightning_address import parse_address
-from keysat.net.untrusted import ForeignClient
+from keysat.net.untrusted import UntrustedClient
 from keysat.providers.base import Provider
 from keysat.providers.lightning import LightningPayment, PaymentState
 from keysat.providers.refusals import with_article
@@ -32,7 +32,7 @@ from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
 
 _DEADLINE_SECONDS = 5.0  # for each of the two calls to the recipient
 _MAX_BYTES = 262_144  # metadata may contain an image: up to 136 KB
-_LEAST_FEE_MSAT = 10 * MSAT
+_MIN_FEE_MSAT = 10 * MSAT
 
 log = get_logger(__name__)
 
@@ -41,9 +41,9 @@ log = get_logger(__name__)
 class Payer:
     """The client and limits that a process needs to pay tips."""
 
-    client: ForeignClient
+    client: UntrustedClient
     network: str
-    most_msat: int
+    max_tip_msat: int
     budget: due.Budget
     fee_bps: int
     allow_local: bool
@@ -53,7 +53,7 @@ class Payer:
         """Build the payer from the settings."""
         allowed = Networks.parse(settings.tip_allowed_networks)
         return cls(
-            ForeignClient(allowed, deadline=_DEADLINE_SECONDS, max_bytes=_MAX_BYTES, ca_file=settings.ca_file),
+            UntrustedClient(allowed, deadline=_DEADLINE_SECONDS, max_bytes=_MAX_BYTES, ca_file=settings.ca_file),
             settings.lightning_network,
             settings.tip_max_sats * MSAT,
             due.Budget(settings.tip_daily_sats * MSAT),
@@ -61,9 +61,9 @@ class Payer:
             bool(allowed.networks),
         )
 
-    def most_fee(self, amount_msat: int) -> int:
+    def max_fee_msat(self, amount_msat: int) -> int:
         """Return the max fee for a payment, in millisatoshi."""
-        return max(_LEAST_FEE_MSAT, amount_msat * self.fee_bps // 10_000)
+        return max(_MIN_FEE_MSAT, amount_msat * self.fee_bps // 10_000)
 
 
 def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str) -> TipStatus:
@@ -95,9 +95,11 @@ def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAcc
         with begin() as session:
             due.skip(session, tip, why, actor)
         return
-    if tip.amount_msat > payer.most_msat:
+    if tip.amount_msat > payer.max_tip_msat:
         with begin() as session:
-            due.fail(session, tip, f"it is more than the largest single tip, {payer.most_msat // MSAT:,} sats", actor)
+            due.fail(
+                session, tip, f"it is more than the largest single tip, {payer.max_tip_msat // MSAT:,} sats", actor
+            )
         return
     try:
         address = parse_address(tip.recipient, allow_local=payer.allow_local)
@@ -128,7 +130,7 @@ def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAcc
 def _send(provider: Provider, payer: Payer, tip: Tip, account: ProviderAccount) -> LightningPayment:
     with metrics.provider_call(account.name, "pay_lightning_invoice"):
         try:
-            return provider.pay_lightning_invoice(tip.bolt11 or "", payer.most_fee(tip.amount_msat))
+            return provider.pay_lightning_invoice(tip.bolt11 or "", payer.max_fee_msat(tip.amount_msat))
         except RemoteError as error:  # the request itself was refused, e.g. for its credentials: may be temporary
             log.warning("a tip's payment request failed", tip_id=str(tip.id), reason=str(error))
             return LightningPayment(None, PaymentState.UNKNOWN)
@@ -144,7 +146,7 @@ def _look_up(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: Provide
         with begin() as session:
             due.look_up_later(session, tip)
         return
-    if payment.state is PaymentState.UNKNOWN and payment.unheard_of:
+    if payment.state is PaymentState.UNKNOWN and payment.not_found:
         with begin() as session:
             again = due.begin_again(session, tip)
         if again:
@@ -157,11 +159,11 @@ def _look_up(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: Provide
 
 
 def _write(begin: Begin, tip: Tip, payment: LightningPayment, actor: str) -> None:
-    told = (payment.payment_hash or "").lower()
+    reported_hash = (payment.payment_hash or "").lower()
     # Only a response about this very payment is used. A refusal contains no payment hash.
-    foreign = told != tip.payment_hash if told else payment.state is PaymentState.PAID
+    unrelated = reported_hash != tip.payment_hash if reported_hash else payment.state is PaymentState.PAID
     with begin() as session:
-        match PaymentState.UNKNOWN if foreign else payment.state:
+        match PaymentState.UNKNOWN if unrelated else payment.state:
             case PaymentState.PAID:
                 due.end_sent(session, tip, payment.fee_msat, actor)
             case PaymentState.FAILED:

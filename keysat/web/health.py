@@ -30,7 +30,7 @@ router = APIRouter(tags=["health"])
 log = get_logger(__name__)
 
 CHECK_SECONDS = 2.0
-_GAUGE_SECONDS = 5.0
+_STATUS_SECONDS = 5.0
 _READY_SECONDS = 0.2
 _checkers = ThreadPoolExecutor(4, thread_name_prefix="readiness")
 # Separate threads, so that the other routes keep working while these wait for an unresponsive service.
@@ -68,7 +68,7 @@ async def readyz() -> Any:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics_() -> Response:
     """Return all metrics in Prometheus's text format."""
-    text = await asyncio.wrap_future(_scrapers.submit(metrics.exposition, _gauges))
+    text = await asyncio.wrap_future(_scrapers.submit(metrics.exposition, _status_collector))
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
@@ -139,7 +139,7 @@ _COUNTS = {
 }
 
 
-class Gauges(Collector):
+class StatusCollector(Collector):
     """Collects the status from the database, at most every few seconds."""
 
     def __init__(self) -> None:
@@ -175,11 +175,11 @@ class Gauges(Collector):
             yield family
 
     def _fresh(self) -> Status:
-        if self._status is None or time.monotonic() - self._read_at > _GAUGE_SECONDS:
+        if self._status is None or time.monotonic() - self._read_at > _STATUS_SECONDS:
             with reading() as session:
                 self._status = read_status(session, load_settings().scan_seconds)
             self._read_at = time.monotonic()
         return self._status
 
 
-_gauges = Gauges()
+_status_collector = StatusCollector()

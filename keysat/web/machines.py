@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from keysat.core.db import reading, transaction
 from keysat.licenses import machines
 from keysat.licenses.seats import Caller
-from keysat.licenses.standing import Reason, Verdict
+from keysat.licenses.state import Reason, Verdict
 from keysat.web.errors import documented
 from keysat.web.fields import Fingerprint, HostText, KeyText, Line, PublicInput
 from keysat.web.limits import limit_validations
@@ -35,7 +35,7 @@ class MachineRequest(PublicInput):
         return Caller.of(self.fingerprint, self.hostname, self.platform)
 
 
-class MachineAnswer(BaseModel):
+class MachineResponse(BaseModel):
     """Whether the request succeeded, otherwise the reason. `max_machines` 0 = unlimited."""
 
     ok: bool
@@ -46,28 +46,28 @@ class MachineAnswer(BaseModel):
 
 
 @router.post("/activate", response_model_exclude_none=True)
-def activate(body: MachineRequest) -> MachineAnswer:
+def activate(body: MachineRequest) -> MachineResponse:
     """Take a seat for a machine. A machine that has a seat keeps it."""
-    return _told(machines.activate(reading, transaction, read_key, body.key, body.caller))
+    return _response(machines.activate(reading, transaction, read_key, body.key, body.caller))
 
 
 @router.post("/heartbeat", response_model_exclude_none=True)
-def heartbeat(body: MachineRequest) -> MachineAnswer:
+def heartbeat(body: MachineRequest) -> MachineResponse:
     """Report that a machine is still in use. `not_found` if it has no seat."""
-    return _told(machines.heartbeat(reading, transaction, read_key, body.key, body.caller))
+    return _response(machines.heartbeat(reading, transaction, read_key, body.key, body.caller))
 
 
 @router.post("/deactivate", response_model_exclude_none=True)
-def deactivate(body: MachineRequest) -> MachineAnswer:
+def deactivate(body: MachineRequest) -> MachineResponse:
     """Free a machine's seat, even if the license is no longer valid. `not_found` if it has none."""
-    return _told(machines.deactivate(reading, transaction, read_key, body.key, body.caller, body.reason))
+    return _response(machines.deactivate(reading, transaction, read_key, body.key, body.caller, body.reason))
 
 
-def _told(verdict: Verdict) -> MachineAnswer:
-    return MachineAnswer(
+def _response(verdict: Verdict) -> MachineResponse:
+    return MachineResponse(
         ok=verdict.reason is None,
         reason=verdict.reason,
         machine_id=verdict.machine_id,
         active_count=verdict.active_count,
-        max_machines=verdict.standing and verdict.standing.max_machines,
+        max_machines=verdict.license_state and verdict.license_state.max_machines,
     )

@@ -11,7 +11,7 @@ from keysat.core import metrics
 from keysat.core.background import left_to_background
 from keysat.web.errors import VALIDATE, misread_validation, problem
 
-MOST_BYTES = 65_536
+MAX_BYTES = 65_536
 BODY_SECONDS = 10.0
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -67,7 +67,7 @@ class BodyLimit:
             if scope["path"] == VALIDATE:
                 await misread_validation()(scope, receive, send)
                 return
-            refusal = problem(413, f"a body may have {MOST_BYTES} bytes at most.", {"Connection": "close"})
+            refusal = problem(413, f"a body may have {MAX_BYTES} bytes at most.", {"Connection": "close"})
             await refusal(scope, receive, send)
             return
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -79,8 +79,8 @@ class BodyLimit:
 
 
 async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    told = dict(scope["headers"]).get(b"content-length", b"0")
-    if told.isdigit() and int(told) > MOST_BYTES:
+    announced = dict(scope["headers"]).get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > MAX_BYTES:
         return None
     body = bytearray()
     while True:
@@ -88,7 +88,7 @@ async def _read(scope: Scope, receive: Receive) -> bytes | None:
         if message["type"] == "http.disconnect":
             return bytes(body)
         body += message.get("body", b"")
-        if len(body) > MOST_BYTES:
+        if len(body) > MAX_BYTES:
             return None
         if not message.get("more_body", False):
             return bytes(body)

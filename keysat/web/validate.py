@@ -14,7 +14,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import RateLimited
 from keysat.licenses.seats import Caller
 from keysat.licenses.seats import validate as examine
-from keysat.licenses.standing import Reason, Standing, Verdict
+from keysat.licenses.state import LicenseState, Reason, Verdict
 from keysat.web.errors import documented
 from keysat.web.fields import Fingerprint, HostText, KeyText, Line, PublicInput
 from keysat.web.limits import limit_validations
@@ -22,7 +22,7 @@ from keysat.web.state import read_key
 
 router = APIRouter(tags=["validate"])
 
-_PROBLEMS = {status: told for status, told in documented().items() if status != 429}
+_PROBLEMS = {status: text for status, text in documented().items() if status != 429}
 
 
 class ValidateRequest(PublicInput):
@@ -73,22 +73,22 @@ def validate(body: ValidateRequest, request: Request) -> JSONResponse:
 def _told(verdict: Verdict) -> dict[str, Any]:
     """Return the fields of `Validated` as a dict, as building the model only to serialize it costs time."""
     facts = {"reason": verdict.reason, "machine_id": verdict.machine_id and str(verdict.machine_id)}
-    if verdict.standing is not None:
-        facts |= _facts(verdict.standing)
+    if verdict.license_state is not None:
+        facts |= _facts(verdict.license_state)
     return {"ok": verdict.reason is None} | {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _facts(standing: Standing) -> dict[str, Any]:
+def _facts(license_state: LicenseState) -> dict[str, Any]:
     return {
-        "license_id": str(standing.license_id),
-        "product_id": str(standing.product_id),
-        "product_slug": standing.product_slug,
-        "issued_at": standing.issued_at.isoformat(),
-        "expires_at": standing.expires_at and standing.expires_at.isoformat(),
-        "grace_until": standing.grace_until and standing.grace_until.isoformat(),
-        "in_grace_period": standing.in_grace_period,
-        "is_trial": standing.is_trial,
-        "entitlements": standing.entitlements,
-        "status": standing.status,
-        "max_machines": standing.max_machines,
+        "license_id": str(license_state.license_id),
+        "product_id": str(license_state.product_id),
+        "product_slug": license_state.product_slug,
+        "issued_at": license_state.issued_at.isoformat(),
+        "expires_at": license_state.expires_at and license_state.expires_at.isoformat(),
+        "grace_until": license_state.grace_until and license_state.grace_until.isoformat(),
+        "in_grace_period": license_state.in_grace_period,
+        "is_trial": license_state.is_trial,
+        "entitlements": license_state.entitlements,
+        "status": license_state.status,
+        "max_machines": license_state.max_machines,
     }

@@ -21,8 +21,8 @@ from keysat.core.texts import printable
 from keysat.models import WebhookEndpoint
 from keysat.net.addresses import Networks
 from keysat.net.client import retry_after
-from keysat.net.untrusted import ForeignClient
-from keysat.webhooks.delivery_queue import Attempt, Leased, lease, record_attempt
+from keysat.net.untrusted import UntrustedClient
+from keysat.webhooks.delivery_queue import Attempt, LeasedDelivery, lease, record_attempt
 from keysat.webhooks.signing import signed_headers
 
 DEADLINE_SECONDS = 10.0
@@ -36,7 +36,7 @@ log = get_logger(__name__)
 class Sender:
     """The client and keys that a process needs to deliver. Created once, shared by all its threads."""
 
-    client: ForeignClient
+    client: UntrustedClient
     box: MultiFernet
     at_once: int
 
@@ -47,7 +47,7 @@ class Sender:
         Raises:
             SettingsError: the key for the endpoints' secrets is missing.
         """
-        client = ForeignClient(
+        client = UntrustedClient(
             Networks.parse(settings.webhook_allowed_networks),
             deadline=DEADLINE_SECONDS,
             max_bytes=_EXCERPT_BYTES,
@@ -99,7 +99,7 @@ def send_test(sender: Sender, endpoint: WebhookEndpoint) -> Attempt:
     return call_receiver(sender, endpoint.url, headers, body)
 
 
-def _attempt(sender: Sender, leased: Leased) -> Attempt:
+def _attempt(sender: Sender, leased: LeasedDelivery) -> Attempt:
     try:
         secrets = unseal(sender.box, leased.sealed_secrets, f"endpoint {leased.endpoint}")
     except SettingsError as error:

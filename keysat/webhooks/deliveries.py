@@ -25,8 +25,8 @@ class DeliveryStatus(StrEnum):
     @property
     def condition(self) -> ColumnExpressionArgument[bool]:
         """The condition that a delivery has this status."""
-        owed, done = WebhookDelivery.pending, WebhookDelivery.delivered
-        return {self.PENDING: owed, self.DELIVERED: done, self.FAILED: ~or_(owed, done)}[self]
+        is_pending, done = WebhookDelivery.pending, WebhookDelivery.delivered
+        return {self.PENDING: is_pending, self.DELIVERED: done, self.FAILED: ~or_(is_pending, done)}[self]
 
     @classmethod
     def of(cls, delivery: WebhookDelivery) -> DeliveryStatus:
@@ -46,7 +46,7 @@ class Filter:
     since: datetime | None = None
 
     @property
-    def told(self) -> dict[str, str | None]:
+    def to_dict(self) -> dict[str, str | None]:
         """The filter's values, for the audit log."""
         return {name: None if value is None else str(value) for name, value in self.__dict__.items()}
 

@@ -33,7 +33,7 @@ _MAX_RETRY_AFTER = 86_400.0
 
 
 @dataclass(frozen=True)
-class Leased:
+class LeasedDelivery:
     """A delivery to attempt now. No other sender attempts it until `leased_until`."""
 
     delivery_id: UUID
@@ -88,7 +88,7 @@ def pull_back_deliveries(session: Session) -> None:
     pull_back(session, WebhookDelivery.next_attempt_at, _MAX_WAIT, endpoints)
 
 
-def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
+def lease(session: Session, delivery_id: UUID, at_once: int) -> LeasedDelivery | None:
     """Lease a pending delivery. Return None if there is none, or if its endpoint has `at_once` running attempts."""
     found = session.execute(
         select(WebhookEndpoint, WebhookEndpoint.previous_until > func.now())
@@ -116,7 +116,7 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
     ).one_or_none()
     if row is None:
         return None
-    return Leased(
+    return LeasedDelivery(
         delivery_id=row.id,
         endpoint_id=to.id,
         endpoint=to.name,
@@ -130,7 +130,7 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> Leased | None:
     )
 
 
-def record_attempt(session: Session, leased: Leased, attempt: Attempt) -> UUID | None:
+def record_attempt(session: Session, leased: LeasedDelivery, attempt: Attempt) -> UUID | None:
     """Store an attempt and its result. Return the endpoint's next delivery to attempt now, if any.
 
     A success is always stored, even if another sender leased the delivery by now. A failure is stored only while the
@@ -167,7 +167,7 @@ def record_attempt(session: Session, leased: Leased, attempt: Attempt) -> UUID |
     return session.scalar(_due_of(leased.endpoint_id))
 
 
-def _note_health(session: Session, leased: Leased, attempt: Attempt, *, gone: bool) -> None:
+def _note_health(session: Session, leased: LeasedDelivery, attempt: Attempt, *, gone: bool) -> None:
     """Store since when an endpoint fails. Disable it after a 410 response or five days of failures."""
     since = case((literal(attempt.delivered), None), else_=func.coalesce(WebhookEndpoint.failing_since, func.now()))
     overdue = session.scalar(

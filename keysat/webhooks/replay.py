@@ -39,7 +39,7 @@ def count_replay(session: Session, which: Filter) -> int:
 def replay(session: Session, which: Filter, rate: float, actor: str) -> int:
     """Resend finished deliveries, oldest first, at `rate` per second. Return how many."""
     count = _send_again(session, WebhookDelivery.id.in_(_found(which)), rate)
-    audit(session, actor, "delivery.replayed", uuid7(), count=count, rate=rate or None, **which.told)
+    audit(session, actor, "delivery.replayed", uuid7(), count=count, rate=rate or None, **which.to_dict)
     return count
 
 

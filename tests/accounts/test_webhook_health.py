@@ -53,22 +53,22 @@ def test_webhook_health_three_silent_sales():
     """Three sales without a webhook are an alarm with its remedy."""
     connected()
     sold(3)
-    [silence] = alarms()
-    assert (silence.account, silence.untold) == ("main", 3)
+    [webhooks_missing] = alarms()
+    assert (webhooks_missing.account, webhooks_missing.unreported) == ("main", 3)
     last = f"{load_account().last_event_at:%Y-%m-%d %H:%M:%S} UTC"
-    assert str(silence).startswith(
+    assert str(webhooks_missing).startswith(
         f"no webhook of account main arrived since {last}, though 3 of its invoices were paid"
     )
-    assert (silence.hint, silence.facts) == (Hint.RECONNECT_ACCOUNT, {"account": "main"})
+    assert (webhooks_missing.hint, webhooks_missing.facts) == (Hint.RECONNECT_ACCOUNT, {"account": "main"})
 
 
 def test_webhook_health_never_received():
     """A registered webhook that never arrived is an alarm, even without a sale."""
     connected(since=2 * MINUTE, last_event=None)
-    [silence] = alarms()
-    assert "the webhook of account main is registered since" in str(silence)
-    assert "and none arrived" in str(silence)
-    assert silence.hint is Hint.RECONNECT_ACCOUNT
+    [webhooks_missing] = alarms()
+    assert "the webhook of account main is registered since" in str(webhooks_missing)
+    assert "and none arrived" in str(webhooks_missing)
+    assert webhooks_missing.hint is Hint.RECONNECT_ACCOUNT
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_webhook_health_is_per_account():
     sold(3)
     make_account("other", store_id="other")
     connected(name="other")
-    assert [silence.account for silence in alarms()] == ["main"]
+    assert [webhooks_missing.account for webhooks_missing in alarms()] == ["main"]
 
 
 @pytest.mark.parametrize(

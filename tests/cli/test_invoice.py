@@ -13,11 +13,11 @@ from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderStatus, ReceivedEvent
 from tests.builders import (
     PRICE,
+    check_invoice,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     make_catalog,
     make_invoice,
     make_shop,
@@ -188,14 +188,14 @@ def test_why_shows_the_end_of_an_accounts_pause(keysat, invoice):
 
 def test_why_of_a_paid_invoice(keysat, fake, invoice):
     pay(fake, invoice, paid=PRICE + 5)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert why(keysat, invoice).startswith("it is paid (5 sat more than the price were paid), and its license is due")
 
 
 def test_payment_went_back_before_the_license(keysat, fake):
     invoice = make_invoice(**SETTLED)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(invoice.id)
+    check_invoice(invoice.id)
     command = f'`keysat invoice restore {invoice.id} --note "..."`'
     assert why(keysat, invoice) == f"the payment went back before a license was issued; {command} undoes that"
 
@@ -206,7 +206,7 @@ def test_reversal_is_undone_with_one_command(keysat, fake):
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     keysat("invoice", "reconcile", invoice.id)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert why(keysat, invoice).startswith("the payment went back and the license is suspended")
     restored = keysat("invoice", "restore", invoice.id, "--note", "the refund was a mistake")
     assert (restored.code, restored.out.startswith("LIC1-")) == (0, True)
@@ -226,7 +226,7 @@ def test_license_was_withdrawn(keysat, fake, signer):
     invoice = make_invoice(**SETTLED)
     issue_now(invoice.id, signer.key_id)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert why(keysat, invoice).startswith("the payment went back and the license is suspended")
 
 
@@ -235,7 +235,7 @@ LOOKED = ["invoice.looked", "invoice.settled"]
 
 def test_show_lists_every_step_in_order(keysat, fake, invoice, signer):
     pay(fake, invoice)
-    look(invoice.id)
+    check_invoice(invoice.id)
     issue_now(invoice.id, signer.key_id)
     steps = keysat("invoice", "show", invoice.id, "--json").json["timeline"]
     assert [step["action"] for step in steps] == ["invoice.opened", *LOOKED, "license.issued"]
@@ -305,7 +305,7 @@ def test_settling_by_hand_prints_the_license(keysat, invoice, signer):
 
 def test_dismissing_closes_the_review(keysat, fake, invoice):
     pay(fake, invoice, paid=1)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert keysat("invoice", "dismiss", invoice.id, "--note", "sent back").code == 0
     assert load_licenses() == []
     assert keysat("invoice", "list", "--review", "--json").json == []

@@ -18,10 +18,10 @@ from keysat.sales.purchase import Order
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import dismiss
 from tests.builders import (
+    check_invoice,
     issue_now,
     load_invoice,
     load_licenses,
-    look,
     make_catalog,
     make_shop,
     open_invoice,
@@ -54,7 +54,7 @@ def buy(code="once", **facts):
 
 def say(shop, invoice, status, exception=PaymentException.NONE, paid=None):
     shop.say(invoice.provider_invoice_id, status, exception, paid)
-    return look(invoice.id).outcome
+    return check_invoice(invoice.id).outcome
 
 
 def redemption(invoice):
@@ -151,7 +151,7 @@ def test_final_check_frees_unpaid_slots(code_shop):
     invoice = buy()
     yesterday = func.now() - timedelta(days=1, minutes=1)
     set_columns(invoice.id, created_at=func.now() - timedelta(days=31), final_check_at=yesterday)
-    look(invoice.id, SettlementRules())
+    check_invoice(invoice.id, SettlementRules())
     assert redemption(invoice) == ("cancelled", 0)
 
 

@@ -21,7 +21,7 @@ configure_logs(load_settings())
 log = get_logger("keysat.test")
 log.debug("too small to show")
 structlog.contextvars.bind_contextvars(task="keysat.reconcile_invoice", invoice_id="an-invoice")
-log.info("license issued", license_id="a-license", looks=3, api_key="abc-secret", Webhook_Secret="def-secret")
+log.info("license issued", license_id="a-license", checks=3, api_key="abc-secret", Webhook_Secret="def-secret")
 log.warning("key given out", note="the key is {KEY}.", authorization="token ghi-secret")
 structlog.contextvars.clear_contextvars()
 log.error("connecting to {URL} failed")
@@ -70,7 +70,7 @@ def test_each_json_line_is_an_event_with_its_time_level_and_logger(lines):
 
 def test_lines_carry_the_task_and_the_invoice_they_are_about(lines):
     assert {"task": "keysat.reconcile_invoice", "invoice_id": "an-invoice"}.items() <= lines[0].items()
-    assert {"license_id": "a-license", "looks": 3}.items() <= lines[0].items()
+    assert {"license_id": "a-license", "checks": 3}.items() <= lines[0].items()
     assert "invoice_id" not in lines[2]
 
 
@@ -138,7 +138,7 @@ def test_secret_is_known_by_its_name(name):
     assert redact(None, "info", {name: b"abc"}) == {name: "[redacted]"}
 
 
-@pytest.mark.parametrize("name", ["invoice_id", "account", "event", "looks", "reason"])
+@pytest.mark.parametrize("name", ["invoice_id", "account", "event", "checks", "reason"])
 def test_other_values_stay_as_they_are(name):
     assert redact(None, "info", {name: "abc"}) == {name: "abc"}
 

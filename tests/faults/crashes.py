@@ -118,12 +118,12 @@ def _told_of(receiver: Receiver) -> int:
 def _purchase(world: World) -> dict:
     """Buy as a client does: with an idempotency key, repeated until there is a response."""
     key, url = uuid4().hex, f"http://127.0.0.1:{world.web_port}/v1/purchase"
-    deadline, said = time.monotonic() + 60, "nothing"
+    deadline, last_text = time.monotonic() + 60, "nothing"
     while time.monotonic() < deadline:
         with suppress(requests.RequestException):
             answer = requests.post(url, json={"product": "editor"}, headers={"Idempotency-Key": key}, timeout=10)
             if answer.status_code == 200:
                 return answer.json()
-            said = answer.text
+            last_text = answer.text
         time.sleep(0.1)
-    raise AssertionError(f"nobody could buy anything for a minute: {said}")
+    raise AssertionError(f"nobody could buy anything for a minute: {last_text}")

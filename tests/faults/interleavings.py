@@ -40,7 +40,7 @@ _ENDS = text("""
 """)
 _CHANGES = text("SELECT was, became FROM oracle.status_changes")
 _KEPT = {"provider_accounts", "products", "policies", "signing_keys"}
-_MOST_ROUNDS = 40
+_MAX_ROUNDS = 40
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def main() -> int:
             world = _world(account_id, seed + total["lived"])
             world.play(LIVES_AT_ONCE * STEPS_A_LIFE)
             rounds = 0
-            while (missing := _missing(world)) and rounds < _MOST_ROUNDS:
+            while (missing := _missing(world)) and rounds < _MAX_ROUNDS:
                 world.tick()
                 rounds += 1
             found.update([*missing, *_breaches(world), *world.breaches])
@@ -110,7 +110,7 @@ def _missing(world: SimulatedWorld) -> list[str]:
         life = world.lives[theirs]
         if life.state in PAID and not licenses:
             missing.append("paid, and no license")
-        if life.told_of_loss and licenses and not is_reversed:
+        if life.reported_loss and licenses and not is_reversed:
             missing.append("gone, and still licensed")
     return missing
 

@@ -48,7 +48,7 @@ class Life:
     theirs: str
     state: str = "pending"
     was: set[str] = field(default_factory=set)
-    told_of_loss: bool = False
+    reported_loss: bool = False
 
     def go_on(self, server: FakeServer, random) -> None:
         """Become something else, by chance."""

@@ -16,17 +16,20 @@ from tests.faults.stopwatch import Stopwatch
 
 ROOT = Path(__file__).parents[2]
 _COPIED = ("keysat", "tests", "celeryconfig.py", "pyproject.toml")
-_REFETCH = '    result = None if hint.look_at is None else _checked(self, hint.look_at, "webhook", hint.named)\n'
+_REFETCH = (
+    "    result = None if hint.invoice_to_check is None "
+    'else _checked(self, hint.invoice_to_check, "webhook", hint.named)\n'
+)
 _BELIEVE = """    with transaction() as session:
         session.connection().exec_driver_sql(
             "UPDATE invoices SET status = 'settled', settled_at = now(), next_check_at = now() WHERE id = %s"
             " AND status = 'pending'"
             " AND EXISTS (SELECT FROM provider_events WHERE id = %s AND kind LIKE '%%Settled')",
-            (hint.look_at, wanted),
+            (hint.invoice_to_check, wanted),
         )
 """
 _APPLIED = (
-    "        applied, overtaken = _write(session, look, ProviderResponse(snapshot, paid), outcome, rules, actor)\n"
+    "        applied, superseded = _write(session, check, ProviderResponse(snapshot, paid), outcome, rules, actor)\n"
 )
 _SEND_WITHIN = (
     "        from keysat.tasks.tasks import issue_license\n"
@@ -72,8 +75,8 @@ MUTATIONS = (
         (
             Change(
                 "keysat/settlement/apply.py",
-                ".where(Invoice.id == look.invoice_id, Invoice.status == look.status)",
-                ".where(Invoice.id == look.invoice_id)",
+                ".where(Invoice.id == check.invoice_id, Invoice.status == check.status)",
+                ".where(Invoice.id == check.invoice_id)",
             ),
         ),
     ),
@@ -102,8 +105,8 @@ MUTATIONS = (
         (
             Change(
                 "keysat/tasks/tasks.py",
-                "    owed = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)\n",
-                "    owed = 0\n",
+                "    licenses = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)\n",
+                "    licenses = 0\n",
             ),
         ),
     ),
@@ -112,12 +115,12 @@ MUTATIONS = (
         (
             Change(
                 "keysat/tasks/tasks.py",
-                "    if result.license_owed:\n        send(transaction, issue_license, [Claim(wanted",
+                "    if result.license_due:\n        send(transaction, issue_license, [Claim(wanted",
                 "    if False:\n        send(transaction, issue_license, [Claim(wanted",
             ),
             Change(
                 "keysat/tasks/tasks.py",
-                "    if result is not None and result.license_owed:\n",
+                "    if result is not None and result.license_due:\n",
                 "    if False:\n",
             ),
         ),

@@ -136,7 +136,7 @@ class SimulatedWorld:
             with self.transactions.begin() as session:
                 event_id = store(session, self.account_id, event, b"{}")
             if event_id is not None:
-                life.told_of_loss |= lost
+                life.reported_loss |= lost
                 tasks.handle_provider_event.apply_async((str(event_id),))
 
         if len(self.actors) < ACTORS:

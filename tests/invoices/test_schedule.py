@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, literal, select, text
 
 from keysat.core.db import reading, transaction
-from keysat.invoices.schedule import ABANDONED, JITTER, LAST_LOOK, STEPS, UNFULFILLED, interval, next_check
+from keysat.invoices.schedule import ABANDONED, FINAL_CHECK_INTERVAL, JITTER, STEPS, UNFULFILLED, interval, next_check
 from keysat.models import Invoice
 from keysat.models.invoice import InvoiceStatus
 from tests.builders import make_invoice, set_columns
@@ -117,7 +117,7 @@ def sql_wait(invoice, status, age, times):
 @pytest.mark.parametrize(("status", "age", "wait"), TABLE)
 def test_database_computes_the_same_wait_or_up_to_a_tenth_less(invoice, status, age, wait):
     shortest, longest, waits = sql_wait(invoice, status, age, 200)
-    wait = wait or LAST_LOOK  # which repeats until it succeeds
+    wait = wait or FINAL_CHECK_INTERVAL  # which repeats until it succeeds
     assert wait * (1 - JITTER) <= shortest < longest <= wait
     assert waits == 200
 

@@ -12,7 +12,7 @@ from keysat.core.errors import Conflict, NotFound
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate, deactivate, deactivate_machine, heartbeat, list_machines
 from keysat.licenses.seats import SEEN_EVERY, Caller, validate
-from keysat.licenses.standing import Reason
+from keysat.licenses.state import Reason
 from keysat.models import Machine
 from keysat.models.license import LicenseStatus
 from tests.builders import audit_actions, load_machines, make_license, set_license
@@ -87,7 +87,7 @@ def test_machine_too_many_is_refused_with_the_count(signer, seats):
         program.activate(Caller.of(f"machine {number}"))
     refused = program.activate(LAPTOP)
     assert (refused.reason, refused.machine_id) == (Reason.TOO_MANY_MACHINES, None)
-    assert (refused.active_count, refused.standing.max_machines) == (seats, seats)
+    assert (refused.active_count, refused.license_state.max_machines) == (seats, seats)
 
 
 def test_freed_seat_goes_to_next_machine(signer):
@@ -134,7 +134,7 @@ def test_key_that_is_not_ours_does_nothing(program, license_row, call):
     for key, reason in (("nonsense", Reason.BAD_FORMAT), (f"{program.key[:-4]}AAAA", Reason.BAD_SIGNATURE)):
         program.key = key
         verdict = getattr(program, call)(LAPTOP)
-        assert (verdict.reason, verdict.standing) == (reason, None)
+        assert (verdict.reason, verdict.license_state) == (reason, None)
     assert [machine.deactivated_at for machine in load_machines(license_row.id)] == [None]
 
 

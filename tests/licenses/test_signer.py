@@ -16,7 +16,7 @@ from keysat.core.hints import Hint
 from keysat.licenses.keys import verify
 from keysat.licenses.signer import (
     SigningKeyExists,
-    SigningKeyForeign,
+    SigningKeyMismatch,
     SigningKeyMissing,
     check_signer,
     create_signing_key,
@@ -138,7 +138,7 @@ def test_signer_missing_with_licenses(issued_license, path):
 
 def test_another_key_than_issued_the_licenses_is_refused(issued_license, path):
     other = create_signing_key(path)
-    with pytest.raises(SigningKeyForeign, match=issued_license.signer) as refusal:
+    with pytest.raises(SigningKeyMismatch, match=issued_license.signer) as refusal:
         check(path)
     assert other.key_id in str(refusal.value)
 

@@ -13,7 +13,7 @@ from keysat.catalog.products import Terms
 from keysat.core.db import engine, reading, transaction
 from keysat.licenses.keys import sign, verify
 from keysat.licenses.seats import Caller, validate
-from keysat.licenses.standing import Reason
+from keysat.licenses.state import Reason
 from keysat.licenses.withdraw import change_status
 from keysat.models import AuditLine
 from keysat.models.license import LicenseStatus
@@ -66,11 +66,15 @@ def test_good_key_comes_with_all_that_is_known_of_its_license(ask):
     row = make_license(terms=Terms(duration_seconds=3_600, max_machines=3, is_trial=True, entitlements=("a", "b")))
     verdict = ask(row, "editor", LAPTOP)
     assert verdict.reason is None
-    standing = verdict.standing
-    assert (standing.license_id, standing.product_id, standing.product_slug) == (row.id, row.product_id, "editor")
-    assert (standing.issued_at, standing.expires_at) == (row.issued_at, row.expires_at)
-    assert (standing.status, standing.is_trial, standing.max_machines) == ("active", True, 3)
-    assert standing.entitlements == ["a", "b"]
+    license_state = verdict.license_state
+    assert (license_state.license_id, license_state.product_id, license_state.product_slug) == (
+        row.id,
+        row.product_id,
+        "editor",
+    )
+    assert (license_state.issued_at, license_state.expires_at) == (row.issued_at, row.expires_at)
+    assert (license_state.status, license_state.is_trial, license_state.max_machines) == ("active", True, 3)
+    assert license_state.entitlements == ["a", "b"]
     assert [machine.id for machine in load_machines(row.id)] == [verdict.machine_id]
 
 
@@ -101,8 +105,8 @@ def test_first_applicable_reason_is_returned(ask, signer):
 
 def test_refusal_has_the_license(ask):
     row = make_license(status=LicenseStatus.REVOKED)
-    standing = ask(row, "editor", LAPTOP).standing
-    assert (standing.license_id, standing.status) == (row.id, "revoked")
+    license_state = ask(row, "editor", LAPTOP).license_state
+    assert (license_state.license_id, license_state.status) == (row.id, "revoked")
 
 
 def test_well_signed_key_without_a_license_is_not_found(ask, signer):
@@ -124,13 +128,13 @@ def test_well_signed_key_without_a_license_is_not_found(ask, signer):
 def test_license_counts_until_its_grace_is_over(ask, left, grace, reason, in_grace):
     row = make_license(grace_seconds=grace, expires_at=func.now() + left)
     verdict = ask(row)
-    assert (verdict.reason, verdict.standing.in_grace_period) == (reason, in_grace)
-    assert verdict.standing.grace_until == row.expires_at + timedelta(seconds=grace)
+    assert (verdict.reason, verdict.license_state.in_grace_period) == (reason, in_grace)
+    assert verdict.license_state.grace_until == row.expires_at + timedelta(seconds=grace)
 
 
 def test_perpetual_license_never_expires(ask):
-    standing = ask(make_license(grace_seconds=60)).standing
-    assert (standing.expires_at, standing.grace_until, standing.in_grace_period) == (None, None, False)
+    license_state = ask(make_license(grace_seconds=60)).license_state
+    assert (license_state.expires_at, license_state.grace_until, license_state.in_grace_period) == (None, None, False)
 
 
 @pytest.mark.parametrize("shift", [-3_650, 3_650])
@@ -276,7 +280,7 @@ def test_well_signed_payload_with_extra_bytes_is_refused(ask, license_key, signe
 def test_text_that_is_no_key_is_refused_and_leaves_no_trace(ask, text):
     before = audit_lines()
     assert ask(text, "editor", LAPTOP).reason == Reason.BAD_FORMAT
-    assert ask(text).standing is None
+    assert ask(text).license_state is None
     assert audit_lines() == before
 
 

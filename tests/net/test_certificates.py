@@ -14,7 +14,7 @@ from keysat.core.errors import InvalidInput, RemoteUnavailable, SettingsError
 from keysat.net.addresses import Networks
 from keysat.net.certificates import check_pem, tls_context
 from keysat.net.client import HttpClient
-from keysat.net.untrusted import ForeignClient
+from keysat.net.untrusted import UntrustedClient
 from tests.providers.servers import raw_server, read_request, whole_answer
 
 PEM = serialization.Encoding.PEM
@@ -109,10 +109,10 @@ def test_receivers_are_trusted_by_the_operators_file(authority, tmp_path):
     (tmp_path / "ca.pem").write_text(authority.pem)
     own = Networks.parse("127.0.0.0/8")
     with serving(authority.server_context(tmp_path)) as server:
-        client = ForeignClient(own, deadline=5, max_bytes=100, ca_file=tmp_path / "ca.pem")
+        client = UntrustedClient(own, deadline=5, max_bytes=100, ca_file=tmp_path / "ca.pem")
         assert client.request("GET", secure_url(server)).status == 200
         with pytest.raises(RemoteUnavailable, match="certificate that isn't trusted"):
-            ForeignClient(own, deadline=5, max_bytes=100).request("GET", secure_url(server))
+            UntrustedClient(own, deadline=5, max_bytes=100).request("GET", secure_url(server))
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"])

@@ -21,10 +21,10 @@ from keysat.core.errors import (
     CredentialsRejected,
     NotTheProvider,
     PermissionMissing,
-    RemoteAnswerInvalid,
     RemoteError,
     RemoteNotFound,
     RemoteRefused,
+    RemoteResponseInvalid,
     RemoteUnavailable,
 )
 from keysat.net import deadlines
@@ -384,7 +384,7 @@ def test_deadlines_hold_in_a_forked_child():
 )
 def test_a_huge_body_is_given_up_soon_after_the_cap(talk):
     with raw_server(talk) as server:
-        with pytest.raises(RemoteAnswerInvalid, match=r"^The server sent more than 10,000 bytes; it was cut off\.$"):
+        with pytest.raises(RemoteResponseInvalid, match=r"^The server sent more than 10,000 bytes; it was cut off\.$"):
             client(server.url, LONG).get("/")
         assert server.sent < BUFFERS
 
@@ -405,7 +405,7 @@ def test_a_line_without_an_end_is_given_up_soon(head):
 def test_a_provider_that_sends_a_huge_invoice_is_cut_off(sandbox_server, faults):
     faults({"kind": "huge", "bytes": 2**32, "times": 1})
     http = client(sandbox_server.url, LONG)
-    with pytest.raises(RemoteAnswerInvalid, match="cut off"):
+    with pytest.raises(RemoteResponseInvalid, match="cut off"):
         http.get(LIST)
     assert len(http.get(LIST).json) == 1
 
@@ -417,7 +417,7 @@ def test_a_body_that_unpacks_to_more_than_the_cap_is_cut_off(encoding):
     with raw_server(answering(whole_answer(packed, Content_Encoding=encoding))) as server:
         tracemalloc.start()
         try:
-            with pytest.raises(RemoteAnswerInvalid, match="cut off"):
+            with pytest.raises(RemoteResponseInvalid, match="cut off"):
                 client(server.url, LONG).get("/")
             assert tracemalloc.get_traced_memory()[1] < 5_000_000
         finally:
@@ -431,7 +431,7 @@ def test_the_cap_itself_is_allowed(size, fits):
         if fits:
             assert client(server.url).get("/").json == "a" * (size - 2)
         else:
-            with pytest.raises(RemoteAnswerInvalid):
+            with pytest.raises(RemoteResponseInvalid):
                 client(server.url).get("/")
 
 
@@ -487,7 +487,7 @@ def test_a_redirect_to_no_address_is_not_the_servers_word(location):
         (503, RemoteUnavailable),
         (504, RemoteUnavailable),
         (599, RemoteUnavailable),
-        (204, RemoteAnswerInvalid),
+        (204, RemoteResponseInvalid),
         (304, NotTheProvider),
     ],
 )
@@ -570,14 +570,14 @@ def test_retry_after_as_a_date_is_counted_from_now(sandbox_server, faults):
     ],
 )
 def test_what_is_not_json_is_an_invalid_answer(body):
-    no_json = pytest.raises(RemoteAnswerInvalid, match=r"^The server sent something that isn't JSON\.$")
+    no_json = pytest.raises(RemoteResponseInvalid, match=r"^The server sent something that isn't JSON\.$")
     with raw_server(answering(whole_answer(body))) as server, no_json:
         client(server.url, LONG, 1_000_000).get("/")
 
 
 def test_garbage_of_a_provider_is_an_invalid_answer(sandbox_server, faults):
     faults({"kind": "garbage"})
-    with pytest.raises(RemoteAnswerInvalid):
+    with pytest.raises(RemoteResponseInvalid):
         client(sandbox_server.url).get(LIST)
 
 

@@ -15,7 +15,7 @@ from keysat.core.errors import InvalidInput, RemoteUnavailable
 from keysat.net import untrusted
 from keysat.net.addresses import Networks, refusal
 from keysat.net.deadlines import Adapter
-from keysat.net.untrusted import AddressRefused, ForeignClient, GuardMissing, check_guard, check_url
+from keysat.net.untrusted import AddressRefused, GuardMissing, UntrustedClient, check_guard, check_url
 
 NOBODY, LOOK_UP = Networks(), socket.getaddrinfo
 HOSTILE = """
@@ -91,7 +91,7 @@ def listener():
 
 
 def client(allowed="", **options):
-    return ForeignClient(Networks.parse(allowed), **{"deadline": 2, "max_bytes": 2_000, **options})
+    return UntrustedClient(Networks.parse(allowed), **{"deadline": 2, "max_bytes": 2_000, **options})
 
 
 @pytest.mark.parametrize("address", HOSTILE)
@@ -162,9 +162,9 @@ def refuse_late(client, method, url, **_):
     [
         (untrusted, "refusal", allow_all),
         (untrusted, "Adapter", without_refusals),
-        (ForeignClient, "_refuse", allow_all),
-        (ForeignClient, "request", refuse_late),
-        (ForeignClient, "request", allow_all),
+        (UntrustedClient, "_refuse", allow_all),
+        (UntrustedClient, "request", refuse_late),
+        (UntrustedClient, "request", allow_all),
     ],
     ids=["no rules", "plain adapter", "no refusals", "late refusals", "no calls"],
 )

@@ -22,7 +22,7 @@ from keysat.operations import invariants
 from keysat.providers.base import ReceivedEvent
 from keysat.queue.outbox import EventType, emit
 from keysat.tasks.tasks import check_invariants, scan_pending
-from keysat.web.health import Gauges
+from keysat.web.health import StatusCollector
 from keysat.webhooks.endpoints import add_endpoint, pause_endpoint
 from tests.builders import (
     issue_now,
@@ -174,7 +174,7 @@ def test_breach_is_in_the_log_and_the_metrics(name, signer, monkeypatch):
     check_invariants()
     log.warning.assert_called_once_with("alarm", alarm=str(breach), **hint_fields(breach))
     assert log.warning.call_args.kwargs["hint"] == breach.hint
-    assert f'keysat_invariant_breaches{{invariant="{name}"}} 1.0' in metrics.exposition(Gauges()).decode()
+    assert f'keysat_invariant_breaches{{invariant="{name}"}} 1.0' in metrics.exposition(StatusCollector()).decode()
 
 
 def test_what_has_its_reason_is_no_breach(signer):

@@ -11,7 +11,7 @@ from keysat.models import (
     AuditLine,
     DeliveryAttempt,
     Invoice,
-    InvoiceLook,
+    InvoiceCheck,
     OutboundEvent,
     ProviderEvent,
     Sweep,
@@ -25,13 +25,13 @@ from keysat.queue.outbox import EventType, emit
 from keysat.tasks.tasks import prune_
 from keysat.webhooks.endpoints import add_endpoint
 from keysat.webhooks.replay import resend_delivery
-from tests.builders import load_account, look, make_invoice
+from tests.builders import check_invoice, load_account, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
 OLD = func.now() - seconds(91 * 86_400)
 YOUNG = func.now() - seconds(89 * 86_400)
-TABLES = (AuditLine, DeliveryAttempt, InvoiceLook, OutboundEvent, ProviderEvent, Sweep, WebhookDelivery)
+TABLES = (AuditLine, DeliveryAttempt, InvoiceCheck, OutboundEvent, ProviderEvent, Sweep, WebhookDelivery)
 
 
 def count():
@@ -42,7 +42,7 @@ def count():
 def everything(at, **delivery):
     """A closed invoice with checks, a delivery with an attempt, an event and a sweep, all of that time."""
     invoice = make_invoice()
-    look(invoice.id)
+    check_invoice(invoice.id)
     with transaction() as session:
         emit(session, EventType.LICENSE_ISSUED, {})
         event_id = store(session, load_account().id, ReceivedEvent(str(invoice.id), "InvoiceSettled", "x"), b"{}")
@@ -56,7 +56,7 @@ def everything(at, **delivery):
         session.execute(update(WebhookDelivery).where(WebhookDelivery.id == delivery_id).values(done))
         handled = {"received_at": at, "handled_at": at, "next_attempt_at": None}
         session.execute(update(ProviderEvent).where(ProviderEvent.id == event_id).values(handled))
-        session.execute(update(InvoiceLook).values(at=at))
+        session.execute(update(InvoiceCheck).values(at=at))
         session.execute(update(Invoice).values(next_check_at=None))
 
 

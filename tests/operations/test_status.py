@@ -18,7 +18,7 @@ from keysat.operations.invariants import INVARIANTS
 from keysat.operations.status import read_status
 from keysat.queue.outbox import EventType, emit
 from keysat.web.admin.status import status as status_of_the_api
-from keysat.web.health import Gauges
+from keysat.web.health import StatusCollector
 from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import issue_now, make_due, make_invoice, make_shop, set_account
 
@@ -57,7 +57,7 @@ def test_status_has_the_facts_of_every_part(troubled):
     found = status()
     assert (found.backlog.review, found.backlog.failing, found.backlog.late) == (1, 1, 0)
     assert {breach.invariant for breach in found.breaches} == {"account_resting"}
-    assert [silence.account for silence in found.silent] == ["main"]
+    assert [webhooks_missing.account for webhooks_missing in found.silent] == ["main"]
     assert [account.name for account in found.failing_accounts] == ["main"]
     assert (found.dead_letters, found.failed_tips, found.held_tips) == (1, 1, 1)
     assert found.scanned_ago is not None
@@ -75,7 +75,7 @@ def test_every_surface_shows_the_same_status(troubled):
     api = status_of_the_api("tests")
     assert (api.trouble, api.breaches, api.dead_letters) == (True, [*map(str, found.breaches)], 1)
     assert api.silent_webhooks == ["main"]
-    text = metrics.exposition(Gauges()).decode()
+    text = metrics.exposition(StatusCollector()).decode()
     for name in ("review", "failing", "pending", "due"):
         assert f"keysat_invoices_{name} {getattr(found.backlog, name)}.0" in text
     for invariant in INVARIANTS:

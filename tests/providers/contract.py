@@ -120,7 +120,7 @@ class ProviderContract:
         assert snapshot.charged == Money(PRICE, "BTC")
         assert snapshot.paid == Money(0, "BTC")
         assert snapshot.order_id == "0198c2d4-order"
-        assert snapshot.said
+        assert snapshot.provider_status
 
     def test_a_new_invoice_has_a_page_where_the_buyer_pays(self, provider_shop):
         assert provider_shop.provider.create_invoice(wanted()).checkout_url.startswith(("http://", "https://"))

@@ -12,9 +12,9 @@ from keysat.core.errors import (
     CredentialsRejected,
     InvalidInput,
     NotTheProvider,
-    RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
+    RemoteResponseInvalid,
     RemoteUnavailable,
 )
 from keysat.core.money import Money
@@ -243,7 +243,7 @@ def test_ids_with_odd_characters_stay_one_part_of_the_path(recorder, odd):
 )
 def test_an_invoice_of_the_wrong_shape_is_an_invalid_answer(btcpay, recorder, wrong):
     recorder.answer = (200, wrong)
-    with pytest.raises(RemoteAnswerInvalid, match=r"\.$"):
+    with pytest.raises(RemoteResponseInvalid, match=r"\.$"):
         btcpay.get_invoice(INVOICE)
 
 
@@ -272,8 +272,8 @@ def test_a_status_this_version_does_not_know_is_unknown(btcpay, recorder, change
     snapshot = btcpay.get_invoice(INVOICE)
     assert snapshot.status is ProviderStatus.UNKNOWN
     assert snapshot.charged == snapshot.paid == Money(2_100, "BTC")
-    assert 0 < len(snapshot.said) <= 60
-    assert snapshot.said.startswith(str(changes["status"])[:50])
+    assert 0 < len(snapshot.provider_status) <= 60
+    assert snapshot.provider_status.startswith(str(changes["status"])[:50])
 
 
 def test_a_missing_status_is_unknown(btcpay, recorder):
@@ -304,7 +304,7 @@ def test_every_status_of_btcpays_api_is_known(btcpay, recorder, status, addition
     recorder.answer = (200, answer(status=status, additionalStatus=additional))
     snapshot = btcpay.get_invoice(INVOICE)
     assert snapshot.status is not ProviderStatus.UNKNOWN
-    assert snapshot.said == f"{status}/{additional}"
+    assert snapshot.provider_status == f"{status}/{additional}"
 
 
 def test_the_statuses_above_are_all_of_btcpays_api():
@@ -337,7 +337,7 @@ def test_missing_order_id_is_none(btcpay, recorder, metadata):
 )
 def test_a_created_invoice_without_id_or_checkout_is_an_invalid_answer(btcpay, recorder, wrong):
     recorder.answer = (200, wrong)
-    with pytest.raises(RemoteAnswerInvalid):
+    with pytest.raises(RemoteResponseInvalid):
         btcpay.create_invoice(wanted(Money(1, "BTC")))
 
 
@@ -563,7 +563,7 @@ def test_a_payment_we_may_not_make_says_why(btcpay, recorder, status, error):
 
 def test_missing_payment_is_unknown_not_failed(btcpay, recorder):
     recorder.answer = (404, {"code": "payment-not-found", "message": "no"})
-    assert btcpay.find_lightning_payment(HASH) == LightningPayment(HASH, PaymentState.UNKNOWN, unheard_of=True)
+    assert btcpay.find_lightning_payment(HASH) == LightningPayment(HASH, PaymentState.UNKNOWN, not_found=True)
 
 
 def test_looking_a_payment_up_at_a_broken_server_says_so(btcpay, recorder):
@@ -575,7 +575,7 @@ def test_looking_a_payment_up_at_a_broken_server_says_so(btcpay, recorder):
 @pytest.mark.parametrize("payments", [{}, [1], [{"payments": 1}], [{"payments": [{}]}], "none"])
 def test_list_of_payments_of_another_shape_is_no_answer(btcpay, recorder, payments):
     recorder.answer = (200, payments)
-    with pytest.raises(RemoteAnswerInvalid, match="list of payments"):
+    with pytest.raises(RemoteResponseInvalid, match="list of payments"):
         btcpay._unconfirmed(INVOICE)
 
 

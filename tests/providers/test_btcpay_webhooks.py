@@ -7,9 +7,9 @@ import pytest
 from keysat.core.errors import (
     CredentialsRejected,
     PermissionMissing,
-    RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
+    RemoteResponseInvalid,
 )
 from keysat.providers.btcpay.adapter import BTCPay
 from keysat.sandbox.client import SandboxClient
@@ -116,7 +116,7 @@ def test_register_unknown_store(recorder):
 def test_register_invalid_list(recorder, answer):
     """A malformed list of webhooks is an invalid response, and nothing is registered."""
     recorder.answer = (200, answer)
-    with pytest.raises(RemoteAnswerInvalid):
+    with pytest.raises(RemoteResponseInvalid):
         adapter(recorder.url).connect_webhook(URL, SECRET)
     assert recorder.only.method == "GET"
 

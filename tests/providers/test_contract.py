@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from keysat.core.errors import RemoteAnswerInvalid
+from keysat.core.errors import RemoteResponseInvalid
 from keysat.core.money import DECIMALS
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderStatus, Webhook
@@ -246,7 +246,7 @@ class TestZapriteAgainstTheSandbox(TokenWebhookContract):
     def test_order_is_asked_for_by_its_own_id_alone(self, provider_shop):
         """Zaprite finds it by ours, too."""
         provider_shop.provider.create_invoice(wanted(order_id="ours-2"))
-        with pytest.raises(RemoteAnswerInvalid, match="another order than ours-2"):
+        with pytest.raises(RemoteResponseInvalid, match="another order than ours-2"):
             provider_shop.provider.get_invoice("ours-2")
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from keysat.core.errors import CredentialsRejected, RemoteAnswerInvalid, RemoteRefused
+from keysat.core.errors import CredentialsRejected, RemoteRefused, RemoteResponseInvalid
 from keysat.core.money import Money
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import NewInvoice, ProviderStatus, Webhook
@@ -188,7 +188,7 @@ def test_charge_without_its_price_settles_nothing(read):
     ids=str,
 )
 def test_charge_that_is_another_or_has_no_exact_price_is_refused(read, changes):
-    with pytest.raises(RemoteAnswerInvalid):
+    with pytest.raises(RemoteResponseInvalid):
         read(**changes)
 
 
@@ -196,7 +196,7 @@ def test_charge_that_is_another_or_has_no_exact_price_is_refused(read, changes):
 def test_answer_of_another_shape_is_refused(opennode, recorder, body):
     recorder.answer = (200, body)
     for call in (lambda: opennode.get_invoice(CHARGE), lambda: opennode.create_invoice(wanted(sats(1)))):
-        with pytest.raises(RemoteAnswerInvalid):
+        with pytest.raises(RemoteResponseInvalid):
             call()
 
 

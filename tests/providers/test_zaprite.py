@@ -7,9 +7,9 @@ import pytest
 
 from keysat.core.errors import (
     CredentialsRejected,
-    RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
+    RemoteResponseInvalid,
     RemoteUnavailable,
 )
 from keysat.core.money import Money
@@ -161,7 +161,7 @@ def test_zaprite_unknown_order(zaprite, recorder):
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "exception"),
+    ("provider_status", "status", "exception"),
     [
         ("PENDING", ProviderStatus.PENDING, NONE),
         ("UNDERPAID", ProviderStatus.PENDING, PARTIAL),
@@ -175,9 +175,9 @@ def test_zaprite_unknown_order(zaprite, recorder):
         ("REFUNDED", ProviderStatus.REFUNDED, NONE),
     ],
 )
-def test_every_known_status_has_its_reading(read, said, status, exception):
-    snapshot = read(status=said)
-    assert (snapshot.status, snapshot.exception, snapshot.said) == (status, exception, said)
+def test_every_known_status_has_its_reading(read, provider_status, status, exception):
+    snapshot = read(status=provider_status)
+    assert (snapshot.status, snapshot.exception, snapshot.provider_status) == (status, exception, provider_status)
     assert (snapshot.charged, snapshot.order_id) == (Money(2_100, "BTC"), OURS)
 
 
@@ -204,8 +204,8 @@ def test_every_known_status_has_its_reading(read, said, status, exception):
 def test_a_status_this_version_does_not_know_is_unknown_and_never_invalid(read, status):
     snapshot = read(status=status)
     assert (snapshot.status, snapshot.exception) == (ProviderStatus.UNKNOWN, NONE)
-    assert 0 < len(snapshot.said) <= 60
-    assert snapshot.said.isprintable()
+    assert 0 < len(snapshot.provider_status) <= 60
+    assert snapshot.provider_status.isprintable()
 
 
 def test_zaprite_paid_amount(read):
@@ -311,7 +311,7 @@ def test_missing_order_id_is_none(read, order_id):
 )
 def test_an_order_of_the_wrong_shape_is_an_invalid_answer(zaprite, recorder, wrong):
     recorder.answer = (200, wrong)
-    with pytest.raises(RemoteAnswerInvalid, match=r"\.$"):
+    with pytest.raises(RemoteResponseInvalid, match=r"\.$"):
         zaprite.get_invoice(ORDER)
 
 
@@ -321,14 +321,14 @@ def test_an_order_of_the_wrong_shape_is_an_invalid_answer(zaprite, recorder, wro
 def test_a_created_order_without_id_or_checkout_is_an_invalid_answer(zaprite, recorder, wrong):
     recorder.answer = (200, wrong)
     for call in (lambda: zaprite.create_invoice(wanted(Money(1, "BTC"))), lambda: zaprite.find_invoices(OURS)):
-        with pytest.raises(RemoteAnswerInvalid):
+        with pytest.raises(RemoteResponseInvalid):
             call()
 
 
 @pytest.mark.parametrize("theirs", [..., None, "another", OURS.upper()])
 def test_an_order_that_does_not_say_it_is_ours_is_not_taken_for_it(zaprite, recorder, theirs):
     recorder.answer = (200, answer(externalUniqId=theirs))
-    with pytest.raises(RemoteAnswerInvalid, match=f"another order than ours of id {OURS}"):
+    with pytest.raises(RemoteResponseInvalid, match=f"another order than ours of id {OURS}"):
         zaprite.find_invoices(OURS)
 
 

@@ -22,11 +22,11 @@ from keysat.providers.registry import provider_for
 from keysat.sales.purchase import Order, purchase
 from tests.builders import (
     audit_actions,
+    check_invoice,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     open_invoice,
     set_columns,
 )
@@ -86,7 +86,7 @@ def test_crash_after_create(shop, signer):
     (theirs,) = at_the_provider(shop)
     shop.pay(theirs["id"])
 
-    assert look(draft.id).license_owed
+    assert check_invoice(draft.id).license_due
     issue_now(draft.id, signer.key_id)
     adopted = load_invoice(draft.id)
     assert (adopted.status, adopted.provider_invoice_id) == ("settled", theirs["id"])
@@ -149,7 +149,7 @@ def test_invoice_whose_answer_was_lost_is_adopted(shop):
         open_invoice(ORDER)
     draft = the_invoice()
     assert draft.is_draft
-    assert look(draft.id).outcome.action == "keep"
+    assert check_invoice(draft.id).outcome.action == "keep"
     assert load_invoice(draft.id).provider_invoice_id == at_the_provider(shop)[0]["id"]
 
 
@@ -161,10 +161,10 @@ def test_draft_never_created_is_closed(shop):
     with pytest.raises(RemoteUnavailable):
         open_invoice(Order("editor", code="once"))
     draft = the_invoice()
-    assert look(draft.id).outcome.action == "keep"
+    assert check_invoice(draft.id).outcome.action == "keep"
     assert slots_taken() == 1
     age(draft.id, DRAFT_LIFE)
-    assert look(draft.id).outcome.action == "invalidate"
+    assert check_invoice(draft.id).outcome.action == "invalidate"
     closed = load_invoice(draft.id)
     assert (closed.status, closed.next_check_at, slots_taken()) == ("invalid", None, 0)
     assert audit_actions(draft.id) == ["invoice.opened", "invoice.invalid"]
@@ -210,7 +210,7 @@ def test_refusal_after_adoption(shop):
     buyer = threading.Thread(target=retry)
     buyer.start()
     wait_until(lambda: shop.requests_made()["by_route"].get("POST invoices", 0) == 2)
-    look(draft.id)
+    check_invoice(draft.id)
     buyer.join()
     assert len(refusals) == 1
     adopted = load_invoice(draft.id)
@@ -229,17 +229,17 @@ def test_old_draft_whose_invoice_is_being_made_is_not_closed(shop):
     buyer = threading.Thread(target=open_invoice, args=(KEYED,))
     buyer.start()
     wait_until(lambda: shop.requests_made()["by_route"].get("POST invoices", 0) == 2)
-    assert look(draft.id).outcome.action == "keep"
+    assert check_invoice(draft.id).outcome.action == "keep"
     buyer.join()
     shop.pay(at_the_provider(shop)[0]["id"])
-    assert look(draft.id).license_owed
+    assert check_invoice(draft.id).license_due
 
 
 def test_invoice_that_turns_up_for_a_closed_draft_is_watched_again(shop):
     purchase_and_die(ORDER, 2)
     draft = the_invoice()
     set_columns(draft.id, status="invalid", next_check_at=None)
-    look(draft.id)
+    check_invoice(draft.id)
     adopted = load_invoice(draft.id)
     assert adopted.provider_invoice_id == at_the_provider(shop)[0]["id"]
     assert adopted.next_check_at is not None
@@ -254,7 +254,7 @@ def test_of_several_invoices_for_one_order_the_paid_one_is_adopted(shop):
     first = at_the_provider(shop)[0]
     second = duplicate_at_the_provider(shop, first)
     shop.pay(second)
-    assert look(draft.id).license_owed
+    assert check_invoice(draft.id).license_due
     assert load_invoice(draft.id).provider_invoice_id == second
 
 

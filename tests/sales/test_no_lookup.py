@@ -17,9 +17,9 @@ from keysat.sales.purchase import Order
 from keysat.tasks.tasks import handle_provider_event
 from tests.builders import (
     PRICE,
+    check_invoice,
     load_account,
     load_invoice,
-    look,
     make_account,
     make_catalog,
     open_invoice,
@@ -93,24 +93,24 @@ def test_webhook_about_another_order_adopts_nothing(lost, server):
 def test_draft_is_closed_in_time_without_a_question(lost, server):
     draft, _ = lost
     asked = server.requests
-    result = look(draft.id)
-    assert (result.outcome.action, result.said) == ("keep", "nothing, since it finds no invoice by our id")
+    result = check_invoice(draft.id)
+    assert (result.outcome.action, result.provider_status) == ("keep", "nothing, since it finds no invoice by our id")
     age(draft.id, DRAFT_LIFE)
-    assert look(draft.id).outcome.action == "invalidate"
+    assert check_invoice(draft.id).outcome.action == "invalidate"
     assert (load_invoice(draft.id).status, server.requests) == ("invalid", asked)
 
 
 def test_draft_without_a_question_closes_no_breaker(lost):
     draft, _ = lost
     set_account(failure_count=2)
-    look(draft.id)
+    check_invoice(draft.id)
     assert load_account().failure_count == 2
 
 
 def test_closed_draft_is_settled_once_its_webhook_comes(lost, server):
     draft, made = lost
     age(draft.id, DRAFT_LIFE)
-    look(draft.id)
+    check_invoice(draft.id)
     server.say(made, ProviderStatus.SETTLED, paid=PRICE)
     call_back(draft.id, made)
     assert load_invoice(draft.id).status == "settled"

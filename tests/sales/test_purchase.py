@@ -19,10 +19,10 @@ from keysat.sales.purchase import Order
 from tests.builders import (
     PRICE,
     audit_actions,
+    check_invoice,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     make_account,
     make_catalog,
     set_account,
@@ -166,7 +166,7 @@ def test_failing_creates_touch_no_reads_and_purchases_fail_fast(fake_shop):
         assert account.create_open_until - session.scalar(select(func.now())) <= timedelta(seconds=60)
     fake_shop.trouble = None
     fake_shop.say(paid.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    assert look(paid.id).license_owed
+    assert check_invoice(paid.id).license_due
 
 
 def test_half_open_creates_probe(fake_shop):

@@ -9,9 +9,9 @@ from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.sales.purchase import Order
 from tests.builders import (
     STORE,
+    check_invoice,
     load_account,
     load_invoice,
-    look,
     make_invoice,
     open_invoice,
     set_account,
@@ -49,7 +49,7 @@ def test_refused_purchases_do_not_open_the_breaker(shop):
         with pytest.raises(RemoteRefused):
             open_invoice(Order("editor"))
     assert (load_account().failure_count, load_account().open_until) == (0, None)
-    assert look(paid.id).license_owed
+    assert check_invoice(paid.id).license_due
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422])

@@ -5,7 +5,7 @@ import sys
 import pytest
 import requests
 
-from keysat.core.errors import RemoteAnswerInvalid, RemoteNotFound, RemoteRefused, RemoteUnavailable
+from keysat.core.errors import RemoteNotFound, RemoteRefused, RemoteResponseInvalid, RemoteUnavailable
 from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import AddressUnusable, Sandbox
 
@@ -116,7 +116,7 @@ def test_client_names_the_error(sandbox_server, sandbox):
 
 def test_the_client_notices_another_server(merchant_receiver):
     url = merchant_receiver.url.removesuffix("/hook")
-    with SandboxClient(url) as other, pytest.raises(RemoteAnswerInvalid):
+    with SandboxClient(url) as other, pytest.raises(RemoteResponseInvalid):
         other.ledger()
 
 

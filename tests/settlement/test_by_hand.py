@@ -9,7 +9,7 @@ from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import ProviderStatus
 from keysat.settlement.by_hand import reconcile_and_issue, restore_and_issue, settle_and_issue
 from keysat.settlement.outcome import SettlementRules
-from tests.builders import PRICE, load_invoice, load_licenses, look, make_invoice, set_account
+from tests.builders import PRICE, check_invoice, load_invoice, load_licenses, make_invoice, set_account
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 
@@ -57,21 +57,21 @@ def test_refused_decision_issues_nothing(fake, signer_id):
 def test_check_issues_the_license_of_a_paid_invoice_only(fake, signer_id):
     invoice = make_invoice()
     result, license_id = check(invoice, signer_id)
-    assert (result.license_owed, license_id) == (False, None)
+    assert (result.license_due, license_id) == (False, None)
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     result, license_id = check(invoice, signer_id)
-    assert (result.license_owed, [row.id for row in load_licenses(invoice.id)]) == (True, [license_id])
+    assert (result.license_due, [row.id for row in load_licenses(invoice.id)]) == (True, [license_id])
 
 
 def test_check_by_a_person_passes_an_open_circuit_breaker(fake, signer_id):
     invoice = make_invoice()
     set_account(failure_count=5, open_until=func.now() + func.make_interval(0, 0, 0, 0, 0, 1))
-    assert check(invoice, signer_id)[0].said == "pending/none"
+    assert check(invoice, signer_id)[0].provider_status == "pending/none"
 
 
 def test_restored_invoice_has_its_license_once(fake, signer_id):
     invoice = make_invoice(status="settled", settled_at=func.now())
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(invoice.id)
+    check_invoice(invoice.id)
     license_id = restore_and_issue(transaction, invoice.id, "a mistake", signer_id, "cli")
     assert [row.id for row in load_licenses(invoice.id)] == [license_id]

@@ -28,7 +28,7 @@ def says(status, exception=NONE, paid=0, currency="BTC", charged=PRICE):
         charged=charged,
         paid=None if paid is None else Money(paid, currency),
         order_id="ours",
-        said=f"{status}/{exception}",
+        provider_status=f"{status}/{exception}",
     )
 
 
@@ -58,8 +58,8 @@ REVERSE = Outcome(Action.REVERSE)
 KEEP_UNKNOWN = Outcome(Action.KEEP, alarm="the provider's status unknown/none is not known to this version")
 
 
-def alarm(said):
-    return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {said} at the provider")
+def alarm(provider_status):
+    return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {provider_status} at the provider")
 
 
 TABLE = [
@@ -292,7 +292,7 @@ snapshots = st.builds(
     charged=moneys,
     paid=moneys,
     order_id=st.just("ours"),
-    said=st.just("said"),
+    provider_status=st.just("said"),
 )
 prices = st.builds(Money, st.integers(1, 12_000), st.sampled_from(sorted(DECIMALS)))
 knowns = st.builds(

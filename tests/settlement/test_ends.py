@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.accounts.inbox import MOST_ATTEMPTS, claim_events, store
+from keysat.accounts.inbox import MAX_ATTEMPTS, claim_events, store
 from keysat.accounts.manage import remove_account
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import reading, transaction
@@ -19,11 +19,11 @@ from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import reconcile
 from tests.builders import (
     PRICE,
+    check_invoice,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     make_account,
     make_invoice,
     make_shop,
@@ -47,7 +47,7 @@ def test_gone_invoice_final_check(fake):
     invoice = load_invoice(open_invoice(Order("editor", code="once")))
     del fake.snapshots[invoice.provider_invoice_id]
     set_columns(invoice.id, **OVER)
-    assert look(invoice.id).outcome.action == "keep"
+    assert check_invoice(invoice.id).outcome.action == "keep"
     assert load_invoice(invoice.id).next_check_at is None
     with reading() as session:
         assert session.scalars(select(Redemption.status)).one() == "cancelled"
@@ -58,7 +58,7 @@ def test_gone_invoice_final_check(fake):
 def test_final_check_reviews_received_money(fake):
     invoice = make_invoice(**OVER)
     fake.say(invoice.provider_invoice_id, ProviderStatus.PENDING, PaymentException.PARTIAL, paid=1)
-    look(invoice.id)
+    check_invoice(invoice.id)
     ended = load_invoice(invoice.id)
     assert (ended.in_review, ended.review_reason, ended.paid_amount) == (True, "underpaid", 1)
     assert ended.next_check_at is None
@@ -66,7 +66,7 @@ def test_final_check_reviews_received_money(fake):
 
 def test_final_check_of_unpaid_invoice(fake):
     invoice = make_invoice(**OVER)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).next_check_at is None
     assert not load_invoice(invoice.id).in_review
 
@@ -82,7 +82,7 @@ def test_bad_news_superseded_by_settlement(fake, signer, gone):
         if not settled:
             settled = True
             fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-            look(invoice.id)
+            check_invoice(invoice.id)
             issue_now(invoice.id, signer.key_id)
             fake.say(invoice.provider_invoice_id, gone)
         return transaction()
@@ -114,13 +114,13 @@ def owed():
 def test_news_of_a_settled_invoice_are_never_given_up(signer):
     invoice = make_invoice(status="settled", settled_at=func.now())
     issue_now(invoice.id, signer.key_id)
-    event_id = stored_event(invoice, attempts=MOST_ATTEMPTS)
+    event_id = stored_event(invoice, attempts=MAX_ATTEMPTS)
     assert claimed() == [event_id]
     assert owed(), "it has no schedule of its own that would find out"
 
 
 def test_news_given_up_finally():
-    stored_event(make_invoice(), attempts=MOST_ATTEMPTS)
+    stored_event(make_invoice(), attempts=MAX_ATTEMPTS)
     assert len(claimed()) == 1
     assert not owed()
 

@@ -14,7 +14,16 @@ from keysat.operations.report import report
 from keysat.providers.base import ProviderStatus
 from keysat.sales.purchase import Order
 from keysat.settlement.resolve import dismiss
-from tests.builders import PRICE, issue_now, load_invoice, load_licenses, look, make_shop, open_invoice, set_columns
+from tests.builders import (
+    PRICE,
+    check_invoice,
+    issue_now,
+    load_invoice,
+    load_licenses,
+    make_shop,
+    open_invoice,
+    set_columns,
+)
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
@@ -38,7 +47,7 @@ def hears(fake, half_price_invoice):
 
     def hear(status, exception="none", paid=0):
         fake.say(half_price_invoice.provider_invoice_id, ProviderStatus(status), PaymentException(exception), paid)
-        look(half_price_invoice.id)
+        check_invoice(half_price_invoice.id)
         return load_invoice(half_price_invoice.id)
 
     return hear
@@ -103,7 +112,7 @@ def test_invoice_that_is_gone_with_money_on_it_is_reviewed(fake, hears, half_pri
     hears("processing", paid=HALF)
     del fake.snapshots[half_price_invoice.provider_invoice_id]
     set_columns(half_price_invoice.id, **LONG_AGO, final_check_at=YESTERDAY)
-    look(half_price_invoice.id)
+    check_invoice(half_price_invoice.id)
     gone = load_invoice(half_price_invoice.id)
     assert (gone.in_review, gone.review_reason, gone.next_check_at) == (True, "unconfirmed", None)
     assert slot() == "reserved"
@@ -119,4 +128,4 @@ def test_unpaid_invoice_closes_and_frees_its_slot(hears):
 def test_merchant_who_marks_an_expired_invoice_has_decided(fake, hears, half_price_invoice):
     hears("expired")
     fake.say(half_price_invoice.provider_invoice_id, ProviderStatus.SETTLED, PaymentException.MARKED, 0)
-    assert look(half_price_invoice.id).outcome.action == "settle"
+    assert check_invoice(half_price_invoice.id).outcome.action == "settle"

@@ -4,17 +4,17 @@ import time
 
 import pytest
 
-from tests.builders import load_account, load_invoice, look, make_invoice
+from tests.builders import check_invoice, load_account, load_invoice, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 
 
 def test_time_of_the_payment_is_kept_with_the_settled_invoice(shop):
     invoice = make_invoice()
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).paid_at is None
     paid_at = shop.pay(invoice.provider_invoice_id)["paid_at"]
-    assert look(invoice.id).license_owed
+    assert check_invoice(invoice.id).license_due
     assert abs(load_invoice(invoice.id).paid_at.timestamp() - paid_at) <= 1
     assert time.time() - paid_at < 60
 
@@ -22,7 +22,7 @@ def test_time_of_the_payment_is_kept_with_the_settled_invoice(shop):
 def test_invoice_marked_by_hand_has_no_payment(shop):
     invoice = make_invoice()
     shop.mark(invoice.provider_invoice_id, "Settled")
-    assert look(invoice.id).license_owed
+    assert check_invoice(invoice.id).license_due
     assert load_invoice(invoice.id).paid_at is None
 
 
@@ -30,7 +30,7 @@ def test_older_server_is_asked_under_the_store(shop):
     late = make_invoice()
     shop.set_faults([{"kind": "status", "status": 404, "path_prefix": "/api/v1/invoices/"}])
     paid_at = shop.pay(late.provider_invoice_id, late=True)["paid_at"]
-    assert look(late.id).license_owed
+    assert check_invoice(late.id).license_due
     settled = load_invoice(late.id)
     assert (settled.exception, abs(settled.paid_at.timestamp() - paid_at) <= 1) == ("late", True)
 
@@ -40,7 +40,7 @@ def test_missing_payment_time_still_settles(shop, fault):
     invoice = make_invoice()
     shop.pay(invoice.provider_invoice_id)
     shop.set_faults([{**fault, "path_prefix": f"/api/v1/invoices/{invoice.provider_invoice_id}/payment-methods"}])
-    assert look(invoice.id).license_owed
+    assert check_invoice(invoice.id).license_due
     assert (load_invoice(invoice.id).status, load_invoice(invoice.id).paid_at) == ("settled", None)
     assert load_account().failure_count == 0
 
@@ -52,5 +52,5 @@ def test_absurd_time_is_no_time(shop, moment):
     method = {"payments": [{"status": "Settled", "receivedDate": moment}]}
     path = f"/api/v1/invoices/{invoice.provider_invoice_id}/payment-methods"
     shop.set_faults([{"kind": "wrong_json", "body": [method], "path_prefix": path}])
-    assert look(invoice.id).license_owed
+    assert check_invoice(invoice.id).license_due
     assert load_invoice(invoice.id).paid_at is None

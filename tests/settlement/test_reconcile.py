@@ -16,9 +16,9 @@ from keysat.core.errors import (
     AccountUnusable,
     CredentialsRejected,
     NotFound,
-    RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
+    RemoteResponseInvalid,
     RemoteUnavailable,
 )
 from keysat.core.hints import Hint
@@ -34,11 +34,11 @@ from keysat.tasks.tasks import recheck_account
 from tests.builders import (
     PRICE,
     audit_actions,
+    check_invoice,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     make_account,
     make_invoice,
     set_account,
@@ -62,7 +62,7 @@ def check_as(fake, invoice):
 
     def say(status, exception=PaymentException.NONE, paid=0, rules=None):
         fake.say(invoice.provider_invoice_id, ProviderStatus(status), exception, paid)
-        return look(invoice.id, rules)
+        return check_invoice(invoice.id, rules)
 
     return say
 
@@ -161,7 +161,7 @@ def test_audit_line_has_status_and_payment(invoice, check_as):
 
 def test_settled_invoice_owes_its_license_at_once(invoice, check_as):
     result = check_as("settled", paid=PRICE)
-    assert result.license_owed
+    assert result.license_due
     row = load_invoice(invoice.id)
     assert row.settled_at is not None
     assert timedelta(0) < wait_of(invoice) <= timedelta(seconds=30)
@@ -169,7 +169,7 @@ def test_settled_invoice_owes_its_license_at_once(invoice, check_as):
 
 @pytest.mark.parametrize("status", ["pending", "processing", "expired", "invalid", "refunded", "unknown"])
 def test_unpaid_invoice_owes_no_license(check_as, status):
-    assert not check_as(status).license_owed
+    assert not check_as(status).license_due
 
 
 @pytest.mark.parametrize(
@@ -206,13 +206,13 @@ def test_payment_in_full_closes_the_review(invoice, check_as):
 
 def test_expired_invoice_that_is_paid_late_settles(invoice, check_as):
     check_as("expired")
-    assert check_as("expired", LATE, PRICE).license_owed
+    assert check_as("expired", LATE, PRICE).license_due
     assert audit_actions(invoice.id) == [OPENED, "invoice.expired", "invoice.settled"]
 
 
 def test_invalid_invoice_that_the_merchant_marks_settles(invoice, check_as):
     check_as("invalid")
-    assert check_as("settled", MARKED, 0).license_owed
+    assert check_as("settled", MARKED, 0).license_due
     assert load_invoice(invoice.id).exception == "marked"
 
 
@@ -229,7 +229,7 @@ def test_invoice_in_another_currency_keeps_our_paid_amount_empty(fake, invoice):
     fake.snapshots[invoice.provider_invoice_id] = replace(
         before, status=ProviderStatus.SETTLED, charged=foreign, paid=foreign
     )
-    look(invoice.id)
+    check_invoice(invoice.id)
     row = load_invoice(invoice.id)
     assert (row.status, row.review_reason, row.paid_amount) == ("pending", "currency", None)
 
@@ -293,11 +293,11 @@ def test_alarm_is_written_once(licensed_invoice, check_as):
 def test_settled_license_still_due(check_as):
     """The next check of a settled invoice without a license finds its license due."""
     check_as("settled", paid=PRICE)
-    assert check_as("settled", paid=PRICE).license_owed
+    assert check_as("settled", paid=PRICE).license_due
 
 
 def test_invoice_with_its_license_owes_nothing(licensed_invoice, check_as):
-    assert not check_as("settled", paid=PRICE).license_owed
+    assert not check_as("settled", paid=PRICE).license_due
 
 
 # Others at work at the same time
@@ -312,9 +312,9 @@ def test_settled_during_check(fake, invoice, monkeypatch):
 
     fake.say(invoice.provider_invoice_id, ProviderStatus.EXPIRED)
     monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, settle_meanwhile))
-    result = look(invoice.id)
+    result = check_invoice(invoice.id)
     assert result.outcome.action is Action.EXPIRE
-    assert not result.license_owed
+    assert not result.license_due
     assert load_invoice(invoice.id).status == "settled"
     assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
 
@@ -326,22 +326,22 @@ def test_fulfilled_during_check(fake, invoice, signer, monkeypatch):
 
     def settle_and_issue_meanwhile():
         monkeypatch.setattr(fake, "snapshots", ledger)
-        look(invoice.id)
+        check_invoice(invoice.id)
         issue_now(invoice.id, signer.key_id)
 
     monkeypatch.setattr(fake, "snapshots", Reacting(ledger, settle_and_issue_meanwhile))
-    assert not look(invoice.id).license_owed
+    assert not check_invoice(invoice.id).license_due
     assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
     assert load_invoice(invoice.id).next_check_at is None
     assert len(load_licenses(invoice.id)) == 1
 
 
-def looks_at_once(fake, invoice, monkeypatch, count=2):
+def checks_at_once(fake, invoice, monkeypatch, count=2):
     """Checks that all get their response before any of them decides. Returns their results."""
     together = threading.Barrier(count)
     monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, lambda: together.wait(30)))
     results = []
-    threads = [threading.Thread(target=lambda: results.append(look(invoice.id))) for _ in range(count)]
+    threads = [threading.Thread(target=lambda: results.append(check_invoice(invoice.id))) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -351,15 +351,15 @@ def looks_at_once(fake, invoice, monkeypatch, count=2):
 
 def test_two_concurrent_checks_settle_once(fake, invoice, monkeypatch):
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    results = looks_at_once(fake, invoice, monkeypatch)
-    assert sorted(result.license_owed for result in results) == [False, True]
+    results = checks_at_once(fake, invoice, monkeypatch)
+    assert sorted(result.license_due for result in results) == [False, True]
     assert load_invoice(invoice.id).next_check_at > invoice.created_at + timedelta(seconds=25)  # its message is live
     assert audit_actions(invoice.id) == [OPENED, "invoice.settled"]
 
 
 def test_two_concurrent_checks_raise_one_review(fake, invoice, monkeypatch):
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=1)
-    looks_at_once(fake, invoice, monkeypatch)
+    checks_at_once(fake, invoice, monkeypatch)
     assert audit_actions(invoice.id) == [OPENED, "invoice.review_needed"]
 
 
@@ -372,7 +372,7 @@ def test_no_transaction_is_open_while_the_provider_is_asked(fake, invoice, monke
             seen.append(session.scalar(text(statement)))
 
     monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, notice))
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert seen == [0]
 
 
@@ -381,27 +381,27 @@ def test_no_transaction_is_open_while_the_provider_is_asked(fake, invoice, monke
 
 def test_unknown_invoice_is_refused():
     with pytest.raises(NotFound, match="no invoice"):
-        look(uuid4())
+        check_invoice(uuid4())
 
 
 @pytest.mark.parametrize("order_id", ["", "another", "00000000-0000-0000-0000-000000000000"])
 def test_answer_about_another_order_is_refused(fake, invoice, order_id):
     snapshot = replace(fake.snapshots[invoice.provider_invoice_id], order_id=order_id, status=ProviderStatus.SETTLED)
     fake.snapshots[invoice.provider_invoice_id] = snapshot
-    with pytest.raises(RemoteAnswerInvalid, match="belongs to order"):
-        look(invoice.id)
+    with pytest.raises(RemoteResponseInvalid, match="belongs to order"):
+        check_invoice(invoice.id)
     assert load_invoice(invoice.id).status == "pending"
     assert load_account().failure_count == 0
 
 
 def test_answer_without_an_order_is_believed(fake, invoice, check_as):
     fake.snapshots[invoice.provider_invoice_id] = replace(fake.snapshots[invoice.provider_invoice_id], order_id=None)
-    assert check_as("settled", paid=PRICE).license_owed
+    assert check_as("settled", paid=PRICE).license_due
 
 
 @pytest.mark.parametrize(
     "trouble",
-    [RemoteUnavailable("it is down"), RemoteAnswerInvalid("it sent HTML"), RemoteRefused("it refused"), None],
+    [RemoteUnavailable("it is down"), RemoteResponseInvalid("it sent HTML"), RemoteRefused("it refused"), None],
 )
 def test_no_usable_answer_leaves_the_invoice_as_it_was(fake, invoice, trouble):
     if trouble is None:
@@ -409,7 +409,7 @@ def test_no_usable_answer_leaves_the_invoice_as_it_was(fake, invoice, trouble):
     fake.trouble = trouble
     before = load_invoice(invoice.id).__dict__.copy()
     with pytest.raises(AccountUnusable if trouble is None else type(trouble)):
-        look(invoice.id)
+        check_invoice(invoice.id)
     after = load_invoice(invoice.id).__dict__.copy()
     assert before.pop("_sa_instance_state") is not after.pop("_sa_instance_state")
     assert after == before
@@ -422,7 +422,7 @@ def test_invoice_the_provider_does_not_know_leaves_its_account_alone(fake, invoi
     fake.snapshots.clear()
     before = versions(invoice)
     with pytest.raises(RemoteNotFound):
-        look(invoice.id)
+        check_invoice(invoice.id)
     assert versions(invoice) == before
     assert load_account().failure_count == 0
 
@@ -432,14 +432,14 @@ def test_invoice_the_provider_does_not_know_closes_a_half_open_breaker(fake, inv
     set_account(failure_count=FAILURES_TO_OPEN, open_until=func.now() - timedelta(seconds=1))
     fake.snapshots.clear()
     with pytest.raises(RemoteNotFound):
-        look(invoice.id)
+        check_invoice(invoice.id)
     assert load_account().failure_count == 0
 
 
 def test_rejected_credentials_pause_the_account_with_one_audit_line(fake, invoice):
     fake.trouble = CredentialsRejected("the fake provider rejected our credentials (401).")
     with pytest.raises(CredentialsRejected):
-        look(invoice.id)
+        check_invoice(invoice.id)
     account = load_account()
     assert account.paused_at is not None
     assert account.pause_reason == "the fake provider rejected our credentials (401)"
@@ -452,7 +452,7 @@ def test_paused_account_is_not_asked(fake, invoice):
     set_account(paused_at=func.now(), pause_reason="by hand")
     asked = fake.requests
     with pytest.raises(AccountNotCallable, match=r"main is paused \(by hand\); the invoice waits") as refusal:
-        look(invoice.id)
+        check_invoice(invoice.id)
     assert (refusal.value.hint, refusal.value.facts) == (Hint.RESUME_ACCOUNT, {"account": "main"})
     assert fake.requests == asked
 
@@ -465,40 +465,40 @@ def fail(invoice, times=1):
     for _ in range(times):
         set_account(failed_invoice_id=None)
         with pytest.raises(RemoteUnavailable):
-            look(invoice.id)
+            check_invoice(invoice.id)
 
 
 def test_failures_of_one_invoice_alone_leave_the_breaker_closed(fake, invoice):
     fake.trouble = RemoteUnavailable("it is down for this one")
     for _ in range(FAILURES_TO_OPEN + 1):
         with pytest.raises(RemoteUnavailable):
-            look(invoice.id)
+            check_invoice(invoice.id)
     assert account_names_callable() == 1
 
 
 @pytest.mark.parametrize(
-    "trouble", [RemoteAnswerInvalid("garbage"), RemoteRefused("no (422)"), RemoteNotFound("nothing (404)")]
+    "trouble", [RemoteResponseInvalid("garbage"), RemoteRefused("no (422)"), RemoteNotFound("nothing (404)")]
 )
 def test_answers_about_one_invoice_never_open_the_breaker(fake, invoice, trouble):
     fake.trouble = trouble
     for _ in range(FAILURES_TO_OPEN + 1):
         set_account(failed_invoice_id=None)
         with pytest.raises(type(trouble)):
-            look(invoice.id)
+            check_invoice(invoice.id)
     assert (account_names_callable(), load_account().failure_count) == (1, 0)
 
 
 def test_one_rejection_of_a_key_that_is_good_pauses_nothing(fake, invoice):
     fake.rejected_invoices = {invoice.provider_invoice_id}
     with pytest.raises(CredentialsRejected):
-        look(invoice.id)
+        check_invoice(invoice.id)
     assert load_account().paused_at is None
 
 
 def test_account_of_rejected_credentials_resumes_once_they_pass(fake, invoice):
     fake.trouble = CredentialsRejected("rejected (401)")
     with pytest.raises(CredentialsRejected):
-        look(invoice.id)
+        check_invoice(invoice.id)
     account = load_account()
     assert account.recheck_at is not None
     with pytest.raises(CredentialsRejected):
@@ -521,7 +521,7 @@ def test_account_that_a_person_paused_never_resumes_by_itself(fake, invoice):
 def test_rechecks_are_claimed_less_and_less_often(fake, invoice):
     fake.trouble = CredentialsRejected("rejected (401)")
     with pytest.raises(CredentialsRejected):
-        look(invoice.id)
+        check_invoice(invoice.id)
     set_account(recheck_at=func.now())
     with transaction() as session:
         [claim] = claim_rechecks(session, 10)
@@ -541,7 +541,7 @@ def test_failures_open_the_breaker_and_stop_checks(fake, invoice):
     assert account_names_callable() == 0
     asked = fake.requests
     with pytest.raises(AccountNotCallable, match="left alone until"):
-        look(invoice.id)
+        check_invoice(invoice.id)
     assert fake.requests == asked
 
 
@@ -677,13 +677,13 @@ def test_giving_up_on_a_settled_invoice_leaves_its_license_due(invoice, check_as
 
 
 def test_each_status_change_is_recorded_once(fake, invoice, check_as):
-    for said in ("pending", "pending", "processing", "pending", "pending"):
-        check_as(said)
+    for provider_status in ("pending", "pending", "processing", "pending", "pending"):
+        check_as(provider_status)
         set_columns(invoice.id, check_count=Invoice.check_count + 1)
     give_up_on(invoice, RemoteUnavailable("it is down"))
     with reading() as session:
         heard = [one for one in timeline(session, load_invoice(invoice.id)) if one.action == "invoice.looked"]
-    assert [(one.detail["said"], one.detail["looks"]) for one in heard] == [
+    assert [(one.detail["provider_status"], one.detail["checks"]) for one in heard] == [
         ("pending/none", 2),
         ("processing/none", 1),
         ("pending/none", 2),
@@ -710,16 +710,16 @@ def test_reasons_that_alternate_are_each_reviewed_once(fake, invoice):
     set_columns(invoice.id, status="expired")
     for _ in range(3):
         fake.say(invoice.provider_invoice_id, ProviderStatus.EXPIRED, PaymentException.PARTIAL, paid=1_000)
-        look(invoice.id)
+        check_invoice(invoice.id)
         fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-        look(invoice.id)
+        check_invoice(invoice.id)
     assert audit_actions(invoice.id).count("invoice.review_needed") == 2
 
 
 def test_more_money_is_noted_while_the_review_stays_the_same(fake, invoice):
     for paid in (1_000, 2_000):
         fake.say(invoice.provider_invoice_id, ProviderStatus.EXPIRED, PaymentException.PARTIAL, paid=paid)
-        look(invoice.id)
+        check_invoice(invoice.id)
         assert load_invoice(invoice.id).paid_amount == paid
     assert load_invoice(invoice.id).review_reason == "underpaid"
 
@@ -727,10 +727,10 @@ def test_more_money_is_noted_while_the_review_stays_the_same(fake, invoice):
 def test_final_check_of_an_old_invoice_is_the_last(fake, invoice):
     yesterday = func.now() - timedelta(days=1, minutes=1)
     set_columns(invoice.id, created_at=func.now() - timedelta(days=31), final_check_at=yesterday)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).next_check_at is None
     before = versions(invoice)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert versions(invoice) == before
 
 
@@ -743,10 +743,10 @@ def test_failed_final_check_stays_due(fake, invoice):
 
 def test_person_who_settled_by_hand_is_not_overruled(fake, invoice, signer):
     fake.say(invoice.provider_invoice_id, ProviderStatus.INVALID)
-    look(invoice.id)
+    check_invoice(invoice.id)
     with transaction() as session:
         settle_by_hand(session, invoice.id, "paid in cash", "cli")
-    result = look(invoice.id)
+    result = check_invoice(invoice.id)
     assert result.outcome.action is Action.KEEP
     assert "invalid" in result.outcome.alarm
     assert issue_now(invoice.id, signer.key_id)
@@ -756,7 +756,7 @@ def test_settlement_during_expiry(fake, invoice, monkeypatch):
     """A settlement that races with the expiry is checked again at once."""
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
     monkeypatch.setattr(fake, "snapshots", Reacting(fake.snapshots, lambda: set_columns(invoice.id, status="expired")))
-    assert not look(invoice.id).license_owed
+    assert not check_invoice(invoice.id).license_due
     after = load_invoice(invoice.id)
     assert after.status == "expired"
     assert after.next_check_at < invoice.next_check_at

@@ -15,7 +15,7 @@ from keysat.providers.base import ProviderStatus
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import give_up
 from keysat.settlement.resolve import acknowledge, dismiss, settle_by_hand
-from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, look, make_invoice
+from tests.builders import audit_actions, check_invoice, issue_now, load_invoice, load_licenses, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
@@ -35,7 +35,7 @@ def underpaid(fake):
     """An expired invoice whose review is open."""
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.EXPIRED, PaymentException.PARTIAL, 400)
-    look(invoice.id)
+    check_invoice(invoice.id)
     return invoice
 
 
@@ -82,7 +82,7 @@ def test_settled_invoice_can_not_be_settled_again(signer):
 def test_settled_by_hand_stays_settled(fake, underpaid, signer):
     settle(underpaid.id)
     issue_now(underpaid.id, signer.key_id)
-    look(underpaid.id)
+    check_invoice(underpaid.id)
     assert load_invoice(underpaid.id).status == "settled"
     assert load_licenses(underpaid.id)[0].status == "active"
 
@@ -114,7 +114,7 @@ def test_invoice_without_a_review_has_none_to_dismiss():
 def test_dismissed_review_is_not_raised_again(underpaid):
     dismiss_now(underpaid.id)
     lines = audit_actions(underpaid.id)
-    look(underpaid.id)
+    check_invoice(underpaid.id)
     assert audit_actions(underpaid.id) == lines
     assert load_invoice(underpaid.id).review_resolved_at is not None
 
@@ -122,13 +122,13 @@ def test_dismissed_review_is_not_raised_again(underpaid):
 def test_money_that_comes_after_a_dismissal_still_settles(fake, underpaid):
     dismiss_now(underpaid.id)
     fake.say(underpaid.provider_invoice_id, ProviderStatus.SETTLED, paid=underpaid.amount)
-    assert look(underpaid.id).license_owed
+    assert check_invoice(underpaid.id).license_due
 
 
 def test_refund_after_a_dismissal_is_a_review_of_its_own(fake, underpaid):
     dismiss_now(underpaid.id)
     fake.say(underpaid.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(underpaid.id)
+    check_invoice(underpaid.id)
     row = load_invoice(underpaid.id)
     assert (row.review_reason, row.review_resolved_at) == ("refunded", None)
 
@@ -151,7 +151,7 @@ def test_unknown_invoice_is_refused(act):
 def refunded_before_its_license(fake):
     invoice = make_invoice(status="settled", settled_at=func.now())
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(invoice.id, SettlementRules(reversal="review"))
+    check_invoice(invoice.id, SettlementRules(reversal="review"))
     return invoice
 
 
@@ -162,7 +162,7 @@ def test_dismissed_refund_issues_no_license(fake, signer):
         assert claim_unfulfilled(session, 9) == []
     with pytest.raises(NotPaid, match="reversed"):
         issue_now(invoice.id, signer.key_id)
-    assert not look(invoice.id).license_owed
+    assert not check_invoice(invoice.id).license_due
 
 
 def test_settling_a_refund_by_hand_issues_the_license_after_all(fake, signer):
@@ -178,7 +178,7 @@ def test_settle_by_hand_after_reversal(fake, signer):
     """It restores an invoice that was reversed before its license."""
     invoice = make_invoice(status="settled", settled_at=func.now())
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).reversed_at is not None
     settle(invoice.id)
     assert issue_now(invoice.id, signer.key_id)
@@ -195,7 +195,7 @@ def test_acknowledged_error_is_no_alarm_until_there_was_an_answer(fake):
     assert status_of_all().backlog.failing == 0
     assert load_invoice(invoice.id).next_check_at is not None
     fake.trouble = None
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).acknowledged_at is None
 
 

@@ -20,11 +20,11 @@ from keysat.settlement.reverse import reverse, undo
 from tests.builders import (
     PRICE,
     audit_actions,
+    check_invoice,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     make_due,
     make_invoice,
     set_columns,
@@ -55,9 +55,9 @@ def reverse_now(invoice_id, how="suspend"):
 @pytest.mark.parametrize(("how", "status"), [("suspend", "suspended"), ("revoke", "revoked")])
 def test_refund_follows_operators_choice(fake, licensed_invoice, answer, how, status):
     fake.say(licensed_invoice.provider_invoice_id, ProviderStatus(answer))
-    result = look(licensed_invoice.id, SettlementRules(reversal=how))
+    result = check_invoice(licensed_invoice.id, SettlementRules(reversal=how))
     assert result.outcome.action is Action.REVERSE
-    assert not result.license_owed
+    assert not result.license_due
     [row] = load_licenses(licensed_invoice.id)
     assert row.status == status
     invoice = load_invoice(licensed_invoice.id)
@@ -69,7 +69,7 @@ def test_refund_follows_operators_choice(fake, licensed_invoice, answer, how, st
 
 def test_review_leaves_the_license_to_a_person(fake, licensed_invoice):
     fake.say(licensed_invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(licensed_invoice.id, SettlementRules(reversal="review"))
+    check_invoice(licensed_invoice.id, SettlementRules(reversal="review"))
     assert load_licenses(licensed_invoice.id)[0].status == "active"
     invoice = load_invoice(licensed_invoice.id)
     assert (invoice.review_reason, invoice.review_resolved_at, invoice.reversed_at) == ("refunded", None, None)
@@ -85,11 +85,11 @@ def test_reversal_happens_once(licensed_invoice):
 
 def test_license_lifted_by_a_person_after_a_reversal_stays_lifted(fake, licensed_invoice):
     fake.say(licensed_invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(licensed_invoice.id)
+    check_invoice(licensed_invoice.id)
     [row] = load_licenses(licensed_invoice.id)
     with transaction() as session:
         change_status(session, row.id, LicenseStatus.ACTIVE, "cli", "paid again in cash")
-    look(licensed_invoice.id)
+    check_invoice(licensed_invoice.id)
     assert load_licenses(licensed_invoice.id)[0].status == "active"
 
 
@@ -104,7 +104,7 @@ def test_license_that_was_not_issued_yet_never_is(fake, signer):
     invoice = settled_invoice()
     make_due(invoice.id)
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    assert not look(invoice.id).license_owed
+    assert not check_invoice(invoice.id).license_due
     assert load_invoice(invoice.id).next_check_at is None
     with pytest.raises(NotPaid, match="reversed"):
         issue_now(invoice.id, signer.key_id)
@@ -114,9 +114,9 @@ def test_license_that_was_not_issued_yet_never_is(fake, signer):
 def test_review_holds_back_a_license_that_was_not_issued_yet(fake):
     invoice = settled_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    result = look(invoice.id, SettlementRules(reversal="review"))
+    result = check_invoice(invoice.id, SettlementRules(reversal="review"))
     assert result.outcome.action is Action.REVIEW
-    assert not result.license_owed
+    assert not result.license_due
 
 
 def test_issue_racing_reversal_never_leaves_an_active_license(signer):
@@ -168,7 +168,7 @@ def test_reversal_is_undone_and_the_license_is_what_it_was(fake, licensed_invoic
     assert load_licenses(licensed_invoice.id)[0].status == was
     assert load_invoice(licensed_invoice.id).reversed_at is None
     fake.say(licensed_invoice.provider_invoice_id, ProviderStatus.REFUNDED)
-    look(licensed_invoice.id)
+    check_invoice(licensed_invoice.id)
     assert load_licenses(licensed_invoice.id)[0].status == was
 
 
@@ -204,7 +204,7 @@ def provider_sale(fake, signer):
     """A settled invoice of the fake provider, licensed."""
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    look(invoice.id)
+    check_invoice(invoice.id)
     issue_now(invoice.id, signer.key_id)
     return invoice
 
@@ -220,7 +220,7 @@ def test_lost_webhook_of_a_reversal_is_noticed_within_a_day(fake, provider_sale)
     set_columns(provider_sale.id, reversal_check_at=func.now())
     fake.say(provider_sale.provider_invoice_id, ProviderStatus.INVALID)
     assert check_for_reversal() == [provider_sale.id]
-    look(provider_sale.id)
+    check_invoice(provider_sale.id)
     assert load_licenses(provider_sale.id)[0].status == "suspended"
     assert (
         timedelta(hours=21)
@@ -240,9 +240,9 @@ def test_sale_of_long_ago_is_checked_once_more_and_then_no_more(provider_sale):
 
 def test_settled_again_after_a_reversal_waits_for_a_person(fake, provider_sale):
     fake.say(provider_sale.provider_invoice_id, ProviderStatus.INVALID)
-    look(provider_sale.id)
+    check_invoice(provider_sale.id)
     fake.say(provider_sale.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    look(provider_sale.id)
+    check_invoice(provider_sale.id)
     again = load_invoice(provider_sale.id)
     assert (again.in_review, again.review_reason) == (True, "settled_again")
     with transaction() as session:
@@ -256,7 +256,7 @@ def test_reversed_then_settled_again(fake, signer):
     invoice = make_invoice()
     for status in (ProviderStatus.SETTLED, ProviderStatus.INVALID, ProviderStatus.SETTLED):
         fake.say(invoice.provider_invoice_id, status, paid=PRICE)
-        look(invoice.id)
+        check_invoice(invoice.id)
     assert load_invoice(invoice.id).review_reason == "settled_again"
     with transaction() as session:
         settle_by_hand(session, invoice.id, "it is paid after all", "cli")
@@ -265,7 +265,7 @@ def test_reversed_then_settled_again(fake, signer):
 
 def test_restore_never_undoes_a_revocation_by_a_person(fake, provider_sale):
     fake.say(provider_sale.provider_invoice_id, ProviderStatus.INVALID)
-    look(provider_sale.id)
+    check_invoice(provider_sale.id)
     [license_] = load_licenses(provider_sale.id)
     with transaction() as session:
         change_status(session, license_.id, LicenseStatus.REVOKED, "cli", "fraud")
@@ -276,7 +276,7 @@ def test_restore_never_undoes_a_revocation_by_a_person(fake, provider_sale):
 
 def test_restore_undoes_a_revocation_by_the_reversal(fake, provider_sale):
     fake.say(provider_sale.provider_invoice_id, ProviderStatus.INVALID)
-    look(provider_sale.id, SettlementRules(reversal="revoke"))
+    check_invoice(provider_sale.id, SettlementRules(reversal="revoke"))
     with transaction() as session:
         undo(session, provider_sale.id, "the money is there", "cli")
     assert load_licenses(provider_sale.id)[0].status == "active"
@@ -285,11 +285,11 @@ def test_restore_undoes_a_revocation_by_the_reversal(fake, provider_sale):
 def test_dismissed_reversal_review_is_not_raised_again_by_the_same_money(fake):
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    look(invoice.id)
+    check_invoice(invoice.id)
     fake.say(invoice.provider_invoice_id, ProviderStatus.INVALID)
-    look(invoice.id, SettlementRules(reversal="review"))
+    check_invoice(invoice.id, SettlementRules(reversal="review"))
     with transaction() as session:
         dismiss(session, invoice.id, "refunded by hand", "cli")
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert not load_invoice(invoice.id).in_review

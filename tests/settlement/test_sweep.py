@@ -21,11 +21,11 @@ from tests.builders import (
     PRICE,
     STORE,
     audit_actions,
+    check_invoice,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     make_account,
     make_due,
     make_invoice,
@@ -63,7 +63,7 @@ def test_sweep_checks_only_changes(shop, small_pages):
     with reading() as session:
         assert session.scalar(select(func.count()).where(Invoice.next_check_at <= func.now())) == 0
     for invoice_id in changed:
-        look(invoice_id)
+        check_invoice(invoice_id)
         assert load_invoice(invoice_id).status == "settled"
 
 
@@ -71,7 +71,7 @@ def test_sweep_not_due_and_closed(shop):
     """Invoices that aren't due are not rescheduled, and a late payment reopens a closed one."""
     waiting, late = make_invoice(), make_invoice()
     shop.expire(late.provider_invoice_id)
-    look(late.id)
+    check_invoice(late.id)
     set_columns(late.id, next_check_at=None)
     shop.pay(late.provider_invoice_id)
     due = load_invoice(waiting.id).next_check_at
@@ -85,7 +85,7 @@ def test_sweep_finds_refund(shop, signer):
     """A refund is found, and no second license becomes due."""
     invoice = make_invoice()
     shop.pay(invoice.provider_invoice_id)
-    look(invoice.id)
+    check_invoice(invoice.id)
     set_columns(invoice.id, fulfilled_at=func.now(), next_check_at=None)
     shop.refund(invoice.provider_invoice_id)
     _, changed = swept(since=load_invoice(invoice.id).created_at)
@@ -136,7 +136,7 @@ def test_draft_whose_answer_was_lost_is_adopted(shop):
     sweep, changed = swept()
     assert (sweep.adopted, changed) == (1, [invoice.id])
     assert load_invoice(invoice.id).provider_invoice_id == theirs
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).status == "settled"
 
 
@@ -148,8 +148,8 @@ def test_paid_invoice_whose_row_is_gone_is_adopted_and_settled(shop, signer):
     sweep, changed = swept(since=invoice.created_at)
     assert (sweep.adopted, changed, sweep.orphans) == (1, [invoice.id], [])
     assert audit_actions(invoice.id)[-1] == "invoice.adopted"
-    result = look(invoice.id)
-    assert result.license_owed
+    result = check_invoice(invoice.id)
+    assert result.license_due
     assert load_invoice(invoice.id).amount == PRICE
     assert load_licenses() == []
 
@@ -261,7 +261,7 @@ def test_sweep_second_account_same_store(shop, signer):
     """The invoices of the first account are no orphans of the second one."""
     paid = make_invoice()
     shop.pay(paid.provider_invoice_id)
-    look(paid.id)
+    check_invoice(paid.id)
     issue_now(paid.id, signer.key_id)
     make_account("again", kind="btcpay", base_url=shop.url)
     page = list(pages(reading, transaction, load_account("again").id, SettlementRules()))[-1]

@@ -16,9 +16,9 @@ from keysat.models.task_run import note_run, ran_within
 from keysat.providers.base import ProviderStatus, ReceivedEvent
 from tests.builders import (
     PRICE,
+    check_invoice,
     load_account,
     load_invoice,
-    look,
     make_invoice,
     set_account,
     set_columns,
@@ -37,27 +37,27 @@ def age(invoice_id, **by):
 def test_one_check_by_a_wrong_clock_ends_nothing():
     invoice = make_invoice()
     age(invoice.id, days=40)
-    look(invoice.id)
+    check_invoice(invoice.id)
     noted = load_invoice(invoice.id)
     assert noted.final_check_at is not None
     assert noted.next_check_at is not None
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).next_check_at is not None
 
 
 def test_clock_that_came_back_forgets_the_first_reading():
     invoice = make_invoice()
     age(invoice.id, days=40)
-    look(invoice.id)
+    check_invoice(invoice.id)
     age(invoice.id, minutes=1)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).final_check_at is None
 
 
 def test_first_reading_from_the_future_counts_for_nothing():
     invoice = make_invoice(final_check_at=func.now() + AHEAD)
     age(invoice.id, days=40)
-    look(invoice.id)
+    check_invoice(invoice.id)
     ended = load_invoice(invoice.id)
     assert ended.next_check_at is not None
     assert ended.final_check_at < load_invoice(make_invoice().id).created_at
@@ -66,7 +66,7 @@ def test_first_reading_from_the_future_counts_for_nothing():
 def test_second_reading_of_another_day_ends_the_checks():
     invoice = make_invoice(final_check_at=func.now() - timedelta(days=1, minutes=1))
     age(invoice.id, days=40)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).next_check_at is None
 
 
@@ -76,7 +76,7 @@ def test_not_found_by_a_wrong_clock_ends_nothing(fake):
     age(invoice.id, days=40)
     for _ in range(2):
         with pytest.raises(RemoteNotFound):
-            look(invoice.id)
+            check_invoice(invoice.id)
     assert load_invoice(invoice.id).next_check_at is not None
 
 
@@ -84,7 +84,7 @@ def test_answer_that_is_not_understood_ends_nothing(fake):
     invoice = make_invoice(final_check_at=func.now() - timedelta(days=2))
     age(invoice.id, days=40)
     fake.say(invoice.provider_invoice_id, ProviderStatus.UNKNOWN)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert load_invoice(invoice.id).next_check_at is not None
 
 
@@ -101,7 +101,7 @@ def test_invoice_due_in_weeks_is_due_now():
 def test_license_due_in_weeks_is_due_now(fake):
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    look(invoice.id)
+    check_invoice(invoice.id)
     set_columns(invoice.id, next_check_at=func.now() + AHEAD)
     assert claimed(claim_unfulfilled) == [invoice.id]
 
@@ -109,7 +109,7 @@ def test_license_due_in_weeks_is_due_now(fake):
 def test_reversal_check_due_in_weeks_is_due_now(fake):
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    look(invoice.id)
+    check_invoice(invoice.id)
     set_columns(invoice.id, reversal_check_at=func.now() + AHEAD)
     assert claimed(partial(claim_settled, account_id=load_account().id)) == [invoice.id]
 

@@ -18,11 +18,11 @@ from keysat.tasks.tasks import scan_deliveries, scan_pending
 from keysat.webhooks.endpoints import add_endpoint, pause_endpoint, resume_endpoint
 from tests.builders import (
     SECRET,
+    check_invoice,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     make_due,
     make_invoice,
 )
@@ -53,7 +53,7 @@ def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, s
     for one in (pending, unlicensed, licensed):
         shop.pay(one.provider_invoice_id)
     for one in (unlicensed, licensed):
-        look(one.id)
+        check_invoice(one.id)
     issue_now(licensed.id, signer.key_id)
     key = signer.key_for(load_licenses(licensed.id)[0])
     with reading() as session:
@@ -93,7 +93,7 @@ def test_dump_holds_no_secret_that_could_be_used(celery_setup, shop, receiver, s
         api_key = create_key(session, "shop", Scope.WRITE, actor="cli")
     invoice = make_invoice()
     shop.pay(invoice.provider_invoice_id)
-    look(invoice.id)
+    check_invoice(invoice.id)
     issue_now(invoice.id, signer.key_id)
     license_key = signer.key_for(load_licenses()[0])
     dump = run("pg_dump")

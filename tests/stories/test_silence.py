@@ -30,11 +30,11 @@ def keysat(*arguments):
     return CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
-def sell(shop, *, looks):
+def sell(shop, *, checks):
     """A buyer pays and gets a license, by polling if no webhook arrives."""
     invoice = make_invoice()
     shop.pay(invoice.provider_invoice_id)
-    if looks:
+    if checks:
         make_due(invoice.id)
         scan_pending.delay()
     wait_until(lambda: load_licenses(invoice.id))
@@ -62,7 +62,7 @@ def test_missing_webhooks_alarm(celery_setup, shop, web_url):
     """Status, doctor and the log report missing webhooks until they arrive again."""
     shop.set_webhooks()
     assert keysat("provider", "connect", "main").exit_code == 0
-    sell(shop, looks=False)
+    sell(shop, checks=False)
     await_deliveries(shop)
     let_minutes_pass(5)
     assert keysat("status").exit_code == 0
@@ -70,7 +70,7 @@ def test_missing_webhooks_alarm(celery_setup, shop, web_url):
 
     shop.set_webhooks(drop=1.0)
     for _ in range(3):
-        sell(shop, looks=True)
+        sell(shop, checks=True)
     let_minutes_pass(5)
     status, doctor = keysat("status"), keysat("doctor")
     assert (status.exit_code, doctor.exit_code) == (3, 3)
@@ -83,7 +83,7 @@ def test_missing_webhooks_alarm(celery_setup, shop, web_url):
 
     shop.set_webhooks()
     before = load_account().last_event_at
-    sell(shop, looks=False)
+    sell(shop, checks=False)
     wait_until(lambda: load_account().last_event_at > before)
     celery_setup.worker.container.forget_logs()
     assert keysat("status").exit_code == 0

@@ -52,14 +52,14 @@ class Watch:
     """What was seen of the queue while it ran."""
 
     def __init__(self):
-        self.most_live = self.longest = self.samples = 0
+        self.max_live = self.longest = self.samples = 0
         self.expired = set()
 
-    def look(self, broker):
+    def check_invoice(self, broker):
         found = set(messages(broker))
         now = datetime.now(UTC)
         live = Counter(invoice_id for _, invoice_id, expires in found if expires > now)
-        self.most_live = max([self.most_live, *live.values()])
+        self.max_live = max([self.max_live, *live.values()])
         self.longest = max(self.longest, len(found))
         self.samples += bool(live)
         self.expired |= {task_id for task_id, _, expires in found if expires <= now}
@@ -84,14 +84,16 @@ def test_never_more_than_one_live_message_for_an_invoice(
 
     try:
         while not ended.wait(0.02):
-            watch.look(empty_broker)
-        wait_until(lambda: watch.look(empty_broker) or seen_enough())  # a busy machine needs longer for the same
+            watch.check_invoice(empty_broker)
+        wait_until(
+            lambda: watch.check_invoice(empty_broker) or seen_enough()
+        )  # a busy machine needs longer for the same
     finally:
         timer.cancel()
         beat.teardown()
-    record_property("most_live_messages_of_one_invoice", watch.most_live)
+    record_property("most_live_messages_of_one_invoice", watch.max_live)
     assert watch.samples > 100
-    assert watch.most_live == 1
+    assert watch.max_live == 1
     if queue_limit == WORKABLE:
         reads = shop.requests_made()["invoice_reads"]
         assert len(reads) == INVOICES, "an invoice was starved"

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.accounts.inbox import MOST_LOOKS_A_MINUTE
+from keysat.accounts.inbox import MAX_CHECKS_A_MINUTE
 from keysat.core.db import reading, transaction
 from keysat.models import ProviderEvent
 from keysat.tasks.tasks import scan_pending
@@ -72,11 +72,11 @@ def test_webhook_flood_check_limit(celery_setup, shop, web_url, empty_broker):
     assert deliver(web_url, "flooded", flood, SENDERS) == {200: 1_000}
     wait_until(lambda: len(load_licenses()) == 1)
     wait_until(lambda: empty_broker.llen("issue") == 0)
-    assert shop.requests_made()["by_route"]["GET invoice"] <= _minutes(began) * MOST_LOOKS_A_MINUTE + CONCURRENCY
+    assert shop.requests_made()["by_route"]["GET invoice"] <= _minutes(began) * MAX_CHECKS_A_MINUTE + CONCURRENCY
     let_a_minute_pass()
     scan_pending.delay()
     await_quiet()
-    allowed = (1 + _minutes(began)) * MOST_LOOKS_A_MINUTE + 2 * CONCURRENCY
+    allowed = (1 + _minutes(began)) * MAX_CHECKS_A_MINUTE + 2 * CONCURRENCY
     assert shop.requests_made()["by_route"]["GET invoice"] <= allowed
 
 

@@ -45,7 +45,7 @@ def connected_zaprite_shop(zaprite_shop, webhook_url):
     return zaprite_shop
 
 
-def look_by_schedule(invoice):
+def check_by_schedule(invoice):
     make_due(invoice.id)
     scan_pending.delay()
 
@@ -55,7 +55,7 @@ def test_paid_order_whose_webhooks_are_lost_becomes_a_license(zaprite_shop):
     zaprite_shop.pay(invoice.provider_invoice_id)
     assert zaprite_shop.ledger()["webhooks"]["delivered"] == 0
 
-    look_by_schedule(invoice)
+    check_by_schedule(invoice)
     wait_until(lambda: load_licenses(invoice.id))
     assert audit_actions(invoice.id) == ["invoice.opened", "invoice.settled"]
 
@@ -115,11 +115,11 @@ def test_zaprite_unknown_status(zaprite_shop):
     invoice = make_invoice()
     zaprite_shop.pay(invoice.provider_invoice_id)
     zaprite_shop.set_faults([{"kind": "rewrite", "fields": {"status": "SOMETHING NEW"}, "times": 1}])
-    look_by_schedule(invoice)
+    check_by_schedule(invoice)
     wait_until(lambda: load_invoice(invoice.id).last_checked_at)
     assert (load_invoice(invoice.id).status, load_licenses()) == ("pending", [])
 
-    look_by_schedule(invoice)
+    check_by_schedule(invoice)
     wait_until(lambda: load_licenses(invoice.id))
 
 

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from keysat.core.errors import RemoteAnswerInvalid
+from keysat.core.errors import RemoteResponseInvalid
 from keysat.tasks import tasks
 from tests.builders import make_invoice
 
@@ -30,12 +30,12 @@ def test_failed_check_frees_its_memory(empty_database, fake, empty_broker, monke
         held.append(weakref.ref(body))
         raise ValueError(body.__doc__)
 
-    def look(*_, **__):
+    def check_invoice(*_, **__):
         try:
             read()
         except ValueError as error:
-            raise RemoteAnswerInvalid("the provider sent something that isn't JSON.") from error
+            raise RemoteResponseInvalid("the provider sent something that isn't JSON.") from error
 
-    monkeypatch.setattr(tasks, "reconcile", look)
+    monkeypatch.setattr(tasks, "reconcile", check_invoice)
     tasks.reconcile_invoice.apply((str(make_invoice().id),), retries=3)
     assert [reference() for reference in held] == [None]

@@ -20,7 +20,7 @@ from keysat.settlement.reverse import reverse
 from keysat.settlement.sweep import pages
 from keysat.tips.manage import retry_tip
 from keysat.tips.pay import pay
-from tests.builders import PRICE, issue_now, load_account, load_invoice, look, make_invoice, set_columns
+from tests.builders import PRICE, check_invoice, issue_now, load_account, load_invoice, make_invoice, set_columns
 from tests.tips.conftest import load_tip
 
 TIP_MSAT = PRICE * 500 // 10_000 * 1_000
@@ -113,7 +113,7 @@ def test_tip_of_an_adopted_sale_is_held(sandbox, payer, tipped, signer):
     with transaction() as session:
         session.execute(delete(Invoice).where(Invoice.id == lost.id))
     list(pages(reading, transaction, load_account().id, SettlementRules(), since=lost.created_at - timedelta(hours=1)))
-    look(lost.id)
+    check_invoice(lost.id)
     issue_now(lost.id, signer.key_id)
     with reading() as session:
         tip_id = session.scalar(select(Tip.id).where(Tip.invoice_id == lost.id))

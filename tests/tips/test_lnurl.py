@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from keysat.core.errors import InvalidInput, KeysatError, RemoteAnswerInvalid, RemoteUnavailable
+from keysat.core.errors import InvalidInput, KeysatError, RemoteResponseInvalid, RemoteUnavailable
 from keysat.net.addresses import Networks
 from keysat.net.lightning_address import parse_address
-from keysat.net.untrusted import AddressRefused, ForeignAnswer, ForeignClient
+from keysat.net.untrusted import AddressRefused, UntrustedClient, UntrustedResponse
 from keysat.tips.lnurl import RecipientRefused, ask_for_invoice
 from tests.net.test_untrusted import DISGUISED, HOSTILE, Listener
 
@@ -22,7 +22,7 @@ class Public:
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
-        self.guarded = ForeignClient(Networks(), deadline=1, max_bytes=65_536)
+        self.guarded = UntrustedClient(Networks(), deadline=1, max_bytes=65_536)
 
     def request(self, method, url, **options):
         self.asked.append(url)
@@ -30,7 +30,7 @@ class Public:
             return self.guarded.request(method, url, **options)
         body = self.answers.pop(0)
         status, body = body if isinstance(body, tuple) else (200, body)
-        return ForeignAnswer(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), False)
+        return UntrustedResponse(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), False)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_name_that_is_none_is_refused(name):
     ],
 )
 def test_offer_of_another_shape_is_refused(offer):
-    with pytest.raises(RemoteAnswerInvalid):
+    with pytest.raises(RemoteResponseInvalid):
         ask_for_invoice(Public({**OFFER, **offer}), ADDRESS, 5_000)
 
 
@@ -116,5 +116,5 @@ def test_amount_out_of_its_bounds_is_not_asked_for(amount):
 
 @pytest.mark.parametrize("answer", [{}, {"pr": None}, {"pr": 5}])
 def test_missing_invoice_is_refused(answer):
-    with pytest.raises(RemoteAnswerInvalid, match="sent no invoice"):
+    with pytest.raises(RemoteResponseInvalid, match="sent no invoice"):
         ask_for_invoice(Public(OFFER, answer), ADDRESS, 5_000)

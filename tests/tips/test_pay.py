@@ -17,7 +17,7 @@ from keysat.operations.invariants import broken
 from keysat.providers.registry import provider_for
 from keysat.queue.outbox import EventType
 from keysat.settlement.issue import issue
-from keysat.tips.due import LONG_OVER, MOST_ATTEMPTS, claim_tips
+from keysat.tips.due import LONG_OVER, MAX_ATTEMPTS, claim_tips
 from keysat.tips.manage import mark_sent, retry_tip
 from keysat.tips.pay import Payer, pay
 from keysat.webhooks.endpoints import add_endpoint
@@ -228,7 +228,7 @@ def test_tenth_failure_ends_it_and_a_person_may_start_again(sandbox, payer, tipp
         add_endpoint(session, secret_box(load_settings()), "shop", "https://shop.example.com/", actor="cli")
     sandbox.set_lightning(invoices=["refusal"])
     tip_id = tipped()
-    states = [step(payer, tip_id) for _ in range(MOST_ATTEMPTS)]
+    states = [step(payer, tip_id) for _ in range(MAX_ATTEMPTS)]
     assert states == ["owed"] * 9 + ["failed"]
     assert load_tip(tip_id).next_attempt_at is None
     with reading() as session:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select
 
-from keysat.accounts.inbox import MOST_ATTEMPTS, claim_events
+from keysat.accounts.inbox import MAX_ATTEMPTS, claim_events
 from keysat.accounts.manage import NewAccount, add_account
 from keysat.core.db import reading, transaction
 from keysat.core.secrets import secret_box
@@ -230,7 +230,7 @@ def test_event_without_response_gives_up(api, account):
     """An event with too many attempts is left to the invoice's schedule."""
     deliver(api, account, event())
     with transaction() as session:
-        session.execute(ProviderEvent.__table__.update().values(attempts=MOST_ATTEMPTS))
+        session.execute(ProviderEvent.__table__.update().values(attempts=MAX_ATTEMPTS))
     make_owed()
     assert len(claimed()) == 1
     assert events()[0].next_attempt_at is None

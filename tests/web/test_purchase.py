@@ -18,12 +18,12 @@ from keysat.models import Invoice, License
 from keysat.models.discount_code import CodeKind
 from keysat.providers.base import ProviderStatus
 from tests.builders import (
+    check_invoice,
     invoice_of,
     issue_now,
     load_account,
     load_invoice,
     load_licenses,
-    look,
     make_catalog,
     set_account,
     set_columns,
@@ -75,7 +75,7 @@ def test_poll_shows_each_step_and_the_license(api, fake_shop, signer):
         "license_id": None,
     }
     fake_shop.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=21_000)
-    look(invoice.id)
+    check_invoice(invoice.id)
     assert (poll()["status"], poll()["license_key"]) == ("settled", None)
     issue_now(invoice.id, signer.key_id)
     (owned,) = load_licenses(invoice.id)
@@ -87,7 +87,7 @@ def test_poll_shows_each_step_and_the_license(api, fake_shop, signer):
 def test_poll_shows_an_end_without_payment(api, fake_shop, status):
     started = api.post("/v1/purchase", WANTED).json()
     fake_shop.say(started["btcpay_invoice_id"], status)
-    look(load_invoice(invoice_of(started["invoice_id"])).id)
+    check_invoice(load_invoice(invoice_of(started["invoice_id"])).id)
     assert api.get(f"/v1/purchase/{started['invoice_id']}").json()["status"] == status
 
 
@@ -171,7 +171,7 @@ def test_answer_is_the_same_after_the_invoice_moved_on(api, fake_shop, signer):
     first = api.post("/v1/purchase", WANTED, headers=KEY).json()
     fake_shop.say(first["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
     invoice_id = load_invoice(invoice_of(first["invoice_id"])).id
-    look(invoice_id)
+    check_invoice(invoice_id)
     issue_now(invoice_id, signer.key_id)
     assert api.post("/v1/purchase", WANTED, headers=KEY).json() == first
 
@@ -246,7 +246,7 @@ def test_key_shown_by_secret_or_id(api, fake_shop, signer):
     started = buy(api)
     invoice_id = invoice_of(started["invoice_id"])
     fake_shop.say(started["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
-    look(invoice_id)
+    check_invoice(invoice_id)
     issue_now(invoice_id, signer.key_id)
     plain = f"/v1/purchase/{invoice_id}"
     assert api.get(plain).json()["license_key"].startswith("LIC1-")

@@ -8,7 +8,7 @@ from keysat.operations.timeline import timeline
 from keysat.providers.base import ProviderStatus
 from keysat.webhooks.deliver import deliver
 from keysat.webhooks.delivery_queue import due_deliveries
-from tests.builders import PRICE, issue_now, load_invoice, look, make_invoice
+from tests.builders import PRICE, check_invoice, issue_now, load_invoice, make_invoice
 
 
 def test_timeline_of_invoice(fake, signer, sender, receiver, new_endpoint):
@@ -16,7 +16,7 @@ def test_timeline_of_invoice(fake, signer, sender, receiver, new_endpoint):
     new_endpoint(receiver.url)
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    look(invoice.id)
+    check_invoice(invoice.id)
     issue_now(invoice.id, signer.key_id)
     receiver.answer = lambda _: 500
     with reading() as session:

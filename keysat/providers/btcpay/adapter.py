@@ -16,9 +16,9 @@ from keysat.core.errors import (
     CredentialsRejected,
     InvalidInput,
     NotTheProvider,
-    RemoteAnswerInvalid,
     RemoteNotFound,
     RemoteRefused,
+    RemoteResponseInvalid,
     RemoteUnavailable,
 )
 from keysat.core.texts import printable
@@ -36,7 +36,7 @@ from keysat.providers.base import (
     Webhook,
 )
 from keysat.providers.btcpay import webhooks
-from keysat.providers.btcpay.answers import (
+from keysat.providers.btcpay.responses import (
     CERTAIN_REFUSALS,
     EXCEPTIONS,
     STATUSES,
@@ -58,7 +58,7 @@ from keysat.providers.listing import read_page
 from keysat.providers.refusals import MIN_SECRET_BYTES, NoWebhookSecret, WebhookRejected
 from keysat.providers.signed_events import read_event, require_signature
 
-_MAX_SAID = 60
+_MAX_STATUS = 60
 _MAX_FOUND = 20
 # BTCPay omits archived invoices from lists by default, and a paid archived invoice still needs its license.
 _ARCHIVED = {"includeArchived": "true"}
@@ -113,13 +113,13 @@ class BTCPay(Provider):
             "checkout": checkout,
         }
         private = [wanted.buyer_email or ""]
-        answer = self._http.request("POST", f"{self._store_path}/invoices", json_body=body, private=private)
-        return created_invoice(mapping(answer))
+        response = self._http.request("POST", f"{self._store_path}/invoices", json_body=body, private=private)
+        return created_invoice(mapping(response))
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
         wanted = {"orderId": order_id, "take": _MAX_FOUND, **_ARCHIVED}
-        answer = self._http.get(f"{self._store_path}/invoices", wanted)
-        return [self._found(item) for item in listed(answer) if order_id_of(item) == order_id]
+        response = self._http.get(f"{self._store_path}/invoices", wanted)
+        return [self._found(item) for item in listed(response) if order_id_of(item) == order_id]
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
         span = {"startDate": int(since.timestamp()), "endDate": int(until.timestamp()), **_ARCHIVED}
@@ -133,9 +133,15 @@ class BTCPay(Provider):
         paid_late = snapshot.status is ProviderStatus.EXPIRED and in_full
         unconfirmed = self._unconfirmed(provider_invoice_id) if paid_late else False
         if unconfirmed is None:  # a person reviews an expired invoice with money on it until it is confirmed
-            return replace(snapshot, exception=PaymentException.NONE, said=f"{snapshot.said}, payments unknown")
+            return replace(
+                snapshot,
+                exception=PaymentException.NONE,
+                provider_status=f"{snapshot.provider_status}, payments unknown",
+            )
         if unconfirmed:
-            return replace(snapshot, status=ProviderStatus.PROCESSING, said=f"{snapshot.said}, unconfirmed")
+            return replace(
+                snapshot, status=ProviderStatus.PROCESSING, provider_status=f"{snapshot.provider_status}, unconfirmed"
+            )
         return snapshot
 
     def paid_at(self, provider_invoice_id: str) -> datetime | None:
@@ -170,21 +176,21 @@ class BTCPay(Provider):
         snapshot = self._snapshot(item, text(item, "id"))
         return FoundInvoice(created_invoice(item), snapshot, created_at(item), policy_of(item))
 
-    def _snapshot(self, answer: dict[str, Any], wanted_id: str) -> InvoiceSnapshot:
-        if text(answer, "id") != wanted_id:
-            raise RemoteAnswerInvalid(f"BTCPay answered about another invoice than {wanted_id}.")
-        if answer.get("storeId", self._store_id) != self._store_id:
-            raise RemoteAnswerInvalid(f"BTCPay answered about invoice {wanted_id} of another store.")
-        status, exception = answer.get("status"), answer.get("additionalStatus", "None")
+    def _snapshot(self, response: dict[str, Any], wanted_id: str) -> InvoiceSnapshot:
+        if text(response, "id") != wanted_id:
+            raise RemoteResponseInvalid(f"BTCPay answered about another invoice than {wanted_id}.")
+        if response.get("storeId", self._store_id) != self._store_id:
+            raise RemoteResponseInvalid(f"BTCPay answered about invoice {wanted_id} of another store.")
+        status, exception = response.get("status"), response.get("additionalStatus", "None")
         known = isinstance(status, str) and isinstance(exception, str) and exception in EXCEPTIONS
         return InvoiceSnapshot(
             provider_invoice_id=wanted_id,
             status=STATUSES.get(str(status), ProviderStatus.UNKNOWN) if known else ProviderStatus.UNKNOWN,
             exception=EXCEPTIONS.get(str(exception), PaymentException.NONE),
-            charged=money(answer, "amount"),
-            paid=money(answer, "paidAmount"),
-            order_id=order_id_of(answer),
-            said=printable(f"{status}/{exception}"[:_MAX_SAID]),
+            charged=money(response, "amount"),
+            paid=money(response, "paidAmount"),
+            order_id=order_id_of(response),
+            provider_status=printable(f"{status}/{exception}"[:_MAX_STATUS]),
         )
 
     def parse_webhook(self, webhook: Webhook) -> ReceivedEvent:
@@ -208,7 +214,7 @@ class BTCPay(Provider):
             return lightning_payment(
                 self._http.request("POST", f"{self._store_path}/lightning/BTC/invoices/pay", json_body=body)
             )
-        except (RemoteUnavailable, RemoteAnswerInvalid):
+        except (RemoteUnavailable, RemoteResponseInvalid):
             return LightningPayment(None, PaymentState.UNKNOWN)  # it may have been sent: find it, never pay again
         except RemoteRefused as error:
             certain = error.code in CERTAIN_REFUSALS
@@ -219,4 +225,4 @@ class BTCPay(Provider):
         try:
             return lightning_payment(self._http.get(path))
         except RemoteNotFound:
-            return LightningPayment(payment_hash, PaymentState.UNKNOWN, unheard_of=True)
+            return LightningPayment(payment_hash, PaymentState.UNKNOWN, not_found=True)

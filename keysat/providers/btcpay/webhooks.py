@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from keysat.core.errors import NotTheProvider, PermissionMissing, RemoteAnswerInvalid, RemoteNotFound
+from keysat.core.errors import NotTheProvider, PermissionMissing, RemoteNotFound, RemoteResponseInvalid
 from keysat.core.hints import Hint
 from keysat.net.client import HttpClient
 
@@ -51,12 +51,12 @@ def register_webhook(http: HttpClient, store_path: str, url: str, secret: str) -
 
 def _ids_at(http: HttpClient, store_path: str, url: str) -> list[str]:
     """Return the ids of the webhooks with that URL, quoted for use in a path."""
-    answer = http.get(f"{store_path}/webhooks").json
+    response = http.get(f"{store_path}/webhooks").json
     try:
-        webhooks: list[Any] = answer if isinstance(answer, list) else [None]
+        webhooks: list[Any] = response if isinstance(response, list) else [None]
         return [quote(one["id"], safe="") for one in webhooks if one["url"] == url]
     except (TypeError, KeyError):
-        raise RemoteAnswerInvalid("BTCPay's list of webhooks has another shape than it should.") from None
+        raise RemoteResponseInvalid("BTCPay's list of webhooks has another shape than it should.") from None
 
 
 def _update(http: HttpClient, store_path: str, webhook_id: str, webhook: dict[str, Any]) -> None:

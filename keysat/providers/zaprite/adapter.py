@@ -15,7 +15,7 @@ from math import gcd
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote
 
-from keysat.core.errors import RemoteAnswerInvalid, RemoteNotFound
+from keysat.core.errors import RemoteNotFound, RemoteResponseInvalid
 from keysat.net.client import HttpClient
 from keysat.providers.base import (
     CreatedInvoice,
@@ -29,7 +29,7 @@ from keysat.providers.base import (
 )
 from keysat.providers.listing import read_page
 from keysat.providers.refusals import MIN_SECRET_BYTES, NotSupported, NoWebhookSecret, WebhookRejected
-from keysat.providers.zaprite.answers import (
+from keysat.providers.zaprite.responses import (
     created_order,
     event_of,
     found_order,
@@ -97,14 +97,14 @@ class Zaprite(Provider):
         except RemoteNotFound:
             return []
         if order.get("externalUniqId") != order_id:
-            raise RemoteAnswerInvalid(f"Zaprite answered about another order than ours of id {order_id}.")
+            raise RemoteResponseInvalid(f"Zaprite answered about another order than ours of id {order_id}.")
         return [FoundInvoice(created_order(order), snapshot_of(order))]
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         snapshot = snapshot_of(self._order(provider_invoice_id))
         # Zaprite also finds an order by our id.
         if snapshot.provider_invoice_id != provider_invoice_id:
-            raise RemoteAnswerInvalid(f"Zaprite answered about another order than {provider_invoice_id}.")
+            raise RemoteResponseInvalid(f"Zaprite answered about another order than {provider_invoice_id}.")
         return snapshot
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
@@ -115,13 +115,13 @@ class Zaprite(Provider):
         body = self._http.get("/v1/orders", {"limit": limit, "page": page}).json
         items = body.get("items", body.get("data")) if isinstance(body, dict) else body
         if not isinstance(items, list):
-            raise RemoteAnswerInvalid("Zaprite's list of orders has another shape than it should.")
+            raise RemoteResponseInvalid("Zaprite's list of orders has another shape than it should.")
         meta = body.get("meta") if isinstance(body, dict) else None
         pages = meta.get("pagesCount") if isinstance(meta, dict) else None
         read = read_page(items, found_order, made_at, order_id_of, is_last=False)
-        told = page >= pages if type(pages) is int else len(items) < limit
+        is_last_page = page >= pages if type(pages) is int else len(items) < limit
         old = read.oldest is not None and read.oldest < since
-        return replace(read, is_last=told or old or not items)
+        return replace(read, is_last=is_last_page or old or not items)
 
     def check_credentials(self) -> None:
         self._http.get("/v1/orders", {"limit": 1})

@@ -75,7 +75,7 @@ class InvoiceDetails(BaseModel):
     timeline: list[Happened]
 
 
-class Looked(BaseModel):
+class CheckResponse(BaseModel):
     """The provider's status, in its own words, and the decision."""
 
     provider_says: str
@@ -118,20 +118,20 @@ def get_invoice(invoice_id: InvoiceId, _: Reader) -> InvoiceDetails:
 
 
 @router.post("/{invoice_id}/reconcile", responses=documented(404, 409, 502))
-def reconcile_invoice(invoice_id: InvoiceId, actor: Writer) -> Looked:
+def reconcile_invoice(invoice_id: InvoiceId, actor: Writer) -> CheckResponse:
     """Check the provider now, act on its response, and issue the license if the invoice is paid."""
     with reading() as session:
         require_invoice(session, invoice_id)
     rules = rules_of(load_settings())
     result, license_id = reconcile_and_issue(reading, transaction, invoice_id, rules, signer_id, actor)
-    return Looked(provider_says=result.said, decision=result.outcome.action, license_id=license_id)
+    return CheckResponse(provider_says=result.provider_status, decision=result.outcome.action, license_id=license_id)
 
 
 @router.post("/{invoice_id}/settle", responses=documented(404, 409))
-def settle_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Looked:
+def settle_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> CheckResponse:
     """Settle an invoice by hand, regardless of the provider's status, and issue its license."""
     license_id = settle_and_issue(transaction, invoice_id, body.note, signer_id, actor)
-    return Looked(provider_says="nothing; it wasn't asked", decision="settle", license_id=license_id)
+    return CheckResponse(provider_says="nothing; it wasn't asked", decision="settle", license_id=license_id)
 
 
 @router.post("/{invoice_id}/dismiss", responses=documented(404, 409))

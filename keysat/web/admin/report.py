@@ -54,4 +54,6 @@ def get_report(_: Reader, first: First = None, last: Last = None, by: Lines = re
     with reading() as session:
         lines = report.report(session, first or today.replace(day=1), last or today, by)
     sums = report.totals(lines)
-    return Report(lines=[ReportLine(**one.told()) for one in lines], totals=[ReportLine(**one.told()) for one in sums])
+    return Report(
+        lines=[ReportLine(**one.to_dict()) for one in lines], totals=[ReportLine(**one.to_dict()) for one in sums]
+    )

@@ -52,7 +52,7 @@ def status(_: Reader) -> Status:
         overdue_licenses=backlog.overdue_licenses,
         failing=backlog.failing,
         abandoned=backlog.abandoned,
-        silent_webhooks=[silence.account for silence in found.silent],
+        silent_webhooks=[webhooks_missing.account for webhooks_missing in found.silent],
         breaches=[*map(str, found.breaches)],
         dead_letters=found.dead_letters,
         failed_tips=found.failed_tips,

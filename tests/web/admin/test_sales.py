@@ -9,13 +9,13 @@ from keysat.licenses.keys import verify
 from keysat.models import AuditLine
 from keysat.models.invoice import PaymentException
 from keysat.providers.base import ProviderStatus
-from tests.builders import PRICE, load_account, load_invoice, load_licenses, look, make_invoice, set_account
+from tests.builders import PRICE, check_invoice, load_account, load_invoice, load_licenses, make_invoice, set_account
 
 
 def reviewed(fake):
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.EXPIRED, PaymentException.PARTIAL, paid=1)
-    look(invoice.id)
+    check_invoice(invoice.id)
     return invoice
 
 
@@ -62,8 +62,8 @@ def test_reconcile_asks_the_provider_and_issues_the_license(admin, fake):
         "license_id": None,
     }
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)
-    looked = admin.post(f"invoices/{invoice.id}/reconcile")
-    assert (looked["decision"], looked["license_id"]) == ("settle", str(load_licenses(invoice.id)[0].id))
+    checked = admin.post(f"invoices/{invoice.id}/reconcile")
+    assert (checked["decision"], checked["license_id"]) == ("settle", str(load_licenses(invoice.id)[0].id))
     assert actors("invoice.settled") == actors("license.issued") == ["api:tests"]
     assert "the license was issued" in admin.get(f"invoices/{invoice.id}")["why"]
 

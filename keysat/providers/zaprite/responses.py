@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from keysat.core.errors import InvalidInput, RemoteAnswerInvalid
+from keysat.core.errors import InvalidInput, RemoteResponseInvalid
 from keysat.core.money import Money
 from keysat.core.texts import printable
 from keysat.models.invoice import PaymentException
-from keysat.net.client import Answer
+from keysat.net.client import HttpResponse
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
@@ -25,7 +25,7 @@ from keysat.providers.fields import require_object, require_text
 from keysat.providers.refusals import WebhookMalformed
 from keysat.providers.signed_events import is_name
 
-_MAX_SAID = 60
+_MAX_STATUS = 60
 _CONFIRMED = "CONFIRMED"
 
 _STATUSES = {
@@ -49,12 +49,12 @@ def created_order(order: dict[str, Any]) -> CreatedInvoice:
 
 
 def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
-    """Parse the state of an order. Raises `RemoteAnswerInvalid`."""
-    said = str(order.get("status", "")) or "no status"
-    status = _STATUSES.get(said, ProviderStatus.UNKNOWN)
+    """Parse the state of an order. Raises `RemoteResponseInvalid`."""
+    provider_status = str(order.get("status", "")) or "no status"
+    status = _STATUSES.get(provider_status, ProviderStatus.UNKNOWN)
     charged = _charged(order)
     paid = _paid(order, charged, status)
-    exception = _EXCEPTIONS.get(said, PaymentException.NONE)
+    exception = _EXCEPTIONS.get(provider_status, PaymentException.NONE)
     unconfirmed = _unconfirmed(order)
     if status is ProviderStatus.PENDING and unconfirmed:
         status = ProviderStatus.PROCESSING
@@ -68,7 +68,7 @@ def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
         charged=charged,
         paid=paid,
         order_id=order_id if isinstance(order_id, str) else None,
-        said=printable(said[:_MAX_SAID]),
+        provider_status=printable(provider_status[:_MAX_STATUS]),
         unconfirmed=unconfirmed,
     )
 
@@ -82,7 +82,7 @@ def _unconfirmed(order: dict[str, Any]) -> bool:
 
 
 def found_order(order: dict[str, Any]) -> FoundInvoice:
-    """Parse an entry of a list. Raises `RemoteAnswerInvalid`."""
+    """Parse an entry of a list. Raises `RemoteResponseInvalid`."""
     return FoundInvoice(created_order(order), snapshot_of(order), made_at(order), _policy(order))
 
 
@@ -119,7 +119,7 @@ def _charged(order: dict[str, Any]) -> Money | None:
     try:
         return None if amount is None else Money(amount, _text(order, "currency"))
     except InvalidInput as error:
-        raise RemoteAnswerInvalid(f"the amount of Zaprite's order can't be read: {error}") from error
+        raise RemoteResponseInvalid(f"the amount of Zaprite's order can't be read: {error}") from error
 
 
 def _paid(order: dict[str, Any], charged: Money | None, status: ProviderStatus) -> Money | None:
@@ -132,16 +132,16 @@ def _paid(order: dict[str, Any], charged: Money | None, status: ProviderStatus) 
         return None
     try:
         confirmed = [one for one in listed if one.get("status", _CONFIRMED) == _CONFIRMED]
-        told = [
+        reported = [
             one["amountInOrderCurrency"]
             for one in confirmed
             if one.get("orderCurrency", charged.currency) == charged.currency
         ]
-        paid = Money(sum(told), charged.currency)
+        paid = Money(sum(reported), charged.currency)
     except (AttributeError, KeyError, TypeError, InvalidInput):
         return None
     falls_short = status is ProviderStatus.SETTLED and paid.amount < charged.amount
-    return None if len(told) < len(confirmed) or falls_short else paid
+    return None if len(reported) < len(confirmed) or falls_short else paid
 
 
 def event_of(body: bytes) -> ReceivedEvent:
@@ -178,9 +178,9 @@ def _name(candidates: Iterable[Any]) -> str | None:
     return next((one for one in candidates if is_name(one)), None)
 
 
-def order_of(answer: Answer) -> dict[str, Any]:
-    """Return the response as an order. Raises `RemoteAnswerInvalid`."""
-    return require_object(answer.json, "Zaprite", "an order")
+def order_of(response: HttpResponse) -> dict[str, Any]:
+    """Return the response as an order. Raises `RemoteResponseInvalid`."""
+    return require_object(response.json, "Zaprite", "an order")
 
 
 def _text(order: dict[str, Any], field: str) -> str:

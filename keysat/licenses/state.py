@@ -37,7 +37,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class LicenseState:
     """The state of a license at `now`, the database's time, and the calling machine's seat, if it has one."""
 
     license_id: UUID
@@ -69,13 +69,13 @@ class Standing:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result for a key, which is valid if `reason` is None. `standing` is None if no license was found.
+    """The result for a key, which is valid if `reason` is None. `license_state` is None if no license was found.
 
     `active_count` is the number of seats taken, or None if they weren't counted.
     """
 
     reason: Reason | None
-    standing: Standing | None = None
+    license_state: LicenseState | None = None
     machine_id: UUID | None = None
     active_count: int | None = None
 
@@ -86,7 +86,7 @@ _seat = and_(
     _machines.fingerprint_hash == bindparam("fingerprint_hash", type_=LargeBinary),
     ~Machine.deactivated,
 )
-_STANDING = Prepared(
+_LICENSE_STATE = Prepared(
     "keysat_standing",
     select(
         _licenses.id.label("license_id"),
@@ -124,30 +124,30 @@ def evaluate(
     except BadSignature:
         return Verdict(Reason.BAD_SIGNATURE)
     with read() as session:
-        standing = load_license_state(session, license_id, fingerprint_hash)
-    return judge(standing, product_slug, fingerprint_hash)
+        license_state = load_license_state(session, license_id, fingerprint_hash)
+    return judge(license_state, product_slug, fingerprint_hash)
 
 
-def load_license_state(session: Session, license_id: UUID, fingerprint_hash: bytes | None) -> Standing | None:
+def load_license_state(session: Session, license_id: UUID, fingerprint_hash: bytes | None) -> LicenseState | None:
     """Read a license, its product and the seat of that fingerprint in one statement. None if there is no license."""
-    row = _STANDING.one_or_none(session.connection(), license_id=license_id, fingerprint_hash=fingerprint_hash)
-    return None if row is None else Standing(**row._asdict())
+    row = _LICENSE_STATE.one_or_none(session.connection(), license_id=license_id, fingerprint_hash=fingerprint_hash)
+    return None if row is None else LicenseState(**row._asdict())
 
 
-def judge(standing: Standing | None, product_slug: str | None, fingerprint_hash: bytes | None) -> Verdict:
+def judge(license_state: LicenseState | None, product_slug: str | None, fingerprint_hash: bytes | None) -> Verdict:
     """Decide from the license state. Without a fingerprint, any machine is accepted."""
-    if standing is None:
+    if license_state is None:
         return Verdict(Reason.NOT_FOUND)
-    return Verdict(_refusal(standing, product_slug, fingerprint_hash), standing, standing.machine_id)
+    return Verdict(_refusal(license_state, product_slug, fingerprint_hash), license_state, license_state.machine_id)
 
 
-def _refusal(standing: Standing, product_slug: str | None, fingerprint_hash: bytes | None) -> Reason | None:
-    if product_slug not in {None, standing.product_slug}:
+def _refusal(license_state: LicenseState, product_slug: str | None, fingerprint_hash: bytes | None) -> Reason | None:
+    if product_slug not in {None, license_state.product_slug}:
         return Reason.PRODUCT_MISMATCH
-    if standing.status != LicenseStatus.ACTIVE:
-        return Reason(standing.status)
-    if standing.grace_until is not None and standing.now > standing.grace_until:
+    if license_state.status != LicenseStatus.ACTIVE:
+        return Reason(license_state.status)
+    if license_state.grace_until is not None and license_state.now > license_state.grace_until:
         return Reason.EXPIRED
-    if fingerprint_hash is not None and standing.fingerprint_hash not in {None, fingerprint_hash}:
+    if fingerprint_hash is not None and license_state.fingerprint_hash not in {None, fingerprint_hash}:
         return Reason.FINGERPRINT_MISMATCH
     return None

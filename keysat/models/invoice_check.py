@@ -11,7 +11,7 @@ from keysat.core.db import Base
 from keysat.models.columns import CreatedAt
 
 
-class InvoiceLook(Base):
+class InvoiceCheck(Base):
     """A provider response or error, and the `outcome` it led to.
 
     `check_count` is the invoice's `check_count` at that time. All checks up to the next row's got the same reading.
@@ -23,6 +23,6 @@ class InvoiceLook(Base):
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), index=True)
     at: Mapped[CreatedAt]
     actor: Mapped[str]
-    said: Mapped[str]
+    provider_status: Mapped[str] = mapped_column("said")
     outcome: Mapped[str]
     check_count: Mapped[int]

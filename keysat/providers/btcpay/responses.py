@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from keysat.core.errors import InvalidInput, RemoteAnswerInvalid
+from keysat.core.errors import InvalidInput, RemoteResponseInvalid
 from keysat.core.money import Money, parse_decimal
 from keysat.models.invoice import PaymentException
-from keysat.net.client import Answer
+from keysat.net.client import HttpResponse
 from keysat.providers.base import CreatedInvoice, ProviderStatus
 from keysat.providers.fields import require_object, require_text
 from keysat.providers.lightning import LightningPayment, PaymentState
@@ -53,9 +53,9 @@ class Received:
     received_at: int
 
 
-def created_invoice(answer: dict[str, Any]) -> CreatedInvoice:
+def created_invoice(response: dict[str, Any]) -> CreatedInvoice:
     """Parse the id of an invoice and its checkout URL."""
-    return CreatedInvoice(text(answer, "id"), text(answer, "checkoutLink"))
+    return CreatedInvoice(text(response, "id"), text(response, "checkoutLink"))
 
 
 def order_id_of(fields: Any) -> str | None:
@@ -65,35 +65,35 @@ def order_id_of(fields: Any) -> str | None:
     return order_id if isinstance(order_id, str) else None
 
 
-def mapping(answer: Answer) -> dict[str, Any]:
-    """Return the response as an object. Raises `RemoteAnswerInvalid`."""
-    return require_object(answer.json, "BTCPay", "an invoice")
+def mapping(response: HttpResponse) -> dict[str, Any]:
+    """Return the response as an object. Raises `RemoteResponseInvalid`."""
+    return require_object(response.json, "BTCPay", "an invoice")
 
 
-def text(answer: dict[str, Any], field: str) -> str:
-    """Return a required text field. Raises `RemoteAnswerInvalid`."""
-    return require_text(answer, field, "BTCPay's response")
+def text(response: dict[str, Any], field: str) -> str:
+    """Return a required text field. Raises `RemoteResponseInvalid`."""
+    return require_text(response, field, "BTCPay's response")
 
 
-def listed(answer: Answer) -> list[Any]:
-    """Return a list of invoices without checking its entries. Raises `RemoteAnswerInvalid`."""
-    if not isinstance(answer.json, list):
-        raise RemoteAnswerInvalid("BTCPay's list of invoices has another shape than it should.")
-    return answer.json
+def listed(response: HttpResponse) -> list[Any]:
+    """Return a list of invoices without checking its entries. Raises `RemoteResponseInvalid`."""
+    if not isinstance(response.json, list):
+        raise RemoteResponseInvalid("BTCPay's list of invoices has another shape than it should.")
+    return response.json
 
 
-def created_at(answer: Any) -> datetime | None:
+def created_at(response: Any) -> datetime | None:
     """Return when an invoice was created, or None if unknown."""
-    made = answer.get("createdTime") if isinstance(answer, dict) else None
+    made = response.get("createdTime") if isinstance(response, dict) else None
     try:
         return datetime.fromtimestamp(made, UTC) if type(made) is int else None
     except (OverflowError, OSError, ValueError):
         return None
 
 
-def policy_of(answer: dict[str, Any]) -> UUID | None:
+def policy_of(response: dict[str, Any]) -> UUID | None:
     """Return the policy stored in an invoice's metadata, or None if Keysat didn't create the invoice."""
-    metadata = answer.get("metadata")
+    metadata = response.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("source") != "keysat":
         return None
     try:
@@ -102,20 +102,20 @@ def policy_of(answer: dict[str, Any]) -> UUID | None:
         return None
 
 
-def money(answer: dict[str, Any], field: str) -> Money | None:
-    """Parse an amount in the invoice's currency, or None if missing. Raises `RemoteAnswerInvalid`."""
-    if answer.get(field) is None:
+def money(response: dict[str, Any], field: str) -> Money | None:
+    """Parse an amount in the invoice's currency, or None if missing. Raises `RemoteResponseInvalid`."""
+    if response.get(field) is None:
         return None
     try:
-        return parse_decimal(answer[field], text(answer, "currency"))
+        return parse_decimal(response[field], text(response, "currency"))
     except InvalidInput as error:
-        raise RemoteAnswerInvalid(f"BTCPay's {field!r} can't be read: {error}") from error
+        raise RemoteResponseInvalid(f"BTCPay's {field!r} can't be read: {error}") from error
 
 
-def lightning_payment(answer: Answer) -> LightningPayment:
+def lightning_payment(response: HttpResponse) -> LightningPayment:
     """Parse the outcome of an outgoing payment. An unclear outcome is `UNKNOWN`."""
-    body = answer.json if isinstance(answer.json, dict) else {}
-    known = answer.status == 200
+    body = response.json if isinstance(response.json, dict) else {}
+    known = response.status == 200
     state = _PAYMENTS.get(str(body.get("status")), PaymentState.UNKNOWN) if known else PaymentState.UNKNOWN
     fee, payment_hash = body.get("feeAmount"), body.get("paymentHash")
     return LightningPayment(
@@ -125,14 +125,14 @@ def lightning_payment(answer: Answer) -> LightningPayment:
     )
 
 
-def received_payments(answer: Answer) -> list[Received]:
-    """Parse the payments of an invoice, of all its payment methods. Raises `RemoteAnswerInvalid`."""
+def received_payments(response: HttpResponse) -> list[Received]:
+    """Parse the payments of an invoice, of all its payment methods. Raises `RemoteResponseInvalid`."""
     try:
-        methods: list[Any] = answer.json if isinstance(answer.json, list) else [None]
+        methods: list[Any] = response.json if isinstance(response.json, list) else [None]
         payments = [payment for method in methods for payment in method["payments"]]
         return [Received(payment["status"], _moment(payment.get("receivedDate", 0))) for payment in payments]
     except (TypeError, KeyError, ValueError, AttributeError):
-        raise RemoteAnswerInvalid("BTCPay's list of payments has another shape than it should.") from None
+        raise RemoteResponseInvalid("BTCPay's list of payments has another shape than it should.") from None
 
 
 def _moment(value: object) -> int:

@@ -13,7 +13,7 @@ from keysat.core.errors import NotFound
 from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_AFTER, interval
-from keysat.models import Invoice, InvoiceLook, ProviderAccount
+from keysat.models import Invoice, InvoiceCheck, ProviderAccount
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import InvoiceSnapshot
 from keysat.settlement.outcome import InvoiceState
@@ -22,7 +22,7 @@ _MAX_READING = 500
 
 
 @dataclass(frozen=True)
-class Look:
+class Check:
     """The columns a check needs, named as in the tables. `now` is the database time of the read."""
 
     invoice_id: UUID
@@ -70,8 +70,8 @@ class Look:
 
     def paid_of(self, snapshot: InvoiceSnapshot) -> int | None:
         """Return the paid amount from the snapshot, in the invoice's currency, or else the stored amount."""
-        told = snapshot.paid is not None and snapshot.paid.currency == self.currency
-        return snapshot.paid.amount if snapshot.paid is not None and told else self.paid_amount
+        same_currency = snapshot.paid is not None and snapshot.paid.currency == self.currency
+        return snapshot.paid.amount if snapshot.paid is not None and same_currency else self.paid_amount
 
     @property
     def age(self) -> timedelta:
@@ -108,7 +108,7 @@ class Look:
 
 # Built once: the statement runs for each check, and building it costs as much as running it.
 _invoices, _accounts = Invoice.__table__.c, ProviderAccount.__table__.c
-_LOOK = (
+_CHECK = (
     select(
         _invoices.id.label("invoice_id"),
         _invoices.provider_account_id.label("account_id"),
@@ -144,26 +144,30 @@ _LOOK = (
 )
 
 
-def load(session: Session, invoice_id: UUID) -> Look:
+def load(session: Session, invoice_id: UUID) -> Check:
     """Read an invoice and its account in one statement.
 
     Raises:
         NotFound: no such invoice.
     """
-    row = session.execute(_LOOK, {"invoice_id": invoice_id}).one_or_none()
+    row = session.execute(_CHECK, {"invoice_id": invoice_id}).one_or_none()
     if row is None:
         raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
-    return Look(**row._asdict())
+    return Check(**row._asdict())
 
 
-def record_reading(session: Session, invoice_id: UUID, actor: str, said: str, outcome: str) -> None:
+def record_reading(session: Session, invoice_id: UUID, actor: str, provider_status: str, outcome: str) -> None:
     """Store the provider status and the outcome of a check, unless the status is the same as at the check before."""
-    said = said[:_MAX_READING]
+    provider_status = provider_status[:_MAX_READING]
     checks = session.scalar(
         update(Invoice)
-        .where(Invoice.id == invoice_id, or_(Invoice.last_said.is_(None), Invoice.last_said != said))
-        .values(last_said=said)
+        .where(Invoice.id == invoice_id, or_(Invoice.last_said.is_(None), Invoice.last_said != provider_status))
+        .values(last_said=provider_status)
         .returning(Invoice.check_count)
     )
     if checks is not None:
-        session.add(InvoiceLook(invoice_id=invoice_id, actor=actor, said=said, outcome=outcome, check_count=checks))
+        session.add(
+            InvoiceCheck(
+                invoice_id=invoice_id, actor=actor, provider_status=provider_status, outcome=outcome, check_count=checks
+            )
+        )
