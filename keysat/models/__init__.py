@@ -14,7 +14,7 @@ from keysat.models.provider_account import ProviderAccount
 from keysat.models.provider_event import ProviderEvent
 from keysat.models.sweep import Sweep
 from keysat.models.task_run import TaskRun
-from keysat.models.tip import Tip
+from keysat.models.tip import Tip, TipPayment
 from keysat.models.webhook import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Sweep",
     "TaskRun",
     "Tip",
+    "TipPayment",
     "WebhookDelivery",
     "WebhookEndpoint",
 ]

@@ -66,3 +66,13 @@ class Tip(Base):
     last_error: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     ended_at: Mapped[Time | None]
+
+
+class TipPayment(Base):
+    """An invoice that a tip was committed to. No invoice serves twice, so its record at the node has one meaning."""
+
+    __tablename__ = "tip_payments"
+
+    payment_hash: Mapped[str] = mapped_column(primary_key=True)
+    tip_id: Mapped[UUID] = mapped_column(ForeignKey("tips.id"), index=True)
+    created_at: Mapped[CreatedAt]

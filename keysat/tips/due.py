@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
-from keysat.models import Tip
+from keysat.models import Tip, TipPayment
 from keysat.models.audit import audit
 from keysat.models.columns import seconds
 from keysat.models.tip import TipStatus
@@ -57,6 +57,10 @@ def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) ->
 
     Return False if another worker did, if the daily budget is exceeded, if the tip must wait for a person, or if the
     invoice can't be paid any more. One lock for all tips keeps concurrent payments within the budget.
+
+    Raises, when the transaction ends:
+        Conflict: a tip was committed to this invoice before. The node's record of that payment, such as a failure,
+            would pass for the outcome of this one.
     """
     if (why := objection(session, tip)) is not None:
         hold(session, tip, why)
@@ -73,7 +77,7 @@ def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) ->
             last_error=f"the tips of the last 24 hours leave no room for it in {budget.daily_msat // 1000:,} sats",
         )
         return False
-    return _set(
+    begun = _set(
         session,
         tip,
         literal(invoice.payable_until) > func.clock_timestamp(),  # by the database clock
@@ -87,6 +91,9 @@ def begin_paying(session: Session, tip: Tip, invoice: Bolt11, budget: Budget) ->
         attempts=Tip.attempts + 1,
         last_error=None,
     )
+    if begun:
+        session.add(TipPayment(payment_hash=invoice.payment_hash, tip_id=tip.id))
+    return begun
 
 
 def begin_again(session: Session, tip: Tip) -> bool:

@@ -118,7 +118,7 @@ def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAcc
         with begin() as session:
             ours = due.begin_paying(session, tip, invoice, payer.budget)
     except Conflict:
-        _try_again(begin, tip, RecipientRefused(f"{address} sent an invoice that another tip was paid by."), actor)
+        _try_again(begin, tip, RecipientRefused(f"{address} sent an invoice that was used for a tip before."), actor)
         return
     if not ours:
         return

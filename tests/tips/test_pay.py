@@ -18,6 +18,7 @@ from keysat.providers.registry import provider_for
 from keysat.queue.outbox import EventType
 from keysat.settlement.issue import issue
 from keysat.tips.due import LONG_OVER, MAX_ATTEMPTS, claim_tips
+from keysat.tips.lnurl import ask_for_invoice
 from keysat.tips.manage import mark_sent, retry_tip
 from keysat.tips.pay import Payer, pay
 from keysat.webhooks.endpoints import add_endpoint
@@ -254,8 +255,39 @@ def test_invoice_that_another_tip_was_paid_by_is_refused(sandbox, payer, tipped)
     first, second = tipped(), tipped()
     assert step(payer, first) == "sent"
     assert step(payer, second) == "owed"
-    assert "another tip" in load_tip(second).last_error
+    assert "used for a tip before" in load_tip(second).last_error
     assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+
+
+def test_own_failed_invoice_is_refused(sandbox, payer, tipped):
+    """The node's record of the first request would pass for the outcome of the second, which is still in progress."""
+    sandbox.set_lightning(["failed"])
+    tip_id = tipped()
+    assert step(payer, tip_id) == "owed"
+    sandbox.set_lightning(["paid"], ["reused"])
+    assert step(payer, tip_id) == "owed"
+    assert "used for a tip before" in load_tip(tip_id).last_error
+    sandbox.set_lightning(["paid"], ["good"])
+    assert step(payer, tip_id) == "sent"
+    assert [(one["asked"], one["paid"]) for one in sandbox.lightning_payments()] == [(1, 0), (1, 1)]
+
+
+def test_earlier_invoice_of_any_tip_is_refused(sandbox, payer, tipped, monkeypatch):
+    """An invoice is known even after its tip went on to another."""
+    sandbox.set_lightning(["failed"])
+    first, second = tipped(), tipped()
+    offers = []
+
+    def offered(*arguments):
+        offers.append(offers[0] if len(offers) >= 2 else ask_for_invoice(*arguments))
+        return offers[-1]
+
+    monkeypatch.setattr("keysat.tips.pay.ask_for_invoice", offered)
+    assert [step(payer, first), step(payer, first)] == ["owed", "owed"]
+    sandbox.set_lightning(["paid"])
+    assert [step(payer, first), step(payer, second)] == ["owed", "owed"]
+    assert all("used for a tip before" in load_tip(tip_id).last_error for tip_id in (first, second))
+    assert [one["asked"] for one in sandbox.lightning_payments()] == [1, 1]
 
 
 def test_tip_over_the_cap_fails_and_is_not_asked_for(sandbox, local_tips, tipped):
