@@ -76,6 +76,11 @@ class DiscountCode(Base):
 
     disabled = is_set("disabled_at")
 
+    @property
+    def used_up(self) -> bool:
+        """Whether every slot is taken."""
+        return self.max_uses is not None and self.uses >= self.max_uses
+
     @hybrid_method
     def expired(self, now: Any) -> bool:
         """Whether the code's time is over. `now` is the database's time, in SQL func.now()."""

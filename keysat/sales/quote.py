@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
 from keysat.catalog.products import choose_policy, price_of
 from keysat.codes.pricing import discounted
-from keysat.codes.reserve import discount_of, find_code
+from keysat.codes.reserve import CodeUsedUp, discount_of, find_code
 from keysat.core.money import Money
 from keysat.models import DiscountCode, Policy, Product
+
+
+class Choice(Protocol):
+    """What a buyer chose: slugs, and a code in upper or lower case. A `keysat.sales.purchase.Order` is one."""
+
+    @property
+    def product(self) -> str: ...
+    @property
+    def policy(self) -> str | None: ...
+    @property
+    def code(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -42,3 +54,17 @@ def quote(session: Session, product: str, policy: str | None, code: str | None) 
         return Quote(sold, terms, base, base, None)
     row = find_code(session, code, sold.id)
     return Quote(sold, terms, base, discounted(base, discount_of(row)), row)
+
+
+def preview(session: Session, choice: Choice) -> Quote:
+    """Quote a purchase for a buyer who may not start it. Takes no slot of the code.
+
+    Raises:
+        NotFound: no such product, policy or code.
+        NotApplicable: the code can't be used for the product.
+        CodeUsedUp: no slot of the code is left now.
+    """
+    offer = quote(session, choice.product, choice.policy, choice.code)
+    if offer.code is not None and offer.code.used_up:
+        raise CodeUsedUp(offer.code.code)
+    return offer
