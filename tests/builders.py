@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 
 from keysat.accounts.manage import NewAccount, add_account, find_account
 from keysat.catalog.products import Terms, add_policy, add_product
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.money import Money
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
@@ -72,7 +72,7 @@ def make_invoice(account="main", product="editor", **facts):
 
 def open_invoice(order: Order) -> UUID:
     """Purchase as the API does."""
-    return purchase(transaction, order, lambda: load_signer(load_settings().signing_key_file).key_id, "cli")
+    return purchase(DATABASE, order, lambda: load_signer(load_settings().signing_key_file).key_id, "cli")
 
 
 def make_due(invoice_id: UUID, ago: timedelta = timedelta(seconds=1)):
@@ -153,7 +153,7 @@ def audit_actions(subject_id: UUID) -> list[str]:
 
 def check_invoice(invoice_id: UUID, rules: SettlementRules | None = None):
     """Reconcile an invoice here and now."""
-    return reconcile(reading, transaction, invoice_id, rules or SettlementRules(), actor="reconcile")
+    return reconcile(DATABASE, invoice_id, rules or SettlementRules(), actor="reconcile")
 
 
 def issue_now(invoice_id: UUID, signer_id: str):

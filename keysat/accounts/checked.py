@@ -12,51 +12,50 @@ from cryptography.fernet import MultiFernet
 
 from keysat.accounts.editing import changed_account, edit_account, renew_credentials, sealed_anew, with_credentials
 from keysat.accounts.manage import NewAccount, add_account, build_account, require_account
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.models import ProviderAccount
 from keysat.providers.registry import provider_for
 
 
-def check_account(read: Begin, name: str) -> ProviderAccount:
+def check_account(database: Database, name: str) -> ProviderAccount:
     """Check address and credentials of a stored account with a harmless request. Return the account.
 
     Raises:
         NotFound: no such account.
         CallFailed: the provider refuses them, gives no usable response, or can't be called.
     """
-    with read() as session:
+    with database.reading() as session:
         account = require_account(session, name)
     provider_for(account).check_credentials()
     return account
 
 
 def check_and_add(
-    begin: Begin, box: MultiFernet, new: NewAccount, actor: str, *, unchecked: bool = False
+    database: Database, box: MultiFernet, new: NewAccount, actor: str, *, unchecked: bool = False
 ) -> ProviderAccount:
     """Store a new account. Raises as `check_account` and `add_account`."""
     _check(build_account(box, new), unchecked=unchecked)
-    with begin() as session:
+    with database.transaction() as session:
         account = add_account(session, box, new, actor)
         session.refresh(account)
     return account
 
 
 def check_and_edit(
-    read: Begin, begin: Begin, name: str, changes: Mapping[str, Any], actor: str, *, unchecked: bool = False
+    database: Database, name: str, changes: Mapping[str, Any], actor: str, *, unchecked: bool = False
 ) -> ProviderAccount:
     """Change an account. Raises as `check_account` and `edit_account`."""
-    with read() as session:
+    with database.reading() as session:
         changed = changed_account(require_account(session, name), changes)
     _check(changed, unchecked=unchecked)
-    with begin() as session:
+    with database.transaction() as session:
         account = edit_account(session, name, changes, actor)
         session.refresh(account)
     return account
 
 
 def check_and_renew(
-    read: Begin,
-    begin: Begin,
+    database: Database,
     box: MultiFernet,
     name: str,
     api_key: str,
@@ -66,11 +65,11 @@ def check_and_renew(
     unchecked: bool = False,
 ) -> None:
     """Replace the credentials of an account and resume it. Raises as `check_account` and `sealed_anew`."""
-    with read() as session:
+    with database.reading() as session:
         account = require_account(session, name)
     sealed = sealed_anew(box, account, api_key, webhook_secret)
     _check(with_credentials(account, sealed), unchecked=unchecked)
-    with begin() as session:
+    with database.transaction() as session:
         renew_credentials(session, name, sealed, actor)
 
 

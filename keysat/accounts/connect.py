@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from keysat.accounts.manage import require_account
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import KeysatError
 from keysat.core.hints import Advice, Hint
 from keysat.core.money import Money
@@ -72,7 +72,7 @@ class NoWebhookCame(KeysatError):
 
 
 def connect(
-    begin: Begin, box: MultiFernet, name: str, our_url: str, *, new_secret: bool = False, actor: str
+    database: Database, box: MultiFernet, name: str, our_url: str, *, new_secret: bool = False, actor: str
 ) -> Connection:
     """Register our webhook at an account's provider.
 
@@ -85,7 +85,7 @@ def connect(
         SettingsError: its stored credentials can't be decrypted.
         RemoteError: the provider didn't register it. The account's secret is stored, so it is safe to retry.
     """
-    with begin() as session:
+    with database.transaction() as session:
         account = require_account(session, name)
         adapter = adapter_of(account.kind)
         if adapter.callback_per_invoice:
@@ -97,7 +97,7 @@ def connect(
         provider_for(account, box).connect_webhook(url, secret)
     except NotSupported as error:
         return Connection(account, url, adapter.token_in_url, began, by_hand=str(error))
-    with begin() as session:
+    with database.transaction() as session:
         session.get_one(ProviderAccount, account.id).webhook_connected_at = func.now()
         audit(session, actor, "provider.webhook_connected", account.id)
     return Connection(account, url, adapter.token_in_url, began)

@@ -11,7 +11,7 @@ from keysat.accounts import connect as connecting
 from keysat.accounts.manage import require_account
 from keysat.cli.hints import explained
 from keysat.cli.output import say
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 
@@ -31,7 +31,7 @@ def connect(
     if doubt is not None:
         say(f"careful: {explained(doubt)}")
     connection = connecting.connect(
-        transaction, secret_box(settings), name, settings.url, new_secret=new_secret, actor="cli"
+        DATABASE, secret_box(settings), name, settings.url, new_secret=new_secret, actor="cli"
     )
     print(connection.url, flush=True)
     if connection.needless:

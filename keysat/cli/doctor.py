@@ -20,7 +20,7 @@ from keysat.cli.complaints import complaints
 from keysat.cli.doctor_host import Broken
 from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, show_line, show_rows
-from keysat.core.db import database_name, reading
+from keysat.core.db import DATABASE, database_name, reading
 from keysat.core.errors import BrokerUnavailable, KeysatError
 from keysat.core.secrets import secret_box
 from keysat.core.settings import Settings, broker_name, load_settings
@@ -152,7 +152,7 @@ def _clock() -> str:
 
 
 def _signer() -> str:
-    return f"key {installed_signer(reading).key_id} signs the licenses"
+    return f"key {installed_signer(DATABASE).key_id} signs the licenses"
 
 
 def _accounts(status: Status | None) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from keysat.cli.audit import moment_rows
 from keysat.cli.license_ import license_record
 from keysat.cli.output import AsJson, Note, Row, say, show_line, show_record, show_rows
 from keysat.cli.why import why_line
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
 from keysat.licenses.find import license_of_invoice
@@ -45,7 +45,7 @@ def open_(
 ) -> None:
     """Open an invoice at the provider and print where to pay it. If it is free, the license is issued at once."""
     order = Order(product, policy, code, buyer_email=email, buyer_note=note, account=account)
-    invoice_id = purchase(transaction, order, _signer_id, "cli")
+    invoice_id = purchase(DATABASE, order, _signer_id, "cli")
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
     show_record(
@@ -142,7 +142,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
 def reconcile_(which: WhichInvoice) -> None:
     """Check the provider now, act on its response, and issue the license if paid. Needs no worker."""
     invoice_id, rules = _id_of(which), rules_of(load_settings())
-    result, _ = reconcile_and_issue(reading, transaction, invoice_id, rules, _signer_id, "cli")
+    result, _ = reconcile_and_issue(DATABASE, invoice_id, rules, _signer_id, "cli")
     say(f"the provider reports {result.provider_status}; decision: {result.outcome.action}")
     if result.outcome.review is not None:
         say(f"it waits for your decision ({result.outcome.review}): `keysat invoice settle` or `dismiss`")
@@ -154,7 +154,7 @@ def reconcile_(which: WhichInvoice) -> None:
 def settle(which: WhichInvoice, note: Note) -> None:
     """Settle an invoice by hand, regardless of the provider's status, and issue its license."""
     invoice_id = _id_of(which)
-    settle_and_issue(transaction, invoice_id, note, _signer_id, "cli")
+    settle_and_issue(DATABASE, invoice_id, note, _signer_id, "cli")
     _show_key(invoice_id)
 
 
@@ -178,7 +178,7 @@ def acknowledge(which: WhichInvoice, note: Note) -> None:
 def restore(which: WhichInvoice, note: Note) -> None:
     """Undo a reversal by hand: the license regains its status, or is issued if it wasn't before."""
     invoice_id = _id_of(which)
-    restore_and_issue(transaction, invoice_id, note, _signer_id, "cli")
+    restore_and_issue(DATABASE, invoice_id, note, _signer_id, "cli")
     _show_key(invoice_id)
 
 
@@ -207,7 +207,7 @@ def _id_of(which: str) -> UUID:
 
 
 def _signer_id() -> str:
-    return installed_signer(reading).key_id
+    return installed_signer(DATABASE).key_id
 
 
 def _show_key(invoice_id: UUID) -> None:
@@ -215,4 +215,4 @@ def _show_key(invoice_id: UUID) -> None:
         row = license_of_invoice(session, invoice_id)
     assert row is not None
     say("the license:")
-    print(installed_signer(reading).key_for(row))
+    print(installed_signer(DATABASE).key_for(row))

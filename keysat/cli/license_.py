@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 
 from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import InvalidInput, SettingsError
 from keysat.core.settings import load_settings
 from keysat.licenses.find import require_license
@@ -35,7 +35,7 @@ LicenseId = Annotated[UUID, typer.Argument(metavar="LICENSE", help="The license'
 def license_record(row: License) -> Row:
     """Convert a license to a record for printing, with its key if the signing key is available."""
     try:
-        key = installed_signer(reading).key_for(row)
+        key = installed_signer(DATABASE).key_for(row)
     except SettingsError as error:
         say(f"the license key can't be shown: {explained(error)}")
         key = None
@@ -93,7 +93,7 @@ def issue(
     as_json: AsJson = False,
 ) -> None:
     """Issue a license by hand, without an invoice."""
-    signer = installed_signer(reading)
+    signer = installed_signer(DATABASE)
     with transaction() as session:
         row = grant(session, product, policy, note, signer.key_id, "cli")
     show_record(license_record(row), as_json)

@@ -16,7 +16,7 @@ from keysat.cli.connect import connect
 from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, Note, say, show_record, show_rows
 from keysat.cli.secret_input import read_secret, read_text
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import InvalidInput, RemoteError
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
@@ -58,7 +58,7 @@ def add(
     box, pem = secret_box(load_settings()), read_text("certificates", ca_file) if ca_file else None
     new = manage.NewAccount(name, kind, api_key, url, store, secret, sandbox, pem)
     with _nothing_stored_if_refused():
-        account = checked.check_and_add(transaction, box, new, "cli", unchecked=unchecked)
+        account = checked.check_and_add(DATABASE, box, new, "cli", unchecked=unchecked)
     if account.selling_rank is None:
         say(f"{name} sells nothing yet: `keysat provider sell {name}`, or `product edit PRODUCT --account {name}`")
     show_record({"id": str(account.id), "name": account.name}, as_json)
@@ -82,7 +82,7 @@ def edit(
     if not changes:
         raise InvalidInput("say what to change: --name, --url, --store, --sandbox, --ca-file.")
     with _nothing_stored_if_refused():
-        account = checked.check_and_edit(reading, transaction, name, changes, "cli", unchecked=unchecked)
+        account = checked.check_and_edit(DATABASE, name, changes, "cli", unchecked=unchecked)
     say(f"{account.name} is changed: {', '.join(sorted(changes))}")
     if url is not None:
         say(f"if its webhooks come from another server now: `keysat provider connect {account.name}`")
@@ -134,7 +134,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def test(name: Annotated[str, typer.Argument(help="The account's name.")]) -> None:
     """Check address and credentials with a harmless request to the provider, and report on its webhooks."""
-    account = checked.check_account(reading, name)
+    account = checked.check_account(DATABASE, name)
     say(f"{name}: {account.base_url} responds and accepts the credentials")
     say(f"{name}: {explained(webhook_state(account))}")
 
@@ -167,7 +167,7 @@ def renew(
     secret = read_secret("webhook secret", "", webhook_secret_file) if webhook_secret_file else ""
     box = secret_box(load_settings())
     with _nothing_stored_if_refused():
-        checked.check_and_renew(reading, transaction, box, name, api_key, secret, "cli", unchecked=unchecked)
+        checked.check_and_renew(DATABASE, box, name, api_key, secret, "cli", unchecked=unchecked)
     say(f"{name} has new credentials and is checked again from the next scan on")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from keysat.cli.output import AsJson, say, show_record, show_rows
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading
 from keysat.core.errors import InvalidInput
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
@@ -54,7 +54,7 @@ def prune(
 ) -> None:
     """Delete old data: delivered webhooks, handled events, checks. The audit log and pending work stay."""
     days = older_than or load_settings().retention_days
-    counts = count_prunable(reading, days) if dry_run else delete_old(transaction, days)
+    counts = count_prunable(DATABASE, days) if dry_run else delete_old(DATABASE, days)
     show_record(counts, as_json)
     say(f"{'would be' if dry_run else 'were'} deleted, as over for {days} days")
 

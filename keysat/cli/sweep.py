@@ -15,7 +15,7 @@ from keysat.accounts.manage import require_account
 from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.when import parse_when
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading
 from keysat.core.errors import BrokerUnavailable
 from keysat.core.settings import load_settings
 from keysat.invoices.due import release_invoices
@@ -45,7 +45,7 @@ def sweep(
     with reading() as session:
         account_id = require_account(session, account).id
     last: Sweep | None = None
-    for page in _watched(pages(reading, transaction, account_id, rules_of(load_settings()), begins, restart=restart)):
+    for page in _watched(pages(DATABASE, account_id, rules_of(load_settings()), begins, restart=restart)):
         _show_page(page)
         last = page.sweep
     assert last is not None
@@ -67,7 +67,7 @@ def sweep(
 
 def _show_page(page: Page) -> None:
     try:
-        send(transaction, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
+        send(DATABASE, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
     except BrokerUnavailable as error:
         say(f"{explained(error)} The {len(page.changed)} invoices that changed are due for the next scan.")
 

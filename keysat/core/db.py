@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -48,10 +49,12 @@ class Base(DeclarativeBase):
     )
 
 
-class Begin(Protocol):
-    """A way to open a transaction, passed to code below the entry points. `transaction` is one."""
+@dataclass(frozen=True)
+class Database:
+    """The two ways to open a session, passed by the entry points to code with HTTP between two transactions."""
 
-    def __call__(self) -> AbstractContextManager[Session]: ...
+    reading: Callable[[], AbstractContextManager[Session]]
+    transaction: Callable[[], AbstractContextManager[Session]]
 
 
 AfterCommit = Callable[[dict[Any, Any]], None]
@@ -119,6 +122,9 @@ def reading() -> Iterator[Session]:
         _session(connection) as session,
     ):
         yield session
+
+
+DATABASE = Database(reading, transaction)
 
 
 def _session(bind: Engine | Connection) -> Session:

@@ -26,7 +26,7 @@ from sqlalchemy import func, select
 
 from keysat.accounts.manage import NewAccount, add_account
 from keysat.catalog.products import Terms, add_policy, add_product
-from keysat.core.db import engine, reading, transaction
+from keysat.core.db import DATABASE, engine, reading, transaction
 from keysat.core.errors import KeysatError
 from keysat.core.money import Money
 from keysat.core.secrets import secret_box
@@ -135,7 +135,7 @@ def _open_invoices(progress: Progress, signer_id: Callable[[], str]) -> None:
     for number in range(OPENED):
         email = f"buyer{number:03}@example.com"
         order = Order("editor", account=names[number % len(names)], buyer_email=email)
-        purchase(transaction, order, signer_id, "demo")
+        purchase(DATABASE, order, signer_id, "demo")
         progress.opened = number + 1
         progress.show()
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import Conflict, NotFound
 from keysat.core.hints import Hint
 from keysat.licenses.find import require_license
@@ -19,34 +19,32 @@ from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
 
 
-def activate(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
+def activate(database: Database, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
     """Take a seat for a machine, unless it has one. The reason is `too_many_machines` if none is free."""
-    verdict = take_seat(read, begin, read_key, key, caller=caller)
+    verdict = take_seat(database, read_key, key, caller=caller)
     if verdict.license_state is None:
         return verdict
-    with read() as session:
+    with database.reading() as session:
         return replace(verdict, active_count=count_active(session, verdict.license_state.license_id))
 
 
-def heartbeat(read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
+def heartbeat(database: Database, read_key: KeyReader, key: str, caller: Caller) -> Verdict:
     """Record that a machine is still in use. It takes no seat. The reason is `not_found` if it has none."""
-    verdict = evaluate(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
+    verdict = evaluate(database, read_key, key, fingerprint_hash=caller.fingerprint_hash)
     if verdict.reason is not None or verdict.license_state is None:
         return verdict
     if verdict.machine_id is None:
         return replace(verdict, reason=Reason.NOT_FOUND)
-    refresh(begin, verdict.license_state, caller)
+    refresh(database, verdict.license_state, caller)
     return verdict
 
 
-def deactivate(
-    read: Begin, begin: Begin, read_key: KeyReader, key: str, caller: Caller, reason: str | None = None
-) -> Verdict:
+def deactivate(database: Database, read_key: KeyReader, key: str, caller: Caller, reason: str | None = None) -> Verdict:
     """Free a machine's seat, even if the license is no longer valid. The reason is `not_found` if it has none."""
-    verdict = evaluate(read, read_key, key, fingerprint_hash=caller.fingerprint_hash)
+    verdict = evaluate(database, read_key, key, fingerprint_hash=caller.fingerprint_hash)
     if verdict.license_state is None:
         return verdict
-    with begin() as session:
+    with database.transaction() as session:
         freed = verdict.machine_id is not None and _free(session, verdict.machine_id, reason, "api")
         active_count = count_active(session, verdict.license_state.license_id)
     return replace(verdict, reason=None if freed else Reason.NOT_FOUND, active_count=active_count)

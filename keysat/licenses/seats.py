@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.licenses.state import KeyReader, LicenseState, Reason, Verdict, evaluate, judge, load_license_state
 from keysat.models import License, Machine
 from keysat.models.audit import audit
@@ -35,8 +35,7 @@ class Caller:
 
 
 def validate(
-    read: Begin,
-    begin: Begin,
+    database: Database,
     read_key: KeyReader,
     key: str,
     product_slug: str | None = None,
@@ -46,7 +45,7 @@ def validate(
 
     A license with one seat is bound to the first machine that uses it. Others get a fingerprint mismatch.
     """
-    verdict = take_seat(read, begin, read_key, key, product_slug, caller)
+    verdict = take_seat(database, read_key, key, product_slug, caller)
     license_state = verdict.license_state
     if verdict.reason == Reason.TOO_MANY_MACHINES and license_state is not None and license_state.max_machines == 1:
         return replace(verdict, reason=Reason.FINGERPRINT_MISMATCH)
@@ -54,8 +53,7 @@ def validate(
 
 
 def take_seat(
-    read: Begin,
-    begin: Begin,
+    database: Database,
     read_key: KeyReader,
     key: str,
     product_slug: str | None = None,
@@ -65,28 +63,28 @@ def take_seat(
 
     A known machine costs one read statement. A machine that finds all seats taken locks nothing.
     """
-    verdict = evaluate(read, read_key, key, product_slug, None if caller is None else caller.fingerprint_hash)
+    verdict = evaluate(database, read_key, key, product_slug, None if caller is None else caller.fingerprint_hash)
     license_state = verdict.license_state
     if verdict.reason is not None or license_state is None or caller is None:
         return verdict
     if license_state.machine_id is not None:
-        refresh(begin, license_state, caller)
+        refresh(database, license_state, caller)
         return verdict
-    with read() as session:
+    with database.reading() as session:
         full = _is_full(session, license_state)
         # Of two concurrent first requests of one machine, the other may have taken the seat for both.
         now_seated = full and load_license_state(session, license_state.license_id, caller.fingerprint_hash)
     if full and not (now_seated and now_seated.machine_id):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
-    with begin() as session:
+    with database.transaction() as session:
         return _take(session, license_state.license_id, product_slug, caller)
 
 
-def refresh(begin: Begin, license_state: LicenseState, caller: Caller) -> None:
+def refresh(database: Database, license_state: LicenseState, caller: Caller) -> None:
     """Record that a machine is still in use, and the names it reports, unless that was done within `SEEN_EVERY`."""
     if license_state.last_seen_at is None or license_state.now - license_state.last_seen_at <= SEEN_EVERY:
         return
-    with begin() as session:
+    with database.transaction() as session:
         session.execute(
             update(Machine)
             .where(Machine.id == license_state.machine_id, Machine.last_seen_at == license_state.last_seen_at)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import KeysatError, SettingsError
 from keysat.core.hints import Hint
 from keysat.core.secrets import write_private
@@ -174,7 +174,7 @@ def check_signer(session: Session, path: Path) -> Signer:
     return signer
 
 
-def installed_signer(read: Begin) -> Signer:
+def installed_signer(database: Database) -> Signer:
     """Return the key of the settings, after checking that it signed the issued licenses. Raises as `check_signer`."""
-    with read() as session:
+    with database.reading() as session:
         return check_signer(session, load_settings().signing_key_file)

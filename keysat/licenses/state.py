@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import LargeBinary, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload
 from keysat.licenses.prepared import Prepared
 from keysat.models import License, Machine, Product
@@ -110,7 +110,7 @@ _LICENSE_STATE = Prepared(
 
 
 def evaluate(
-    read: Begin,
+    database: Database,
     read_key: KeyReader,
     key: str,
     product_slug: str | None = None,
@@ -123,7 +123,7 @@ def evaluate(
         return Verdict(Reason.BAD_FORMAT)
     except BadSignature:
         return Verdict(Reason.BAD_SIGNATURE)
-    with read() as session:
+    with database.reading() as session:
         license_state = load_license_state(session, license_id, fingerprint_hash)
     return judge(license_state, product_slug, fingerprint_hash)
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, and_, delete, exists, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.models import Invoice, InvoiceCheck, OutboundEvent, ProviderEvent, Sweep, WebhookDelivery
 from keysat.models.columns import seconds
 
@@ -45,17 +45,17 @@ KINDS = (
 )
 
 
-def count_prunable(read: Begin, days: int) -> dict[str, int]:
+def count_prunable(database: Database, days: int) -> dict[str, int]:
     """Return how many rows of each table `prune` would delete."""
     counts = {}
-    with read() as session:
+    with database.reading() as session:
         for kind in KINDS:
             wanted = select(func.count()).select_from(kind.key.class_).where(_old(kind, days), kind.freed)
             counts[kind.name] = session.scalar(wanted) or 0
     return counts
 
 
-def prune(begin: Begin, days: int, seconds_left: float = math.inf) -> dict[str, int]:
+def prune(database: Database, days: int, seconds_left: float = math.inf) -> dict[str, int]:
     """Delete rows that finished more than `days` ago, for about `seconds_left`. Returns the number of rows by table.
 
     Dead letters, pending rows, and rows that wait for a person are never deleted, regardless of age.
@@ -64,7 +64,7 @@ def prune(begin: Begin, days: int, seconds_left: float = math.inf) -> dict[str, 
     for kind in KINDS:
         after: object = None
         while True:
-            with begin() as session:
+            with database.transaction() as session:
                 found = session.scalars(_next(kind, days, after)).all()
                 # A separate statement sees what was committed before the locks, for example an event's new delivery.
                 counts[kind.name] += len(

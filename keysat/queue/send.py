@@ -11,7 +11,7 @@ from celery import Celery, Task
 from kombu.exceptions import ChannelError, OperationalError
 from sqlalchemy.orm import Session
 
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import BrokerUnavailable, InvalidInput
 from keysat.core.settings import broker_name, load_settings
 from keysat.queue.claim import Claim
@@ -21,7 +21,7 @@ ClaimRows = Callable[[Session, int], list[Claim]]
 GiveBack = Callable[[Session, list[UUID]], None]
 
 
-def fan_out(begin: Begin, task: Task[Any, Any], claim: ClaimRows, room: int, give_back: GiveBack) -> int:
+def fan_out(database: Database, task: Task[Any, Any], claim: ClaimRows, room: int, give_back: GiveBack) -> int:
     """Claim up to `room` rows in batches, each committed before its messages are sent. Returns the number sent.
 
     Raises:
@@ -30,16 +30,16 @@ def fan_out(begin: Begin, task: Task[Any, Any], claim: ClaimRows, room: int, giv
     sent = 0
     while sent < room:
         wanted, began = min(BATCH, room - sent), time.monotonic()
-        with begin() as session:
+        with database.transaction() as session:
             claims = claim(session, wanted)
-        send(begin, task, claims, began, give_back)
+        send(database, task, claims, began, give_back)
         sent += len(claims)
         if len(claims) < wanted:
             break
     return sent
 
 
-def send(begin: Begin, task: Task[Any, Any], claims: list[Claim], claimed_at: float, give_back: GiveBack) -> None:
+def send(database: Database, task: Task[Any, Any], claims: list[Claim], claimed_at: float, give_back: GiveBack) -> None:
     """Send one message for each claim, made at `claimed_at` (monotonic) or later.
 
     If the claim ends, the message expires before the row may be claimed again. Its time is reduced by the time since
@@ -57,7 +57,7 @@ def send(begin: Begin, task: Task[Any, Any], claims: list[Claim], claimed_at: fl
                 task.apply_async((str(claim.row_id),), producer=producer, **until)
                 unsent.pop(0)
     except (OperationalError, OSError) as error:
-        with begin() as session:
+        with database.transaction() as session:
             give_back(session, [claim.row_id for claim in unsent])
         raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error
 

@@ -24,7 +24,7 @@ from keysat.accounts.recheck import pause_rejected, rejection
 from keysat.accounts.selling import choose_account
 from keysat.codes.reserve import cancel, reserve
 from keysat.core import metrics
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import (
     AccountUnusable,
     CallFailed,
@@ -105,7 +105,7 @@ class _Opened:
     resumed: bool = False
 
 
-def purchase(begin: Begin, order: Order, signer_id: Callable[[], str], actor: str) -> UUID:
+def purchase(database: Database, order: Order, signer_id: Callable[[], str], actor: str) -> UUID:
     """Open an invoice for an order, or issue its free license. Returns the invoice's id.
 
     Raises:
@@ -117,11 +117,11 @@ def purchase(begin: Begin, order: Order, signer_id: Callable[[], str], actor: st
         CallFailed: the provider created no invoice, or it is unknown whether it did.
     """
     order.check()
-    with begin() as session:
+    with database.transaction() as session:
         opened = _known(session, order) or _open(session, order, signer_id, actor)
     if opened.account is not None and opened.wanted is not None:
-        created = _ask(begin, opened.account, opened.wanted, actor, resumed=opened.resumed)
-        with begin() as session:
+        created = _ask(database, opened.account, opened.wanted, actor, resumed=opened.resumed)
+        with database.transaction() as session:
             draft.adopt(session, opened.invoice_id, opened.account.id, created)
     return opened.invoice_id
 
@@ -196,7 +196,9 @@ def _wanted(session: Session, invoice: Invoice, order: Order) -> NewInvoice:
     )
 
 
-def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str, *, resumed: bool) -> CreatedInvoice:
+def _ask(
+    database: Database, account: ProviderAccount, wanted: NewInvoice, actor: str, *, resumed: bool
+) -> CreatedInvoice:
     """Create the invoice at the provider, or find one from an interrupted request. No transaction is open."""
     may_exist, provider = resumed, None
     try:
@@ -213,16 +215,16 @@ def _ask(begin: Begin, account: ProviderAccount, wanted: NewInvoice, actor: str,
         with metrics.provider_call(account.name, "create_invoice"):
             created = provider.create_invoice(wanted)
     except CallFailed as error:
-        _note_failure(begin, account, provider, error, wanted, actor, may_exist=may_exist)
+        _note_failure(database, account, provider, error, wanted, actor, may_exist=may_exist)
         raise
     if account.create_failure_count:
-        with begin() as session:
+        with database.transaction() as session:
             record_create_success(session, account.id)
     return created
 
 
 def _note_failure(
-    begin: Begin,
+    database: Database,
     account: ProviderAccount,
     provider: Provider | None,
     error: CallFailed,
@@ -234,7 +236,7 @@ def _note_failure(
     """Record a failed create for the create breaker, and close the invoice if the provider definitely refused it."""
     rejected = None if provider is None else rejection(provider, error)
     invoice_id = UUID(wanted.order_id)
-    with begin() as session:
+    with database.transaction() as session:
         if rejected is not None:
             pause_rejected(session, account.id, account.sealed_credentials, str(rejected).rstrip("."), actor)
         elif not isinstance(error, _OF_THIS_PURCHASE):

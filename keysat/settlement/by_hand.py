@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.settlement.issue import issue
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import Result, reconcile
@@ -20,37 +20,37 @@ SignerId = Callable[[], str]
 
 
 def reconcile_and_issue(
-    read: Begin, begin: Begin, invoice_id: UUID, rules: SettlementRules, signer_id: SignerId, actor: str
+    database: Database, invoice_id: UUID, rules: SettlementRules, signer_id: SignerId, actor: str
 ) -> tuple[Result, UUID | None]:
     """Check an invoice now, even if its account rests. Return the result, and the id of the license if it was issued.
 
     Raises as `reconcile` and `issue`.
     """
-    result = reconcile(read, begin, invoice_id, rules, actor, force=True)
-    return result, _issue(begin, invoice_id, signer_id, actor) if result.license_due else None
+    result = reconcile(database, invoice_id, rules, actor, force=True)
+    return result, _issue(database, invoice_id, signer_id, actor) if result.license_due else None
 
 
-def settle_and_issue(begin: Begin, invoice_id: UUID, note: str, signer_id: SignerId, actor: str) -> UUID | None:
+def settle_and_issue(database: Database, invoice_id: UUID, note: str, signer_id: SignerId, actor: str) -> UUID | None:
     """Settle an invoice, regardless of the provider. Return the id of the license, or None if it was issued before.
 
     Raises as `settle_by_hand` and `issue`.
     """
-    with begin() as session:
+    with database.transaction() as session:
         settle_by_hand(session, invoice_id, note, actor)
-    return _issue(begin, invoice_id, signer_id, actor)
+    return _issue(database, invoice_id, signer_id, actor)
 
 
-def restore_and_issue(begin: Begin, invoice_id: UUID, note: str, signer_id: SignerId, actor: str) -> UUID | None:
+def restore_and_issue(database: Database, invoice_id: UUID, note: str, signer_id: SignerId, actor: str) -> UUID | None:
     """Undo a reversal. Return the id of the license, or None if it was issued before and has its status back.
 
     Raises as `undo` and `issue`.
     """
-    with begin() as session:
+    with database.transaction() as session:
         undo(session, invoice_id, note, actor)
-    return _issue(begin, invoice_id, signer_id, actor)
+    return _issue(database, invoice_id, signer_id, actor)
 
 
-def _issue(begin: Begin, invoice_id: UUID, signer_id: SignerId, actor: str) -> UUID | None:
+def _issue(database: Database, invoice_id: UUID, signer_id: SignerId, actor: str) -> UUID | None:
     signer = signer_id()
-    with begin() as session:
+    with database.transaction() as session:
         return issue(session, invoice_id, signer, actor)

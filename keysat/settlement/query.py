@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from keysat.core import metrics
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import RemoteError, RemoteResponseInvalid
 from keysat.core.logs import get_logger
 from keysat.core.texts import printable
@@ -17,7 +17,7 @@ from keysat.settlement.check import Check
 log = get_logger(__name__)
 
 
-def query(begin: Begin, check: Check, named: str | None) -> InvoiceSnapshot | None:
+def query(database: Database, check: Check, named: str | None) -> InvoiceSnapshot | None:
     """Return the provider's snapshot of an invoice, or None if it has none for a draft. A draft that it has is adopted.
 
     Raises:
@@ -29,7 +29,7 @@ def query(begin: Begin, check: Check, named: str | None) -> InvoiceSnapshot | No
         if found is None:
             return None
         provider_invoice_id = found.created.provider_invoice_id
-        with begin() as session:
+        with database.transaction() as session:
             draft.adopt(session, check.invoice_id, check.account_id, found.created)
     with metrics.provider_call(check.name, "get_invoice"):
         snapshot = provider.get_invoice(provider_invoice_id)

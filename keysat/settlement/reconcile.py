@@ -14,7 +14,7 @@ from keysat.accounts.failures import note_failure
 from keysat.accounts.recheck import rejection
 from keysat.codes.reserve import cancel
 from keysat.core import metrics
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import (
     CallFailed,
     CredentialsRejected,
@@ -70,8 +70,7 @@ def rules_of(settings: Settings) -> SettlementRules:
 
 
 def reconcile(
-    read: Begin,
-    begin: Begin,
+    database: Database,
     invoice_id: UUID,
     rules: SettlementRules,
     actor: str,
@@ -89,18 +88,18 @@ def reconcile(
         AccountNotCallable: the provider was not called.
         CallFailed: no usable response. It is recorded, and the invoice is unchanged.
     """
-    with read() as session:
+    with database.reading() as session:
         check = load(session, invoice_id)
     if check.not_callable and not (force and check.pause_reason is None):
         raise AccountNotCallable(check.name, check.not_callable, paused=check.pause_reason is not None)
     try:
-        snapshot = query(begin, check, named)
+        snapshot = query(database, check, named)
     except CallFailed as error:
-        if _record_failure(begin, check, error, actor):
+        if _record_failure(database, check, error, actor):
             return Result(invoice_id, Outcome(Action.KEEP), "that it is gone", check.license_due, check.now)
         raise
     if snapshot is None:
-        return _never_made(begin, check, actor, asked=provider_for(check).finds_by_order or named is not None)
+        return _never_made(database, check, actor, asked=provider_for(check).finds_by_order or named is not None)
     outcome = decide(check.known, snapshot, rules)
     metrics.reconciles.labels(outcome.action).inc()
     if outcome.alarm:
@@ -108,19 +107,19 @@ def reconcile(
     if outcome.action is Action.KEEP and not _news(check, snapshot, outcome):
         return Result(invoice_id, outcome, snapshot.provider_status, check.license_due, check.now)
     paid = paid_at(check, snapshot) if outcome.action is Action.SETTLE else None
-    with begin() as session:
+    with database.transaction() as session:
         applied, superseded = _write(session, check, ProviderResponse(snapshot, paid), outcome, rules, actor)
     if superseded:  # the invoice was paid in between, so this response no longer decides
-        return reconcile(read, begin, invoice_id, rules, actor, force=force, named=named)
+        return reconcile(database, invoice_id, rules, actor, force=force, named=named)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and check.license_due)
     return Result(invoice_id, outcome, snapshot.provider_status, applied and settled, check.now)
 
 
-def _record_failure(begin: Begin, check: Check, error: CallFailed, actor: str) -> bool:
+def _record_failure(database: Database, check: Check, error: CallFailed, actor: str) -> bool:
     """Record a failed call for the account. Return whether it ended the checks of an invoice that is gone."""
     log.warning("no usable response", invoice_id=str(check.invoice_id), account=check.name, error=str(error))
     rejected = rejection(provider_for(check), error) if isinstance(error, CredentialsRejected) else None
-    with begin() as session:
+    with database.transaction() as session:
         note_failure(session, check, error, actor, rejected=rejected, invoice_id=check.invoice_id)
         return isinstance(error, RemoteNotFound) and end_gone(session, check, actor)
 
@@ -196,9 +195,9 @@ def _news(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     return changed or paid_more or ends or check.last_error != outcome.alarm or check.failure_count > 0
 
 
-def _never_made(begin: Begin, check: Check, actor: str, *, asked: bool) -> Result:
+def _never_made(database: Database, check: Check, actor: str, *, asked: bool) -> Result:
     """The provider has no invoice for a draft. Its purchase is still running, or its process died."""
-    with begin() as session:
+    with database.transaction() as session:
         if asked and check.failure_count:
             breaker.record_success(session, check.account_id)
         closed = check.age > draft.DRAFT_LIFE and draft.close_unasked(session, check.invoice_id, actor)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from keysat.accounts.failures import note_failure
 from keysat.accounts.recheck import rejection
 from keysat.core import metrics
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import CredentialsRejected, KeysatError, ResponseTooLarge
 from keysat.models import ProviderAccount, Sweep
 from keysat.models.audit import audit
@@ -62,8 +62,7 @@ class Page:
 
 
 def pages(
-    read: Begin,
-    begin: Begin,
+    database: Database,
     account_id: UUID,
     rules: SettlementRules,
     since: datetime | None = None,
@@ -76,26 +75,26 @@ def pages(
         Conflict: another process is sweeping this account.
         NotSupported, CallFailed: as `sweep_page`.
     """
-    with begin() as session:
+    with database.transaction() as session:
         sweep = begin_sweep(session, session.get_one(ProviderAccount, account_id), since, restart=restart)
     try:
         while not sweep.finished:
-            page = sweep_page(read, begin, sweep, rules)
+            page = sweep_page(database, sweep, rules)
             sweep = page.sweep
             yield page
     finally:
-        with begin() as session:
+        with database.transaction() as session:
             session.execute(update(Sweep).where(Sweep.id == sweep.id).values(leased_until=None))
 
 
-def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) -> Page:
+def sweep_page(database: Database, sweep: Sweep, rules: SettlementRules) -> Page:
     """Fetch the next page and write its results.
 
     Raises:
         NotSupported: the provider can't list invoices.
         CallFailed: no usable response. The sweep doesn't advance.
     """
-    with read() as session:
+    with database.reading() as session:
         account = session.get_one(ProviderAccount, sweep.provider_account_id)
     try:
         provider = provider_for(account)
@@ -103,10 +102,10 @@ def sweep_page(read: Begin, begin: Begin, sweep: Sweep, rules: SettlementRules) 
             found = _fetch(provider, sweep)
     except KeysatError as error:
         rejected = rejection(provider_for(account), error) if isinstance(error, CredentialsRejected) else None
-        with begin() as session:
+        with database.transaction() as session:
             note_failure(session, _Called(account.id, account.sealed_credentials), error, "sweep", rejected=rejected)
         raise
-    with begin() as session:
+    with database.transaction() as session:
         return _write(session, sweep, account, found, rules)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from keysat.core.db import reading
+from keysat.core.db import DATABASE
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import installed_signer
 from keysat.tips.pay import Payer
@@ -26,4 +26,4 @@ def payer() -> Payer:
 @cache
 def signer_id() -> str:
     """Return the id of the key that signs licenses."""
-    return installed_signer(reading).key_id
+    return installed_signer(DATABASE).key_id

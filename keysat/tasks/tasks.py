@@ -20,7 +20,7 @@ from celery import Task
 from keysat.accounts.breaker import CallableAccount, callable_accounts
 from keysat.accounts.inbox import claim_events, hint_of, mark_handled, release_events
 from keysat.accounts.recheck import claim_rechecks, release_rechecks, resume_accepted
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import KeysatError
 from keysat.core.hints import hint_fields
 from keysat.core.logs import get_logger
@@ -69,13 +69,13 @@ def scan_pending() -> str:
     """
     limit = load_settings().scan_queue_limit
     room = limit - queued(app, "issue")
-    licenses = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)
-    events = fan_out(transaction, handle_provider_event, claim_events, limit - queued(app, "issue"), release_events)
+    licenses = fan_out(DATABASE, issue_license, claim_unfulfilled, room, release_invoices)
+    events = fan_out(DATABASE, handle_provider_event, claim_events, limit - queued(app, "issue"), release_events)
     with transaction() as session:
         note_run(session, "scan_pending")
         accounts = callable_accounts(session)
     checks = _scan_accounts(accounts, limit - queued(app, "reconcile"))
-    fan_out(transaction, recheck_account, claim_rechecks, RECHECKS, release_rechecks)
+    fan_out(DATABASE, recheck_account, claim_rechecks, RECHECKS, release_rechecks)
     log.info("scanned", licenses=licenses, checks=checks, events=events)
     return f"sent: {licenses} licenses, {checks} checks, {events} events"
 
@@ -87,10 +87,10 @@ def _scan_accounts(accounts: list[CallableAccount], room: int) -> int:
     for left, account in zip(range(len(accounts), 0, -1), accounts, strict=True):
         share = 1 if account.probe else math.ceil((room - checks) / left)
         due = partial(claim_due, account_id=account.account_id)
-        checks += fan_out(transaction, reconcile_invoice, due, share, release_invoices)
+        checks += fan_out(DATABASE, reconcile_invoice, due, share, release_invoices)
         if not account.probe:
             settled = partial(claim_settled, account_id=account.account_id)
-            checks += fan_out(transaction, reconcile_invoice, settled, SETTLED_CHECKS, release_invoices)
+            checks += fan_out(DATABASE, reconcile_invoice, settled, SETTLED_CHECKS, release_invoices)
     return checks
 
 
@@ -100,7 +100,7 @@ def reconcile_invoice(self: Task[Any, Any], invoice_id: str) -> str:
     wanted, began = as_id(invoice_id), time.monotonic()
     result = _checked(self, wanted, "reconcile")
     if result.license_due:
-        send(transaction, issue_license, [Claim(wanted)], began, release_invoices)
+        send(DATABASE, issue_license, [Claim(wanted)], began, release_invoices)
     return _described(result)
 
 
@@ -116,7 +116,7 @@ def handle_provider_event(self: Task[Any, Any], event_id: str) -> str:
     with transaction() as session:
         mark_handled(session, wanted, None if result is None else result.asked_at)
     if result is not None and result.license_due:
-        send(transaction, issue_license, [Claim(result.invoice_id)], began, release_invoices)
+        send(DATABASE, issue_license, [Claim(result.invoice_id)], began, release_invoices)
     return "nothing to check" if result is None else _described(result)
 
 
@@ -158,8 +158,8 @@ def sweep_accounts() -> str:
 def sweep_account(account_id: str) -> str:
     """Check many invoices in one call and send `reconcile_invoice` for changed ones. Continue in another message."""
     until = time.monotonic() + SWEEP_SECONDS
-    for page in pages(reading, transaction, as_id(account_id), rules_of(load_settings())):
-        send(transaction, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
+    for page in pages(DATABASE, as_id(account_id), rules_of(load_settings())):
+        send(DATABASE, reconcile_invoice, page.changed, time.monotonic(), release_invoices)
         if page.finished:
             log.info("swept", seen=page.sweep.seen, changed=page.sweep.changed, orphans=len(page.sweep.orphans))
         elif time.monotonic() > until:
@@ -185,7 +185,7 @@ def scan_deliveries() -> str:
 @app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
 def deliver_webhook(delivery_id: str) -> str:
     """Attempt an outbound webhook, then send the endpoint's next one."""
-    next_one = deliver(transaction, sender(), as_id(delivery_id))
+    next_one = deliver(DATABASE, sender(), as_id(delivery_id))
     if next_one is None:
         return "done"
     send_deliveries([next_one])
@@ -199,13 +199,13 @@ def scan_tips() -> str:
         if notice_restore(session):
             log.warning("the database was restored from a backup: tips of earlier sales wait for a person")
     room = load_settings().scan_queue_limit - queued(app, "tips")
-    return f"sent: {fan_out(transaction, pay_tip, claim_tips, room, release_tips)} tips"
+    return f"sent: {fan_out(DATABASE, pay_tip, claim_tips, room, release_tips)} tips"
 
 
 @app.task(name="keysat.pay_tip", throws=(KeysatError,))
 def pay_tip(tip_id: str) -> str:
     """Advance a tip by one step: pay it, or find the outcome of its payment."""
-    status = pay(reading, transaction, payer(), as_id(tip_id), actor="tips")
+    status = pay(DATABASE, payer(), as_id(tip_id), actor="tips")
     log.info("tip", tip_id=tip_id, status=status)
     return f"tip {status}"
 
@@ -219,7 +219,7 @@ def prune_() -> str:
     if not steady:
         log.info("nothing pruned: the run before this one was long ago, or the clock has jumped")
         return "nothing deleted: the clock may have jumped"
-    counts = prune(transaction, load_settings().retention_days, PRUNE_SECONDS)
+    counts = prune(DATABASE, load_settings().retention_days, PRUNE_SECONDS)
     log.info("pruned", **counts)
     return f"deleted: {', '.join(f'{count} {name}' for name, count in counts.items())}"
 
@@ -236,7 +236,7 @@ def check_invariants() -> str:
 
 def _checked(task: Task[Any, Any], invoice_id: UUID, actor: str, named: str | None = None) -> Result:
     try:
-        return reconcile(reading, transaction, invoice_id, rules_of(load_settings()), actor, named=named)
+        return reconcile(DATABASE, invoice_id, rules_of(load_settings()), actor, named=named)
     except KeysatError as error:
         again_or_give_up(task, invoice_id, error)
 

@@ -11,7 +11,7 @@ from celery import Task
 from kombu.exceptions import OperationalError
 
 from keysat.core import background
-from keysat.core.db import after_commit, transaction
+from keysat.core.db import DATABASE, after_commit, transaction
 from keysat.core.errors import BrokerUnavailable
 from keysat.core.logs import get_logger
 from keysat.core.settings import broker_name, load_settings
@@ -76,7 +76,7 @@ def _wake(task: Task[Any, Any], claim: Claim, claimed_at: float, give_back: Give
             give_back(session, [claim.row_id])
         return
     try:
-        send(transaction, task, [claim], claimed_at, give_back)
+        send(DATABASE, task, [claim], claimed_at, give_back)
     except BrokerUnavailable as error:
         _broker.rest()
         log.warning("left to the scan", task=task.name, row_id=str(claim.row_id), reason=str(error))

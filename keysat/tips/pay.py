@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from keysat.core import clock, metrics
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import AccountUnusable, Conflict, KeysatError, NotFound, RemoteError
 from keysat.core.hints import Hint
 from keysat.core.logs import get_logger
@@ -66,37 +66,37 @@ class Payer:
         return max(_MIN_FEE_MSAT, amount_msat * self.fee_bps // 10_000)
 
 
-def pay(read: Begin, begin: Begin, payer: Payer, tip_id: UUID, actor: str) -> TipStatus:
+def pay(database: Database, payer: Payer, tip_id: UUID, actor: str) -> TipStatus:
     """Advance a tip by one step and return its new status. Safe to repeat, reorder and run concurrently.
 
     Raises:
         NotFound: no such tip.
     """
-    with read() as session:
+    with database.reading() as session:
         tip = session.get(Tip, tip_id)
         account = None if tip is None else session.get_one(ProviderAccount, tip.provider_account_id)
     if tip is None or account is None:
         raise NotFound("tip", tip_id, Hint.LIST_TIPS)
     if tip.status == TipStatus.PAYING:
-        _look_up(read, begin, payer, tip, account, actor)
+        _look_up(database, payer, tip, account, actor)
     elif tip.status == TipStatus.OWED:
-        _pay(read, begin, payer, tip, account, actor)
-    with read() as session:
+        _pay(database, payer, tip, account, actor)
+    with database.reading() as session:
         return TipStatus(session.get_one(Tip, tip_id, populate_existing=True).status)
 
 
-def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:
+def _pay(database: Database, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:
     try:
         provider = provider_for(account)
     except AccountUnusable as error:
-        _try_again(begin, tip, error, actor)
+        _try_again(database, tip, error, actor)
         return
     if (why := _unpayable(provider)) is not None:
-        with begin() as session:
+        with database.transaction() as session:
             due.skip(session, tip, why, actor)
         return
     if tip.amount_msat > payer.max_tip_msat:
-        with begin() as session:
+        with database.transaction() as session:
             due.fail(
                 session, tip, f"it is more than the largest single tip, {payer.max_tip_msat // MSAT:,} sats", actor
             )
@@ -112,19 +112,19 @@ def _pay(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAcc
             now=clock.now(),
         )
     except KeysatError as error:
-        _try_again(begin, tip, error, actor)
+        _try_again(database, tip, error, actor)
         return
     try:
-        with begin() as session:
+        with database.transaction() as session:
             ours = due.begin_paying(session, tip, invoice, payer.budget)
     except Conflict:
-        _try_again(begin, tip, RecipientRefused(f"{address} sent an invoice that was used for a tip before."), actor)
+        _try_again(database, tip, RecipientRefused(f"{address} sent an invoice that was used for a tip before."), actor)
         return
     if not ours:
         return
-    with read() as session:
+    with database.reading() as session:
         tip = session.get_one(Tip, tip.id)
-    _write(begin, tip, _send(provider, payer, tip, account), actor)
+    _write(database, tip, _send(provider, payer, tip, account), actor)
 
 
 def _send(provider: Provider, payer: Payer, tip: Tip, account: ProviderAccount) -> LightningPayment:
@@ -136,33 +136,33 @@ def _send(provider: Provider, payer: Payer, tip: Tip, account: ProviderAccount) 
             return LightningPayment(None, PaymentState.UNKNOWN)
 
 
-def _look_up(read: Begin, begin: Begin, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:
+def _look_up(database: Database, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:
     try:
         provider = provider_for(account)
         with metrics.provider_call(account.name, "find_lightning_payment"):
             payment = provider.find_lightning_payment(tip.payment_hash or "")
     except KeysatError as error:
         log.warning("a tip's payment can't be read", tip_id=str(tip.id), reason=str(error))
-        with begin() as session:
+        with database.transaction() as session:
             due.look_up_later(session, tip)
         return
     if payment.state is PaymentState.UNKNOWN and payment.not_found:
-        with begin() as session:
+        with database.transaction() as session:
             again = due.begin_again(session, tip)
         if again:
-            with read() as session:
+            with database.reading() as session:
                 tip = session.get_one(Tip, tip.id)
             sent = _send(provider, payer, tip, account)
             # A failure to send it now doesn't prove that it wasn't sent before.
             payment = sent if sent.state is PaymentState.PAID else LightningPayment(None, PaymentState.UNKNOWN)
-    _write(begin, tip, payment, actor)
+    _write(database, tip, payment, actor)
 
 
-def _write(begin: Begin, tip: Tip, payment: LightningPayment, actor: str) -> None:
+def _write(database: Database, tip: Tip, payment: LightningPayment, actor: str) -> None:
     reported_hash = (payment.payment_hash or "").lower()
     # Only a response about this very payment is used. A refusal contains no payment hash.
     unrelated = reported_hash != tip.payment_hash if reported_hash else payment.state is PaymentState.PAID
-    with begin() as session:
+    with database.transaction() as session:
         match PaymentState.UNKNOWN if unrelated else payment.state:
             case PaymentState.PAID:
                 due.end_sent(session, tip, payment.fee_msat, actor)
@@ -172,9 +172,9 @@ def _write(begin: Begin, tip: Tip, payment: LightningPayment, actor: str) -> Non
                 due.look_up_later(session, tip)
 
 
-def _try_again(begin: Begin, tip: Tip, error: KeysatError, actor: str) -> None:
+def _try_again(database: Database, tip: Tip, error: KeysatError, actor: str) -> None:
     log.warning("a tip wasn't paid", tip_id=str(tip.id), reason=str(error))
-    with begin() as session:
+    with database.transaction() as session:
         due.try_again(session, tip, str(error), actor)
 
 

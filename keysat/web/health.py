@@ -18,7 +18,7 @@ from redis import Redis
 
 from keysat import migrations
 from keysat.core import metrics
-from keysat.core.db import reading
+from keysat.core.db import DATABASE, reading
 from keysat.core.errors import KeysatError
 from keysat.core.logs import get_logger
 from keysat.core.settings import load_settings
@@ -103,7 +103,7 @@ def _database() -> None:
 
 
 def _signing_key() -> None:
-    installed_signer(reading)
+    installed_signer(DATABASE)
 
 
 def _broker() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE
 from keysat.licenses import machines
 from keysat.licenses.seats import Caller
 from keysat.licenses.state import Reason, Verdict
@@ -48,19 +48,19 @@ class MachineResponse(BaseModel):
 @router.post("/activate", response_model_exclude_none=True)
 def activate(body: MachineRequest) -> MachineResponse:
     """Take a seat for a machine. A machine that has a seat keeps it."""
-    return _response(machines.activate(reading, transaction, read_key, body.key, body.caller))
+    return _response(machines.activate(DATABASE, read_key, body.key, body.caller))
 
 
 @router.post("/heartbeat", response_model_exclude_none=True)
 def heartbeat(body: MachineRequest) -> MachineResponse:
     """Report that a machine is still in use. `not_found` if it has no seat."""
-    return _response(machines.heartbeat(reading, transaction, read_key, body.key, body.caller))
+    return _response(machines.heartbeat(DATABASE, read_key, body.key, body.caller))
 
 
 @router.post("/deactivate", response_model_exclude_none=True)
 def deactivate(body: MachineRequest) -> MachineResponse:
     """Free a machine's seat, even if the license is no longer valid. `not_found` if it has none."""
-    return _response(machines.deactivate(reading, transaction, read_key, body.key, body.caller, body.reason))
+    return _response(machines.deactivate(DATABASE, read_key, body.key, body.caller, body.reason))
 
 
 def _response(verdict: Verdict) -> MachineResponse:

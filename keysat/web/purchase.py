@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.orm import Session
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading
 from keysat.core.errors import NotFound
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
@@ -124,7 +124,7 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
         redirect_url=body.redirect_url,
         idempotency_key=key and f"purchase:{key}",
     )
-    invoice_id = start(transaction, order, lambda: signer().key_id, "api")
+    invoice_id = start(DATABASE, order, lambda: signer().key_id, "api")
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
         owned = None if invoice.amount else _license(session, invoice_id)
@@ -184,7 +184,7 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
         only_free=True,
         idempotency_key=key and f"redeem:{key}",
     )
-    invoice_id = start(transaction, order, lambda: signer().key_id, "api")
+    invoice_id = start(DATABASE, order, lambda: signer().key_id, "api")
     with reading() as session:
         owned = session.scalars(select(License).where(License.invoice_id == invoice_id)).one()
         redemption_id = session.scalars(select(Redemption.id).where(Redemption.invoice_id == invoice_id)).one()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from keysat.core.db import reading
+from keysat.core.db import DATABASE
 from keysat.licenses.keys import Payload, clean, verify
 from keysat.licenses.signer import Signer, installed_signer
 
@@ -17,7 +17,7 @@ def signer() -> Signer:
         SettingsError: The key is missing, or another one issued the licenses.
         DatabaseUnavailable: The licenses can't be checked. A later call tries again.
     """
-    return installed_signer(reading)
+    return installed_signer(DATABASE)
 
 
 def signer_id() -> str:

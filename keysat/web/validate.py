@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE
 from keysat.core.errors import RateLimited
 from keysat.licenses.seats import Caller
 from keysat.licenses.seats import validate as examine
@@ -66,7 +66,7 @@ def validate(body: ValidateRequest, request: Request) -> JSONResponse:
         refusal = {"ok": False, "reason": Reason.RATE_LIMITED}
         return JSONResponse(refusal, headers={"Retry-After": str(error.retry_after)})
     caller = None if body.fingerprint is None else Caller.of(body.fingerprint, body.hostname, body.platform)
-    verdict = examine(reading, transaction, read_key, body.key, body.product_slug, caller)
+    verdict = examine(DATABASE, read_key, body.key, body.product_slug, caller)
     return JSONResponse(_told(verdict))
 
 

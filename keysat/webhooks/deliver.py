@@ -12,7 +12,7 @@ from cryptography.fernet import MultiFernet
 from uuid_utils.compat import uuid7
 
 from keysat.core import metrics
-from keysat.core.db import Begin
+from keysat.core.db import Database
 from keysat.core.errors import CallFailed, InvalidInput, SettingsError
 from keysat.core.logs import get_logger
 from keysat.core.secrets import secret_box, unseal
@@ -57,16 +57,16 @@ class Sender:
         return cls(client, secret_box(settings), settings.webhook_concurrency)
 
 
-def deliver(begin: Begin, sender: Sender, delivery_id: UUID) -> UUID | None:
+def deliver(database: Database, sender: Sender, delivery_id: UUID) -> UUID | None:
     """Attempt a pending delivery, unless it is leased. Return the endpoint's next delivery to attempt now."""
-    with begin() as session:
+    with database.transaction() as session:
         leased = lease(session, delivery_id, sender.at_once)
     if leased is None:
         return None
     attempt = _attempt(sender, leased)
     metrics.deliveries.labels(leased.endpoint, "delivered" if attempt.delivered else "failed").inc()
     log.info("webhook", endpoint=leased.endpoint, delivery_id=str(delivery_id), failure=attempt.failure)
-    with begin() as session:
+    with database.transaction() as session:
         return record_attempt(session, leased, attempt)
 
 

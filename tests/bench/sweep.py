@@ -6,7 +6,7 @@ import time
 
 from sqlalchemy import text
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.sandbox.client import SandboxClient
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.sweep import pages
@@ -56,7 +56,7 @@ def _compare(client: SandboxClient, url: str) -> Bar:
     for provider_invoice_id in ids[:: INVOICES // PAID]:
         client.pay(provider_invoice_id)
     began = time.perf_counter()
-    found = list(pages(reading, transaction, load_account("swept").id, SettlementRules()))
+    found = list(pages(DATABASE, load_account("swept").id, SettlementRules()))
     seconds = time.perf_counter() - began
     swept, changed = found[-1].sweep.seen / seconds, len({one.row_id for page in found for one in page.changed})
     with reading() as session:

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from keysat.catalog.products import Terms
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate
 from keysat.licenses.seats import Caller
@@ -19,7 +19,7 @@ def machine(signer):
     """A machine that is in use."""
     row = make_license()
     read_key = lambda text: verify(text, signer.public_key)  # noqa: E731
-    activate(reading, transaction, read_key, signer.key_for(row), Caller.of("laptop", "lena", "linux"))
+    activate(DATABASE, read_key, signer.key_for(row), Caller.of("laptop", "lena", "linux"))
     return load_machines(row.id)[0]
 
 

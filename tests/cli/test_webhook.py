@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keysat.core.db import transaction
+from keysat.core.db import DATABASE, transaction
 from keysat.core.settings import load_settings
 from keysat.queue.outbox import EventType, emit
 from keysat.webhooks.deliver import Sender, deliver
@@ -38,7 +38,7 @@ def listed(keysat, *options):
 def send_all(keysat):
     sender = Sender.of(load_settings())
     for row in listed(keysat, "--status", "pending"):
-        deliver(transaction, sender, row["id"])
+        deliver(DATABASE, sender, row["id"])
 
 
 def test_endpoint_is_added_tried_and_its_secret_shown_once(keysat, receiver):

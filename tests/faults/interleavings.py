@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from sqlalchemy import delete, text
 
 from keysat import migrations
-from keysat.core.db import Base, reading, transaction
+from keysat.core.db import Base, Database, reading, transaction
 from keysat.core.logs import configure_logs
 from keysat.core.settings import load_settings
 from keysat.providers import registry
@@ -147,6 +147,7 @@ def plugged_in():
     replaced = [
         (tasks, "transaction", begin),
         (tasks, "reading", read),
+        (tasks, "DATABASE", Database(read, begin)),
         (retry, "transaction", begin),
         (tasks, "time", clock),
         (send, "time", clock),

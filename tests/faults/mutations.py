@@ -105,7 +105,7 @@ MUTATIONS = (
         (
             Change(
                 "keysat/tasks/tasks.py",
-                "    licenses = fan_out(transaction, issue_license, claim_unfulfilled, room, release_invoices)\n",
+                "    licenses = fan_out(DATABASE, issue_license, claim_unfulfilled, room, release_invoices)\n",
                 "    licenses = 0\n",
             ),
         ),
@@ -115,8 +115,8 @@ MUTATIONS = (
         (
             Change(
                 "keysat/tasks/tasks.py",
-                "    if result.license_due:\n        send(transaction, issue_license, [Claim(wanted",
-                "    if False:\n        send(transaction, issue_license, [Claim(wanted",
+                "    if result.license_due:\n        send(DATABASE, issue_license, [Claim(wanted",
+                "    if False:\n        send(DATABASE, issue_license, [Claim(wanted",
             ),
             Change(
                 "keysat/tasks/tasks.py",

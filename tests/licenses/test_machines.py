@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, update
 
 from keysat.catalog.products import Terms
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, NotFound
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate, deactivate, deactivate_machine, heartbeat, list_machines
@@ -33,16 +33,16 @@ class Program:
         return verify(text, self._signer.public_key)
 
     def activate(self, caller):
-        return activate(reading, transaction, self._read_key, self.key, caller)
+        return activate(DATABASE, self._read_key, self.key, caller)
 
     def heartbeat(self, caller):
-        return heartbeat(reading, transaction, self._read_key, self.key, caller)
+        return heartbeat(DATABASE, self._read_key, self.key, caller)
 
     def deactivate(self, caller, reason=None):
-        return deactivate(reading, transaction, self._read_key, self.key, caller, reason)
+        return deactivate(DATABASE, self._read_key, self.key, caller, reason)
 
     def validate(self, caller):
-        return validate(reading, transaction, self._read_key, self.key, caller=caller)
+        return validate(DATABASE, self._read_key, self.key, caller=caller)
 
 
 @pytest.fixture

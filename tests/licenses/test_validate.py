@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import event, func, select, text
 
 from keysat.catalog.products import Terms
-from keysat.core.db import engine, reading, transaction
+from keysat.core.db import DATABASE, engine, reading, transaction
 from keysat.licenses.keys import sign, verify
 from keysat.licenses.seats import Caller, validate
 from keysat.licenses.state import Reason
@@ -34,7 +34,7 @@ def ask(signer):
 
     def asked(key, product_slug=None, caller=None):
         text = key if isinstance(key, str) else signer.key_for(key)
-        return validate(reading, transaction, lambda each: verify(each, signer.public_key), text, product_slug, caller)
+        return validate(DATABASE, lambda each: verify(each, signer.public_key), text, product_slug, caller)
 
     return asked
 

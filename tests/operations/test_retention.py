@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 
 from keysat.accounts.inbox import store
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.models import (
@@ -69,14 +69,14 @@ def _endpoint(empty_database):
 def test_what_is_over_and_old_goes_and_the_audit_log_stays():
     everything(OLD)
     before = count()
-    assert count_prunable(reading, 90) == {**prune(transaction, 90), "outbound_events": 0}
+    assert count_prunable(DATABASE, 90) == {**prune(DATABASE, 90), "outbound_events": 0}
     assert count() == {**dict.fromkeys(before, 0), "audit_log": before["audit_log"]}
 
 
 def test_what_is_young_stays():
     everything(YOUNG)
     before = count()
-    assert set(prune(transaction, 90).values()) == {0}
+    assert set(prune(DATABASE, 90).values()) == {0}
     assert count() == before
 
 
@@ -91,7 +91,7 @@ def test_pending_and_dead_rows_stay():
             .values(finished_at=None)
             .where(Sweep.id.in_(select(Sweep.id).order_by(Sweep.id.desc()).limit(1)))
         )
-    prune(transaction, 90)
+    prune(DATABASE, 90)
     left = count()
     kept = ("delivery_attempts", "invoice_looks", "outbound_events", "provider_events", "webhook_deliveries")
     assert {name: left[name] for name in kept} == dict.fromkeys(kept, 2)
@@ -104,7 +104,7 @@ def test_retried_delivery_stays_while_pruning():
         delivery_id = session.scalar(select(WebhookDelivery.id))
     with transaction() as session:
         resend_delivery(session, delivery_id, actor="cli")
-        assert prune(transaction, 90)["webhook_deliveries"] == 0  # and waits for no lock
+        assert prune(DATABASE, 90)["webhook_deliveries"] == 0  # and waits for no lock
     assert (count()["webhook_deliveries"], count()["outbound_events"]) == (1, 1)
 
 
@@ -118,7 +118,7 @@ def test_prune_event_with_new_delivery():
     with transaction() as session:
         session.add(WebhookDelivery(event_id=event_id, endpoint_id=endpoint_id, next_attempt_at=func.now()))
         session.flush()
-        assert prune(transaction, 90)["outbound_events"] == 0
+        assert prune(DATABASE, 90)["outbound_events"] == 0
     assert (count()["webhook_deliveries"], count()["outbound_events"]) == (1, 1)
 
 
@@ -126,10 +126,10 @@ def test_checks_of_reviews_stay():
     everything(OLD)
     with transaction() as session:
         session.execute(update(Invoice).values(review_reason="underpaid", review_opened_at=OLD))
-    assert prune(transaction, 90)["invoice_looks"] == 0
+    assert prune(DATABASE, 90)["invoice_looks"] == 0
     with transaction() as session:
         session.execute(update(Invoice).values(review_resolved_at=OLD))
-    assert prune(transaction, 90)["invoice_looks"] == 1
+    assert prune(DATABASE, 90)["invoice_looks"] == 1
 
 
 def test_many_rows_go_in_batches(monkeypatch):
@@ -137,7 +137,7 @@ def test_many_rows_go_in_batches(monkeypatch):
     for _ in range(5):
         everything(OLD)
         everything(OLD, next_attempt_at=OLD, delivered_at=None)
-    assert prune(transaction, 90)["webhook_deliveries"] == 5
+    assert prune(DATABASE, 90)["webhook_deliveries"] == 5
     assert (count()["webhook_deliveries"], count()["outbound_events"], count()["invoice_looks"]) == (5, 5, 0)
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.codes.manage import NewCode, add_code
-from keysat.core.db import engine, reading, transaction
+from keysat.core.db import Database, engine, reading, transaction
 from keysat.core.errors import Conflict, RemoteRefused, RemoteUnavailable
 from keysat.core.money import Money
 from keysat.invoices.draft import DRAFT_LIFE, IN_PROGRESS
@@ -57,7 +57,7 @@ def purchase_and_die(order, number):
 
     def run():
         engine().dispose(close=False)
-        purchase(begin_and_die_before(number), order, lambda: "unused", "cli")
+        purchase(Database(reading, begin_and_die_before(number)), order, lambda: "unused", "cli")
 
     process = multiprocessing.get_context("fork").Process(target=run, daemon=True)
     process.start()

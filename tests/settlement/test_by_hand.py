@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import func
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE
 from keysat.core.errors import Conflict, NotFound, SettingsError
 from keysat.models.invoice import InvoiceStatus
 from keysat.providers.base import ProviderStatus
@@ -24,22 +24,22 @@ def key_is_gone():
 
 
 def check(invoice, signer_id):
-    return reconcile_and_issue(reading, transaction, invoice.id, SettlementRules(), signer_id, "cli")
+    return reconcile_and_issue(DATABASE, invoice.id, SettlementRules(), signer_id, "cli")
 
 
 def test_settled_by_hand_has_its_license(fake, signer_id):
     invoice = make_invoice()
-    license_id = settle_and_issue(transaction, invoice.id, "paid in cash", signer_id, "cli")
+    license_id = settle_and_issue(DATABASE, invoice.id, "paid in cash", signer_id, "cli")
     assert [row.id for row in load_licenses(invoice.id)] == [license_id]
     with pytest.raises(Conflict, match="settled already"):
-        settle_and_issue(transaction, invoice.id, "again", signer_id, "cli")
+        settle_and_issue(DATABASE, invoice.id, "again", signer_id, "cli")
 
 
 def test_decision_stays_when_the_signing_key_is_missing(fake, signer_id):
     """The scan issues the license once the key is back."""
     invoice = make_invoice()
     with pytest.raises(SettingsError):
-        settle_and_issue(transaction, invoice.id, "paid in cash", key_is_gone, "cli")
+        settle_and_issue(DATABASE, invoice.id, "paid in cash", key_is_gone, "cli")
     row = load_invoice(invoice.id)
     assert (row.status, row.fulfilled_at) == (InvoiceStatus.SETTLED, None)
     assert row.next_check_at is not None
@@ -48,9 +48,9 @@ def test_decision_stays_when_the_signing_key_is_missing(fake, signer_id):
 def test_refused_decision_issues_nothing(fake, signer_id):
     invoice = make_invoice()
     with pytest.raises(NotFound):
-        settle_and_issue(transaction, invoice.provider_account_id, "paid", signer_id, "cli")
+        settle_and_issue(DATABASE, invoice.provider_account_id, "paid", signer_id, "cli")
     with pytest.raises(Conflict, match="not reversed"):
-        restore_and_issue(transaction, invoice.id, "a mistake", signer_id, "cli")
+        restore_and_issue(DATABASE, invoice.id, "a mistake", signer_id, "cli")
     assert load_licenses() == []
 
 
@@ -73,5 +73,5 @@ def test_restored_invoice_has_its_license_once(fake, signer_id):
     invoice = make_invoice(status="settled", settled_at=func.now())
     fake.say(invoice.provider_invoice_id, ProviderStatus.REFUNDED)
     check_invoice(invoice.id)
-    license_id = restore_and_issue(transaction, invoice.id, "a mistake", signer_id, "cli")
+    license_id = restore_and_issue(DATABASE, invoice.id, "a mistake", signer_id, "cli")
     assert [row.id for row in load_licenses(invoice.id)] == [license_id]

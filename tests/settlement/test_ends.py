@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from keysat.accounts.inbox import MAX_ATTEMPTS, claim_events, store
 from keysat.accounts.manage import remove_account
 from keysat.codes.manage import NewCode, add_code
-from keysat.core.db import reading, transaction
+from keysat.core.db import Database, reading, transaction
 from keysat.models import AuditLine, DiscountCode, Redemption
 from keysat.models import ProviderEvent as StoredEvent
 from keysat.models.discount_code import CodeKind
@@ -88,7 +88,7 @@ def test_bad_news_superseded_by_settlement(fake, signer, gone):
         return transaction()
 
     fake.say(invoice.provider_invoice_id, gone)
-    reconcile(reading, begin, invoice.id, SettlementRules(), actor="reconcile")
+    reconcile(Database(reading, begin), invoice.id, SettlementRules(), actor="reconcile")
     assert load_licenses(invoice.id)[0].status == "suspended"
     assert load_invoice(invoice.id).reversed_at is not None
 

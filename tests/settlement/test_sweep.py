@@ -7,7 +7,7 @@ import pytest
 import requests
 from sqlalchemy import delete, func, select, update
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, RemoteUnavailable
 from keysat.core.money import Money
 from keysat.models import Invoice, Sweep
@@ -43,7 +43,7 @@ def small_pages(monkeypatch):
 
 def swept(**options):
     """Sweeps the account. Returns the last page's sweep and the ids of all invoices to check."""
-    found = list(pages(reading, transaction, load_account().id, SettlementRules(), **options))
+    found = list(pages(DATABASE, load_account().id, SettlementRules(), **options))
     return found[-1].sweep, [claim.row_id for page in found for claim in page.changed]
 
 
@@ -96,7 +96,7 @@ def test_sweep_finds_refund(shop, signer):
 def test_interrupted_sweep_goes_on_where_it_stopped(shop, small_pages):
     for _ in range(10):
         make_invoice()
-    found = pages(reading, transaction, load_account().id, SettlementRules())
+    found = pages(DATABASE, load_account().id, SettlementRules())
     first = next(found)
     found.close()
     sweep, _ = swept()
@@ -109,7 +109,7 @@ def test_interrupted_sweep_goes_on_where_it_stopped(shop, small_pages):
 def test_one_sweep_at_a_time_and_a_dead_one_is_taken_over(shop, small_pages):
     for _ in range(6):
         make_invoice()
-    found = pages(reading, transaction, load_account().id, SettlementRules())
+    found = pages(DATABASE, load_account().id, SettlementRules())
     first = next(found)
     with pytest.raises(Conflict, match="is being swept"):
         swept()
@@ -122,7 +122,7 @@ def test_one_sweep_at_a_time_and_a_dead_one_is_taken_over(shop, small_pages):
 def test_restart_begins_again(shop, small_pages):
     for _ in range(6):
         make_invoice()
-    found = pages(reading, transaction, load_account().id, SettlementRules())
+    found = pages(DATABASE, load_account().id, SettlementRules())
     first = next(found)
     found.close()
     assert swept(restart=True)[0].id != first.sweep.id
@@ -264,7 +264,7 @@ def test_sweep_second_account_same_store(shop, signer):
     check_invoice(paid.id)
     issue_now(paid.id, signer.key_id)
     make_account("again", kind="btcpay", base_url=shop.url)
-    page = list(pages(reading, transaction, load_account("again").id, SettlementRules()))[-1]
+    page = list(pages(DATABASE, load_account("again").id, SettlementRules()))[-1]
     assert (page.sweep.seen, page.sweep.adopted, page.sweep.orphans) == (1, 0, [])
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from keysat.core.db import engine, reading, transaction
+from keysat.core.db import DATABASE, engine, reading, transaction
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.migrations import require_head
@@ -69,7 +69,7 @@ def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, s
     with reading() as session:
         assert session.get(Invoice, after.id) is None
 
-    for page in pages(reading, transaction, load_account().id, SettlementRules(), since=pending.created_at):
+    for page in pages(DATABASE, load_account().id, SettlementRules(), since=pending.created_at):
         for claim in page.changed:
             make_due(claim.row_id)
     make_due(pending.id)

@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, Table, func, insert, select, text, update
 
 from keysat import migrations
-from keysat.core.db import engine, reading, transaction
+from keysat.core.db import DATABASE, engine, reading, transaction
 from keysat.core.secrets import seal, secret_box
 from keysat.core.settings import load_settings
 from keysat.models import Invoice, License, Tip
@@ -136,14 +136,14 @@ def test_dump_of_each_revision_is_restored_and_no_tip_is_paid_twice(database, pr
         tips = session.execute(select(Tip.id, Tip.status)).all()
     assert sorted(status for _, status in tips) == (sorted(TIPS) if revision >= "0004" else [])
     payer = Payer.of(load_settings())
-    after = {status: pay(reading, transaction, payer, tip_id, actor="tips") for tip_id, status in tips}
+    after = {status: pay(DATABASE, payer, tip_id, actor="tips") for tip_id, status in tips}
     assert after in ({}, {"owed": "held", "paying": "paying", "sent": "sent"})
     assert provider.lightning_payments() == []
     for tip_id, status in tips:
         if status == "owed":
             with transaction() as session:
                 retry_tip(session, tip_id, "the node has no payment of it", actor="cli")
-            assert pay(reading, transaction, payer, tip_id, actor="tips") == "sent"
+            assert pay(DATABASE, payer, tip_id, actor="tips") == "sent"
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
@@ -171,7 +171,7 @@ def test_restore_is_detected(database, provider, keysat, tmp_path):
     restore_from(dump)
     with reading() as session:
         tip_id = session.scalar(select(Tip.id).where(Tip.status == "owed"))
-    assert pay(reading, transaction, Payer.of(load_settings()), tip_id, actor="tips") == "held"
+    assert pay(DATABASE, Payer.of(load_settings()), tip_id, actor="tips") == "held"
     assert provider.lightning_payments() == []
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from keysat.core import clock
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import InvalidInput
 from keysat.licenses.withdraw import change_status
 from keysat.models import Epoch, Invoice, Tip
@@ -27,7 +27,7 @@ TIP_MSAT = PRICE * 500 // 10_000 * 1_000
 
 
 def step(payer, tip_id):
-    return pay(reading, transaction, payer, tip_id, actor="tips")
+    return pay(DATABASE, payer, tip_id, actor="tips")
 
 
 def reversed_(tip):
@@ -112,7 +112,7 @@ def test_tip_of_an_adopted_sale_is_held(sandbox, payer, tipped, signer):
     sandbox.pay(lost.provider_invoice_id)
     with transaction() as session:
         session.execute(delete(Invoice).where(Invoice.id == lost.id))
-    list(pages(reading, transaction, load_account().id, SettlementRules(), since=lost.created_at - timedelta(hours=1)))
+    list(pages(DATABASE, load_account().id, SettlementRules(), since=lost.created_at - timedelta(hours=1)))
     check_invoice(lost.id)
     issue_now(lost.id, signer.key_id)
     with reading() as session:

@@ -10,7 +10,7 @@ from threading import Lock
 import pytest
 from sqlalchemy import func, select
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import Database, reading, transaction
 from keysat.core.settings import load_settings
 from keysat.models import Tip
 from keysat.providers import registry
@@ -102,7 +102,7 @@ def test_tips_paid_once_within_limits(sandbox, mishaps, tipped, local_tips):
 
     def step(tip_id):
         try:
-            pay(reading, mishaps.begin, payer, tip_id, actor="tips")
+            pay(Database(reading, mishaps.begin), payer, tip_id, actor="tips")
         except Died:
             return
 

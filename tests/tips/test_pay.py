@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from keysat.catalog.products import Terms
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, InvalidInput, NotFound
 from keysat.core.money import Money
 from keysat.core.secrets import secret_box
@@ -29,7 +29,7 @@ TIP_MSAT = PRICE * 500 // 10_000 * 1_000
 
 
 def step(payer, tip_id):
-    return pay(reading, transaction, payer, tip_id, actor="tips")
+    return pay(DATABASE, payer, tip_id, actor="tips")
 
 
 def audited(action):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
@@ -47,7 +47,7 @@ def load_endpoint(name="shop"):
 def send_all(sender):
     while owed := due():
         for delivery_id in owed:
-            deliver(transaction, sender, delivery_id)
+            deliver(DATABASE, sender, delivery_id)
 
 
 def make_due():
@@ -216,7 +216,7 @@ def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, new_endpo
         remove_endpoint(session, "shop", actor="cli")
     with transaction() as session:
         assert record_attempt(session, leased, Attempt(1, status_code=204)) is None
-    assert deliver(transaction, sender, owed) is None
+    assert deliver(DATABASE, sender, owed) is None
     assert attempts() == []
 
 

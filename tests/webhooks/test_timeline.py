@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading
 from keysat.models import OutboundEvent
 from keysat.operations.timeline import timeline
 from keysat.providers.base import ProviderStatus
@@ -22,7 +22,7 @@ def test_timeline_of_invoice(fake, signer, sender, receiver, new_endpoint):
     with reading() as session:
         owed = due_deliveries(session, 100, 100)
     for one in owed:
-        deliver(transaction, sender, one)
+        deliver(DATABASE, sender, one)
     with reading() as session:
         assert set(session.scalars(select(OutboundEvent.event_type))) == {"invoice.settled", "license.issued"}
         moments = timeline(session, load_invoice(invoice.id))

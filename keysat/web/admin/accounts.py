@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from keysat.accounts import checked, manage
 from keysat.accounts.selling import sell_with
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import InvalidInput
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
@@ -125,14 +125,14 @@ def create_account(body: NewAccount, actor: Writer) -> AccountRow:
     """Add an account. Its credentials are stored encrypted."""
     new = manage.NewAccount(**body.model_dump(exclude={"unchecked"}))
     box = secret_box(load_settings())
-    return AccountRow.model_validate(checked.check_and_add(transaction, box, new, actor, unchecked=body.unchecked))
+    return AccountRow.model_validate(checked.check_and_add(DATABASE, box, new, actor, unchecked=body.unchecked))
 
 
 @router.patch("/accounts/{name}", responses=documented(404, 409, 502), dependencies=ASKING)
 def change_account(name: AccountName, body: AccountChanges, actor: Writer) -> AccountRow:
     """Change an account's name, address, store, sandbox mark or authorities, after checking its key there."""
     changes = body.changes("unchecked")
-    row = checked.check_and_edit(reading, transaction, name, changes, actor, unchecked=body.unchecked)
+    row = checked.check_and_edit(DATABASE, name, changes, actor, unchecked=body.unchecked)
     return AccountRow.model_validate(row)
 
 
@@ -161,7 +161,7 @@ def delete_account(name: AccountName, actor: Writer) -> Done:
 @router.post("/accounts/{name}/test", responses=documented(404, 502), dependencies=ASKING)
 def check_account(name: AccountName, _: Writer) -> Done:
     """Check address and credentials with a harmless request to the provider."""
-    checked.check_account(reading, name)
+    checked.check_account(DATABASE, name)
     return Done()
 
 
@@ -185,9 +185,7 @@ def resume_account(name: AccountName, actor: Writer) -> AccountRow:
 def renew_credentials(name: AccountName, body: NewCredentials, actor: Writer) -> AccountRow:
     """Replace the credentials, once the provider accepts them, and resume the account."""
     box = secret_box(load_settings())
-    checked.check_and_renew(
-        reading, transaction, box, name, body.api_key, body.webhook_secret, actor, unchecked=body.unchecked
-    )
+    checked.check_and_renew(DATABASE, box, name, body.api_key, body.webhook_secret, actor, unchecked=body.unchecked)
     return _account(name)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.settings import load_settings
 from keysat.models.invoice import InvoiceStatus
 from keysat.operations.details import read_details
@@ -123,14 +123,14 @@ def reconcile_invoice(invoice_id: InvoiceId, actor: Writer) -> CheckResponse:
     with reading() as session:
         require_invoice(session, invoice_id)
     rules = rules_of(load_settings())
-    result, license_id = reconcile_and_issue(reading, transaction, invoice_id, rules, signer_id, actor)
+    result, license_id = reconcile_and_issue(DATABASE, invoice_id, rules, signer_id, actor)
     return CheckResponse(provider_says=result.provider_status, decision=result.outcome.action, license_id=license_id)
 
 
 @router.post("/{invoice_id}/settle", responses=documented(404, 409))
 def settle_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> CheckResponse:
     """Settle an invoice by hand, regardless of the provider's status, and issue its license."""
-    license_id = settle_and_issue(transaction, invoice_id, body.note, signer_id, actor)
+    license_id = settle_and_issue(DATABASE, invoice_id, body.note, signer_id, actor)
     return CheckResponse(provider_says="nothing; it wasn't asked", decision="settle", license_id=license_id)
 
 
@@ -153,5 +153,5 @@ def acknowledge_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Don
 @router.post("/{invoice_id}/restore", responses=documented(404, 409))
 def restore_invoice(invoice_id: InvoiceId, body: Note, actor: Writer) -> Done:
     """Undo a reversal by hand: the license regains its status, or is issued if it wasn't before."""
-    restore_and_issue(transaction, invoice_id, body.note, signer_id, actor)
+    restore_and_issue(DATABASE, invoice_id, body.note, signer_id, actor)
     return Done()
