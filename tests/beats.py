@@ -42,18 +42,6 @@ def calls_a_second(shop, worker, beats):
     with transaction() as session:
         session.execute(update(Invoice).values(next_check_at=func.now(), check_count=0))
     calls_before = shop.requests_made()["total"]
-    nodes = []
-    try:
-        for _ in range(beats):
-            nodes.append(ProcessContainer(beat_command(APP), environment=TICK))
-            threading.Event().wait(0.25)  # so that a second beat ticks between the first one's ticks
-        wait_until(lambda: all(count >= 2 for count, _ in checks().values()))
-        first = checks()
-        threading.Event().wait(SECONDS)  # an observation of a fixed length, not the wait for an event
-        last = checks()
-    finally:
-        for node in nodes:
-            node.teardown()
 
     def calls():
         return shop.requests_made()["total"] - calls_before
@@ -61,7 +49,21 @@ def calls_a_second(shop, worker, beats):
     def claims():
         return sum(count for count, _ in checks().values())
 
+    nodes = []
+    try:
+        for _ in range(beats):
+            nodes.append(ProcessContainer(beat_command(APP), environment=TICK))
+            threading.Event().wait(0.25)  # so that a second beat ticks between the first one's ticks
+        wait_until(lambda: all(count >= 2 for count, _ in checks().values()) and calls())
+        first = checks()
+        threading.Event().wait(SECONDS)  # an observation of a fixed length, not the wait for an event
+        last = checks()
+    finally:
+        for node in nodes:
+            node.teardown()
+
     wait_until(idle)
-    assert 0 < calls() <= claims() + worker.logs().count(RETRIED) - retried_before
+    made, claimed, retried = calls(), claims(), worker.logs().count(RETRIED) - retried_before
+    assert made <= claimed + retried, f"{made} calls for {claimed} claims and {retried} retries"
     spans = sum((last[one][1] - first[one][1]).total_seconds() for one in first)
-    return sum(last[one][0] - first[one][0] for one in first) / spans * calls() / claims()
+    return sum(last[one][0] - first[one][0] for one in first) / spans * made / claimed
