@@ -51,8 +51,8 @@ def record_failure(
     Consecutive failures of the same invoice are counted once: an invoice whose reads always fail backs off by its own
     schedule and doesn't block the account.
     """
-    other = ProviderAccount.failed_invoice_id.is_distinct_from(invoice_id)
-    failures = ProviderAccount.failure_count + (case((other, 1), else_=0) if invoice_id else 1)
+    another_invoice = ProviderAccount.failed_invoice_id.is_distinct_from(invoice_id)
+    failures = ProviderAccount.failure_count + (case((another_invoice, 1), else_=0) if invoice_id else 1)
     session.execute(
         update(ProviderAccount)
         .where(ProviderAccount.id == account_id)

@@ -89,13 +89,13 @@ def hint_of(session: Session, event_id: UUID) -> WebhookHint:
     by_theirs = Invoice.provider_invoice_id == ProviderEvent.provider_invoice_id
     by_ours = and_(Invoice.provider_invoice_id.is_(None), Invoice.id == ProviderEvent.order_id)
     of_account = Invoice.provider_account_id == ProviderEvent.provider_account_id
-    other = aliased(ProviderEvent)
+    related = aliased(ProviderEvent)
     checks = (
         select(func.count())
         .where(
-            other.provider_account_id == ProviderEvent.provider_account_id,
-            other.provider_invoice_id == ProviderEvent.provider_invoice_id,
-            other.looked_at.between(func.now() - timedelta(minutes=1), func.now()),
+            related.provider_account_id == ProviderEvent.provider_account_id,
+            related.provider_invoice_id == ProviderEvent.provider_invoice_id,
+            related.looked_at.between(func.now() - timedelta(minutes=1), func.now()),
         )
         .scalar_subquery()
         .label("checks")
@@ -153,7 +153,7 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
         max_wait=_MAX_WAIT,
         values={ProviderEvent.attempts: ProviderEvent.attempts + 1},
     )
-    claims = [Claim(one.row_id) for one in claimed]
+    claims = [Claim(row.row_id) for row in claimed]
     of_settled = exists().where(
         Invoice.provider_account_id == ProviderEvent.provider_account_id,
         Invoice.provider_invoice_id == ProviderEvent.provider_invoice_id,
@@ -161,7 +161,9 @@ def claim_events(session: Session, limit: int) -> list[Claim]:
     )
     session.execute(
         update(ProviderEvent)
-        .where(ProviderEvent.id.in_([one.row_id for one in claims]), ProviderEvent.attempts > MAX_ATTEMPTS, ~of_settled)
+        .where(
+            ProviderEvent.id.in_([event.row_id for event in claims]), ProviderEvent.attempts > MAX_ATTEMPTS, ~of_settled
+        )
         .values(next_attempt_at=None)
     )
     return claims

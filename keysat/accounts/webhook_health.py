@@ -83,7 +83,7 @@ def silent_accounts(session: Session) -> list[WebhooksMissing]:
         .order_by(account.name)
     )
     found = [WebhooksMissing(**row._asdict()) for row in rows]
-    return [one for one in found if one.last_event_at is None or one.unreported >= ENOUGH]
+    return [missing for missing in found if missing.last_event_at is None or missing.unreported >= ENOUGH]
 
 
 def webhook_state(account: ProviderAccount) -> Advice:

@@ -39,7 +39,7 @@ class Terms:
     @classmethod
     def of(cls, policy: Policy) -> Terms:
         """Return the terms of a stored policy."""
-        return cls(**{one.name: getattr(policy, one.name) for one in fields(cls)})
+        return cls(**{field.name: getattr(policy, field.name) for field in fields(cls)})
 
 
 def add_product(session: Session, slug: str, name: str, price: Money, description: str = "", *, actor: str) -> Product:
@@ -141,7 +141,7 @@ def choose_policy(session: Session, product_slug: str, policy_slug: str | None) 
     if product.archived:
         raise NotFound("product", product_slug, Hint.UNARCHIVE_PRODUCT, product=product_slug)
     policies = policies_of(session, product)
-    policy = next((one for one in policies if policy_slug in {None, one.slug}), None)
+    policy = next((candidate for candidate in policies if policy_slug in {None, candidate.slug}), None)
     if policy is None:
         raise NotFound("policy", policy_slug or f"of {product_slug}", Hint.ADD_POLICY, product=product_slug)
     return product, policy

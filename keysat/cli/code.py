@@ -62,7 +62,7 @@ def list_(as_json: AsJson = False) -> None:
     """List the codes, newest first."""
     with reading() as session:
         found = list_codes(session)
-    show_rows([_record(one) for one in found], as_json)
+    show_rows([_record(code) for code in found], as_json)
 
 
 @app.command()

@@ -42,8 +42,10 @@ def show(delivery: Delivery, as_json: AsJson = False) -> None:
     """Show a delivery, its body, and the result of each attempt."""
     with reading() as session:
         row, body, attempts = show_delivery(session, delivery)
-    made = [{"at": one.at, "status": one.status_code, "ms": one.duration_ms} for one in attempts]
-    attempt_rows = [{**each, "error": one.error or one.answer} for each, one in zip(made, attempts, strict=True)]
+    made = [{"at": attempt.at, "status": attempt.status_code, "ms": attempt.duration_ms} for attempt in attempts]
+    attempt_rows = [
+        {**facts, "error": attempt.error or attempt.answer} for facts, attempt in zip(made, attempts, strict=True)
+    ]
     if as_json:
         show_record({**row.__dict__, "body": body, "attempt_log": attempt_rows}, as_json)
         return

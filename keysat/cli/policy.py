@@ -99,7 +99,7 @@ def edit(
         "grace_seconds": None if grace_days is None else grace_days * DAY,
         "max_machines": machines,
         "is_trial": trial,
-        "entitlements": None if entitlement is None else [one for one in entitlement if one],
+        "entitlements": None if entitlement is None else [slug for slug in entitlement if slug],
         "tip_recipient": tip_recipient,
         "tip_pct_bps": tip_bps,
         "tip_label": tip_label,

@@ -96,7 +96,7 @@ def edit(
     ] = None,
 ) -> None:
     """Change an endpoint's URL, also for pending deliveries, or its events."""
-    wanted = None if event is None else [one for one in event if one]
+    wanted = None if event is None else [event_type for event_type in event if event_type]
     with transaction() as session:
         endpoints.change_endpoint(
             session, name, url=url, event_types=wanted, allow_http=load_settings().webhook_may_be_http, actor="cli"

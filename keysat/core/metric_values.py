@@ -104,16 +104,16 @@ class Store:
             path = self._file.path if self._file else None
             kept = {} if self._file is None else self._file.values()
         yield from {**kept, **own}.items()
-        for other in metric_files.files_in(self.directory):
-            if other != path:
+        for other_path in metric_files.files_in(self.directory):
+            if other_path != path:
                 try:
-                    yield from metric_files.read_file(other)
+                    yield from metric_files.read_file(other_path)
                 except FileNotFoundError:
                     continue
                 except UNUSABLE as error:
-                    if other not in self._left_out:
-                        log.warning("a file of metrics is left out", file=str(other), reason=str(error))
-                    self._left_out.add(other)
+                    if other_path not in self._left_out:
+                        log.warning("a file of metrics is left out", file=str(other_path), reason=str(error))
+                    self._left_out.add(other_path)
 
     def _attempt(self, value: Value | None) -> None:
         try:

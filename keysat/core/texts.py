@@ -34,21 +34,21 @@ def csv_cell(value: object) -> object:
 def check_name(text: str, what: str = "the name") -> str:
     """Check a line, which must have a visible character. Raises InvalidInput."""
     check_line(text, what, MAX_NAME)
-    if not any(unicodedata.category(one)[0] not in "ZC" for one in text):
+    if not any(unicodedata.category(char)[0] not in "ZC" for char in text):
         raise InvalidInput(f"{what} is what people see; it can't be empty.")
     return text
 
 
 def check_line(text: str, what: str, max_bytes: int = MAX_NAME) -> str:
     """Check a text of one line, without control characters. It may be empty. Raises InvalidInput."""
-    if any(unicodedata.category(one) == "Cc" for one in text):
+    if any(unicodedata.category(char) == "Cc" for char in text):
         raise InvalidInput(f"{what} has line breaks or control characters; leave them out.")
     return _check_size(text, what, max_bytes)
 
 
 def check_note(text: str, what: str = "the note", max_bytes: int = MAX_NOTE) -> str:
     """Check a text of any number of lines, without other control characters. Raises InvalidInput."""
-    if any(unicodedata.category(one) == "Cc" and one not in _LINE_ENDS for one in text):
+    if any(unicodedata.category(char) == "Cc" and char not in _LINE_ENDS for char in text):
         raise InvalidInput(f"{what} has control characters; leave them out.")
     return _check_size(text, what, max_bytes)
 

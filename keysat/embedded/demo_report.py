@@ -115,7 +115,9 @@ def compare(ledger: dict[str, Any]) -> Comparison:
         paid=set(paid_at),
         licensed=Counter(str(provider_id) for provider_id, _ in licensed),
         review={str(provider_id): email or "" for provider_id, email in review},
-        seconds=sorted(at.timestamp() - paid_at[one] for one, at in licensed if at and one in paid_at),
+        seconds=sorted(
+            at.timestamp() - paid_at[provider_id] for provider_id, at in licensed if at and provider_id in paid_at
+        ),
         provider_calls=ledger["requests"]["total"],
         webhooks_dropped=ledger["webhooks"]["dropped"],
     )

@@ -69,9 +69,9 @@ def write(session: Session, draft: Draft) -> Invoice:
 def best(found: Sequence[FoundInvoice]) -> FoundInvoice | None:
     """Return which of the provider's invoices for one order to adopt: the one paid most, else one that can be paid."""
 
-    def worth(one: FoundInvoice) -> tuple[int, bool]:
-        paid = one.snapshot.paid
-        return 0 if paid is None else paid.amount, one.snapshot.status is ProviderStatus.PENDING
+    def worth(invoice: FoundInvoice) -> tuple[int, bool]:
+        paid = invoice.snapshot.paid
+        return 0 if paid is None else paid.amount, invoice.snapshot.status is ProviderStatus.PENDING
 
     return max(found, key=worth, default=None)
 

@@ -17,7 +17,7 @@ from keysat.queue.claim import Claim, claim, release
 def claim_unfulfilled(session: Session, limit: int) -> list[Claim]:
     """Claim settled invoices whose license is missing, regardless of the state of their provider account."""
     claimed = _claim(session, limit, Invoice.status == InvoiceStatus.SETTLED)
-    return [Claim(one.row_id) for one in claimed]
+    return [Claim(row.row_id) for row in claimed]
 
 
 def claim_due(session: Session, limit: int, account_id: UUID) -> list[Claim]:
@@ -45,7 +45,7 @@ def claim_settled(session: Session, limit: int, account_id: UUID) -> list[Claim]
         max_wait=MAX_WAIT,
         values=_COUNTED,
     )
-    return [Claim(one.row_id, REVERSAL_CHECK.total_seconds() / 2) for one in claimed]
+    return [Claim(row.row_id, REVERSAL_CHECK.total_seconds() / 2) for row in claimed]
 
 
 def release_invoices(session: Session, invoice_ids: list[UUID]) -> None:

@@ -81,8 +81,8 @@ def clean(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     normal = unicodedata.normalize("NFKC", text)
-    kept = ("-" if unicodedata.category(one) == "Pd" or one == "\N{MINUS SIGN}" else one for one in normal)
-    return "".join(one for one in kept if one not in _AROUND and unicodedata.category(one)[0] not in "ZC")
+    kept = ("-" if unicodedata.category(char) == "Pd" or char == "\N{MINUS SIGN}" else char for char in normal)
+    return "".join(char for char in kept if char not in _AROUND and unicodedata.category(char)[0] not in "ZC")
 
 
 def sign(payload: Payload, key: Ed25519PrivateKey) -> str:

@@ -20,8 +20,8 @@ class Prepared:
         self._name, self._statement = name, statement
         self._prepare = f"PREPARE {name} AS {compiled}"
         self._execute = (
-            text(f"EXECUTE {name} ({', '.join(f':{each}' for each in names)})")
-            .bindparams(*(bindparam(each, type_=compiled.binds[each].type) for each in names))
+            text(f"EXECUTE {name} ({', '.join(f':{parameter}' for parameter in names)})")
+            .bindparams(*(bindparam(parameter, type_=compiled.binds[parameter].type) for parameter in names))
             .columns(*statement.selected_columns)
         )
 

@@ -205,7 +205,7 @@ def why(error: Exception) -> str:
 
 def _however_escaped(secret: str) -> str:
     """Return a pattern that matches a text as it is, and as it is escaped in JSON and in URLs."""
-    return "".join(rf"(?:\\?{re.escape(one)}|\\u{ord(one):04x}|{re.escape(quote(one, safe=''))})" for one in secret)
+    return "".join(rf"(?:\\?{re.escape(char)}|\\u{ord(char):04x}|{re.escape(quote(char, safe=''))})" for char in secret)
 
 
 def _json_or_none(body: bytes) -> Any:

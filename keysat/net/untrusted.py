@@ -181,10 +181,10 @@ def _refused(error: BaseException) -> Refused | None:
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, Refused):
-            return one
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            waiting += [*one.args, one.__cause__, one.__context__, getattr(one, "reason", None)]
+        cause = waiting.pop()
+        if isinstance(cause, Refused):
+            return cause
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            waiting += [*cause.args, cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
     return None

@@ -49,13 +49,13 @@ class Line:
         """What remains after reviews, reversals and tips."""
         return self.received - self.under_review - self.reversed - self.tips
 
-    def plus(self, other: Line) -> Line:
+    def plus(self, line: Line) -> Line:
         """Return the sum of two lines, with this line's day and product."""
-        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in AMOUNTS})
+        return replace(self, **{name: getattr(self, name) + getattr(line, name) for name in AMOUNTS})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the line with its sums, for printing."""
-        facts = {one.name: getattr(self, one.name) for one in fields(self)}
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**facts, "received": self.received, "net": self.net}
 
 
@@ -149,7 +149,7 @@ def _sum(amount: Any) -> Any:
 def _grouped(at: InstrumentedAttribute[Any], first: date, last: date, *columns: Any) -> Select[*tuple[Any, ...]]:
     """Select sums over the invoices whose time `at` is in these days, UTC."""
     day = cast(func.timezone("UTC", at), Date).label("day")
-    begin, end = (datetime.combine(one, time(), UTC) for one in (first, last + timedelta(days=1)))
+    begin, end = (datetime.combine(boundary, time(), UTC) for boundary in (first, last + timedelta(days=1)))
     return (
         select(day, Product.slug.label("product"), Invoice.currency, *columns)
         .select_from(Invoice)
@@ -164,7 +164,7 @@ def as_csv_rows(lines: Sequence[Line]) -> list[list[object]]:
     rows = [*lines, *totals(lines)]
     records = [line.to_dict() for line in rows]
     heading: list[object] = list(Line(date.min, "", "").to_dict())
-    body = [list(one.values()) for one in records]
+    body = [list(record.values()) for record in records]
     for row in body[len(lines) :]:
         row[0] = "total"
     return [heading, *body]

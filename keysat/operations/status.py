@@ -62,16 +62,22 @@ class Status:
     @property
     def breach_counts(self) -> dict[str, int]:
         """The number of cases by invariant, 0 for those that are not broken."""
-        return dict.fromkeys((one.name for one in INVARIANTS), 0) | {one.invariant: one.count for one in self.breaches}
+        return dict.fromkeys((invariant.name for invariant in INVARIANTS), 0) | {
+            breach.invariant: breach.count for breach in self.breaches
+        }
 
     @property
     def failing_accounts(self) -> tuple[AccountStatus, ...]:
         """The accounts that are not called now: paused, or with an open circuit breaker."""
-        return tuple(one for one in self.backlog.accounts if one.paused_at is not None or one.open_until is not None)
+        return tuple(
+            account
+            for account in self.backlog.accounts
+            if account.paused_at is not None or account.open_until is not None
+        )
 
     def missing_webhooks_of(self, account: str) -> WebhooksMissing | None:
         """Return what is wrong with the webhooks of the account with this name, or None."""
-        return next((one for one in self.silent if one.account == account), None)
+        return next((missing for missing in self.silent if missing.account == account), None)
 
 
 def read_status(session: Session, scan_seconds: float) -> Status:
@@ -109,13 +115,13 @@ class Noticed:
 def read_noticed(settings: Settings) -> Noticed:
     """Read what processes noticed within the last day. Nothing if the broker can't be reached."""
     found = notices(settings)
-    metrics = [Advice(one.sentence) for one in found if one.kind == METRICS]
-    proxies = [Advice(one.sentence) for one in found if one.kind == PROXY]
+    metrics = [Advice(notice.sentence) for notice in found if notice.kind == METRICS]
+    proxies = [Advice(notice.sentence) for notice in found if notice.kind == PROXY]
     return Noticed(_distinct([*trouble_in(settings.metrics_dir), *metrics]), _distinct(proxies))
 
 
 def _distinct(found: list[Advice]) -> tuple[Hinted, ...]:
-    return tuple({str(one): one for one in found}.values())
+    return tuple({str(advice): advice for advice in found}.values())
 
 
 def _versions(session: Session) -> Versions:

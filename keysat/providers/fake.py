@@ -107,13 +107,20 @@ class Fake(Provider):
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
         snapshots = self._ask().snapshots.values()
-        found = [one for one in snapshots if one.order_id == order_id and self._owns(one.provider_invoice_id)]
-        return [FoundInvoice(_created(one.provider_invoice_id), one) for one in found]
+        found = [
+            snapshot
+            for snapshot in snapshots
+            if snapshot.order_id == order_id and self._owns(snapshot.provider_invoice_id)
+        ]
+        return [FoundInvoice(_created(snapshot.provider_invoice_id), snapshot) for snapshot in found]
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
         del since, until  # everything in memory is recent
-        mine = [one for one in self._ask().snapshots.values() if self._owns(one.provider_invoice_id)]
-        page = tuple(FoundInvoice(_created(one.provider_invoice_id), one) for one in mine[::-1][skip : skip + take])
+        mine = [snapshot for snapshot in self._ask().snapshots.values() if self._owns(snapshot.provider_invoice_id)]
+        page = tuple(
+            FoundInvoice(_created(snapshot.provider_invoice_id), snapshot)
+            for snapshot in mine[::-1][skip : skip + take]
+        )
         return InvoicePage(page, (), len(page), None, is_last=len(page) < take)
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:

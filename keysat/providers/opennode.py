@@ -223,14 +223,18 @@ def _received(charge: dict[str, Any], word: str) -> int | None:
         return price - missing
     if word == "paid" and not transactions:  # as over Lightning
         return max(0, price - (missing or 0) + (over or 0))
-    counted = transactions if word in {"paid", "underpaid"} else [one for one in transactions if _is_confirmed(one)]
-    amounts = [_sats(one.get("amount")) for one in counted]
+    counted = (
+        transactions
+        if word in {"paid", "underpaid"}
+        else [transaction for transaction in transactions if _is_confirmed(transaction)]
+    )
+    amounts = [_sats(transaction.get("amount")) for transaction in counted]
     return None if None in amounts else sum(amount or 0 for amount in amounts)
 
 
 def _transactions(charge: dict[str, Any]) -> list[dict[str, Any]]:
     listed = charge.get("transactions")
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return [transaction for transaction in listed if isinstance(transaction, dict)] if isinstance(listed, list) else []
 
 
 def _is_confirmed(transaction: dict[str, Any]) -> bool:

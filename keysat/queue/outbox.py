@@ -75,7 +75,7 @@ def emit(
         for endpoint in endpoints
     ]
     session.execute(insert(WebhookDelivery).values(deliveries))
-    session.info.setdefault(DELIVERIES, []).extend(one["id"] for one in deliveries)
+    session.info.setdefault(DELIVERIES, []).extend(delivery["id"] for delivery in deliveries)
 
 
 def emit_invoice(session: Session, event_type: EventType, invoice_id: UUID) -> None:

@@ -54,11 +54,11 @@ class Ledger:
         """Return the store of that kind with that API key, or None."""
         with self._lock:
             stores = self._stores.values()
-            return next((one for one in stores if one.kind is kind and one.api_key == api_key), None)
+            return next((store for store in stores if store.kind is kind and store.api_key == api_key), None)
 
     def store_of_webhook(self, webhook_id: str) -> Store | None:
         with self._lock:
-            return next((one for one in self._stores.values() if one.webhook(webhook_id)), None)
+            return next((store for store in self._stores.values() if store.webhook(webhook_id)), None)
 
     def put_webhook(self, store_id: str, webhook: Webhook) -> None:
         """Add a webhook to a store, or replace the one with the same id."""
@@ -71,7 +71,7 @@ class Ledger:
         with self._lock:
             store = self._stores.get(store_id)
             if store is not None:  # a reset may have removed the store
-                kept = tuple(one for one in store.webhooks if one.id != without)
+                kept = tuple(webhook for webhook in store.webhooks if webhook.id != without)
                 self._stores[store_id] = replace(store, webhooks=(*kept, *added))
 
     def create(self, store_id: str, draft: Draft) -> Invoice:

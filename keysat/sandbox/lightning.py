@@ -68,7 +68,7 @@ class Lightning:
         fields = Fields(body, "the plan", ("node", "invoices", "seed", "life"))
         node, invoices = fields.items("node") or ["paid"], fields.items("invoices") or ["good"]
         for named, known in ((node, NODE), (invoices, INVOICES)):
-            if unknown := [one for one in named if one not in known]:
+            if unknown := [outcome for outcome in named if outcome not in known]:
                 raise InvalidInput(f"{unknown[0]!r} is none of {', '.join(known)}.")
         with self._lock:
             self._node, self._invoices = node, invoices
@@ -79,7 +79,7 @@ class Lightning:
     def record(self, _body: Any) -> dict[str, Any]:
         """Return all payments that were requested from the node."""
         with self._lock:
-            return {"payments": [asdict(one) for one in self._payments.values()]}
+            return {"payments": [asdict(payment) for payment in self._payments.values()]}
 
     def speaks(self, path: str) -> bool:
         """Return whether the path is one of the recipient's."""

@@ -189,7 +189,7 @@ class Provider:
 
     def _list_webhooks(self, _request: Request, route: Route) -> SandboxResponse:
         store = self._ledger.store(route.store_id or "")
-        return SandboxResponse(200, [webhook_data(one) for one in store.webhooks] if store else [])
+        return SandboxResponse(200, [webhook_data(webhook) for webhook in store.webhooks] if store else [])
 
     def _create_webhook(self, request: Request, route: Route) -> SandboxResponse:
         webhook = parse_webhook(_body(request))

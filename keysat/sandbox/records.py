@@ -70,7 +70,7 @@ class Store:
     kind: Kind = Kind.BTCPAY
 
     def webhook(self, webhook_id: str) -> Webhook | None:
-        return next((one for one in self.webhooks if one.id == webhook_id), None)
+        return next((webhook for webhook in self.webhooks if webhook.id == webhook_id), None)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def confirmed(invoice: Invoice, now: float) -> Step:
         raise Conflict(f"invoice {invoice.id} has no payment that waits for its confirmation.")
     payments = tuple(replace(payment, is_confirmed=True) for payment in invoice.payments)
     after, changes = _advanced(replace(invoice, payments=payments), now)
-    events = [_payment_event("InvoicePaymentSettled", after, one, now) for one in payments if one.id in waiting]
+    events = [
+        _payment_event("InvoicePaymentSettled", after, payment, now) for payment in payments if payment.id in waiting
+    ]
     return after, events + changes
 
 

@@ -101,4 +101,4 @@ def _is_flag(values: dict[str, Any], name: str) -> bool:
 
 
 def _is_texts(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(one, str) for one in values)
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)

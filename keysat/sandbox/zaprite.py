@@ -67,7 +67,9 @@ class Zaprite:
         return SandboxResponse(200, {"items": items, "meta": meta})
 
     def _read(self, _request: Request, store_id: str, wanted: str) -> SandboxResponse:
-        fitting = (one for one in self._ledger.of_store(store_id) if wanted in {one.id, one.order_id})
+        fitting = (
+            candidate for candidate in self._ledger.of_store(store_id) if wanted in {candidate.id, candidate.order_id}
+        )
         invoice = next(fitting, None)
         return self._show(invoice) if invoice else _problem(404, "NOT_FOUND", "The order was not found")
 

@@ -23,12 +23,12 @@ def order_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
         "currency": currency,
         "transactions": [
             {
-                "id": one.id,
-                "amountInOrderCurrency": one.amount,
+                "id": payment.id,
+                "amountInOrderCurrency": payment.amount,
                 "orderCurrency": currency,
-                "status": "CONFIRMED" if one.is_confirmed else "PENDING",
+                "status": "CONFIRMED" if payment.is_confirmed else "PENDING",
             }
-            for one in invoice.payments
+            for payment in invoice.payments
         ],
     }
 

@@ -130,7 +130,11 @@ def _write(session: Session, sweep: Sweep, account: ProviderAccount, page: Invoi
     ours = ours_of(session, account.id, found)
     adopted, conflicts = adopt_drafts(session, account.id, ours, found)
     known_ids = {str(row.id) for row in ours} | ids_of_other_accounts(session, account.id, found)
-    lost = [one for one in found if is_paid(one) and names_a_row(one) and one.snapshot.order_id not in known_ids]
+    lost = [
+        invoice
+        for invoice in found
+        if is_paid(invoice) and names_a_row(invoice) and invoice.snapshot.order_id not in known_ids
+    ]
     made, orphans = adopt_lost(session, account, lost)
     changed, same = partition(ours, found, rules)
     claims = claim_at_once(session, [*changed, *adopted, *made])

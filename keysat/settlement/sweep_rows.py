@@ -27,8 +27,8 @@ MESSAGE = timedelta(seconds=30)
 
 def ours_of(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -> list[Invoice]:
     """Return our rows that match a page, by the provider's invoice id or by our id as its order id."""
-    theirs = [one.snapshot.provider_invoice_id for one in found]
-    orders = [UUID(str(one.snapshot.order_id)) for one in found if names_a_row(one)]
+    theirs = [invoice.snapshot.provider_invoice_id for invoice in found]
+    orders = [UUID(str(invoice.snapshot.order_id)) for invoice in found if names_a_row(invoice)]
     return list(
         session.scalars(
             select(Invoice).where(
@@ -41,7 +41,7 @@ def ours_of(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -
 
 def ids_of_other_accounts(session: Session, account_id: UUID, found: Sequence[FoundInvoice]) -> set[str]:
     """Return the ids of our rows that match a page but belong to another account of ours, as for the same store."""
-    orders = [UUID(str(one.snapshot.order_id)) for one in found if names_a_row(one)]
+    orders = [UUID(str(invoice.snapshot.order_id)) for invoice in found if names_a_row(invoice)]
     others = select(Invoice.id).where(Invoice.id.in_(orders), Invoice.provider_account_id.is_distinct_from(account_id))
     return {str(invoice_id) for invoice_id in session.scalars(others)}
 
@@ -52,14 +52,16 @@ def adopt_drafts(
     """Adopt provider invoices for our rows without a provider invoice id. Return the adopted ids and the conflicts."""
     adopted, conflicts = [], []
     for row in ours:
-        one = draft.best([one for one in found if one.snapshot.order_id == str(row.id)]) if row.is_draft else None
-        if one is None:
+        if not row.is_draft:
+            continue
+        invoice = draft.best([invoice for invoice in found if invoice.snapshot.order_id == str(row.id)])
+        if invoice is None:
             continue
         try:
-            draft.adopt(session, row.id, account_id, one.created)
+            draft.adopt(session, row.id, account_id, invoice.created)
             adopted.append(row.id)
         except RemoteResponseInvalid as error:
-            conflicts.append(orphan(one, str(error)))
+            conflicts.append(orphan(invoice, str(error)))
     return adopted, conflicts
 
 
@@ -67,7 +69,7 @@ def partition(
     ours: Sequence[Invoice], found: Sequence[FoundInvoice], rules: SettlementRules
 ) -> tuple[list[UUID], list[UUID]]:
     """Split rows into those that the listed snapshots would change and those that they wouldn't."""
-    snapshots = {one.snapshot.provider_invoice_id: one.snapshot for one in found}
+    snapshots = {invoice.snapshot.provider_invoice_id: invoice.snapshot for invoice in found}
     changed: list[UUID] = []
     same: list[UUID] = []
     for row in ours:
@@ -119,14 +121,14 @@ def reschedule(session: Session, invoice_ids: list[UUID]) -> None:
     )
 
 
-def is_paid(one: FoundInvoice) -> bool:
+def is_paid(invoice: FoundInvoice) -> bool:
     """Whether the provider reports a payment for it."""
-    return one.snapshot.paid is not None and one.snapshot.paid.amount > 0
+    return invoice.snapshot.paid is not None and invoice.snapshot.paid.amount > 0
 
 
-def names_a_row(one: FoundInvoice) -> bool:
+def names_a_row(invoice: FoundInvoice) -> bool:
     """Whether its order id has the form of our ids."""
-    return is_id(one.snapshot.order_id)
+    return is_id(invoice.snapshot.order_id)
 
 
 def is_id(order_id: str | None) -> bool:

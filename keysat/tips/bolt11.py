@@ -91,14 +91,14 @@ def decode(text: str) -> Decoded:
 def _feature_bits(decoded: Any) -> tuple[set[int], set[int]]:
     """Return the required (even) bits, and the even bits of all features that are set, required or not."""
     states = decoded.features.feature_list if decoded.features else {}
-    return {2 * one.value for one, state in states.items() if state.name == "required"}, {
-        2 * one.value for one in states
+    return {2 * feature.value for feature, state in states.items() if state.name == "required"}, {
+        2 * feature.value for feature in states
     }
 
 
 def _names_payee(text: str) -> bool:
     """Whether an invoice has an `n` field of the right length. The decoder adds the recovered key if it is missing."""
-    words = [_ALPHABET.index(one) for one in text.lower().rpartition("1")[2]][7:-110]
+    words = [_ALPHABET.index(char) for char in text.lower().rpartition("1")[2]][7:-110]
     while len(words) > 2:
         kind, length = words[0], words[1] * 32 + words[2]
         if (kind, length) == _PAYEE:

@@ -61,8 +61,12 @@ class GuardedProtocol(H11Protocol):
         self._accepted_at = self.loop.time()
         self._expect(HEADER_SECONDS)
         if len(self.connections) > self.max_connections:
-            others = (each for each in self.connections if isinstance(each, GuardedProtocol) and each.idle)
-            min(others, key=lambda each: each._accepted_at).abort()  # noqa: SLF001 - of its own class
+            others = (
+                connection
+                for connection in self.connections
+                if isinstance(connection, GuardedProtocol) and connection.idle
+            )
+            min(others, key=lambda connection: connection._accepted_at).abort()  # noqa: SLF001 - of its own class
 
     def data_received(self, data: bytes) -> None:
         """Read data. The first bytes of a request start the deadline for its headers."""

@@ -101,7 +101,7 @@ def policies(slug: ProductSlug) -> Policies:
     with reading() as session:
         row = _sold(require_product(session, slug))
         terms = policies_of(session, row)
-    return Policies(product=_product(row), policies=[_policy(row, one) for one in terms])
+    return Policies(product=_product(row), policies=[_policy(row, policy) for policy in terms])
 
 
 def _sold(row: Product) -> Product:
@@ -120,7 +120,7 @@ def _product(row: Product) -> PublicProduct:
         base_price_sats=sats(price),
         price_amount=price.amount,
         price_currency=price.currency,
-        entitlements_catalog=[Entitlement.model_validate(one) for one in row.entitlements_catalog],
+        entitlements_catalog=[Entitlement.model_validate(entitlement) for entitlement in row.entitlements_catalog],
     )
 
 

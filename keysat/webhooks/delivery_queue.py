@@ -69,13 +69,13 @@ class Attempt:
         return None if self.delivered else self.error or f"answered {self.status_code}"
 
 
-def due_deliveries(session: Session, each: int, limit: int) -> list[UUID]:
-    """Return the deliveries to attempt now, longest waiting first, at most `each` per endpoint."""
+def due_deliveries(session: Session, per_endpoint: int, limit: int) -> list[UUID]:
+    """Return the deliveries to attempt now, longest waiting first, at most `per_endpoint` at one endpoint."""
     mine = (
         select(WebhookDelivery.id, WebhookDelivery.next_attempt_at)
         .where(WebhookDelivery.endpoint_id == WebhookEndpoint.id, WebhookDelivery.next_attempt_at <= func.now())
         .order_by(WebhookDelivery.next_attempt_at)
-        .limit(each)
+        .limit(per_endpoint)
         .lateral("mine")
     )
     wanted = select(mine.c.id).select_from(WebhookEndpoint).join(mine, true()).where(WebhookEndpoint.active)

@@ -193,7 +193,7 @@ def _check(url: str, *, allow_http: bool) -> None:
 
 
 def _known(event_types: Sequence[str]) -> list[str]:
-    known = {str(one) for one in EventType}
+    known = {str(event_type) for event_type in EventType}
     if unknown := sorted(set(event_types) - known):
         raise InvalidInput(f"{', '.join(unknown)} is no event; there are: {', '.join(sorted(known))}.")
     return sorted(set(event_types))

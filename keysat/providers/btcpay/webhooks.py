@@ -54,7 +54,7 @@ def _ids_at(http: HttpClient, store_path: str, url: str) -> list[str]:
     response = http.get(f"{store_path}/webhooks").json
     try:
         webhooks: list[Any] = response if isinstance(response, list) else [None]
-        return [quote(one["id"], safe="") for one in webhooks if one["url"] == url]
+        return [quote(webhook["id"], safe="") for webhook in webhooks if webhook["url"] == url]
     except (TypeError, KeyError):
         raise RemoteResponseInvalid("BTCPay's list of webhooks has another shape than it should.") from None
 

@@ -77,7 +77,7 @@ def _unconfirmed(order: dict[str, Any]) -> bool:
     """Return whether the order has a transaction that is not confirmed."""
     listed = order.get("transactions")
     return isinstance(listed, list) and any(
-        isinstance(one, dict) and one.get("status", _CONFIRMED) != _CONFIRMED for one in listed
+        isinstance(transaction, dict) and transaction.get("status", _CONFIRMED) != _CONFIRMED for transaction in listed
     )
 
 
@@ -115,7 +115,7 @@ def made_at(order: Any) -> datetime | None:
 
 def _charged(order: dict[str, Any]) -> Money | None:
     amounts = (order.get("totalAmount"), order.get("amount"))
-    amount = next((one for one in amounts if one is not None), None)
+    amount = next((candidate for candidate in amounts if candidate is not None), None)
     try:
         return None if amount is None else Money(amount, _text(order, "currency"))
     except InvalidInput as error:
@@ -131,11 +131,11 @@ def _paid(order: dict[str, Any], charged: Money | None, status: ProviderStatus) 
     if charged is None or not isinstance(listed, list):
         return None
     try:
-        confirmed = [one for one in listed if one.get("status", _CONFIRMED) == _CONFIRMED]
+        confirmed = [transaction for transaction in listed if transaction.get("status", _CONFIRMED) == _CONFIRMED]
         reported = [
-            one["amountInOrderCurrency"]
-            for one in confirmed
-            if one.get("orderCurrency", charged.currency) == charged.currency
+            transaction["amountInOrderCurrency"]
+            for transaction in confirmed
+            if transaction.get("orderCurrency", charged.currency) == charged.currency
         ]
         paid = Money(sum(reported), charged.currency)
     except (AttributeError, KeyError, TypeError, InvalidInput):
@@ -165,7 +165,7 @@ def event_of(body: bytes) -> ReceivedEvent:
     invoice_id = _name((data.get("id"), inner.get("id"), outer.get("orderId"), outer.get("id")))
     if kind is None and invoice_id is None:
         raise WebhookMalformed
-    order_id = _name(one.get("externalUniqId") for one in (data, inner, outer))
+    order_id = _name(part.get("externalUniqId") for part in (data, inner, outer))
     return ReceivedEvent(hashlib.sha256(body).hexdigest(), kind or "unknown", invoice_id, order_id)
 
 
@@ -175,7 +175,7 @@ def _inner(fields: dict[str, Any], field: str) -> dict[str, Any]:
 
 
 def _name(candidates: Iterable[Any]) -> str | None:
-    return next((one for one in candidates if is_name(one)), None)
+    return next((candidate for candidate in candidates if is_name(candidate)), None)
 
 
 def order_of(response: HttpResponse) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def get_delivery(delivery_id: DeliveryId, _: Reader) -> DeliveryDetails:
     """Get a delivery with its body and its attempts."""
     with reading() as session:
         row, body, attempts = show_delivery(session, delivery_id)
-    log = [AttemptRow.model_validate(one) for one in attempts]
+    log = [AttemptRow.model_validate(attempt) for attempt in attempts]
     return DeliveryDetails(**DeliveryRow.model_validate(row).model_dump(), body=body, attempt_log=log)
 
 

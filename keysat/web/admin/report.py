@@ -55,5 +55,5 @@ def get_report(_: Reader, first: First = None, last: Last = None, by: Lines = re
         lines = report.report(session, first or today.replace(day=1), last or today, by)
     sums = report.totals(lines)
     return Report(
-        lines=[ReportLine(**one.to_dict()) for one in lines], totals=[ReportLine(**one.to_dict()) for one in sums]
+        lines=[ReportLine(**line.to_dict()) for line in lines], totals=[ReportLine(**line.to_dict()) for line in sums]
     )
