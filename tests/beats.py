@@ -65,5 +65,5 @@ def calls_a_second(shop, worker, beats):
     wait_until(idle)
     made, claimed, retried = calls(), claims(), worker.logs().count(RETRIED) - retried_before
     assert made <= claimed + retried, f"{made} calls for {claimed} claims and {retried} retries"
-    spans = sum((last[one][1] - first[one][1]).total_seconds() for one in first)
-    return sum(last[one][0] - first[one][0] for one in first) / spans * made / claimed
+    spans = sum((last[invoice][1] - first[invoice][1]).total_seconds() for invoice in first)
+    return sum(last[invoice][0] - first[invoice][0] for invoice in first) / spans * made / claimed

@@ -106,16 +106,27 @@ def sample(kind):
     if kind is Connection:
         account = ProviderAccount(name="main", kind="btcpay", base_url="https://btcpay.example.com", store_id="s")
         return Connection(account, "https://a.example/v1", url_is_secret=False, began=datetime(2026, 1, 1, tzinfo=UTC))
-    return next((value for one, value in known.items() if kind is one or str(one.__name__) in str(kind)), None)
+    return next(
+        (value for known_type, value in known.items() if kind is known_type or str(known_type.__name__) in str(kind)),
+        None,
+    )
 
 
 def made(cls):
     """An error of that class, about nothing in particular."""
     kinds = get_type_hints(cls.__init__)
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    needed = [one for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
-    named = {one.name: sample(kinds[one.name]) for one in needed if one.kind is one.KEYWORD_ONLY}
-    return cls(*(sample(kinds[one.name]) for one in needed if one.name not in named), **named)
+    needed = [
+        parameter
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    named = {
+        parameter.name: sample(kinds[parameter.name])
+        for parameter in needed
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    return cls(*(sample(kinds[parameter.name]) for parameter in needed if parameter.name not in named), **named)
 
 
 def shown_commands(hint):
@@ -199,7 +210,11 @@ def test_hints_are_given_with_the_facts_of_their_command():
         for where, hint, facts in uses()
         if facts != fields(hint) and not (hint is Hint.RENEW_ACCOUNT and not facts)
     ]
-    wrong += [one.name for one in INVARIANTS if fields(one.hint) != ({one.subject} if one.subject else set())]
+    wrong += [
+        invariant.name
+        for invariant in INVARIANTS
+        if fields(invariant.hint) != ({invariant.subject} if invariant.subject else set())
+    ]
     assert not wrong, f"{wrong}: give the hint these facts, or change its words in keysat/cli/hints.py."
     assert len(list(uses())) > 40
 

@@ -13,8 +13,12 @@ ROWS = re.findall(r"^\| (.+?) \| (.+?) \| `([^`]+)` \|$", (ROOT / "SECURITY.md")
 def defined_in(path: Path) -> set[str]:
     """The tests that a file defines and that run: not skipped, and with something to check."""
     functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
-    marks = {one.name: "".join(ast.unparse(mark) for mark in one.decorator_list) for one in functions}
-    return {one.name for one in functions if one.name.startswith("test_") and "skip" not in marks[one.name]}
+    marks = {function.name: "".join(ast.unparse(mark) for mark in function.decorator_list) for function in functions}
+    return {
+        function.name
+        for function in functions
+        if function.name.startswith("test_") and "skip" not in marks[function.name]
+    }
 
 
 def test_threats_are_listed():

@@ -21,11 +21,11 @@ def calls_with_two_beats() -> Bar:
         worker = ProcessContainer(worker_command(APP, concurrency=2), " ready.")
         try:
             worker.ready()
-            one, two = (_mean(client, worker, beats) for beats in (1, 2))
+            with_one, with_two = (_mean(client, worker, beats) for beats in (1, 2))
         finally:
             worker.teardown()
-    figures = f"{two:.3f} calls a second for each invoice, to {one:.3f}; schedule 30 times as fast"
-    return Bar("provider calls with two beats, to one", two / one, figures, at_most=1.05)
+    figures = f"{with_two:.3f} calls a second for each invoice, to {with_one:.3f}; schedule 30 times as fast"
+    return Bar("provider calls with two beats, to one", with_two / with_one, figures, at_most=1.05)
 
 
 def _mean(client: SandboxClient, worker: ProcessContainer, beats: int) -> float:

@@ -77,7 +77,7 @@ def _p99(rounds, endpoints):
 
     def all_there():
         with reading() as session:
-            seconds = [float(one) for one in session.scalars(took, {"began": began})]
+            seconds = [float(duration) for duration in session.scalars(took, {"began": began})]
         return len(seconds) >= rounds * endpoints and seconds
 
     return statistics.quantiles(wait_until(all_there, timeout=60), n=100)[98]

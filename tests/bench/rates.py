@@ -38,7 +38,7 @@ def _compare(client: SandboxClient, url: str) -> Bar:
     make_account("bench", kind="btcpay", base_url=url)
     make_catalog("benchmark")
     invoices = [make_invoice("bench", "benchmark") for _ in range(INVOICES)]
-    urls = [f"{url}/api/v1/stores/{STORE}/invoices/{one.provider_invoice_id}" for one in invoices]
+    urls = [f"{url}/api/v1/stores/{STORE}/invoices/{invoice.provider_invoice_id}" for invoice in invoices]
     ours, bare = [], []
     for number in range(ROUNDS):
         print(f"reconciling, round {number + 1} of {ROUNDS} ...", flush=True)

@@ -58,7 +58,7 @@ def _compare(client: SandboxClient, url: str) -> Bar:
     began = time.perf_counter()
     found = list(pages(DATABASE, load_account("swept").id, SettlementRules()))
     seconds = time.perf_counter() - began
-    swept, changed = found[-1].sweep.seen / seconds, len({one.row_id for page in found for one in page.changed})
+    swept, changed = found[-1].sweep.seen / seconds, len({claim.row_id for page in found for claim in page.changed})
     with reading() as session:
         still_due = session.scalar(_STILL_DUE)
     figures = (

@@ -109,7 +109,7 @@ def _disorder(client: SandboxClient, web_url: str) -> Bar:
     await_quiet()
     seconds = time.perf_counter() - began
     pairs = list(zip(outcome("in-order"), outcome("badly"), strict=True))
-    same = sum(one == other for one, other in pairs)
+    same = sum(first == second for first, second in pairs)
     figures = (
         f"{same} of {len(pairs)} invoices alike; {len(bad):,} deliveries in {seconds:.0f} s, "
         f"{answers.get(200, 0):,} taken, {answers.get(401, 0):,} forged ones refused"

@@ -60,8 +60,8 @@ def test_code_show(keysat, fake_shop):
     invoice_id = open_invoice(Order("editor", code="spring"))
     shown = keysat("code", "show", "Spring", "--json").json
     assert (shown["uses"], shown["reserved"], shown["redeemed"], shown["state"]) == (1, 1, 0, "used up")
-    told = keysat("invoice", "show", invoice_id, "--json").json
-    assert (told["code"], told["discount"], told["price"]) == ("SPRING (reserved)", "2,100 sat", "18,900 sat")
+    record = keysat("invoice", "show", invoice_id, "--json").json
+    assert (record["code"], record["discount"], record["price"]) == ("SPRING (reserved)", "2,100 sat", "18,900 sat")
 
 
 def test_disabled_code_starts_no_purchase(keysat, fake_shop):

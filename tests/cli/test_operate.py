@@ -36,9 +36,9 @@ NOTHING_OWED = {
 
 def test_status_of_an_empty_shop_is_fine(keysat):
     finished = keysat("status", "--json")
-    told = finished.json
-    versions = told.pop("versions")
-    assert (finished.code, told, finished.err) == (0, NOTHING_OWED, "")
+    status = finished.json
+    versions = status.pop("versions")
+    assert (finished.code, status, finished.err) == (0, NOTHING_OWED, "")
     assert (versions["keysat"], versions["schema"]) == (__version__, migrations.head())
 
 

@@ -26,8 +26,8 @@ def test_report_is_a_table_csv_or_json_with_totals(keysat, overpaid_sale):
     ]
     assert keysat("report", "--from", "2026-01-01", "--by", "product", "--json").json["lines"][0]["day"] is None
     assert "--by" in keysat("report", "--from", "2026-01-01", "--by", "week").usage
-    told = keysat("report", "--from", "2026-01-01", "--json").json
-    assert (told["lines"][0]["received"], told["totals"][0]["net"]) == (25_000, 25_000)
+    report = keysat("report", "--from", "2026-01-01", "--json").json
+    assert (report["lines"][0]["received"], report["totals"][0]["net"]) == (25_000, 25_000)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_sweep_counts_what_it_found_and_lists_orphans(keysat, fake):
     swept = keysat("sweep", "main", "--json")
     found = swept.json
     assert (swept.code, found["seen"], found["changed"], found["adopted"]) == (0, 3, 1, 0)
-    assert [one["provider_invoice_id"] for one in found["orphans"]] == [stray.provider_invoice_id]
+    assert [orphan["provider_invoice_id"] for orphan in found["orphans"]] == [stray.provider_invoice_id]
     assert stray.provider_invoice_id in keysat("sweep", "main", "--since", "1h").out
 
 

@@ -27,8 +27,8 @@ def receiver(monkeypatch):
 
 def happen(number=1, event_type=EventType.LICENSE_ISSUED):
     with transaction() as session:
-        for each in range(number):
-            emit(session, event_type, {"number": each})
+        for count in range(number):
+            emit(session, event_type, {"number": count})
 
 
 def listed(keysat, *options):
@@ -119,7 +119,7 @@ def test_deliveries_are_listed_shown_retried_and_replayed(keysat, receiver):
     (dead,) = listed(keysat, "--status", "failed", "--endpoint", "shop", "--event", "license.issued", "--since", "1h")
     shown = keysat("webhook", "delivery", "show", dead["id"], "--json").json
     assert json.loads(shown["body"])["data"] == {"number": 0}
-    assert [(one["status"], one["error"]) for one in shown["attempt_log"]] == [(410, "gone for good")]
+    assert [(attempt["status"], attempt["error"]) for attempt in shown["attempt_log"]] == [(410, "gone for good")]
     receiver.answer = lambda _: 204
     keysat("webhook", "endpoint", "resume", "shop")
     assert "1 outbound webhooks are dead letters" in keysat("status").err
@@ -128,7 +128,7 @@ def test_deliveries_are_listed_shown_retried_and_replayed(keysat, receiver):
     assert keysat("webhook", "delivery", "retry", dead["id"]).code == 0
     send_all(keysat)
     again = keysat("webhook", "delivery", "show", dead["id"], "--json").json
-    assert [one["status"] for one in again["attempt_log"]] == [410, 204]
+    assert [attempt["status"] for attempt in again["attempt_log"]] == [410, 204]
     assert again["status"] == "delivered"
     assert len({copy.headers["webhook-id"] for copy in receiver.copies}) == 1
     assert listed(keysat, "--since", "2100-01-01") == []

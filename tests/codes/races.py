@@ -34,8 +34,8 @@ def race_for_slots(rounds: int) -> list[tuple[int, int, int, int]]:
     results, surprises = race(rounds, attempt, BUYERS)
     assert not surprises, surprises
     won = Counter()
-    for number, one in results:
-        won[number] += one
+    for number, taken in results:
+        won[number] += taken
     return [(won[number], *_stored(code)) for number, code in enumerate(codes)]
 
 

@@ -126,12 +126,12 @@ def test_buyer_who_pays_late_takes_a_free_slot_again(code_shop, signer):
 def test_buyer_who_pays_late_gets_the_license_even_where_no_slot_is_left(code_shop, signer):
     late = buy()
     say(code_shop, late, EXPIRED)
-    other = buy()
+    second = buy()
     say(code_shop, late, EXPIRED, PaymentException.LATE, paid=HALF)
     issue_now(late.id, signer.key_id)
     assert len(load_licenses(late.id)) == 1
     assert redemption(late) == ("excess", 1)
-    assert redemption(other) == ("reserved", 1)
+    assert redemption(second) == ("reserved", 1)
 
 
 @pytest.mark.parametrize("gone", [REFUNDED, INVALID])
@@ -166,8 +166,8 @@ def test_refused_invoice_frees_it(code_shop):
 def test_codes_that_can_not_be_used_say_why(code_shop):
     make_catalog("other")
     with reading() as session:
-        other = session.scalars(select(DiscountCode)).first()
-        assert other is not None
+        code = session.scalars(select(DiscountCode)).first()
+        assert code is not None
     add("OLD")
     with transaction() as session:
         past = func.now() - timedelta(seconds=1)
@@ -184,8 +184,8 @@ def test_codes_that_can_not_be_used_say_why(code_shop):
 
 
 def test_code_of_one_product_is_refused_for_another(code_shop):
-    other = make_catalog("other")
-    add("OTHERS", product_id=other.id)
+    product = make_catalog("other")
+    add("OTHERS", product_id=product.id)
     with pytest.raises(NotApplicable, match="code OTHERS is for another product"):
         buy("others")
     assert open_invoice(Order("other", code="others"))

@@ -115,18 +115,18 @@ def test_console_lines_are_for_people_and_without_secrets():
 
 @pytest.mark.slow
 def test_exception_on_the_console_shows_no_secrets():
-    told = run("console", "exception").stderr
-    assert "it broke" in told
+    shown = run("console", "exception").stderr
+    assert "it broke" in shown
     for secret in ("hunter2", KEY):
-        assert secret not in told
+        assert secret not in shown
 
 
 @pytest.mark.slow
 def test_level_decides_what_is_shown():
-    told = run("console", level="ERROR").stderr
-    assert "failed" in told
-    assert "license issued" not in told
-    assert "key given out" not in told
+    shown = run("console", level="ERROR").stderr
+    assert "failed" in shown
+    assert "license issued" not in shown
+    assert "key given out" not in shown
 
 
 @pytest.mark.parametrize(

@@ -385,9 +385,9 @@ def test_the_workers_share_all_queues_and_each_is_served_once(remote):
 )
 def test_taken_port_stops_the_start_before_anything_runs(tmp_path, field, sentence):
     said, prepared = [], []
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
-        port, free = server.getsockname()[1], other.getsockname()[1]
-        other.close()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as second_server:
+        port, free = server.getsockname()[1], second_server.getsockname()[1]
+        second_server.close()
         ports = {"web_port": free, "flower_port": free, field: port}
         stack = Stack(Settings(data_dir=tmp_path, **ports), lambda: prepared.append(1), said.append, web=True)
         with pytest.raises(PortTaken) as refusal:

@@ -41,8 +41,8 @@ class Buyers:
 
     def pay(self, ids: list[str]) -> None:
         """Let buyers pay."""
-        for one in ids:
-            self._ledger.pay(one)
+        for invoice_id in ids:
+            self._ledger.pay(invoice_id)
             self._paid += 1
 
     def sell(self, count: int, unpaid: int = 0) -> None:

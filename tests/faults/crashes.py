@@ -111,8 +111,8 @@ def _live(world: World) -> dict[str, float]:
 
 def _told_of(receiver: Receiver) -> int:
     """Count the licenses of which the receiver was notified at least once."""
-    told = [json.loads(copy.body) for copy in receiver.copies]
-    return len({str(one["data"]["license_id"]) for one in told if one["event_type"] == "license.issued"})
+    events = [json.loads(copy.body) for copy in receiver.copies]
+    return len({str(event["data"]["license_id"]) for event in events if event["event_type"] == "license.issued"})
 
 
 def _purchase(world: World) -> dict:

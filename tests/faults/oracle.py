@@ -112,10 +112,10 @@ class Oracle:
             f"{count} times {was} to {became}" for was, became, count in changes if (was, became) not in FORWARD
         ]
         ledger, lightning = self._ask("ledger"), self._ask("lightning")
-        paid = {one["id"] for one in ledger["invoices"] if one["paid_at"] is not None}
+        paid = {invoice["id"] for invoice in ledger["invoices"] if invoice["paid_at"] is not None}
         # A node pays one invoice once, so a tip is paid twice where another invoice was paid for it.
         tips = self.count("SELECT count(*) FROM tips WHERE status IN ('sent', 'paying', 'held')")
-        twice = max(0, sum(one["paid"] for one in lightning["payments"]) - tips)
+        twice = max(0, sum(payment["paid"] for payment in lightning["payments"]) - tips)
         return Verdict(paid, licensed, backward, twice)
 
     def licenses(self) -> int:

@@ -79,7 +79,7 @@ class Proxy:
                 if ends_here(data):
                     break
                 sink.sendall(data)
-        for one in (source, sink):
+        for end in (source, sink):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()

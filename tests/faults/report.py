@@ -83,23 +83,23 @@ def table(reports: list[Report]) -> str:
     head = ("fault", "times", "paid", "licensed", "missing", "duplicates", "recovered in")
     rows = [
         (
-            f"{'' if one.held else 'FAIL '}{one.fault}",
-            f"{one.times:,}",
-            f"{one.paid:,}",
-            f"{one.licensed:,}",
-            f"{one.missing:,}",
-            f"{one.duplicates:,}",
-            f"{one.seconds:.1f} s",
+            f"{'' if report.held else 'FAIL '}{report.fault}",
+            f"{report.times:,}",
+            f"{report.paid:,}",
+            f"{report.licensed:,}",
+            f"{report.missing:,}",
+            f"{report.duplicates:,}",
+            f"{report.seconds:.1f} s",
         )
-        for one in reports
+        for report in reports
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [
         "  ".join(f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}" for place, (cell, width) in columns)
         for columns in (list(enumerate(zip(row, widths, strict=True))) for row in (head, *rows))
     ]
-    for one in reports:
-        lines += ["", f"{one.fault} ({one.took:.0f} s)"]
-        lines += [f"  FAIL  {breach}" for breach in one.breaches]
-        lines += [f"  {'ok  ' if check.held else 'FAIL'}  {check.what}: {check.figure}" for check in one.checks]
+    for report in reports:
+        lines += ["", f"{report.fault} ({report.took:.0f} s)"]
+        lines += [f"  FAIL  {breach}" for breach in report.breaches]
+        lines += [f"  {'ok  ' if check.held else 'FAIL'}  {check.what}: {check.figure}" for check in report.checks]
     return "\n".join(lines)

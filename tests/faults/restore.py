@@ -77,7 +77,7 @@ def restore_dumps(world: World, restores: int, seconds: float) -> Report:
 
 def paid_tips(world: World) -> int:
     """How many payments the node really made."""
-    return sum(one["paid"] for one in world.client.lightning_payments())
+    return sum(payment["paid"] for payment in world.client.lightning_payments())
 
 
 def _buy(world: World, url: str, count: int) -> None:

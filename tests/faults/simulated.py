@@ -32,7 +32,7 @@ _MOVED = {
     "provider_accounts": ("open_until",),
 }
 _TICK = [
-    text(f"UPDATE {table} SET {', '.join(f'{one} = {one} - :by' for one in columns)}")
+    text(f"UPDATE {table} SET {', '.join(f'{column} = {column} - :by' for column in columns)}")
     for table, columns in _MOVED.items()
 ]
 
@@ -182,9 +182,13 @@ class SimulatedWorld:
     def send(self, task: str, row_id: str, expires: float | None) -> None:
         """Take a message."""
         self.transactions.outside("a message")
-        same = [one for one in self.messages if (one.task, one.row_id) == (task, row_id) and not one.doubled]
+        same = [
+            message
+            for message in self.messages
+            if (message.task, message.row_id) == (task, row_id) and not message.doubled
+        ]
         # One is the rule. If a settlement lost to another change, the invoice is checked again at once.
-        if task == "keysat.reconcile_invoice" and sum(one.until > self.now for one in same) > 1:
+        if task == "keysat.reconcile_invoice" and sum(message.until > self.now for message in same) > 1:
             self.breaches.append("three live messages for an invoice")
         self.messages.append(Message(task, row_id, math.inf if expires is None else self.now + expires))
 

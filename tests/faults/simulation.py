@@ -19,8 +19,8 @@ def interleave(world: World, lives: int) -> Report:
     found = [json.loads(process.communicate()[0] or _NOTHING) for process in running]
     for name in databases:
         world.oracle.run(f"DROP DATABASE {name} WITH (FORCE)")
-    total = {name: sum(one[name] for one in found) for name in ("lived", "deaths", "paid", "licensed")}
-    breaches = [f"{times} times {what}" for one in found for what, times in one["breaches"].items()]
+    total = {name: sum(run[name] for run in found) for name in ("lived", "deaths", "paid", "licensed")}
+    breaches = [f"{times} times {what}" for run in found for what, times in run["breaches"].items()]
     report = Report("interleavings", total["lived"], total["paid"], total["licensed"], 0, 0, 0.0, breaches)
     report.at_least("lives", total["lived"], lives)
     report.at_least("deaths in them", total["deaths"], lives // 10)

@@ -33,4 +33,4 @@ def test_nothing_paid_is_lost_and_nothing_is_issued_twice():
 def test_each_mutation_still_fits_the_code():
     changes = [change for mutation in MUTATIONS for change in mutation.changes]
     assert changes
-    assert [one for one in changes if (ROOT / one.file).read_text().count(one.old) != 1] == []
+    assert [change for change in changes if (ROOT / change.file).read_text().count(change.old) != 1] == []

@@ -56,8 +56,8 @@ class World(Buyers):
 
     def start(self, name: str, command: list[str], **environment: str) -> Node:
         """Start a process and keep it running."""
-        told = {"KEYSAT_LOG_LEVEL": "INFO", "KEYSAT_SCAN_QUEUE_LIMIT": str(1_000 // SPEED), **environment}
-        process = Node(name, command, SCRATCH / f"faults-{name}.log", {**os.environ, **told})
+        settings = {"KEYSAT_LOG_LEVEL": "INFO", "KEYSAT_SCAN_QUEUE_LIMIT": str(1_000 // SPEED), **environment}
+        process = Node(name, command, SCRATCH / f"faults-{name}.log", {**os.environ, **settings})
         process.start()
         with self._lock:
             self.nodes[name] = process
@@ -160,7 +160,7 @@ class World(Buyers):
 def children_of(pid: int) -> list[int]:
     """The direct children of a process."""
     try:
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
 

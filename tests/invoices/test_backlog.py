@@ -95,9 +95,9 @@ def test_backlog_of_each_account():
     make_due(make_invoice().id)
     make_invoice(account="other")
     set_account("other", failure_count=2, last_error="it is down")
-    main, other = backlog().accounts
+    main, second = backlog().accounts
     assert (main.name, main.kind, main.due, main.failure_count) == ("main", "fake", 1, 0)
-    assert (other.name, other.due, other.failure_count, other.last_error) == ("other", 0, 2, "it is down")
+    assert (second.name, second.due, second.failure_count, second.last_error) == ("other", 0, 2, "it is down")
     assert not backlog().trouble
 
 

@@ -205,9 +205,9 @@ def test_foreign_signer_is_refused():
 
 
 def test_signature_of_another_key_of_ours_is_refused():
-    other = Payload(PRODUCT, LICENSE, issued_at=1, expires_at=None)
+    payload = Payload(PRODUCT, LICENSE, issued_at=1, expires_at=None)
     with pytest.raises(BadSignature):
-        verify(key_of(PLAIN.encode(), signature=PRIVATE.sign(other.encode())), PUBLIC)
+        verify(key_of(PLAIN.encode(), signature=PRIVATE.sign(payload.encode())), PUBLIC)
 
 
 def test_key_cut_off_anywhere_is_refused():

@@ -137,10 +137,10 @@ def test_signer_missing_with_licenses(issued_license, path):
 
 
 def test_another_key_than_issued_the_licenses_is_refused(issued_license, path):
-    other = create_signing_key(path)
+    second = create_signing_key(path)
     with pytest.raises(SigningKeyMismatch, match=issued_license.signer) as refusal:
         check(path)
-    assert other.key_id in str(refusal.value)
+    assert second.key_id in str(refusal.value)
 
 
 def test_without_licenses_any_key_will_do(empty_database, path):

@@ -34,7 +34,9 @@ def ask(signer):
 
     def asked(key, product_slug=None, caller=None):
         text = key if isinstance(key, str) else signer.key_for(key)
-        return validate(DATABASE, lambda each: verify(each, signer.public_key), text, product_slug, caller)
+        return validate(
+            DATABASE, lambda license_key: verify(license_key, signer.public_key), text, product_slug, caller
+        )
 
     return asked
 
@@ -154,12 +156,12 @@ def test_validate_withdrawn_license(ask):
     """A revoked license is refused for good, a suspended one until it is unsuspended."""
     row = make_license()
     assert ask(row, caller=LAPTOP).reason is None
-    told = []
+    reasons = []
     for status in (LicenseStatus.SUSPENDED, LicenseStatus.ACTIVE, LicenseStatus.REVOKED):
         with transaction() as session:
             change_status(session, row.id, status, "cli", "because")
-        told.append(ask(row, caller=LAPTOP).reason)
-    assert told == [Reason.SUSPENDED, None, Reason.REVOKED]
+        reasons.append(ask(row, caller=LAPTOP).reason)
+    assert reasons == [Reason.SUSPENDED, None, Reason.REVOKED]
 
 
 def test_without_a_fingerprint_no_seat_is_checked(ask):
@@ -202,13 +204,13 @@ def test_validate_known_machine_statements(ask):
     """Validation on a known machine runs one reading statement."""
     row, statements = make_license(), []
     ask(row, "editor", LAPTOP)
-    listener = lambda *told: statements.append(told[2])  # noqa: E731
+    listener = lambda *arguments: statements.append(arguments[2])  # noqa: E731
     event.listen(engine(), "before_cursor_execute", listener)
     try:
         assert ask(row, "editor", LAPTOP).reason is None
     finally:
         event.remove(engine(), "before_cursor_execute", listener)
-    [statement] = [each for each in statements if not each.startswith("PREPARE")]
+    [statement] = [statement_text for statement_text in statements if not statement_text.startswith("PREPARE")]
     assert statement.startswith("EXECUTE keysat_standing")
 
 
@@ -245,10 +247,10 @@ def test_key_cut_off_anywhere_is_refused(ask, license_key):
 
 def test_key_with_one_character_changed_anywhere_is_refused(ask, license_key):
     reasons = {
-        ask(license_key[:place] + other + license_key[place + 1 :], caller=LAPTOP).reason
+        ask(license_key[:place] + char + license_key[place + 1 :], caller=LAPTOP).reason
         for place in range(len(license_key))
-        for other in "A7-1é"
-        if other != license_key[place]
+        for char in "A7-1é"
+        if char != license_key[place]
     }
     assert reasons == {Reason.BAD_FORMAT, Reason.BAD_SIGNATURE}
 

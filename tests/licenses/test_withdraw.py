@@ -68,9 +68,9 @@ def test_unknown_license_is_refused():
 
 
 def test_change_spares_other_licenses(license_of):
-    row, other = license_of(ACTIVE), license_of(ACTIVE)
+    row, second = license_of(ACTIVE), license_of(ACTIVE)
     change(row.id, REVOKED)
-    assert status_of(other) == ACTIVE
+    assert status_of(second) == ACTIVE
 
 
 @pytest.mark.parametrize("target", [SUSPENDED, REVOKED])

@@ -118,8 +118,8 @@ def test_receivers_are_trusted_by_the_operators_file(authority, tmp_path):
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"])
 def test_authorities_of_the_environment_are_trusted(authority, tmp_path, monkeypatch, variable):
     (tmp_path / "ca.pem").write_text(authority.pem)
-    for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(other, raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, str(tmp_path / "ca.pem"))
     with serving(authority.server_context(tmp_path)) as server:
         fresh = tls_context.__wrapped__()

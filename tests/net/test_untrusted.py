@@ -197,7 +197,7 @@ def test_no_packet_reaches_this_machine_under_any_of_its_names(listener, scheme)
         "127.0.0.1",
         "127.0.0.2",
         "0.0.0.0",
-        *(f"[{one}]" for one in HOSTILE if ":" in one and "%" not in one),
+        *(f"[{address}]" for address in HOSTILE if ":" in address and "%" not in address),
     ]
     for host in hosts:
         with pytest.raises((AddressRefused, RemoteUnavailable, InvalidInput)) as refused:
@@ -236,7 +236,9 @@ def test_dns_that_changes_its_answer_gains_nothing(listener, monkeypatch):
 
 
 def test_public_address_beside_a_private_one_is_the_only_one_tried(listener, monkeypatch):
-    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, listener.port)) for one in ("127.0.0.1", "10.0.0.1")]
+    both = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, listener.port)) for address in ("127.0.0.1", "10.0.0.1")
+    ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
     monkeypatch.setattr(
         "keysat.net.untrusted.refusal", lambda address, allowed: None if address == "127.0.0.1" else "private"

@@ -28,8 +28,8 @@ def scope_of(key):
 def test_key_is_found_by_itself_alone_and_kept_as_its_hash():
     key = made()
     assert scope_of(key) == Scope.READ
-    for other in ("", key[:-1], key + "x", key.swapcase(), key.removeprefix("ksk_"), "\ud800"):
-        assert scope_of(other) is None, other
+    for wrong in ("", key[:-1], key + "x", key.swapcase(), key.removeprefix("ksk_"), "\ud800"):
+        assert scope_of(wrong) is None, wrong
     with reading() as session:
         assert key.encode() not in session.scalars(select(ApiKey.key_hash)).one()
 

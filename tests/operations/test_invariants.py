@@ -152,7 +152,7 @@ BREAKERS = {
 
 
 def test_each_invariant_has_a_test_that_breaks_it():
-    assert set(BREAKERS) == {one.name for one in invariants.INVARIANTS}
+    assert set(BREAKERS) == {invariant.name for invariant in invariants.INVARIANTS}
 
 
 @pytest.mark.parametrize("name", BREAKERS)
@@ -184,7 +184,7 @@ def test_what_has_its_reason_is_no_breach(signer):
     unclaimed(None)
     event_stuck(None)
     delivery_stuck(None)
-    assert {one.invariant for one in broken()} == {"due_but_unclaimed", "event_stuck", "delivery_stuck"}
+    assert {breach.invariant for breach in broken()} == {"due_but_unclaimed", "event_stuck", "delivery_stuck"}
     set_account(paused_at=func.now(), pause_reason="asked for")
     with transaction() as session:
         pause_endpoint(session, "shop", actor="cli")
@@ -218,7 +218,7 @@ def test_new_installation_has_nothing_to_complain_of():
     make_invoice()
     assert broken() == []
     write(update(Invoice).values(created_at=AGO))
-    assert [one.invariant for one in broken()] == ["scan_not_run"]
+    assert [breach.invariant for breach in broken()] == ["scan_not_run"]
 
 
 def test_disabled_endpoint_is_no_breach():

@@ -91,7 +91,7 @@ def test_columns_add_up_to_what_a_recount_by_hand_gives():
         assert line.received == line.settled + line.late + line.over + line.under_review
         assert line.net == line.received - line.under_review - line.reversed - line.tips
     for currency, slug in (("BTC", "editor"), ("EUR", "viewer")):
-        [total] = [one for one in totals(read()) if one.currency == currency]
+        [total] = [line for line in totals(read()) if line.currency == currency]
         assert total.net == sum(line.net for line in read() if line.product == slug)
 
 

@@ -42,10 +42,10 @@ def test_license_is_required_by_its_id_and_found_by_its_invoice(signer):
 
 def test_invoice_is_found_by_its_own_id_alone_where_an_id_is_given():
     """A provider may choose ids that look like ours."""
-    ours, other = make_invoice(), make_invoice()
-    set_columns(other.id, provider_invoice_id=str(ours.provider_account_id))
+    ours, second = make_invoice(), make_invoice()
+    set_columns(second.id, provider_invoice_id=str(ours.provider_account_id))
     with reading() as session:
         assert require_invoice(session, ours.id).id == ours.id
-        assert require_invoice(session, str(ours.provider_account_id)).id == other.id
+        assert require_invoice(session, str(ours.provider_account_id)).id == second.id
         with pytest.raises(NotFound):
             require_invoice(session, ours.provider_account_id)

@@ -30,7 +30,7 @@ class CallbackFake(Fake):
 
     def find_named(self, provider_invoice_id):
         snapshot = self.get_invoice(provider_invoice_id)
-        (found,) = [one for one in Fake.find_invoices(self, snapshot.order_id) if one.snapshot == snapshot]
+        (found,) = [invoice for invoice in Fake.find_invoices(self, snapshot.order_id) if invoice.snapshot == snapshot]
         return FoundInvoice(found.created, snapshot)
 
     def parse_webhook(self, webhook):

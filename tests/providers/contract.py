@@ -307,15 +307,15 @@ class SignedIdContract(ProviderContract):
 
         @settings(max_examples=100, deadline=None, database=None)
         @given(TEXTS)
-        def check(other):
-            rejected(provider_shop, Webhook({}, self.encoded({**signed, "id": other})))
+        def check(invoice_id):
+            rejected(provider_shop, Webhook({}, self.encoded({**signed, "id": invoice_id})))
 
         check()
 
     def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, provider_shop):
         first, second = (
-            provider_shop.provider.parse_webhook(provider_shop.webhook(provider_shop.event(one)))
-            for one in ("first", "second")
+            provider_shop.provider.parse_webhook(provider_shop.webhook(provider_shop.event(invoice_id)))
+            for invoice_id in ("first", "second")
         )
         assert first.delivery_id != second.delivery_id
 
@@ -331,7 +331,7 @@ class TokenWebhookContract(ProviderContract):
 
     def test_a_repeated_body_is_one_delivery_and_another_body_another_one(self, provider_shop):
         first, second = (
-            provider_shop.provider.parse_webhook(provider_shop.webhook(provider_shop.event(one)))
-            for one in ("first", "second")
+            provider_shop.provider.parse_webhook(provider_shop.webhook(provider_shop.event(invoice_id)))
+            for invoice_id in ("first", "second")
         )
         assert first.delivery_id != second.delivery_id

@@ -64,9 +64,9 @@ class RawServer:
 
     def stop(self):
         self.stopping.set()
-        for one in (self.listener, *self._connections):
+        for connection in (self.listener, *self._connections):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(SECONDS)
             assert not thread.is_alive(), "a raw server's thread does not end"

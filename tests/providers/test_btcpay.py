@@ -67,7 +67,7 @@ def wanted(price, **more):
 def known_call(request):
     """The request's operation in BTCPay's description, its query parameters being ones that it knows."""
     operation = _operation(request.method, request.path)
-    parameters = {one["name"] for one in operation.get("parameters", []) if one.get("in") == "query"}
+    parameters = {parameter["name"] for parameter in operation.get("parameters", []) if parameter.get("in") == "query"}
     assert set(request.query) <= parameters
     return operation["operationId"]
 

@@ -44,7 +44,7 @@ ODD = [
 def test_odd_entry_of_btcpay_stops_no_other(recorder, odd):
     recorder.answer = (200, [GOOD, odd, {**GOOD, "id": "good too"}])
     page = btcpay_adapter(recorder.url).list_invoices(SINCE, UNTIL, 0, 200)
-    assert [one.snapshot.provider_invoice_id for one in page.found] == ["good", "good too"]
+    assert [invoice.snapshot.provider_invoice_id for invoice in page.found] == ["good", "good too"]
     assert (page.count, len(page.unreadable), page.is_last) == (3, 1, True)
     if isinstance(odd, dict) and "metadata" in odd:
         assert page.unreadable[0].order_id == ORDER

@@ -84,9 +84,9 @@ def test_webhook_about_another_order_adopts_nothing(lost, server):
     """Its body is proven by the invoice's id alone, so the order in it may be another's."""
     draft, _ = lost
     wanted = NewInvoice("an-order-of-a-stranger", Money(PRICE, "BTC"), "Editor")
-    other = provider_for(load_account()).create_invoice(wanted).provider_invoice_id
-    server.say(other, ProviderStatus.SETTLED, paid=PRICE)
-    call_back(draft.id, other)
+    second = provider_for(load_account()).create_invoice(wanted).provider_invoice_id
+    server.say(second, ProviderStatus.SETTLED, paid=PRICE)
+    call_back(draft.id, second)
     assert load_invoice(draft.id).is_draft
 
 

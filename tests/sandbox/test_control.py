@@ -107,8 +107,8 @@ def test_client_names_the_error(sandbox_server, sandbox):
         sandbox.expire("nothing")
     with pytest.raises(RemoteRefused, match="api_key"):
         sandbox.register_store("shop", "")
-    with SandboxClient(f"{sandbox_server.url}/api/v1/stores/shop/invoices?x=") as other, pytest.raises(RemoteRefused):
-        other.ledger()
+    with SandboxClient(f"{sandbox_server.url}/api/v1/stores/shop/invoices?x=") as client, pytest.raises(RemoteRefused):
+        client.ledger()
     sandbox_server.stop()
     with SandboxClient(sandbox_server.url) as gone, pytest.raises(RemoteUnavailable, match="no sandbox responds"):
         gone.ledger()
@@ -116,8 +116,8 @@ def test_client_names_the_error(sandbox_server, sandbox):
 
 def test_the_client_notices_another_server(merchant_receiver):
     url = merchant_receiver.url.removesuffix("/hook")
-    with SandboxClient(url) as other, pytest.raises(RemoteResponseInvalid):
-        other.ledger()
+    with SandboxClient(url) as client, pytest.raises(RemoteResponseInvalid):
+        client.ledger()
 
 
 @pytest.mark.slow

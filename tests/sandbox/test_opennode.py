@@ -55,13 +55,13 @@ def test_price_in_another_currency_is_converted(charges, sandbox):
 
 
 PAYMENTS = {
-    "unpaid": lambda client, one: None,
-    "underpaid": lambda client, one: client.pay(one, "0.00002000"),
-    "processing": lambda client, one: client.pay(one, confirmations=0),
-    "paid": lambda client, one: client.pay(one),
-    "expired": lambda client, one: client.pay(one, late=True),
-    "failed": lambda client, one: client.mark(one, "Invalid"),
-    "refunded": lambda client, one: (client.pay(one), client.refund(one)),
+    "unpaid": lambda client, charge: None,
+    "underpaid": lambda client, charge: client.pay(charge, "0.00002000"),
+    "processing": lambda client, charge: client.pay(charge, confirmations=0),
+    "paid": lambda client, charge: client.pay(charge),
+    "expired": lambda client, charge: client.pay(charge, late=True),
+    "failed": lambda client, charge: client.mark(charge, "Invalid"),
+    "refunded": lambda client, charge: (client.pay(charge), client.refund(charge)),
 }
 
 

@@ -126,14 +126,14 @@ def test_missing_or_wrong_credentials_get_401(merchant, path):
 def test_another_stores_key_gets_403(merchant, sandbox):
     sandbox.register_store("other", "other-key")
     invoice = merchant.create()
-    other = Shop(merchant.url, merchant.session, "other-key", "other")
+    other_shop = Shop(merchant.url, merchant.session, "other-key", "other")
     for path in ("/stores/shop", f"/stores/shop/invoices/{invoice['id']}", f"/invoices/{invoice['id']}"):
-        response = other.call("GET", path)
+        response = other_shop.call("GET", path)
         assert response.status_code == 403
         validator("ProblemDetails").validate(response.json())
-    assert other.call("GET", f"/stores/other/invoices/{invoice['id']}").status_code == 404
-    assert other.call("POST", f"/stores/other/invoices/{invoice['id']}/status", json={}).status_code == 404
-    assert other.list() == []
+    assert other_shop.call("GET", f"/stores/other/invoices/{invoice['id']}").status_code == 404
+    assert other_shop.call("POST", f"/stores/other/invoices/{invoice['id']}/status", json={}).status_code == 404
+    assert other_shop.list() == []
 
 
 @pytest.mark.parametrize("path", ["/stores/shop/invoices/nothing", "/invoices/nothing", "/server/info"])

@@ -62,25 +62,25 @@ def test_order_has_what_was_asked_for_and_a_page_to_pay_at(orders, sandbox_serve
 def test_order_lookup_by_both_ids(orders):
     """Orders are found by both ids, the newest first."""
     first, second = orders.create(), orders.create()
-    other = orders.create(externalUniqId="ours-2")
+    third = orders.create(externalUniqId="ours-2")
     assert orders.read(first["id"]) == first
     assert orders.read("ours-1") == second
-    assert orders.read("ours-2") == other
+    assert orders.read("ours-2") == third
     listed = orders.call("GET", "/orders", params={"limit": 2}).json()["items"]
-    assert [one["id"] for one in listed] == [other["id"], second["id"]]
+    assert [order["id"] for order in listed] == [third["id"], second["id"]]
     assert orders.call("GET", "/orders/nothing").status_code == 404
 
 
 PAYMENTS = {
-    "PENDING": lambda client, one: None,
-    "UNDERPAID": lambda client, one: client.pay(one, "0.00002000"),
-    "PROCESSING": lambda client, one: client.pay(one, confirmations=0),
-    "PAID": lambda client, one: client.pay(one),
-    "OVERPAID": lambda client, one: client.pay(one, "0.5"),
-    "COMPLETE": lambda client, one: client.mark(one, "Settled"),
-    "EXPIRED": lambda client, one: client.expire(one),
-    "INVALID": lambda client, one: client.mark(one, "Invalid"),
-    "REFUNDED": lambda client, one: (client.pay(one), client.refund(one)),
+    "PENDING": lambda client, order: None,
+    "UNDERPAID": lambda client, order: client.pay(order, "0.00002000"),
+    "PROCESSING": lambda client, order: client.pay(order, confirmations=0),
+    "PAID": lambda client, order: client.pay(order),
+    "OVERPAID": lambda client, order: client.pay(order, "0.5"),
+    "COMPLETE": lambda client, order: client.mark(order, "Settled"),
+    "EXPIRED": lambda client, order: client.expire(order),
+    "INVALID": lambda client, order: client.mark(order, "Invalid"),
+    "REFUNDED": lambda client, order: (client.pay(order), client.refund(order)),
 }
 
 
@@ -97,7 +97,7 @@ def test_underpaid_order_can_be_topped_up(orders, sandbox):
     sandbox.pay(order["id"])
     paid = orders.read(order["id"])
     assert paid["status"] == "PAID"
-    assert [one["amountInOrderCurrency"] for one in paid["transactions"]] == [2_000, 100]
+    assert [transaction["amountInOrderCurrency"] for transaction in paid["transactions"]] == [2_000, 100]
 
 
 def test_late_payment_is_processed_and_then_paid(orders, sandbox):

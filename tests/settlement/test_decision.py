@@ -331,8 +331,8 @@ def test_only_money_that_was_confirmed_settles(known, snapshot, rules):
     outcome = decide(known, snapshot, rules)
     if outcome.action is not Action.SETTLE:
         return
-    told = [money for money in (snapshot.charged, snapshot.paid) if money is not None]
-    assert {money.currency for money in told} <= {known.price.currency}
+    amounts = [money for money in (snapshot.charged, snapshot.paid) if money is not None]
+    assert {money.currency for money in amounts} <= {known.price.currency}
     assert known.status is not SETTLED
     if snapshot.status is ProviderStatus.EXPIRED:
         assert snapshot.exception in {LATE, OVER}

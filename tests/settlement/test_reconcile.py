@@ -682,8 +682,8 @@ def test_each_status_change_is_recorded_once(fake, invoice, check_as):
         set_columns(invoice.id, check_count=Invoice.check_count + 1)
     give_up_on(invoice, RemoteUnavailable("it is down"))
     with reading() as session:
-        heard = [one for one in timeline(session, load_invoice(invoice.id)) if one.action == "invoice.looked"]
-    assert [(one.detail["provider_status"], one.detail["checks"]) for one in heard] == [
+        heard = [moment for moment in timeline(session, load_invoice(invoice.id)) if moment.action == "invoice.looked"]
+    assert [(moment.detail["provider_status"], moment.detail["checks"]) for moment in heard] == [
         ("pending/none", 2),
         ("processing/none", 1),
         ("pending/none", 2),

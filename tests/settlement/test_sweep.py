@@ -50,14 +50,14 @@ def swept(**options):
 def test_sweep_checks_only_changes(shop, small_pages):
     """Only changed invoices are checked, and the others are rescheduled."""
     invoices = [make_invoice() for _ in range(11)]
-    for one in invoices:
-        make_due(one.id)
+    for invoice in invoices:
+        make_due(invoice.id)
     paid = [invoices[3], invoices[7]]
-    for one in paid:
-        shop.pay(one.provider_invoice_id)
+    for invoice in paid:
+        shop.pay(invoice.provider_invoice_id)
     before = shop.requests_made()["invoice_reads"]
     sweep, changed = swept()
-    assert set(changed) == {one.id for one in paid}
+    assert set(changed) == {invoice.id for invoice in paid}
     assert (sweep.seen >= 11, sweep.changed >= 2, sweep.orphans) == (True, True, [])
     assert shop.requests_made()["invoice_reads"] == before
     with reading() as session:
@@ -173,9 +173,9 @@ def test_sweep_uncertain_paid_invoice(shop, price, policy):
 def test_sweep_ignores_others_and_unpaid(shop):
     ours = make_invoice()
     provider = provider_for(load_account())
-    other = provider.create_invoice(NewInvoice("T-SHIRT-17", Money(5, "BTC"), "a shirt"))
+    stray = provider.create_invoice(NewInvoice("T-SHIRT-17", Money(5, "BTC"), "a shirt"))
     provider.create_invoice(NewInvoice(str(uuid4()), Money(5, "BTC"), "unpaid", policy_id=ours.policy_id))
-    shop.pay(other.provider_invoice_id)
+    shop.pay(stray.provider_invoice_id)
     sweep, changed = swept()
     assert (sweep.seen, sweep.adopted, sweep.orphans, changed) == (3, 0, [], [])
 
@@ -199,8 +199,8 @@ def test_accounts_with_a_backlog_are_swept(fake):
             return backlogged(session, limit)
 
     assert found(1) == []
-    for one in invoices:
-        make_due(one.id)
+    for invoice in invoices:
+        make_due(invoice.id)
     assert found(3) == [load_account().id]
     assert found(4) == []
     set_account(paused_at=func.now(), pause_reason="asked for")
@@ -209,8 +209,8 @@ def test_accounts_with_a_backlog_are_swept(fake):
 
 def test_outage_leaves_a_backlog(fake, monkeypatch):
     monkeypatch.setattr("keysat.settlement.backlog._MANY", 2)
-    for one in [make_invoice(), make_invoice()]:
-        make_due(one.id, timedelta(minutes=11))
+    for invoice in [make_invoice(), make_invoice()]:
+        make_due(invoice.id, timedelta(minutes=11))
     with reading() as session:
         assert backlogged(session, 1_000) == [load_account().id]
 
@@ -227,8 +227,8 @@ def test_page_that_is_too_large_is_halved_until_it_fits(shop):
     heavy = {"amount": "0.00021", "currency": "BTC", "metadata": {"orderId": "a shop's", "text": "x" * 9_000}}
     shop.create_many(STORE, 250, heavy)
     newest = make_invoice()
-    for one in (paid, newest):
-        shop.pay(one.provider_invoice_id)
+    for invoice in (paid, newest):
+        shop.pay(invoice.provider_invoice_id)
     sweep, changed = swept()
     assert (sweep.finished_at is not None, sweep.seen >= 251) == (True, True)
     assert newest.id in changed
@@ -245,14 +245,14 @@ def test_entry_that_is_too_large_by_itself_is_passed_over(shop):
 
 def test_archived_invoice_is_swept_and_its_draft_found(shop):
     paid, lost = make_invoice(), make_invoice()
-    for one in (paid, lost):
-        shop.pay(one.provider_invoice_id)
-        archive = f"{shop.url}/api/v1/stores/{STORE}/invoices/{one.provider_invoice_id}"
+    for invoice in (paid, lost):
+        shop.pay(invoice.provider_invoice_id)
+        archive = f"{shop.url}/api/v1/stores/{STORE}/invoices/{invoice.provider_invoice_id}"
         assert requests.delete(archive, headers={"Authorization": "token key-of-test-store"}, timeout=120).ok
     _, changed = swept()
     assert set(changed) == {paid.id, lost.id}
     provider = provider_for(load_account())
-    assert [one.snapshot.provider_invoice_id for one in provider.find_invoices(str(lost.id))] == [
+    assert [entry.snapshot.provider_invoice_id for entry in provider.find_invoices(str(lost.id))] == [
         lost.provider_invoice_id
     ]
 
@@ -271,10 +271,10 @@ def test_sweep_second_account_same_store(shop, signer):
 def test_sweep_names_both_ids_of_a_conflict(shop):
     paid = make_invoice()
     shop.pay(paid.provider_invoice_id)
-    other = uuid4()
+    new_id = uuid4()
     with transaction() as session:  # as after a restore in which another row has the provider's id
-        session.execute(update(Invoice).where(Invoice.id == paid.id).values(id=other))
+        session.execute(update(Invoice).where(Invoice.id == paid.id).values(id=new_id))
     sweep, _ = swept()
-    [told] = sweep.orphans
-    assert (told["order_id"], told["provider_invoice_id"]) == (str(paid.id), paid.provider_invoice_id)
-    assert "belongs to another invoice" in told["why"]
+    [orphan] = sweep.orphans
+    assert (orphan["order_id"], orphan["provider_invoice_id"]) == (str(paid.id), paid.provider_invoice_id)
+    assert "belongs to another invoice" in orphan["why"]

@@ -90,7 +90,7 @@ def test_answer_that_is_not_understood_ends_nothing(fake):
 
 def claimed(claim):
     with transaction() as session:
-        return [one.row_id for one in claim(session, 10)]
+        return [row.row_id for row in claim(session, 10)]
 
 
 def test_invoice_due_in_weeks_is_due_now():

@@ -51,8 +51,8 @@ def worker_processes():
 @pytest.fixture
 def celery_worker(worker_arguments, worker_environment, worker_processes, celery_broker, empty_database):
     wanted = (*worker_arguments, *worker_environment.items())
-    for other in set(worker_processes) - {wanted}:
-        worker_processes.pop(other).teardown()  # two workers would share the messages of a story
+    for name in set(worker_processes) - {wanted}:
+        worker_processes.pop(name).teardown()  # two workers would share the messages of a story
     container = worker_processes.get(wanted)
     if container is None or container.status != "running":
         container = worker_processes[wanted] = ProcessContainer(worker_arguments, " ready.", worker_environment)

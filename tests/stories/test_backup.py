@@ -50,10 +50,10 @@ def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, s
         add_endpoint(session, secret_box(load_settings()), "shop", receiver.url, allow_http=True, actor="cli")
         pause_endpoint(session, "shop", actor="cli")  # so that the dump has pending deliveries
     pending, unlicensed, licensed = make_invoice(), make_invoice(), make_invoice()
-    for one in (pending, unlicensed, licensed):
-        shop.pay(one.provider_invoice_id)
-    for one in (unlicensed, licensed):
-        check_invoice(one.id)
+    for invoice in (pending, unlicensed, licensed):
+        shop.pay(invoice.provider_invoice_id)
+    for invoice in (unlicensed, licensed):
+        check_invoice(invoice.id)
     issue_now(licensed.id, signer.key_id)
     key = signer.key_for(load_licenses(licensed.id)[0])
     with reading() as session:
@@ -76,13 +76,15 @@ def test_restored_dump_goes_on_with_nothing_lost(celery_setup, shop, receiver, s
     make_due(unlicensed.id)
     scan_pending.delay()
     wait_until(lambda: len(load_licenses()) == 4)
-    assert {row.invoice_id for row in load_licenses()} == {one.id for one in (pending, unlicensed, licensed, after)}
+    assert {row.invoice_id for row in load_licenses()} == {
+        invoice.id for invoice in (pending, unlicensed, licensed, after)
+    }
     assert load_invoice(after.id).provider_invoice_id == after.provider_invoice_id
     assert signer.key_for(load_licenses(licensed.id)[0]) == key
     with transaction() as session:
         resume_endpoint(session, "shop", actor="cli")
     scan_deliveries.delay()
-    wait_until(lambda: owed <= {UUID(one) for one in receiver.by_delivery()})
+    wait_until(lambda: owed <= {UUID(delivery) for delivery in receiver.by_delivery()})
 
 
 def test_dump_holds_no_secret_that_could_be_used(celery_setup, shop, receiver, signer):

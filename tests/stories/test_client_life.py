@@ -38,7 +38,7 @@ def licensing_client(shop, web_url):
 def test_from_the_list_of_policies_to_a_revoked_license(celery_setup, shop, licensing_client):
     offer = licensing_client.list_public_policies("editor")
     assert (offer.product.slug, offer.product.base_price_sats) == ("editor", 21_000)
-    assert [(one.slug, one.price_sats, one.max_machines) for one in offer.policies] == [
+    assert [(policy.slug, policy.price_sats, policy.max_machines) for policy in offer.policies] == [
         ("standard", 21_000, 1),
         ("team", 60_000, SEATS),
     ]

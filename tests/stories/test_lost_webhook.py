@@ -96,7 +96,7 @@ def test_duplicates_and_stale_messages_leave_one_license(celery_setup, shop):
     shop.pay(after.provider_invoice_id)
     reconcile_invoice.delay(str(after.id))
     licensed(after)
-    assert [one.id for one in load_licenses(invoice.id)] == [row.id]
+    assert [issued.id for issued in load_licenses(invoice.id)] == [row.id]
     assert audit_actions(invoice.id) == ["invoice.opened", "invoice.settled"]
 
 

@@ -11,15 +11,15 @@ OPEN, PAID = 60, 12
 
 def test_backlog_is_swept_and_licensed(celery_setup, shop):
     invoices = [make_invoice() for _ in range(OPEN)]
-    for one in invoices:
-        make_due(one.id, timedelta(minutes=11))
-    for one in invoices[:PAID]:
-        shop.pay(one.provider_invoice_id)
+    for invoice in invoices:
+        make_due(invoice.id, timedelta(minutes=11))
+    for invoice in invoices[:PAID]:
+        shop.pay(invoice.provider_invoice_id)
     assert shop.requests_made()["invoice_reads"] == {}
     sweep_accounts.delay()
     wait_until(lambda: len(load_licenses()) == PAID)
-    assert set(shop.requests_made()["invoice_reads"]) == {one.provider_invoice_id for one in invoices[:PAID]}
-    assert {row.invoice_id for row in load_licenses()} == {one.id for one in invoices[:PAID]}
+    assert set(shop.requests_made()["invoice_reads"]) == {invoice.provider_invoice_id for invoice in invoices[:PAID]}
+    assert {row.invoice_id for row in load_licenses()} == {invoice.id for invoice in invoices[:PAID]}
 
 
 def test_account_that_does_not_exist_is_refused_in_one_sentence(celery_setup, shop):

@@ -23,7 +23,7 @@ from tests.test_migrations import fresh_database
 
 assert keysat
 assert _logging_as_before
-REVISIONS = sorted(one.revision for one in ScriptDirectory.from_config(migrations._config()).walk_revisions())
+REVISIONS = sorted(script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions())
 TIPS = ("owed", "paying", "sent")
 
 

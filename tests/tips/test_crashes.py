@@ -106,7 +106,7 @@ def test_tips_paid_once_within_limits(sandbox, mishaps, tipped, local_tips):
         except Died:
             return
 
-    while owed := [one for one in unfinished() for _ in range(THREADS)]:  # each by all workers at once
+    while owed := [tip for tip in unfinished() for _ in range(THREADS)]:  # each by all workers at once
         make_due()
         with ThreadPoolExecutor(THREADS) as workers:
             list(workers.map(step, owed))
@@ -127,14 +127,14 @@ def check(payments, deaths):
         over, failed_over = (
             session.scalar(select(func.count()).where(too_much, *which)) for which in ([], [Tip.status == "failed"])
         )
-    paid = [one for one in payments if one["paid"]]
+    paid = [payment for payment in payments if payment["paid"]]
     # The same invoice may be sent again, which a node pays once. No tip has a second paid one.
-    assert all(one["paid"] == 1 for one in paid)
-    assert {one["payment_hash"] for one in paid} >= {tip.payment_hash for tip in sent}
-    assert all(tips[one["payment_hash"]].status in {"sent", "paying"} for one in paid)
+    assert all(payment["paid"] == 1 for payment in paid)
+    assert {payment["payment_hash"] for payment in paid} >= {tip.payment_hash for tip in sent}
+    assert all(tips[payment["payment_hash"]].status in {"sent", "paying"} for payment in paid)
     assert any(tip.resent for tip in tips.values()), "no invoice was sent again"
-    assert all(tips[one["payment_hash"]].amount_msat == one["amount_msat"] for one in paid)
-    assert all(one["amount_msat"] <= CAP_SATS * 1_000 for one in payments)
-    assert sum(one["amount_msat"] for one in paid) <= BUDGET_SATS * 1_000
+    assert all(tips[payment["payment_hash"]].amount_msat == payment["amount_msat"] for payment in paid)
+    assert all(payment["amount_msat"] <= CAP_SATS * 1_000 for payment in payments)
+    assert sum(payment["amount_msat"] for payment in paid) <= BUDGET_SATS * 1_000
     assert over == failed_over > 0
     assert sum(deaths.values()) >= MISHAPS

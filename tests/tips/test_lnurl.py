@@ -14,7 +14,7 @@ from tests.net.test_untrusted import DISGUISED, HOSTILE, Listener
 ADDRESS = parse_address("dev@example.com")
 OFFER = {"tag": "payRequest", "callback": "https://example.com/pay", "minSendable": 1_000, "maxSendable": 10**9}
 OFFER["metadata"] = '[["text/plain","a tip"]]'
-HOSTS = [*DISGUISED, *(f"[{one}]" if ":" in one else one for one in HOSTILE if "%" not in one)]
+HOSTS = [*DISGUISED, *(f"[{host}]" if ":" in host else host for host in HOSTILE if "%" not in host)]
 
 
 class Public:

@@ -77,7 +77,7 @@ def test_certain_failure_is_tried_again_with_another_invoice(sandbox, payer, tip
     sandbox.set_lightning(["paid"])
     assert step(payer, tip_id) == "sent"
     assert load_tip(tip_id).payment_hash != first.payment_hash
-    assert [one["paid"] for one in sandbox.lightning_payments()] == [0, 1]
+    assert [payment["paid"] for payment in sandbox.lightning_payments()] == [0, 1]
 
 
 def test_tip_unknown_payment_is_resent(sandbox, payer, tipped):
@@ -90,7 +90,7 @@ def test_tip_unknown_payment_is_resent(sandbox, payer, tipped):
     sandbox.set_lightning(["paid"])
     assert step(payer, tip_id) == "sent"
     assert load_tip(tip_id).payment_hash == first
-    assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+    assert [payment["paid"] for payment in sandbox.lightning_payments()] == [1]
 
 
 def sent_twice_and_failed_once(sandbox, payer, tip_id):
@@ -112,7 +112,7 @@ def test_tip_failure_with_pending_request(sandbox, payer, tipped):
         account = session.get_one(ProviderAccount, load_tip(tip_id).provider_account_id)
     provider_for(account).pay_lightning_invoice(invoice, 10_000)  # the first request arrives at last
     assert step(payer, tip_id) == "sent"
-    assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+    assert [payment["paid"] for payment in sandbox.lightning_payments()] == [1]
 
 
 def test_tip_failure_after_expiry(sandbox, payer, tipped):
@@ -123,7 +123,7 @@ def test_tip_failure_after_expiry(sandbox, payer, tipped):
         session.execute(update(Tip).values(payable_until=func.now() - LONG_OVER - timedelta(seconds=1)))
     assert [step(payer, tip_id), step(payer, tip_id)] == ["owed", "sent"]
     assert load_tip(tip_id).bolt11 != invoice
-    assert [one["paid"] for one in sandbox.lightning_payments()] == [0, 1]
+    assert [payment["paid"] for payment in sandbox.lightning_payments()] == [0, 1]
 
 
 def test_tip_unknown_payment_after_expiry(sandbox, payer, tipped):
@@ -179,7 +179,7 @@ def test_absence_of_an_answer_never_leads_to_another_invoice(sandbox, payer, tip
     assert [step(payer, tip_id) for _ in range(4)] == ["paying"] * 4
     sandbox.set_faults([])
     assert step(payer, tip_id) == "sent"
-    assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+    assert [payment["paid"] for payment in sandbox.lightning_payments()] == [1]
 
 
 def test_a_person_may_say_that_a_tip_was_paid(sandbox, payer, tipped):
@@ -256,7 +256,7 @@ def test_invoice_that_another_tip_was_paid_by_is_refused(sandbox, payer, tipped)
     assert step(payer, first) == "sent"
     assert step(payer, second) == "owed"
     assert "used for a tip before" in load_tip(second).last_error
-    assert [one["paid"] for one in sandbox.lightning_payments()] == [1]
+    assert [payment["paid"] for payment in sandbox.lightning_payments()] == [1]
 
 
 def test_own_failed_invoice_is_refused(sandbox, payer, tipped):
@@ -269,7 +269,7 @@ def test_own_failed_invoice_is_refused(sandbox, payer, tipped):
     assert "used for a tip before" in load_tip(tip_id).last_error
     sandbox.set_lightning(["paid"], ["good"])
     assert step(payer, tip_id) == "sent"
-    assert [(one["asked"], one["paid"]) for one in sandbox.lightning_payments()] == [(1, 0), (1, 1)]
+    assert [(payment["asked"], payment["paid"]) for payment in sandbox.lightning_payments()] == [(1, 0), (1, 1)]
 
 
 def test_earlier_invoice_of_any_tip_is_refused(sandbox, payer, tipped, monkeypatch):
@@ -287,7 +287,7 @@ def test_earlier_invoice_of_any_tip_is_refused(sandbox, payer, tipped, monkeypat
     sandbox.set_lightning(["paid"])
     assert [step(payer, first), step(payer, second)] == ["owed", "owed"]
     assert all("used for a tip before" in load_tip(tip_id).last_error for tip_id in (first, second))
-    assert [one["asked"] for one in sandbox.lightning_payments()] == [1, 1]
+    assert [payment["asked"] for payment in sandbox.lightning_payments()] == [1, 1]
 
 
 def test_tip_over_the_cap_fails_and_is_not_asked_for(sandbox, local_tips, tipped):
@@ -304,7 +304,7 @@ def test_day_has_a_budget_and_what_does_not_fit_waits(sandbox, local_tips, tippe
     load_settings.cache_clear()
     payer = Payer.of(load_settings())
     tips = [tipped() for _ in range(3)]
-    assert [step(payer, one) for one in tips] == ["sent", "sent", "owed"]
+    assert [step(payer, tip) for tip in tips] == ["sent", "sent", "owed"]
     assert "no room" in load_tip(tips[2]).last_error
     with transaction() as session:
         session.execute(update(Tip).values(paying_since=Tip.paying_since - timedelta(hours=25)))

@@ -39,8 +39,8 @@ def schema_of(operation):
 
 
 WRITING = list(operations("POST", "PUT", "PATCH", "DELETE"))
-WITH_BODY = [one for one in WRITING if schema_of(one.values[2]) is not None]
-ADMIN = [one for one in operations("GET", "POST", "PUT", "PATCH", "DELETE") if "/v1/admin/" in one.values[1]]
+WITH_BODY = [case for case in WRITING if schema_of(case.values[2]) is not None]
+ADMIN = [case for case in operations("GET", "POST", "PUT", "PATCH", "DELETE") if "/v1/admin/" in case.values[1]]
 
 
 def rows():

@@ -27,8 +27,8 @@ def changed(monkeypatch, servers):
         return running[-1].__enter__()
 
     yield serve
-    for one in running:
-        one.__exit__(None, None, None)
+    for context in running:
+        context.__exit__(None, None, None)
     monkeypatch.undo()
     load_settings.cache_clear()
 
@@ -85,8 +85,8 @@ def test_addresses_of_one_ipv6_site_have_a_limit_together():
 
 @pytest.mark.usefixtures("servers")
 def test_neighbors_in_a_64_are_one_and_other_sites_are_not():
-    one, neighbor, other = asked_from("2001:db8:8:1::1", "2001:db8:8:1::2", "2001:db8:9:1::1")
-    for request in (one, neighbor, other):
+    first, neighbor, elsewhere = asked_from("2001:db8:8:1::1", "2001:db8:8:1::2", "2001:db8:9:1::1")
+    for request in (first, neighbor, elsewhere):
         limits.admit_client("2/hour", "neighbors", request)
     with pytest.raises(RateLimited):
         limits.admit_client("2/hour", "neighbors", neighbor)

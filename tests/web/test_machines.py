@@ -33,10 +33,10 @@ def two_a_minute(monkeypatch):
 
 def test_machine_lives_its_life(api, license_key, license_row):
     asked = {"key": license_key, "fingerprint": "laptop", "hostname": "lena", "platform": "linux", "reason": "sold"}
-    told = [api.post(f"/v1/machines/{route}", asked).json() for route in (*ROUTES, "heartbeat", "deactivate")]
+    answers = [api.post(f"/v1/machines/{route}", asked).json() for route in (*ROUTES, "heartbeat", "deactivate")]
     [machine] = load_machines(license_row.id)
     known = {"machine_id": str(machine.id), "max_machines": 2}
-    assert told == [
+    assert answers == [
         {"ok": True, **known, "active_count": 1},
         {"ok": True, **known},
         {"ok": True, **known, "active_count": 0},
@@ -81,13 +81,13 @@ def test_request_without_a_fingerprint_is_a_bad_request(api, license_key, route)
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(("key", "reason"), [("nonsense", "bad_format"), ("", "bad_format")])
 def test_text_that_is_no_key_is_answered_with_a_reason(api, route, key, reason):
-    told = api.post(f"/v1/machines/{route}", {"key": key, "fingerprint": "laptop"})
-    assert told.json() == {"ok": False, "reason": reason}
+    answer = api.post(f"/v1/machines/{route}", {"key": key, "fingerprint": "laptop"})
+    assert answer.json() == {"ok": False, "reason": reason}
 
 
 def test_calls_too_many_are_refused_for_a_while(api, license_key, license_row, two_a_minute):
     asked = {"key": license_key, "fingerprint": "laptop"}
-    told = [api.post(f"/v1/machines/{route}", asked) for route in ("activate", "heartbeat", "deactivate")]
-    assert [answer.status_code for answer in told] == [200, 200, 429]
-    assert 1 <= int(told[2].headers["Retry-After"]) <= 60
+    answers = [api.post(f"/v1/machines/{route}", asked) for route in ("activate", "heartbeat", "deactivate")]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 60
     assert load_machines(license_row.id)[0].deactivated_at is None

@@ -67,7 +67,7 @@ def test_description_names_every_route_and_its_errors(api):
         (method, path): operation for path, of in described["paths"].items() for method, operation in of.items()
     }
     assert len(operations) > 50
-    assert len({one["operationId"] for one in operations.values()}) == len(operations)
+    assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
     for (method, path), operation in operations.items():
         assert "422" not in operation["responses"], path
         if path.startswith("/v1/admin"):

@@ -65,8 +65,8 @@ def events():
 
 def run_events():
     """What the worker does with the messages."""
-    for one in events():
-        handle_provider_event.apply(args=[str(one.id)], throw=True)
+    for event in events():
+        handle_provider_event.apply(args=[str(event.id)], throw=True)
 
 
 def test_webhook_is_stored_as_it_came_and_a_message_is_sent(api, account, empty_broker):
@@ -192,7 +192,7 @@ def test_one_question_answers_all_events_that_came_before_it(api, invoice, fake)
         deliver_fake(api, invoice.provider_invoice_id)
     asked = fake.requests
     run_events()
-    assert all(one.handled_at for one in events())
+    assert all(event.handled_at for event in events())
     assert fake.requests == asked + 1
 
 

@@ -68,17 +68,17 @@ def test_answer_has_the_contracts_fields(api, signer):
 
 
 def test_what_is_not_known_is_left_out(api, license_key):
-    told = api.post("/v1/validate", {"key": license_key, "fingerprint": None, "hostname": None}).json()
-    assert told["ok"] is True
-    assert not {"reason", "expires_at", "grace_until", "machine_id"} & set(told)
+    answer = api.post("/v1/validate", {"key": license_key, "fingerprint": None, "hostname": None}).json()
+    assert answer["ok"] is True
+    assert not {"reason", "expires_at", "grace_until", "machine_id"} & set(answer)
     assert api.post("/v1/validate", {"key": "nonsense"}).json() == {"ok": False, "reason": "bad_format"}
 
 
 def test_refusal_has_the_license_and_its_reason(api, license_key, license_row):
     with transaction() as session:
         change_status(session, license_row.id, LicenseStatus.SUSPENDED, "cli", "chargeback")
-    told = api.post("/v1/validate", {"key": license_key, "product_slug": "editor"}).json()
-    assert (told["ok"], told["reason"], told["license_id"], told["status"]) == (
+    answer = api.post("/v1/validate", {"key": license_key, "product_slug": "editor"}).json()
+    assert (answer["ok"], answer["reason"], answer["license_id"], answer["status"]) == (
         False,
         "suspended",
         str(license_row.id),
@@ -111,9 +111,9 @@ def test_text_that_is_no_key_is_answered_with_a_reason(api, text):
     "fingerprint", ["x", "y" * 1_000, ABSURD, "   ", "\u202e\u200b", "of /etc/machine-id\n", "\x00"]
 )
 def test_fingerprint_may_be_any_text_and_is_not_stored(api, license_key, license_row, fingerprint):
-    told = api.post("/v1/validate", {"key": license_key, "fingerprint": fingerprint, "hostname": ABSURD}).json()
+    answer = api.post("/v1/validate", {"key": license_key, "fingerprint": fingerprint, "hostname": ABSURD}).json()
     [machine] = load_machines(license_row.id)
-    assert (told["ok"], told["machine_id"], machine.hostname) == (True, str(machine.id), ABSURD)
+    assert (answer["ok"], answer["machine_id"], machine.hostname) == (True, str(machine.id), ABSURD)
     assert api.post("/v1/validate", {"key": license_key, "fingerprint": f"{fingerprint[:-1]}?"}).json()["ok"] is False
 
 
@@ -156,9 +156,9 @@ def test_body_beyond_the_cap_is_a_bad_format(api):
 
 def test_validate_rate_limited(api, license_key, license_row, three_a_minute):
     """The response has its reason and Retry-After."""
-    told = [api.post("/v1/validate", {"key": license_key}).json()["ok"] for _ in range(3)]
+    answers = [api.post("/v1/validate", {"key": license_key}).json()["ok"] for _ in range(3)]
     refused = api.post("/v1/validate", {"key": license_key, "fingerprint": "laptop"})
-    assert told == [True] * 3
+    assert answers == [True] * 3
     assert (refused.status_code, refused.json()) == (200, {"ok": False, "reason": "rate_limited"})
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert load_machines(license_row.id) == []

@@ -110,9 +110,9 @@ TAKEN = [("fingerprint", "\x00")]
 def field_cases(values):
     """Each field of each body, with these values for it."""
     return [
-        pytest.param(*one.values[:2], name_of(one.values[2]), field, values, id=f"{one.id} {field}")
-        for one in WITH_BODY
-        for field in schema_of(one.values[2])["properties"]
+        pytest.param(*case.values[:2], name_of(case.values[2]), field, values, id=f"{case.id} {field}")
+        for case in WITH_BODY
+        for field in schema_of(case.values[2])["properties"]
     ]
 
 
@@ -190,9 +190,9 @@ WRONG_QUERIES = {
 }
 
 
-@pytest.mark.parametrize(("method", "path", "operation"), [one for one in ADMIN if one.values[0] == "GET"])
+@pytest.mark.parametrize(("method", "path", "operation"), [case for case in ADMIN if case.values[0] == "GET"])
 def test_wrong_values_in_a_query_are_refused_and_named(module_api, scope_headers, method, path, operation):
-    names = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
+    names = [parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "query"]
     for name in names:
         for value in WRONG_QUERIES[name]:
             refused = module_api.call(method, path, params={name: value}, headers=scope_headers[Scope.READ])

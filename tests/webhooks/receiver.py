@@ -35,11 +35,11 @@ class Receiver:
                 copy = Copy(dict(self.headers), body, time.time())
                 with receiver._lock:
                     receiver.copies.append(copy)
-                told = receiver.answer(copy)
-                if told is None:
+                answer = receiver.answer(copy)
+                if answer is None:
                     receiver._over.wait(60)
                     return
-                status, headers, text = told if isinstance(told, tuple) else (told, {}, b"")
+                status, headers, text = answer if isinstance(answer, tuple) else (answer, {}, b"")
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(text))}.items():
                     self.send_header(name, value)

@@ -56,16 +56,16 @@ class Delivery:
 
 # The actions of buyers and merchants. Each takes the sandbox's client and the invoice's id.
 WAYS = (
-    lambda shop, one: shop.pay(one),
-    lambda shop, one: shop.pay(one, "0.00042"),
-    lambda shop, one: shop.pay(one, late=True),
-    lambda shop, one: (shop.pay(one, "0.0001"), shop.expire(one)),
-    lambda shop, one: (shop.pay(one, "0.0001"), shop.pay(one)),
-    lambda shop, one: shop.expire(one),
-    lambda shop, one: shop.mark(one, "Invalid"),
-    lambda shop, one: (shop.pay(one, confirmations=0), shop.confirm(one)),
-    lambda shop, one: (shop.expire(one), shop.mark(one, "Settled")),
-    lambda shop, one: None,
+    lambda shop, invoice_id: shop.pay(invoice_id),
+    lambda shop, invoice_id: shop.pay(invoice_id, "0.00042"),
+    lambda shop, invoice_id: shop.pay(invoice_id, late=True),
+    lambda shop, invoice_id: (shop.pay(invoice_id, "0.0001"), shop.expire(invoice_id)),
+    lambda shop, invoice_id: (shop.pay(invoice_id, "0.0001"), shop.pay(invoice_id)),
+    lambda shop, invoice_id: shop.expire(invoice_id),
+    lambda shop, invoice_id: shop.mark(invoice_id, "Invalid"),
+    lambda shop, invoice_id: (shop.pay(invoice_id, confirmations=0), shop.confirm(invoice_id)),
+    lambda shop, invoice_id: (shop.expire(invoice_id), shop.mark(invoice_id, "Settled")),
+    lambda shop, invoice_id: None,
 )
 
 
@@ -83,7 +83,7 @@ def play(shop, url, account, count, *, product="editor", only_paid=False):
         counts = wait_until(lambda: all_delivered(shop), timeout=120)
         shop.set_webhooks(drop=1.0)
         assert counts["failed"] == 0
-        return [Delivery(one.body, one.headers["btcpay-sig"]) for one in recorder.requests]
+        return [Delivery(request.body, request.headers["btcpay-sig"]) for request in recorder.requests]
 
 
 def all_delivered(shop):
@@ -95,8 +95,8 @@ def all_delivered(shop):
 def badly(deliveries, copies=5, forged=0.1, seed=1):
     """Each so many times, some of them forged besides, all shuffled."""
     chance = random.Random(seed)
-    many = [one for one in deliveries for _ in range(copies)]
-    many += [one.forged() for one in chance.sample(many, int(len(many) * forged))]
+    many = [delivery for delivery in deliveries for _ in range(copies)]
+    many += [delivery.forged() for delivery in chance.sample(many, int(len(many) * forged))]
     chance.shuffle(many)
     return many
 
@@ -105,12 +105,12 @@ def deliver(web_url, account, deliveries, senders=1):
     """Post them all, from one sender in order or from several at once. Returns the number of responses by status."""
     url = f"{web_url}/v1/btcpay/webhook/{load_account(account).id}"
 
-    def post(one):
+    def post(delivery):
         if not hasattr(_connections, "session"):
             _connections.session = requests.Session()
             _connections.session.trust_env = False
         return _connections.session.post(
-            url, data=one.body, headers={"BTCPay-Sig": one.signature}, timeout=120
+            url, data=delivery.body, headers={"BTCPay-Sig": delivery.signature}, timeout=120
         ).status_code
 
     with ThreadPoolExecutor(senders) as pool:

@@ -93,7 +93,7 @@ def _count(receiver, secrets, events, kills, seconds):
     deliveries = receiver.by_delivery()
     with reading() as session:
         attempts = session.scalar(select(func.count()).select_from(DeliveryAttempt))
-        known = {str(one) for one in session.scalars(select(WebhookDelivery.id))}
+        known = {str(delivery_id) for delivery_id in session.scalars(select(WebhookDelivery.id))}
     assert set(deliveries) <= known
     return Outcome(
         events=events,
@@ -125,8 +125,8 @@ def _rotate():
 
 def _happen(number):
     with transaction() as session:
-        for each in range(number):
-            emit(session, EventType.LICENSE_ISSUED, {"number": each})
+        for count in range(number):
+            emit(session, EventType.LICENSE_ISSUED, {"number": count})
 
 
 def _nothing_owed():

@@ -19,8 +19,8 @@ from tests.webhooks.receiver import Receiver, verified
 
 def happen(number=1, event_type=EventType.LICENSE_ISSUED):
     with transaction() as session:
-        for each in range(number):
-            emit(session, event_type, {"number": each})
+        for count in range(number):
+            emit(session, event_type, {"number": count})
 
 
 def due():
@@ -105,7 +105,7 @@ def test_delivery_retries(sender, new_endpoint):
         assert (delivery.next_attempt_at is None) == (number == 10)
         make_due()
     assert delivery.last_error == "answered 500"
-    assert [(one.status_code, len(one.answer)) for one in attempts()] == [(500, 2_000)] * 10
+    assert [(attempt.status_code, len(attempt.answer)) for attempt in attempts()] == [(500, 2_000)] * 10
     assert len({copy.body for copy in receiver.copies}) == len({copy.headers["webhook-id"] for copy in receiver.copies})
     assert len(receiver.copies) == 10
     assert due() == []
@@ -249,8 +249,8 @@ def test_at_most_so_many_run_at_one_endpoint_at_once(receiver, new_endpoint):
     happen(6)
     owed = due()
     with transaction() as session:
-        running = [lease(session, one, 4) for one in owed]
-    assert [one is not None for one in running] == [True] * 4 + [False] * 2
+        running = [lease(session, delivery_id, 4) for delivery_id in owed]
+    assert [leased is not None for leased in running] == [True] * 4 + [False] * 2
     with transaction() as session:
         assert record_attempt(session, running[0], Attempt(1, status_code=204)) in owed[4:]
         assert lease(session, owed[4], 4) is not None
@@ -285,4 +285,4 @@ def test_lease_of_dead_sender(receiver, new_endpoint):
     with transaction() as session:
         record_attempt(session, alive, Attempt(1, status_code=500))
     assert deliveries()[0].delivered_at
-    assert [one.status_code for one in attempts()] == [500, 204, 500]
+    assert [attempt.status_code for attempt in attempts()] == [500, 204, 500]

@@ -28,12 +28,12 @@ def test_existing_receivers_verify_with_the_secret_as_it_was_shown():
 
 
 def test_published_package_verifies_current_secrets():
-    new, old, other = new_secret(), new_secret(), new_secret()
+    new, old, wrong = new_secret(), new_secret(), new_secret()
     headers = signed(new, old)
     for secret in (new, old):
         assert Webhook(secret).verify(BODY, headers)["event_type"] == "license.issued"
     with pytest.raises(WebhookVerificationError):
-        Webhook(other).verify(BODY, headers)
+        Webhook(wrong).verify(BODY, headers)
     with pytest.raises(WebhookVerificationError):
         Webhook(new).verify(BODY + b" ", headers)
 
@@ -53,7 +53,7 @@ def test_secret_of_another_form_signs_with_its_bytes(secret):
 def test_secrets_are_long_and_never_the_same():
     secrets = {new_secret() for _ in range(100)}
     assert len(secrets) == 100
-    assert {len(base64.b64decode(one.removeprefix("whsec_"))) for one in secrets} == {32}
+    assert {len(base64.b64decode(secret.removeprefix("whsec_"))) for secret in secrets} == {32}
 
 
 KEY = base64.b64encode(bytes(range(32))).decode()

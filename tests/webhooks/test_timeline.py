@@ -21,12 +21,12 @@ def test_timeline_of_invoice(fake, signer, sender, receiver, new_endpoint):
     receiver.answer = lambda _: 500
     with reading() as session:
         owed = due_deliveries(session, 100, 100)
-    for one in owed:
-        deliver(DATABASE, sender, one)
+    for delivery_id in owed:
+        deliver(DATABASE, sender, delivery_id)
     with reading() as session:
         assert set(session.scalars(select(OutboundEvent.event_type))) == {"invoice.settled", "license.issued"}
         moments = timeline(session, load_invoice(invoice.id))
-    told = [moment.action for moment in moments]
-    assert told == ["invoice.opened", "invoice.looked", "invoice.settled", "license.issued", *["webhook.sent"] * 2]
+    actions = [moment.action for moment in moments]
+    assert actions == ["invoice.opened", "invoice.looked", "invoice.settled", "license.issued", *["webhook.sent"] * 2]
     assert {moment.detail["came_of_it"] for moment in moments[-2:]} == {"answered 500"}
     assert [moment.at for moment in moments] == sorted(moment.at for moment in moments)

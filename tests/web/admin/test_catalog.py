@@ -39,11 +39,11 @@ def test_policy_is_added_changed_and_archived(admin, api):
         "products/editor/policies/team", {"price_amount": 60_000, "highlighted": True, "grace_seconds": 60}
     )
     assert (changed["price_amount"], changed["highlighted"], changed["max_machines"]) == (60_000, True, 5)
-    public = {one["slug"]: one for one in api.get("/v1/products/editor/policies").json()["policies"]}
+    public = {policy["slug"]: policy for policy in api.get("/v1/products/editor/policies").json()["policies"]}
     assert (public["team"]["price_sats"], public["team"]["highlighted"]) == (60_000, True)
     admin.patch("products/editor/policies/team", {"archived": True})
     assert api.post("/v1/purchase", {"product": "editor", "policy_slug": "team"}).status_code == 404
-    assert [one["slug"] for one in admin.get("products/editor/policies")] == ["standard", "team"]
+    assert [policy["slug"] for policy in admin.get("products/editor/policies")] == ["standard", "team"]
 
 
 def test_currency_is_not_changed_under_the_prices_of_policies(admin):
@@ -73,12 +73,12 @@ def test_code_is_added_used_shown_and_disabled(admin, api):
     made = admin.post("codes", {"code": "spring", "kind": "percent", "amount": 2_500, "max_uses": 1}, 201)
     assert (made["code"], made["uses"]) == ("SPRING", 0)
     assert api.post("/v1/purchase", {"product": "editor", "code": "Spring"}).json()["amount_sats"] == 15_750
-    told = admin.get("codes/spring")
-    assert (told["uses"], told["redemptions"]) == (1, {"reserved": 1, "redeemed": 0, "cancelled": 0, "excess": 0})
+    shown = admin.get("codes/spring")
+    assert (shown["uses"], shown["redemptions"]) == (1, {"reserved": 1, "redeemed": 0, "cancelled": 0, "excess": 0})
     assert api.post("/v1/purchase", {"product": "editor", "code": "spring"}).status_code == 409
     assert admin.post("codes/spring/disable")["disabled_at"] is not None
     assert api.post("/v1/purchase", {"product": "editor", "code": "spring"}).status_code == 404
-    assert [one["code"] for one in admin.get("codes")] == ["SPRING"]
+    assert [code["code"] for code in admin.get("codes")] == ["SPRING"]
     assert admin.call("POST", "codes", {"code": "SPRING", "kind": "free_license"}).status_code == 409
 
 
@@ -87,4 +87,4 @@ def test_codes_come_in_pages(admin):
         admin.post("codes", {"code": f"C{number}", "kind": "free_license"}, 201)
     first = admin.get("codes", limit=2)
     second = admin.get("codes", limit=2, before=first[-1]["id"])
-    assert [one["code"] for one in first + second] == ["C4", "C3", "C2", "C1"]
+    assert [code["code"] for code in first + second] == ["C4", "C3", "C2", "C1"]

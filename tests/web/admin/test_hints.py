@@ -56,6 +56,6 @@ def test_status_and_why_have_facts_without_commands(admin):
     set_account(paused_at=func.now(), pause_reason="by hand")
     (breach,) = admin.get("status")["breaches"]
     assert breach == "1 provider accounts aren't called, one of them main."
-    whys = [admin.get(f"invoices/{one.id}")["why"] for one in (invoice, paused)]
+    whys = [admin.get(f"invoices/{row.id}")["why"] for row in (invoice, paused)]
     assert whys[0].endswith("were paid after the invoice had expired")
     assert whys[1] == "account main is paused (by hand), so the provider isn't called"

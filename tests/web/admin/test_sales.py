@@ -34,10 +34,13 @@ def test_invoice_is_found_by_either_id(admin, key):
 
 def test_invoices_are_found_by_buyer_status_review_and_account(admin, fake):
     waiting, review = make_invoice(), reviewed(fake)
-    assert {one["id"] for one in admin.get("invoices", email="BUYER@example.com")} == {str(waiting.id), str(review.id)}
+    assert {invoice["id"] for invoice in admin.get("invoices", email="BUYER@example.com")} == {
+        str(waiting.id),
+        str(review.id),
+    }
     assert admin.get("invoices", email="nobody@example.com") == []
-    assert [one["id"] for one in admin.get("invoices", status="pending")] == [str(waiting.id)]
-    assert [one["id"] for one in admin.get("invoices", review=True)] == [str(review.id)]
+    assert [invoice["id"] for invoice in admin.get("invoices", status="pending")] == [str(waiting.id)]
+    assert [invoice["id"] for invoice in admin.get("invoices", review=True)] == [str(review.id)]
     assert len(admin.get("invoices", account="main")) == 2
     assert admin.get("invoices", account="other") == []
     newest, older = admin.get("invoices")
@@ -46,11 +49,11 @@ def test_invoices_are_found_by_buyer_status_review_and_account(admin, fake):
 
 def test_invoice_shows_why_and_its_timeline(admin, fake):
     invoice = reviewed(fake)
-    told = admin.get(f"invoices/{invoice.id}")
-    assert told["why"] == "1 sat of 21,000 sat were paid, 20,999 sat short"
-    assert (told["state"], told["remedies"]) == ("short", ["settle", "dismiss"])
-    assert (told["account"], told["license_id"]) == ("main", None)
-    assert [one["action"] for one in told["timeline"]] == ["invoice.opened", "invoice.looked", "invoice.expired"]
+    shown = admin.get(f"invoices/{invoice.id}")
+    assert shown["why"] == "1 sat of 21,000 sat were paid, 20,999 sat short"
+    assert (shown["state"], shown["remedies"]) == ("short", ["settle", "dismiss"])
+    assert (shown["account"], shown["license_id"]) == ("main", None)
+    assert [moment["action"] for moment in shown["timeline"]] == ["invoice.opened", "invoice.looked", "invoice.expired"]
     assert admin.call("GET", "invoices/01a21076-4515-7464-8cda-93e2d050f870").status_code == 404
 
 
@@ -90,7 +93,7 @@ def test_license_is_issued_by_hand_found_and_withdrawn(admin, api, signer):
     assert str(verify(issued["license_key"], signer.public_key).license_id) == issued["id"]
     path = f"licenses/{issued['id']}"
     assert admin.get(path)["license_key"] == issued["license_key"]
-    assert [one["id"] for one in admin.get("licenses", product="editor", status="active")] == [issued["id"]]
+    assert [row["id"] for row in admin.get("licenses", product="editor", status="active")] == [issued["id"]]
 
     def reason():
         return api.post("/v1/validate", {"key": issued["license_key"]}).json().get("reason")
@@ -177,7 +180,7 @@ def test_status_shows_what_is_due(admin, fake):
 
 def test_audit_is_listed_by_subject(admin):
     invoice = make_invoice()
-    assert [one["action"] for one in admin.get("audit", subject=str(invoice.id))] == ["invoice.opened"]
+    assert [line["action"] for line in admin.get("audit", subject=str(invoice.id))] == ["invoice.opened"]
     assert len(admin.get("audit", limit=2)) == 2
 
 
@@ -195,5 +198,5 @@ def test_audit_and_machines_come_in_pages_newest_first(admin, api):
             paged += page
             page = admin.get(path, limit=2, before=page[-1]["id"])
         assert paged == everything
-        assert [one["id"] for one in everything] == sorted((one["id"] for one in everything), reverse=True)
+        assert [entry["id"] for entry in everything] == sorted((entry["id"] for entry in everything), reverse=True)
     assert admin.get(f"licenses/{key['id']}/machines") == []
