@@ -11,7 +11,18 @@ from fastapi import FastAPI
 
 from keysat import __version__
 from keysat.core.settings import load_settings
-from keysat.web import admin, errors, health, machines, products, provider_webhooks, purchase, service, validate
+from keysat.web import (
+    admin,
+    errors,
+    health,
+    machines,
+    preview,
+    products,
+    provider_webhooks,
+    purchase,
+    service,
+    validate,
+)
 from keysat.web.bulkhead import Places
 from keysat.web.middleware import BodyLimit, CountRequests, HeadAsGet, PublicCors
 from keysat.web.proxies import TrustedProxies
@@ -51,6 +62,7 @@ def create_app() -> FastAPI:
         health.router,
         service.router,
         products.router,
+        preview.router,
         purchase.router,
         validate.router,
         machines.router,

@@ -138,6 +138,11 @@ def limit_purchases(request: Request) -> None:
     admit_client(load_settings().rate_purchase, "purchase", request)
 
 
+def limit_previews(request: Request) -> None:
+    """Dependency that counts a preview, as a code could be guessed with it. The rate is that of purchases."""
+    admit_client(load_settings().rate_purchase, "preview", request)
+
+
 def limit_validations(request: Request) -> None:
     """Dependency that counts a validation, a machine call or a poll."""
     rate = load_settings().rate_validate

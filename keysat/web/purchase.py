@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from keysat.core.errors import NotFound
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
 from keysat.models import Invoice, License, Redemption
+from keysat.operations.why import State, read_why
 from keysat.sales.purchase import Order
 from keysat.sales.purchase import purchase as start
 from keysat.web.bulkhead import provider_place
@@ -83,17 +84,22 @@ class Started(BaseModel):
 
 
 class Polled(BaseModel):
-    """The state of a purchase: pending, settled, expired or invalid. The license follows shortly after settled.
+    """The state of a purchase. `status` is pending, settled, expired or invalid. The license follows shortly after.
 
-    `invoice_id` is the one in the request.
+    `invoice_id` is the one in the request. `state` says more, as `short` or `seen`: see its values. `paid_amount` is
+    what came in, in the smallest unit of `currency`, if the provider reports it. `seen_at` is when a payment was first
+    seen, confirmed or not.
     """
 
     invoice_id: str
     status: str
+    state: State
     product_id: UUID
     amount_sats: int
     amount: int
     currency: str
+    paid_amount: int | None
+    seen_at: datetime | None
     license_key: str | None
     license_id: UUID | None
 
@@ -155,18 +161,22 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
     row_id, proven = _purchase_of(invoice_id)
     with reading() as session:
         invoice, owned = session.get(Invoice, row_id), _license(session, row_id)
+        if invoice is None:
+            raise NotFound("purchase", row_id)
+        state = read_why(session, invoice).state
         if owned is not None and not proven and not session.scalar(select(_is_new(owned))):
             owned = None
-    if invoice is None:
-        raise NotFound("purchase", row_id)
     price = Money(invoice.amount, invoice.currency)
     return Polled(
         invoice_id=invoice_id,
         status=invoice.status,
+        state=state,
         product_id=invoice.product_id,
         amount_sats=sats(price),
         amount=price.amount,
         currency=price.currency,
+        paid_amount=invoice.paid_amount,
+        seen_at=invoice.payment_seen_at,
         license_key=owned and signer().key_for(owned),
         license_id=owned and owned.id,
     )

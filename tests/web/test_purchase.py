@@ -67,10 +67,13 @@ def test_poll_shows_each_step_and_the_license(api, fake_shop, signer):
     assert poll() == {
         "invoice_id": str(invoice.id),
         "status": "pending",
+        "state": "unchecked",
         "product_id": str(invoice.product_id),
         "amount_sats": 21_000,
         "amount": 21_000,
         "currency": "BTC",
+        "paid_amount": None,
+        "seen_at": None,
         "license_key": None,
         "license_id": None,
     }
@@ -81,6 +84,25 @@ def test_poll_shows_each_step_and_the_license(api, fake_shop, signer):
     (owned,) = load_licenses(invoice.id)
     assert poll()["license_id"] == str(owned.id)
     assert verify(poll()["license_key"], signer.public_key).license_id == owned.id
+
+
+def test_poll_shows_a_payment_before_it_counts(api, fake_shop, signer):
+    """A buyer who paid sees that it was noticed, and how much is missing."""
+    token = api.post("/v1/purchase", WANTED).json()["invoice_id"]
+    invoice = load_invoice(invoice_of(token))
+
+    def polled(status, paid):
+        fake_shop.say(invoice.provider_invoice_id, status, paid=paid)
+        check_invoice(invoice.id)
+        purchase = api.get(f"/v1/purchase/{token}").json()
+        assert purchase["seen_at"] is not None
+        return purchase["status"], purchase["state"], purchase["paid_amount"]
+
+    assert polled(ProviderStatus.PENDING, 4_000) == ("pending", "part_paid", 4_000)
+    assert polled(ProviderStatus.PROCESSING, 21_000) == ("pending", "seen", 21_000)
+    assert polled(ProviderStatus.SETTLED, 21_000) == ("settled", "license_due", 21_000)
+    issue_now(invoice.id, signer.key_id)
+    assert api.get(f"/v1/purchase/{token}").json()["state"] == "licensed"
 
 
 @pytest.mark.parametrize("status", [ProviderStatus.EXPIRED, ProviderStatus.INVALID])
