@@ -30,7 +30,9 @@ _FINGERPRINT_BOUND, _TRIAL = 0b01, 0b10
 _NO_FINGERPRINT = bytes(32)
 _PLAIN = re.compile(r"[A-Za-z0-9-]+")
 # Characters that quote a key, mark a quoted line, or end a wrapped one (RFC 2045, 6.7).
-_AROUND = frozenset("\"'`<>|=*\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb")
+_AROUND = frozenset("\"'`<>()[]|=*\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb")
+# A label before a key, as in "License key: LIC1-...", without its spaces.
+_LABEL = re.compile(f".{{1,60}}:(?={PREFIX}-)", re.IGNORECASE)
 _HEAD_V1 = struct.Struct(">BB16s16sQ32s")
 _HEAD_V2 = struct.Struct(">BB16s16sQQ32sB")
 
@@ -74,7 +76,10 @@ class Payload:
 
 
 def clean(text: str) -> str:
-    """Return a pasted key without line breaks, quotes, invisible characters and other dashes from mail programs.
+    """Return a pasted key as it was issued: in one line, with plain dashes, without what surrounds it.
+
+    Removes white space, line wraps, quotes, brackets, invisible characters, a label that ends with a colon, and the
+    full stop, comma or semicolon of a sentence.
 
     The signature is checked on the result, so this can't make an invalid key valid.
     """
@@ -82,7 +87,8 @@ def clean(text: str) -> str:
         return text
     normal = unicodedata.normalize("NFKC", text)
     kept = ("-" if unicodedata.category(char) == "Pd" or char == "\N{MINUS SIGN}" else char for char in normal)
-    return "".join(char for char in kept if char not in _AROUND and unicodedata.category(char)[0] not in "ZC")
+    joined = "".join(char for char in kept if char not in _AROUND and unicodedata.category(char)[0] not in "ZC")
+    return _LABEL.sub("", joined, count=1).rstrip(".,;")
 
 
 def sign(payload: Payload, key: Ed25519PrivateKey) -> str:

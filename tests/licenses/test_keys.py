@@ -309,6 +309,11 @@ PASTED = [
     "LIC1\u2011ABCDEFGH\u2212IJKLMNOP",
     "LIC1-ABCD\u00a0EFGH-IJKLMNOP\u3000",
     "\uff2c\uff29\uff23\uff11-ABCDEFGH-IJKLMNOP",
+    f"License key: {KEY}",
+    f"**Lizenzschl\u00fcssel:**\n\n    {KEY}\n",
+    f"Key\uff1a{KEY}",
+    f"Your key is: \u201c{KEY}\u201d.",
+    f"({KEY}),",
 ]
 
 
@@ -318,7 +323,7 @@ def test_pasted_key_is_cleaned_of_what_mail_programs_put_into_it(pasted):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "LIC1", "your key: LIC1-ABCDEFGH-IJKLMNOP", "LIC1-ABCDEFGH-IJKLMNOP!", "LIC1_A_B"]
+    "text", ["", "LIC1", "your key LIC1-ABCDEFGH-IJKLMNOP", "LIC1-ABCDEFGH-IJKLMNOP!", "LIC1_A_B"]
 )
 def test_what_is_no_key_is_not_made_one(text):
     assert clean(text) != KEY
