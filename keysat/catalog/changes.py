@@ -32,6 +32,7 @@ POLICY_FIELDS = {
     "duration_seconds",
     "grace_seconds",
     "max_machines",
+    "releases_per_seat",
     "is_trial",
     "entitlements",
     "price_amount",

@@ -23,12 +23,15 @@ from keysat.net.lightning_address import parse_address
 class Terms:
     """A policy's terms: seconds, no duration = perpetual, 0 machines = unlimited, price in the product's currency.
 
+    A license's holder may free `releases_per_seat` seats in 30 days for each seat of the license.
+
     `tip_pct_bps` hundredths of a percent of the payment go to the Lightning Address `tip_recipient`.
     """
 
     duration_seconds: int | None = None
     grace_seconds: int = 0
     max_machines: int = 1
+    releases_per_seat: int = 3
     is_trial: bool = False
     entitlements: tuple[str, ...] = ()
     price_amount: int | None = None
@@ -118,6 +121,7 @@ def add_policy(
         duration_seconds=terms.duration_seconds,
         grace_seconds=terms.grace_seconds,
         max_machines=terms.max_machines,
+        releases_per_seat=terms.releases_per_seat,
         is_trial=terms.is_trial,
         entitlements=list(terms.entitlements),
         price_amount=terms.price_amount,
@@ -180,8 +184,19 @@ def check_terms(terms: Terms) -> None:
         raise InvalidInput("a grace period must be 0 to 1,000,000,000 seconds.")
     if not 0 <= terms.max_machines <= 10**6:
         raise InvalidInput("the number of machines must be 0 (unlimited) to 1,000,000.")
+    if not 0 <= terms.releases_per_seat <= 1_000:
+        raise InvalidInput("the number of releases for each seat must be 0 to 1,000.")
     if terms.price_amount is not None and terms.price_amount < 0:
         raise InvalidInput("a price can't be negative.")
+    _check_tip(terms)
+    # The key's format allows 255 entitlements of 255 bytes each.
+    for entitlement in terms.entitlements:
+        check_line(entitlement, "an entitlement")
+    if len(terms.entitlements) > 255 or any(not 0 < len(slug.encode()) <= 255 for slug in terms.entitlements):
+        raise InvalidInput("a policy has at most 255 entitlements of 1 to 255 bytes each.")
+
+
+def _check_tip(terms: Terms) -> None:
     if (terms.tip_recipient is None) != (terms.tip_pct_bps is None):
         raise InvalidInput(
             "a tip needs both a recipient, as dev@example.com, and a share, as 500 basis points for 5 %."
@@ -190,9 +205,4 @@ def check_terms(terms: Terms) -> None:
         parse_address(terms.tip_recipient, allow_local=bool(load_settings().tip_allowed_networks))
     if terms.tip_pct_bps is not None and not 0 < terms.tip_pct_bps <= BASIS_POINTS:
         raise InvalidInput("a tip's share must be 1 to 10,000 basis points: 500 is 5 %.")
-    # The key's format allows 255 entitlements of 255 bytes each.
     check_line(terms.tip_label, "the tip's label")
-    for entitlement in terms.entitlements:
-        check_line(entitlement, "an entitlement")
-    if len(terms.entitlements) > 255 or any(not 0 < len(slug.encode()) <= 255 for slug in terms.entitlements):
-        raise InvalidInput("a policy has at most 255 entitlements of 1 to 255 bytes each.")

@@ -32,6 +32,7 @@ def list_(
                 "last_seen": row.last_seen_at,
                 "deactivated": row.deactivated_at,
                 "reason": row.deactivation_reason,
+                "by_holder": row.by_holder,
             }
             for row in rows
         ],

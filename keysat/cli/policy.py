@@ -21,6 +21,7 @@ DAY = 86_400
 
 Product_ = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's slug.")]
 Policy_ = Annotated[str, typer.Argument(metavar="POLICY", help="The policy's slug.")]
+_RELEASES = typer.Option(min=0, max=1_000, help="Seats that a key's holder may free in 30 days, for each seat.")
 TipRecipient = Annotated[str | None, typer.Option(help="A Lightning Address that gets a share of what is paid.")]
 TipShare = Annotated[int | None, typer.Option(min=1, max=10_000, help="Its share in basis points: 500 is 5 %.")]
 TipLabel = Annotated[str, typer.Option(help="What the tip is for, as your records should say.")]
@@ -35,6 +36,7 @@ def add(
     days: Annotated[int | None, typer.Option(min=1, help="How long a license lasts; default: for ever.")] = None,
     grace_days: Annotated[int, typer.Option(min=0, help="How long it still counts after that.")] = 0,
     machines: Annotated[int, typer.Option(min=0, help="Seats; 0 = unlimited.")] = 1,
+    seat_releases: Annotated[int, _RELEASES] = 3,
     trial: Annotated[bool, typer.Option("--trial", help="Mark licenses as trials.")] = False,
     entitlement: Annotated[list[str] | None, typer.Option(help="A feature it unlocks; repeatable.")] = None,
     price: Annotated[str | None, typer.Option(help="Instead of the product's price, in the same currency.")] = None,
@@ -48,6 +50,7 @@ def add(
         duration_seconds=None if days is None else days * DAY,
         grace_seconds=grace_days * DAY,
         max_machines=machines,
+        releases_per_seat=seat_releases,
         is_trial=trial,
         entitlements=tuple(entitlement or ()),
         tip_recipient=tip_recipient,
@@ -78,6 +81,7 @@ def edit(
     days: Annotated[int | None, typer.Option(min=0, help="How long a license lasts; 0 = for ever.")] = None,
     grace_days: Annotated[int | None, typer.Option(min=0, help="How long it still counts after that.")] = None,
     machines: Annotated[int | None, typer.Option(min=0, help="Seats; 0 = unlimited.")] = None,
+    seat_releases: Annotated[int | None, _RELEASES] = None,
     trial: Annotated[bool | None, typer.Option(help="Mark licenses as trials.")] = None,
     entitlement: Annotated[
         list[str] | None, typer.Option(help="All features it unlocks; repeatable; '' takes them back.")
@@ -98,6 +102,7 @@ def edit(
         "description": description,
         "grace_seconds": None if grace_days is None else grace_days * DAY,
         "max_machines": machines,
+        "releases_per_seat": seat_releases,
         "is_trial": trial,
         "entitlements": None if entitlement is None else [slug for slug in entitlement if slug],
         "tip_recipient": tip_recipient,
@@ -151,6 +156,7 @@ def list_(
                 "price": str(price_of(sold, row)),
                 "days": None if row.duration_seconds is None else row.duration_seconds // DAY,
                 "machines": row.max_machines or "unlimited",
+                "seat_releases": row.releases_per_seat,
                 "trial": row.is_trial,
                 "entitlements": row.entitlements,
                 "archived": row.archived_at,

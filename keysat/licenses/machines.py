@@ -45,7 +45,7 @@ def deactivate(database: Database, read_key: KeyReader, key: str, caller: Caller
     if verdict.license_state is None:
         return verdict
     with database.transaction() as session:
-        freed = verdict.machine_id is not None and _free(session, verdict.machine_id, reason, "api")
+        freed = verdict.machine_id is not None and free_seat(session, verdict.machine_id, reason, "api")
         active_count = count_active(session, verdict.license_state.license_id)
     return replace(verdict, reason=None if freed else Reason.NOT_FOUND, active_count=active_count)
 
@@ -75,18 +75,19 @@ def deactivate_machine(session: Session, machine_id: UUID, reason: str, actor: s
         NotFound: no such machine.
         Conflict: it is already deactivated.
     """
-    if _free(session, machine_id, reason, actor):
+    if free_seat(session, machine_id, reason, actor):
         return
     if session.get(Machine, machine_id) is None:
         raise NotFound("machine", machine_id, Hint.LIST_MACHINES)
     raise Conflict(f"machine {machine_id} was deactivated before; its seat is free.")
 
 
-def _free(session: Session, machine_id: UUID, reason: str | None, actor: str) -> bool:
+def free_seat(session: Session, machine_id: UUID, reason: str | None, actor: str, *, by_holder: bool = False) -> bool:
+    """Free a machine's seat, with its event. Return False if it was free before, or there is no such machine."""
     license_id = session.scalar(
         update(Machine)
         .where(Machine.id == machine_id, ~Machine.deactivated)
-        .values(deactivated_at=func.now(), deactivation_reason=reason)
+        .values(deactivated_at=func.now(), deactivation_reason=reason, by_holder=by_holder)
         .returning(Machine.license_id)
     )
     if license_id is None:

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     FINGERPRINT_MISMATCH = "fingerprint_mismatch"
     TOO_MANY_MACHINES = "too_many_machines"
     RATE_LIMITED = "rate_limited"
+    TOO_MANY_RELEASES = "too_many_releases"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class License(Base):
         one_of("status", LicenseStatus),
         one_of("source", LicenseSource),
         CheckConstraint("(source = 'purchase') = (invoice_id IS NOT NULL)", name="invoice_id"),
+        CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("octet_length(fingerprint_hash) = 32", name="fingerprint_hash"),
     )
 
@@ -51,6 +52,7 @@ class License(Base):
     source: Mapped[str]
     is_trial: Mapped[bool]
     max_machines: Mapped[int]
+    releases_per_seat: Mapped[int] = mapped_column(server_default="3")
     grace_seconds: Mapped[int]
     entitlements: Mapped[list[str]] = mapped_column(ARRAY(Text))
     fingerprint_hash: Mapped[bytes | None]

@@ -14,7 +14,8 @@ from keysat.models.columns import CreatedAt, Id, Time, is_set
 class Machine(Base):
     """A seat of a license, in use until `deactivated_at`.
 
-    `fingerprint_hash` is the SHA-256 of the machine's fingerprint.
+    `fingerprint_hash` is the SHA-256 of the machine's fingerprint. `by_holder` means that the key's holder freed the
+    seat from elsewhere, which is limited.
     """
 
     __tablename__ = "machines"
@@ -38,5 +39,6 @@ class Machine(Base):
     last_seen_at: Mapped[CreatedAt]
     deactivated_at: Mapped[Time | None]
     deactivation_reason: Mapped[str | None]
+    by_holder: Mapped[bool] = mapped_column(server_default="false")
 
     deactivated = is_set("deactivated_at")

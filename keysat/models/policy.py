@@ -20,7 +20,7 @@ class Policy(Base):
 
     `price_amount`, in the product's currency, overrides the product's price if it is not NULL. The oldest policy of a
     product that isn't archived is the default. `tip_pct_bps` basis points of the payment go to the Lightning Address
-    `tip_recipient`.
+    `tip_recipient`. A license's holder may free `releases_per_seat` seats in 30 days for each seat of the license.
     """
 
     __tablename__ = "policies"
@@ -30,6 +30,7 @@ class Policy(Base):
         CheckConstraint("duration_seconds > 0", name="duration_seconds"),
         CheckConstraint("grace_seconds >= 0", name="grace_seconds"),
         CheckConstraint("max_machines >= 0", name="max_machines"),
+        CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("price_amount >= 0", name="price_amount"),
         CheckConstraint("cardinality(entitlements) <= 255", name="entitlements"),
         CheckConstraint("tip_pct_bps BETWEEN 1 AND 10000", name="tip_pct_bps"),
@@ -44,6 +45,7 @@ class Policy(Base):
     duration_seconds: Mapped[int | None]
     grace_seconds: Mapped[int] = mapped_column(server_default="0")
     max_machines: Mapped[int] = mapped_column(server_default="1")
+    releases_per_seat: Mapped[int] = mapped_column(server_default="3")
     is_trial: Mapped[bool] = mapped_column(server_default="false")
     entitlements: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     price_amount: Mapped[int | None] = mapped_column(BigInteger)
@@ -62,6 +64,7 @@ class Policy(Base):
         return {
             "is_trial": self.is_trial,
             "max_machines": self.max_machines,
+            "releases_per_seat": self.releases_per_seat,
             "grace_seconds": self.grace_seconds,
             "entitlements": self.entitlements,
             "issued_at": issued_at,

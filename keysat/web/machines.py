@@ -1,14 +1,17 @@
-"""Machines: programs that run on them take and free a license's seats."""
+"""Machines: programs that run on them take and free a license's seats, and a key's holder frees those of others."""
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, ConfigDict, Field
 
 from keysat.core.db import DATABASE
 from keysat.licenses import machines
+from keysat.licenses.releases import Seats, list_seats, release_seat
 from keysat.licenses.seats import Caller
 from keysat.licenses.state import Reason, Verdict
 from keysat.web.errors import documented
@@ -45,6 +48,40 @@ class MachineResponse(BaseModel):
     max_machines: int | None = None
 
 
+class HolderRequest(PublicInput):
+    """A key, which shows and frees the seats of its license. `reason` is the reason for a deactivation."""
+
+    key: KeyText
+    reason: Line | None = None
+
+
+class SeatRow(BaseModel):
+    """A machine that has a seat, with the names that its program reported."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    machine_id: Annotated[UUID, Field(validation_alias="id")]
+    hostname: str | None
+    platform: str | None
+    activated_at: datetime
+    last_seen_at: datetime
+
+
+class SeatsResponse(BaseModel):
+    """Whether the request succeeded, otherwise the reason, and the license's seats if it was found.
+
+    `max_machines` 0 = unlimited. `releases_left` is how many seats the key's holder may free now. Without it, any
+    number.
+    """
+
+    ok: bool
+    reason: Reason | None = None
+    machines: list[SeatRow] | None = None
+    active_count: int | None = None
+    max_machines: int | None = None
+    releases_left: int | None = None
+
+
 @router.post("/activate", response_model_exclude_none=True)
 def activate(body: MachineRequest) -> MachineResponse:
     """Take a seat for a machine. A machine that has a seat keeps it."""
@@ -61,6 +98,35 @@ def heartbeat(body: MachineRequest) -> MachineResponse:
 def deactivate(body: MachineRequest) -> MachineResponse:
     """Free a machine's seat, even if the license is no longer valid. `not_found` if it has none."""
     return _response(machines.deactivate(DATABASE, read_key, body.key, body.caller, body.reason))
+
+
+@router.post("/list", response_model_exclude_none=True)
+def list_machines(body: HolderRequest) -> SeatsResponse:
+    """List the machines that have a seat, oldest first, even if the license is no longer valid."""
+    return _seats(list_seats(DATABASE, read_key, body.key))
+
+
+@router.post("/{machine_id}/deactivate", response_model_exclude_none=True)
+def release(
+    machine_id: Annotated[UUID, Path(description="The machine's id, as listed.")], body: HolderRequest
+) -> SeatsResponse:
+    """Free the seat of any machine of the license, for example of a lost one. The response has the remaining seats.
+
+    `too_many_releases` if the holder freed as many in the last 30 days as the license allows.
+    """
+    return _seats(release_seat(DATABASE, read_key, body.key, machine_id, body.reason))
+
+
+def _seats(seats: Seats) -> SeatsResponse:
+    machines = None if seats.machines is None else [SeatRow.model_validate(machine) for machine in seats.machines]
+    return SeatsResponse(
+        ok=seats.reason is None,
+        reason=seats.reason,
+        machines=machines,
+        active_count=None if machines is None else len(machines),
+        max_machines=seats.max_machines,
+        releases_left=seats.releases_left,
+    )
 
 
 def _response(verdict: Verdict) -> MachineResponse:

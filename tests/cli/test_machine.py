@@ -34,6 +34,7 @@ def test_machines_of_a_license_are_listed(keysat, machine):
         "last_seen": machine.last_seen_at.isoformat(),
         "deactivated": None,
         "reason": None,
+        "by_holder": False,
     }
 
 

@@ -16,7 +16,7 @@ def test_policy_is_added_with_its_terms(keysat):
     make_catalog()
     added = keysat(
         *["policy", "add", "editor", "pro", "--days", "365", "--grace-days", "14", "--machines", "3", "--trial"],
-        *["--entitlement", "export", "--entitlement", "sync", "--price", "99,000", "--json"],
+        *["--seat-releases", "2", "--entitlement", "export", "--entitlement", "sync", "--price", "99,000", "--json"],
     )
     assert (added.code, added.json["slug"], added.json["product"]) == (0, "pro", "editor")
     assert only_policy(keysat, "pro") == {
@@ -25,6 +25,7 @@ def test_policy_is_added_with_its_terms(keysat):
         "price": "99,000 sat",
         "days": 365,
         "machines": 3,
+        "seat_releases": 2,
         "trial": True,
         "entitlements": ["export", "sync"],
         "archived": None,

@@ -322,8 +322,6 @@ def test_pasted_key_is_cleaned_of_what_mail_programs_put_into_it(pasted):
     assert clean(pasted) == KEY
 
 
-@pytest.mark.parametrize(
-    "text", ["", "LIC1", "your key LIC1-ABCDEFGH-IJKLMNOP", "LIC1-ABCDEFGH-IJKLMNOP!", "LIC1_A_B"]
-)
+@pytest.mark.parametrize("text", ["", "LIC1", "your key LIC1-ABCDEFGH-IJKLMNOP", "LIC1-ABCDEFGH-IJKLMNOP!", "LIC1_A_B"])
 def test_what_is_no_key_is_not_made_one(text):
     assert clean(text) != KEY

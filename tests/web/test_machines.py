@@ -62,6 +62,22 @@ def test_published_client_lives_it_too(web_url, license_key):
     assert client.validate(license_key, fingerprint="laptop").reason == "too_many_machines"
 
 
+def test_holder_frees_a_lost_machines_seat(api, license_key):
+    lost, desk = (
+        api.post("/v1/machines/activate", {"key": license_key, "fingerprint": name, "hostname": name}).json()
+        for name in ("lost", "desk")
+    )
+    pasted = f"License key:\n{license_key[:40]}\n{license_key[40:]}"
+    listed = api.post("/v1/machines/list", {"key": pasted}).json()
+    assert [row["machine_id"] for row in listed["machines"]] == [lost["machine_id"], desk["machine_id"]]
+    assert (listed["ok"], listed["active_count"], listed["releases_left"]) == (True, 2, 6)
+    after = api.post(f"/v1/machines/{lost['machine_id']}/deactivate", {"key": license_key}).json()
+    assert ([row["hostname"] for row in after["machines"]], after["releases_left"]) == (["desk"], 5)
+    again = api.post(f"/v1/machines/{lost['machine_id']}/deactivate", {"key": license_key}).json()
+    assert (again["ok"], again["reason"]) == (False, "not_found")
+    assert api.post("/v1/machines/list", {"key": "nonsense"}).json() == {"ok": False, "reason": "bad_format"}
+
+
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(
     "change",

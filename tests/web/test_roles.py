@@ -24,6 +24,8 @@ PUBLIC = {
     "/openapi.json": "the API's description",
     "/v1/pubkey": "programs verify licenses with it",
     "/v1/machines/activate": "the license key is the secret",
+    "/v1/machines/list": "the license key is the secret",
+    "/v1/machines/{machine_id}/deactivate": "the license key is the secret",
     "/v1/discount-codes/preview": "buyers have no account, and the code is the secret",
     "/v1/purchase": "buyers have no account",
     "/v1/purchase/{invoice_id}": "the invoice's id is the secret",

@@ -45,6 +45,7 @@ class LicenseRow(Row):
     source: str
     is_trial: bool
     max_machines: int
+    releases_per_seat: int
     grace_seconds: int
     entitlements: list[str]
     issued_at: datetime
@@ -68,6 +69,7 @@ class MachineRow(Row):
     last_seen_at: datetime
     deactivated_at: datetime | None
     deactivation_reason: str | None
+    by_holder: bool
 
 
 @router.get("/licenses")

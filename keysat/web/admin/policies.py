@@ -24,6 +24,7 @@ router = APIRouter(prefix="/products/{slug}/policies", tags=["admin: policies"],
 PolicySlug = Annotated[Slug, Path(description="The policy's slug.")]
 Duration = Annotated[int | None, Field(gt=0, le=10**9, description="Seconds; null = perpetual.")]
 Machines = Annotated[int, Field(ge=0, le=10**6, description="0 = unlimited.")]
+Releases = Annotated[int, Field(ge=0, le=1_000, description="Seats that a holder may free in 30 days, for each seat.")]
 Entitlements = Annotated[list[Annotated[Line, Field(min_length=1, max_length=63)]], Field(max_length=255)]
 
 
@@ -41,6 +42,7 @@ class NewPolicy(Input):
     duration_seconds: Duration = None
     grace_seconds: Number = 0
     max_machines: Machines = 1
+    releases_per_seat: Releases = 3
     is_trial: bool = False
     entitlements: Entitlements = Field(default_factory=list)
     price_amount: Amount | None = None
@@ -57,6 +59,7 @@ class PolicyChanges(Changes):
     duration_seconds: Duration = UNCHANGED
     grace_seconds: Number = UNCHANGED
     max_machines: Machines = UNCHANGED
+    releases_per_seat: Releases = UNCHANGED
     is_trial: bool = UNCHANGED
     entitlements: Entitlements = UNCHANGED
     price_amount: Amount | None = UNCHANGED
@@ -78,6 +81,7 @@ class PolicyRow(Row):
     duration_seconds: int | None
     grace_seconds: int
     max_machines: int
+    releases_per_seat: int
     is_trial: bool
     entitlements: list[str]
     price_amount: int | None
