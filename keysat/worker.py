@@ -16,12 +16,15 @@ __all__ = ["app", "run"]
 
 def run() -> None:
     """Run Celery's command line with Keysat's app."""
-    from celery.__main__ import main  # noqa: PLC0415 - `celery -A keysat.worker` has no use for it
+    from celery import maybe_patch_concurrency  # noqa: PLC0415 - `celery -A keysat.worker` has no use for these
+    from celery.bin.celery import celery  # noqa: PLC0415 - see above
 
     import keysat.tasks.tasks  # noqa: F401, PLC0415 - imported before Celery changes the path
 
     sys.argv = ["celery", "-A", "keysat.worker", *sys.argv[1:]]
-    main()
+    if "multi" not in sys.argv:
+        maybe_patch_concurrency()
+    celery(auto_envvar_prefix="CELERY", prog_name="keysat celery")
 
 
 def _explained(error: KeysatError) -> str:

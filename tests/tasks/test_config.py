@@ -61,6 +61,12 @@ def test_library_in_working_directory_isnt_imported(tmp_path, library):
 
 
 @pytest.mark.slow
+def test_help_of_celery_names_our_command(tmp_path):
+    finished = run_in(tmp_path, "-P", "-m", "keysat", "celery", "call", "--help")
+    assert finished.stdout.startswith("Usage: keysat celery call ")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["keysat", "keysat.worker", "keysat.worker:app", "keysat.tasks.app"])
 def test_celery_finds_the_app_by_name(tmp_path, name):
     finished = run_in(tmp_path, *CELERY, name, "report")
