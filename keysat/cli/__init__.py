@@ -37,7 +37,7 @@ COMMANDS = {
         "Check everything Keysat needs, with a remedy for each failure. Exit 3 if something is broken.",
     ),
     "demo": Entry(
-        "keysat.cli.demo:demo",
+        "keysat.cli.up:demo",
         "Run a demo: 200 invoices, 150 paid, every webhook dropped, a worker killed. Exit 0 only if all is licensed.",
     ),
     "celery": Entry(

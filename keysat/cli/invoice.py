@@ -9,19 +9,21 @@ from uuid import UUID
 import typer
 
 from keysat.cli.audit import moment_rows
+from keysat.cli.hints import explained
 from keysat.cli.license_ import license_record
 from keysat.cli.output import AsJson, Note, Row, say, show_line, show_record, show_rows
-from keysat.cli.why import why_line
 from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.hints import Advice
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
-from keysat.licenses.find import license_of_invoice
 from keysat.licenses.signer import installed_signer
+from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice
 from keysat.models.invoice import InvoiceStatus
 from keysat.operations.details import read_details
 from keysat.operations.search import Search, find_invoices, require_invoice
-from keysat.operations.why import read_why
+from keysat.operations.why import Why, read_why
+from keysat.operations.why_sentence import sentence
 from keysat.sales.purchase import Order, purchase
 from keysat.settlement import resolve
 from keysat.settlement.by_hand import reconcile_and_issue, restore_and_issue, settle_and_issue
@@ -199,6 +201,11 @@ def watch(
         if why.license_id is not None:
             return
         time.sleep(every)
+
+
+def why_line(why: Why) -> str:
+    """Return why a buyer has no license yet, in one sentence with the exact next command."""
+    return explained(Advice(sentence(why), why.hint, {"invoice_id": why.invoice_id, "account": why.account}))
 
 
 def _id_of(which: str) -> UUID:

@@ -18,9 +18,9 @@ from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import InvalidInput, SettingsError
 from keysat.core.settings import load_settings
-from keysat.licenses.find import require_license
 from keysat.licenses.keys import Payload, clean, parse, verify
 from keysat.licenses.signer import installed_signer, load_signer
+from keysat.licenses.state import require_license
 from keysat.licenses.withdraw import change_status
 from keysat.models import License
 from keysat.models.license import LicenseStatus

@@ -1,4 +1,4 @@
-"""`keysat up` and `keysat down`: run all of Keysat on this machine."""
+"""`keysat up`, `down` and `demo`: run all of Keysat on this machine."""
 
 from __future__ import annotations
 
@@ -34,3 +34,12 @@ def down() -> None:
     """Stop the Keysat that runs in the data directory, and processes that a killed one left behind."""
     if not stack.down(load_settings(), say):
         say("nothing runs here")
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the scratch directory and say where it is.")] = False,
+) -> None:
+    """Run a demo: 200 invoices, 150 paid, every webhook dropped, a worker killed. Exit 0 only if all is licensed."""
+    from keysat.embedded.demo import run_in_scratch  # noqa: PLC0415 - `up` and `down` start sooner without it
+
+    raise typer.Exit(run_in_scratch(keep=keep))

@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 from keysat.core.db import Database
 from keysat.core.errors import Conflict, NotFound
 from keysat.core.hints import Hint
-from keysat.licenses.find import require_license
 from keysat.licenses.seats import Caller, count_active, refresh, take_seat
-from keysat.licenses.state import KeyReader, Reason, Verdict, evaluate
+from keysat.licenses.state import KeyReader, Reason, Verdict, evaluate, require_license
 from keysat.models import Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine

@@ -1,4 +1,4 @@
-"""License state: one statement reads everything that decides whether a key is valid now."""
+"""Licenses by id and by invoice, and their state: one statement reads what decides whether a key is valid now."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sqlalchemy import LargeBinary, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from keysat.core.db import Database
+from keysat.core.errors import NotFound
+from keysat.core.hints import Hint
 from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload
 from keysat.licenses.prepared import Prepared
 from keysat.models import License, Machine, Product
@@ -152,3 +154,20 @@ def _refusal(license_state: LicenseState, product_slug: str | None, fingerprint_
     if fingerprint_hash is not None and license_state.fingerprint_hash not in {None, fingerprint_hash}:
         return Reason.FINGERPRINT_MISMATCH
     return None
+
+
+def require_license(session: Session, license_id: UUID) -> License:
+    """Return the license with that id.
+
+    Raises:
+        NotFound: no such license.
+    """
+    row = session.get(License, license_id)
+    if row is None:
+        raise NotFound("license", license_id, Hint.LIST_LICENSES)
+    return row
+
+
+def license_of_invoice(session: Session, invoice_id: UUID) -> License | None:
+    """Return the license that was issued for an invoice, or None."""
+    return session.scalar(select(License).where(License.invoice_id == invoice_id))

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict
 from keysat.core.texts import check_note
-from keysat.licenses.find import require_license
+from keysat.licenses.state import require_license
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseStatus

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from keysat.core.money import Money
-from keysat.licenses.find import license_of_invoice
+from keysat.licenses.state import license_of_invoice
 from keysat.models import DiscountCode, Invoice, License, Policy, Product, Redemption
 from keysat.operations.timeline import Moment, timeline
 from keysat.operations.why import Why, read_why

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.hints import Hint
 from keysat.core.money import Money
-from keysat.licenses.find import license_of_invoice
+from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, ProviderAccount, ProviderEvent
 from keysat.models.invoice import InvoiceStatus, ReviewReason
 

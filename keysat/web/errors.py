@@ -30,9 +30,8 @@ from keysat.core.errors import (
     TooBusy,
     Unauthorized,
 )
-from keysat.core.hints import hint_fields
+from keysat.core.hints import Hint, hint_fields
 from keysat.core.logs import get_logger
-from keysat.web.hints import described
 
 log = get_logger(__name__)
 
@@ -95,6 +94,20 @@ def install(app: FastAPI) -> None:
 def status_of(error: KeysatError) -> int:
     """Return the HTTP status of an error."""
     return next((status for kind, status in _BY_KIND if isinstance(error, kind)), 503)
+
+
+def described(error: KeysatError) -> str:
+    """Return the sentence of an error for a client of the API, with the field that is missing.
+
+    Other hints are for operators and are left out.
+    """
+    match error.hint:
+        case Hint.GIVE_NOTE:
+            return f"note: {error}"
+        case Hint.GIVE_NOTE_ON_TIP:
+            return f"{str(error).removesuffix('.')}: `note` of /v1/admin/tips/{error.facts['tip_id']}/release."
+        case _:
+            return str(error)
 
 
 def _message(error: KeysatError, status: int) -> str:

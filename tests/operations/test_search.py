@@ -5,7 +5,7 @@ from sqlalchemy import func
 
 from keysat.core.db import reading
 from keysat.core.errors import NotFound
-from keysat.licenses.find import license_of_invoice, require_license
+from keysat.licenses.state import license_of_invoice, require_license
 from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses, require_invoice
 from tests.builders import issue_now, make_invoice, make_license, set_columns

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from keysat.cli.why import why_line
+from keysat.cli.invoice import why_line
 from keysat.core.money import Money
 from keysat.models import Invoice, License, ProviderAccount
 from keysat.models.invoice import InvoiceStatus, ReviewReason

@@ -9,8 +9,8 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 
 from keysat.core.db import reading, transaction
-from keysat.licenses.find import require_license
 from keysat.licenses.machines import deactivate_machine, list_machines
+from keysat.licenses.state import require_license
 from keysat.licenses.withdraw import change_status
 from keysat.models import License
 from keysat.models.license import LicenseStatus
