@@ -131,12 +131,10 @@ def _record(found: ReportedCode) -> Row:
 
 
 def _told(row: DiscountCode) -> str:
-    match CodeKind(row.kind):
-        case CodeKind.PERCENT:
-            return f"{Decimal(row.amount) / 100:f} % off"
-        case CodeKind.FIXED_SATS:
-            return f"{Money(row.amount, row.currency)} off"
-        case CodeKind.SET_PRICE:
-            return f"costs {Money(row.amount, row.currency)}"
-        case CodeKind.FREE_LICENSE:
-            return "free"
+    effects = {
+        CodeKind.PERCENT: f"{Decimal(row.amount) / 100:f} % off",
+        CodeKind.FIXED_SATS: f"{Money(row.amount, row.currency)} off",
+        CodeKind.SET_PRICE: f"costs {Money(row.amount, row.currency)}",
+        CodeKind.FREE_LICENSE: "free",
+    }
+    return effects.get(row.kind, str(row.kind))

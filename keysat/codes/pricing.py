@@ -27,7 +27,7 @@ def discounted(price: Money, discount: Discount) -> Money:
     """Return the reduced price. It is never higher, and at least 1 of the smallest unit unless it is free.
 
     Raises:
-        NotApplicable: the code is in another currency than the price.
+        NotApplicable: the code is in another currency than the price, or of a kind that another version added.
     """
     if price.amount == 0:
         return price
@@ -42,6 +42,7 @@ def discounted(price: Money, discount: Discount) -> Money:
         case CodeKind.SET_PRICE:
             _require_currency(price, discount)
             return Money(min(price.amount, discount.amount), price.currency)
+    raise NotApplicable(f"code {discount.code} is of a kind that this version doesn't know ({discount.kind}).")
 
 
 def _require_currency(price: Money, discount: Discount) -> None:

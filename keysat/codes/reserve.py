@@ -14,7 +14,7 @@ from keysat.codes.pricing import Discount, NotApplicable
 from keysat.core.errors import Conflict, NotFound
 from keysat.models import DiscountCode, Redemption
 from keysat.models.audit import audit
-from keysat.models.discount_code import CodeKind, RedemptionStatus
+from keysat.models.discount_code import RedemptionStatus
 from keysat.queue.outbox import EventType, emit
 
 
@@ -50,7 +50,7 @@ def find_code(session: Session, text: str, product_id: UUID) -> DiscountCode:
 
 def discount_of(code: DiscountCode) -> Discount:
     """Return the code's effect on a price."""
-    return Discount(code.code, CodeKind(code.kind), code.amount, code.currency)
+    return Discount(code.code, code.kind, code.amount, code.currency)
 
 
 def reserve(session: Session, code: DiscountCode, invoice_id: UUID, discount: int) -> UUID:

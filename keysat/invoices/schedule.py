@@ -73,8 +73,10 @@ MAX_WAIT = timedelta(hours=25)
 def interval(status: str, age: timedelta) -> timedelta | None:
     """Return the wait before the next check, without jitter, or None if no further check is scheduled.
 
-    `status` is an `InvoiceStatus`, or ABANDONED.
+    `status` is an `InvoiceStatus`, or ABANDONED. The checks of an invoice in a status of another version never end.
     """
+    if status not in STEPS:
+        return FINAL_CHECK_INTERVAL
     return next((step.every for step in STEPS[status] if age < step.until_age), None)
 
 

@@ -46,7 +46,7 @@ class LicenseState:
     license_id: UUID
     product_id: UUID
     product_slug: str
-    status: str
+    status: LicenseStatus
     is_trial: bool
     max_machines: int
     grace_seconds: int
@@ -148,7 +148,8 @@ def _refusal(license_state: LicenseState, product_slug: str | None, fingerprint_
     if product_slug not in {None, license_state.product_slug}:
         return Reason.PRODUCT_MISMATCH
     if license_state.status != LicenseStatus.ACTIVE:
-        return Reason(license_state.status)
+        # A status of another version isn't valid here, and may be again: it is no reason to give up the license.
+        return Reason.REVOKED if license_state.status == LicenseStatus.REVOKED else Reason.SUSPENDED
     if license_state.grace_until is not None and license_state.now > license_state.grace_until:
         return Reason.EXPIRED
     if fingerprint_hash is not None and license_state.fingerprint_hash not in {None, fingerprint_hash}:

@@ -50,7 +50,7 @@ def withdraw_of_invoice(
     mine = License.invoice_id == invoice_id
     before = session.scalar(select(License.status).where(mine).with_for_update())
     moved = _move(session, mine, target, actor, note)
-    return None if before is None or moved is None else LicenseStatus(before)
+    return None if moved is None else before
 
 
 def restore_of_invoice(

@@ -10,7 +10,7 @@ from sqlalchemy.ext.hybrid import hybrid_method
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time, is_set, one_of
+from keysat.models.columns import CreatedAt, Id, Time, enum_column, is_set, one_of
 
 
 class Scope(StrEnum):
@@ -28,7 +28,7 @@ class ApiKey(Base):
 
     id: Mapped[Id]
     name: Mapped[str]
-    scope: Mapped[str]
+    scope: Mapped[Scope] = enum_column(Scope)
     key_hash: Mapped[bytes] = mapped_column(unique=True)
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[Time | None]

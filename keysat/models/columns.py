@@ -4,18 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ColumnElement, DateTime, func
+from sqlalchemy import CheckConstraint, ColumnElement, DateTime, Dialect, String, TypeDecorator, func
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import mapped_column
+from sqlalchemy.orm import MappedColumn, mapped_column
 from uuid_utils.compat import uuid7
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 Time = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+
+E = TypeVar("E", bound=StrEnum)
+
+
+class _StringEnum(TypeDecorator[E]):
+    """A text column whose values are the members of an enum.
+
+    A text that isn't one of them was written by another version of Keysat. It is returned as it is, and equals no
+    member, so that one such row doesn't fail the query that reads it.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[E]) -> None:
+        super().__init__()
+        self.kind = kind
+        self._members: dict[str, E] = {member.value: member for member in kind}
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:  # noqa: ARG002
+        """Return the member of a stored text."""
+        return None if value is None else self._members.get(value, cast("E", value))
+
+
+def enum_column(kind: type[E], default: E | None = None) -> MappedColumn[E]:
+    """Return a text column for the members of an enum. `default` is written by the database."""
+    return mapped_column(_StringEnum(kind), server_default=default)
 
 
 def seconds(amount: object) -> ColumnElement[timedelta]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_method
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time, is_set, one_of
+from keysat.models.columns import CreatedAt, Id, Time, enum_column, is_set, one_of
 
 CODE = "^[A-Z0-9][A-Z0-9._-]{0,62}$"
 
@@ -63,7 +63,7 @@ class DiscountCode(Base):
 
     id: Mapped[Id]
     code: Mapped[str] = mapped_column(unique=True)
-    kind: Mapped[str]
+    kind: Mapped[CodeKind] = enum_column(CodeKind)
     amount: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str] = mapped_column(server_default="BTC")
     max_uses: Mapped[int | None]
@@ -104,7 +104,7 @@ class Redemption(Base):
     id: Mapped[Id]
     code_id: Mapped[UUID] = mapped_column(ForeignKey("discount_codes.id"), index=True)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), unique=True)
-    status: Mapped[str] = mapped_column(server_default=RedemptionStatus.RESERVED)
+    status: Mapped[RedemptionStatus] = enum_column(RedemptionStatus, RedemptionStatus.RESERVED)
     discount: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[CreatedAt]
     changed_at: Mapped[CreatedAt]

@@ -23,7 +23,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time, is_set, one_of
+from keysat.models.columns import CreatedAt, Id, Time, enum_column, is_set, one_of
 from keysat.models.epoch import current_epoch
 from keysat.models.license import LicenseStatus
 
@@ -140,8 +140,8 @@ class Invoice(Base):
     provider_invoice_id: Mapped[str | None]
     product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"))
     policy_id: Mapped[UUID] = mapped_column(ForeignKey("policies.id"))
-    status: Mapped[str] = mapped_column(server_default=InvoiceStatus.PENDING)
-    exception: Mapped[str] = mapped_column(server_default=PaymentException.NONE)
+    status: Mapped[InvoiceStatus] = enum_column(InvoiceStatus, InvoiceStatus.PENDING)
+    exception: Mapped[PaymentException] = enum_column(PaymentException, PaymentException.NONE)
     base_amount: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
@@ -158,9 +158,9 @@ class Invoice(Base):
     settled_by_hand: Mapped[bool] = mapped_column(server_default="false")
     fulfilled_at: Mapped[Time | None]
     reversed_at: Mapped[Time | None]
-    license_was: Mapped[str | None]
-    license_became: Mapped[str | None]
-    review_reason: Mapped[str | None]
+    license_was: Mapped[LicenseStatus | None] = enum_column(LicenseStatus)
+    license_became: Mapped[LicenseStatus | None] = enum_column(LicenseStatus)
+    review_reason: Mapped[ReviewReason | None] = enum_column(ReviewReason)
     reviewed: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     review_opened_at: Mapped[Time | None]
     review_resolved_at: Mapped[Time | None]

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import Id, Time, one_of
+from keysat.models.columns import Id, Time, enum_column, one_of
 
 
 class LicenseStatus(StrEnum):
@@ -48,8 +48,8 @@ class License(Base):
     invoice_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"), unique=True)
     product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"), index=True)
     policy_id: Mapped[UUID] = mapped_column(ForeignKey("policies.id"))
-    status: Mapped[str] = mapped_column(server_default=LicenseStatus.ACTIVE)
-    source: Mapped[str]
+    status: Mapped[LicenseStatus] = enum_column(LicenseStatus, LicenseStatus.ACTIVE)
+    source: Mapped[LicenseSource] = enum_column(LicenseSource)
     is_trial: Mapped[bool]
     max_machines: Mapped[int]
     releases_per_seat: Mapped[int] = mapped_column(server_default="3")

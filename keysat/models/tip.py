@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueCon
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import CreatedAt, Id, Time, one_of
+from keysat.models.columns import CreatedAt, Id, Time, enum_column, one_of
 
 
 class TipStatus(StrEnum):
@@ -53,7 +53,7 @@ class Tip(Base):
     recipient: Mapped[str]
     label: Mapped[str] = mapped_column(server_default="")
     amount_msat: Mapped[int] = mapped_column(BigInteger)
-    status: Mapped[str] = mapped_column(server_default=TipStatus.OWED)
+    status: Mapped[TipStatus] = enum_column(TipStatus, TipStatus.OWED)
     bolt11: Mapped[str | None]
     payment_hash: Mapped[str | None]
     payable_until: Mapped[Time | None]

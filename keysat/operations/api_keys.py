@@ -42,7 +42,7 @@ def rotate_key(session: Session, name: str, overlap: timedelta, actor: str) -> s
     Raises:
         NotFound: no key of that name is in use.
     """
-    scope = Scope(_require(session, name).scope)
+    scope = _require(session, name).scope
     _end(session, name, overlap)
     return _write(session, name, scope, actor, "api_key.rotated")
 

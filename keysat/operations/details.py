@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from keysat.core.money import Money
 from keysat.licenses.state import license_of_invoice
 from keysat.models import DiscountCode, Invoice, License, Policy, Product, Redemption
+from keysat.models.discount_code import RedemptionStatus
 from keysat.operations.timeline import Moment, timeline
 from keysat.operations.why import Why, read_why
 
@@ -19,7 +20,7 @@ class UsedCode:
     """The discount code of an invoice, the status of its slot, and what it took off."""
 
     code: str
-    status: str
+    status: RedemptionStatus
     discount: Money
 
 

@@ -19,6 +19,7 @@ from keysat.core.money import Money
 from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, ProviderAccount, ProviderEvent
 from keysat.models.invoice import InvoiceStatus, ReviewReason
+from keysat.models.license import LicenseStatus
 
 _OVERDUE_AFTER = timedelta(seconds=60)
 
@@ -72,7 +73,7 @@ class Remedy(StrEnum):
     CHECK_PROCESSES = "check_processes"
 
 
-_REVIEWS: dict[str, State] = {
+_REVIEWS: dict[ReviewReason | None, State] = {
     ReviewReason.UNDERPAID: State.SHORT,
     ReviewReason.AMOUNT: State.SHORT,
     ReviewReason.LATE: State.LATE,
@@ -115,7 +116,7 @@ class Why:
     price: Money
     paid: Money
     license_id: UUID | None
-    license_status: str | None
+    license_status: LicenseStatus | None
     account: str | None
     cause: str | None
     until: datetime | None
@@ -162,7 +163,7 @@ def assess(
     return Why(
         state=state,
         invoice_id=invoice.id,
-        status=InvoiceStatus(invoice.status),
+        status=invoice.status,
         price=Money(invoice.amount, invoice.currency),
         paid=Money(invoice.paid_amount or 0, invoice.currency),
         license_id=None if row is None else row.id,
@@ -187,7 +188,7 @@ def _ended(invoice: Invoice, row: License | None) -> State | None:
     if invoice.reversed:
         return State.SETTLED_AGAIN if invoice.in_review else State.REVERSED
     if invoice.in_review:
-        return _REVIEWS.get(str(invoice.review_reason), State.IN_REVIEW)
+        return _REVIEWS.get(invoice.review_reason, State.IN_REVIEW)
     if row is not None:
         return State.LICENSED
     if invoice.status == InvoiceStatus.SETTLED:
@@ -216,7 +217,7 @@ def _waiting(invoice: Invoice, now: datetime) -> State:
     if invoice.last_checked_at is None and invoice.last_said is None:  # a check triggered by a webhook is no claim
         return State.UNCHECKED
     ends = {InvoiceStatus.EXPIRED: State.EXPIRED, InvoiceStatus.INVALID: State.INVALID}
-    return ends.get(InvoiceStatus(invoice.status), State.WAITING)
+    return ends.get(invoice.status, State.WAITING)
 
 
 def _cause(state: State, invoice: Invoice, account: ProviderAccount | None) -> str | None:

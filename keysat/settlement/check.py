@@ -28,7 +28,7 @@ class Check:
     invoice_id: UUID
     account_id: UUID
     provider_invoice_id: str | None
-    status: str
+    status: InvoiceStatus
     amount: int
     currency: str
     paid_amount: int | None
@@ -58,7 +58,7 @@ class Check:
     def known(self) -> InvoiceState:
         """The state that `decide` takes."""
         return InvoiceState(
-            status=InvoiceStatus(self.status),
+            status=self.status,
             price=Money(self.amount, self.currency),
             reviewed=frozenset(self.reviewed),
             reversed=self.reversed_at is not None,

@@ -54,6 +54,7 @@ _TABLE = {
         _V.ALARM, _V.PAID_AGAIN, _V.ALARM, _V.PAID_AGAIN, _V.ALARM, _V.REVERSE, _V.REVERSE, _V.KEEP,
     ),
 }  # fmt: skip
+_OF_ANOTHER_VERSION = (_V.ALARM,) * len(_ORDER)
 _REVIEWS = {
     Says.PAID_LATE: ReviewReason.LATE,
     Says.UNDERPAID: ReviewReason.UNDERPAID,
@@ -67,7 +68,7 @@ _KEEP = Outcome(Action.KEEP)
 def decide(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
     """Return the outcome of one check."""
     says = read(snapshot)
-    match _TABLE[known.status][_ORDER.index(says)]:
+    match _TABLE.get(known.status, _OF_ANOTHER_VERSION)[_ORDER.index(says)]:
         case _V.SETTLE:
             return _settle(known, snapshot, rules)
         case _V.LATE:
@@ -83,7 +84,7 @@ def decide(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRule
         case _V.PAID_AGAIN:
             return _review(known, snapshot, ReviewReason.SETTLED_AGAIN) if known.reversed else _KEEP
         case _V.ALARM:
-            return _alarm(snapshot)
+            return _alarm(known, snapshot)
         case _V.KEEP:
             return _unknown(snapshot) if says is Says.UNKNOWN else _keep(known, snapshot, rules)
 
@@ -191,7 +192,9 @@ def _settle_late(known: InvoiceState, snapshot: InvoiceSnapshot, rules: Settleme
     return outcome
 
 
-def _alarm(snapshot: InvoiceSnapshot) -> Outcome:
+def _alarm(known: InvoiceState, snapshot: InvoiceSnapshot) -> Outcome:
+    if known.status not in _TABLE:
+        return Outcome(Action.KEEP, alarm=f"the invoice's status {known.status} is not known to this version")
     return Outcome(Action.KEEP, alarm=f"the invoice is settled here, but {snapshot.provider_status} at the provider")
 
 
@@ -199,7 +202,7 @@ def _reverse(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRu
     if known.reversed:
         return _KEEP
     if known.by_hand:  # the provider doesn't override a person's decision
-        return _alarm(snapshot)
+        return _alarm(known, snapshot)
     if rules.reversal == "review":
         return _review(known, snapshot, reason, PaymentException.NONE)
     return Outcome(Action.REVERSE)

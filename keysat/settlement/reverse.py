@@ -80,6 +80,6 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         )
     )
     if row.license_was is not None:
-        became = LicenseStatus(row.license_became or LicenseStatus.SUSPENDED)
-        restore_of_invoice(session, invoice_id, became, LicenseStatus(row.license_was), actor, note)
+        became = row.license_became or LicenseStatus.SUSPENDED
+        restore_of_invoice(session, invoice_id, became, row.license_was, actor, note)
     audit(session, actor, "invoice.restored", invoice_id, note=note)

@@ -77,7 +77,7 @@ def partition(
         if snapshot is None:
             continue
         known = InvoiceState(
-            status=InvoiceStatus(row.status),
+            status=row.status,
             price=Money(row.amount, row.currency),
             reviewed=frozenset(row.reviewed),
             reversed=row.reversed,

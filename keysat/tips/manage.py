@@ -113,5 +113,5 @@ def _refusal(tip: Tip) -> Conflict:
         TipStatus.SENT: "was sent",
         TipStatus.OWED: "is tried anyway",
         TipStatus.PAYING: "has a payment whose outcome isn't known yet, and paying again could pay it twice",
-    }.get(TipStatus(tip.status), "changed in between")
+    }.get(tip.status, "changed in between")
     return Conflict(f"tip {tip.id} {why}.")

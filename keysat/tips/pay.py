@@ -82,7 +82,7 @@ def pay(database: Database, payer: Payer, tip_id: UUID, actor: str) -> TipStatus
     elif tip.status == TipStatus.OWED:
         _pay(database, payer, tip, account, actor)
     with database.reading() as session:
-        return TipStatus(session.get_one(Tip, tip_id, populate_existing=True).status)
+        return session.get_one(Tip, tip_id, populate_existing=True).status
 
 
 def _pay(database: Database, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:

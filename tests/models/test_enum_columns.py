@@ -1,0 +1,106 @@
+"""Columns of an enum's members, and texts that another version of Keysat wrote into them."""
+
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import CheckConstraint, select, text
+
+from keysat.codes.pricing import Discount, NotApplicable, discounted
+from keysat.core.db import DATABASE, Base, reading, transaction
+from keysat.core.money import Money
+from keysat.invoices.schedule import FINAL_CHECK_INTERVAL, interval
+from keysat.licenses.state import Reason, judge, load_license_state
+from keysat.models import Invoice
+from keysat.models.invoice import InvoiceStatus
+from keysat.models.license import LicenseStatus
+from keysat.settlement.outcome import SettlementRules
+from keysat.settlement.sweep import pages
+from tests.builders import check_invoice, load_account, load_invoice, make_due, make_invoice, make_license
+
+ALARM = "the invoice's status frozen is not known to this version"
+LISTED = re.compile(r"(?P<column>\w+) IN \((?P<values>.*)\)")
+DEFINITION = text("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = :name")
+
+
+@contextmanager
+def written_by_another_version(table, row_id, status):
+    """The row has that status while the block lasts. Here the table's constraint allows no such status."""
+    constraint, was = f"ck_{table}_status", text(f"SELECT status FROM {table} WHERE id = :id")
+    change = text(f"UPDATE {table} SET status = :status WHERE id = :id")
+    with transaction() as session:
+        definition = session.scalar(DEFINITION, {"name": constraint})
+        before = session.scalar(was, {"id": row_id})
+        session.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}"))
+        session.execute(change, {"status": status, "id": row_id})
+    try:
+        yield
+    finally:
+        with transaction() as session:
+            session.execute(change, {"status": before, "id": row_id})
+            session.execute(text(f"ALTER TABLE {table} ADD CONSTRAINT {constraint} {definition}"))
+
+
+def test_columns_of_listed_values_are_enums():
+    """Each column that a constraint limits to listed values has the type of exactly these values."""
+    constraints = [
+        (table, LISTED.fullmatch(str(one.sqltext)))
+        for table in Base.metadata.tables.values()
+        for one in table.constraints
+        if isinstance(one, CheckConstraint)
+    ]
+    listed = [(table.c[found["column"]], found["values"]) for table, found in constraints if found]
+    assert len(listed) >= 11
+    for column, values in listed:
+        assert values == ", ".join(f"'{member}'" for member in column.type.kind), column
+
+
+@pytest.mark.usefixtures("empty_database", "shop")
+def test_known_text_becomes_member():
+    invoice = make_invoice()
+    assert load_invoice(invoice.id).status is InvoiceStatus.PENDING
+    assert load_invoice(invoice.id).review_reason is None
+
+
+@pytest.mark.usefixtures("empty_database", "shop")
+def test_unknown_text_fails_no_query():
+    rows = [make_invoice() for _ in range(3)]
+    with written_by_another_version("invoices", rows[1].id, "frozen"), reading() as session:
+        statuses = session.scalars(select(Invoice.status).order_by(Invoice.id)).all()
+    assert statuses == ["pending", "frozen", "pending"]
+    assert statuses[1] not in set(InvoiceStatus)
+
+
+def test_sweep_passes_unknown_status(empty_database, shop):
+    """The other invoices of the page are swept, and the row has an alarm once it was checked by itself."""
+    paid, odd = make_invoice(), make_invoice()
+    for invoice in (paid, odd):
+        shop.pay(invoice.provider_invoice_id)
+        make_due(invoice.id)
+    with written_by_another_version("invoices", odd.id, "frozen"):
+        found = list(pages(DATABASE, load_account().id, SettlementRules()))
+        assert {claim.row_id for page in found for claim in page.changed} == {paid.id, odd.id}
+        assert check_invoice(paid.id).license_due
+        assert not check_invoice(odd.id).license_due
+        row = load_invoice(odd.id)
+        assert (row.status, row.last_error) == ("frozen", ALARM)
+        assert row.next_check_at is not None
+
+
+def test_checks_of_unknown_status_never_end():
+    assert interval("frozen", timedelta(days=365)) == FINAL_CHECK_INTERVAL
+
+
+def test_code_of_unknown_kind_is_refused():
+    with pytest.raises(NotApplicable, match=r"^code SPRING is of a kind that this version doesn't know \(half\)\.$"):
+        discounted(Money(100, "BTC"), Discount("SPRING", "half", 50))
+
+
+@pytest.mark.usefixtures("empty_database")
+@pytest.mark.parametrize("status", ["frozen", LicenseStatus.SUSPENDED])
+def test_license_of_unknown_status_is_suspended(status):
+    row = make_license()
+    with written_by_another_version("licenses", row.id, status), reading() as session:
+        verdict = judge(load_license_state(session, row.id, None), None, None)
+    assert verdict.reason is Reason.SUSPENDED
