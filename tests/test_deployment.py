@@ -391,7 +391,7 @@ def healthy(name, environment, replaced=()):
         assert any(old in word for word in words)
         words = [word.replace(old, new) for word in words]
     command = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
-    return subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False).returncode == 0
+    return subprocess.run(command, env=environment, capture_output=True, timeout=600, check=False).returncode == 0
 
 
 def forget_what_is_not_given_to(name, environment):
@@ -412,7 +412,7 @@ def migrate(environment):
     """Run the migrate service. Returns the finished process."""
     service = SERVICES["migrate"]
     command = [filled_in(word, {}) for word in (*service["entrypoint"], *service["command"])]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.usefixtures("empty_database")
