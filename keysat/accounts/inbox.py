@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from keysat.core.errors import NotFound
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.columns import seconds
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import ReceivedEvent
 from keysat.queue.claim import Claim, claim, release
 

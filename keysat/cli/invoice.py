@@ -19,7 +19,7 @@ from keysat.core.settings import load_settings
 from keysat.licenses.signer import installed_signer
 from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.operations.details import read_details
 from keysat.operations.search import Search, find_invoices, require_invoice
 from keysat.operations.why import Why, read_why

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, case, func
 from sqlalchemy.orm import Session
 
 from keysat.models import Invoice, ProviderAccount
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 
 LATE_AFTER = timedelta(minutes=2)
 

@@ -16,7 +16,7 @@ from keysat.core.money import Money
 from keysat.invoices.schedule import STEPS
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import CreatedInvoice, FoundInvoice, ProviderStatus
 from keysat.queue.outbox import EventType, emit_invoice
 

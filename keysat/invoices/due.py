@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from keysat.invoices.schedule import JITTER, MAX_WAIT, REVERSAL_CHECK, REVERSAL_DAYS, next_check
 from keysat.models import Invoice
 from keysat.models.columns import seconds
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.queue.claim import Claim, claim, release
 
 

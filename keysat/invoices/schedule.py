@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, and_, case, func
 from sqlalchemy.orm import InstrumentedAttribute
 
 from keysat.models.columns import seconds
-from keysat.models.invoice import Invoice, InvoiceStatus
+from keysat.models.invoice import Invoice
+from keysat.models.invoice_status import InvoiceStatus
 
 JITTER = 0.1
 # After the last step, an invoice is checked this often until its final check succeeds.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import (
@@ -25,39 +24,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time, enum_column, is_set, one_of
 from keysat.models.epoch import current_epoch
+from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
 from keysat.models.license import LicenseStatus
-
-
-class InvoiceStatus(StrEnum):
-    """The statuses of an invoice in Keysat. `settled` means that the provider confirmed the payment."""
-
-    PENDING = "pending"
-    EXPIRED = "expired"
-    INVALID = "invalid"
-    SETTLED = "settled"
-
-
-class PaymentException(StrEnum):
-    """What was unusual about a payment."""
-
-    NONE = "none"
-    LATE = "late"
-    PARTIAL = "partial"
-    OVER = "over"
-    MARKED = "marked"
-
-
-class ReviewReason(StrEnum):
-    """Why received or returned money needs a person's decision."""
-
-    UNDERPAID = "underpaid"
-    LATE = "late"
-    AMOUNT = "amount"
-    CURRENCY = "currency"
-    REFUNDED = "refunded"
-    INVALIDATED = "invalidated"
-    UNCONFIRMED = "unconfirmed"
-    SETTLED_AGAIN = "settled_again"
 
 
 class Invoice(Base):

@@ -25,7 +25,7 @@ from keysat.models import (
     WebhookEndpoint,
 )
 from keysat.models.discount_code import RedemptionStatus
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.models.tip import TipStatus
 

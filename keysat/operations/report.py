@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from keysat.core.errors import InvalidInput
 from keysat.core.money import MSAT
 from keysat.models import Invoice, Product, Tip
-from keysat.models.invoice import InvoiceStatus, PaymentException
+from keysat.models.invoice_status import InvoiceStatus, PaymentException
 from keysat.models.tip import TipStatus
 
 

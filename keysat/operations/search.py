@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from keysat.core.errors import NotFound
 from keysat.core.hints import Hint
 from keysat.models import Invoice, License, Product, ProviderAccount
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 
 

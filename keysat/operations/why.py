@@ -18,7 +18,7 @@ from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, ProviderAccount, ProviderEvent
-from keysat.models.invoice import InvoiceStatus, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 from keysat.models.license import LicenseStatus
 
 _OVERDUE_AFTER = timedelta(seconds=60)

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 from uuid import UUID
 
 from keysat.core.money import Money
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.lightning import LightningPayment
 from keysat.providers.refusals import NotSupported
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from keysat.core.errors import CredentialsRejected, RemoteNotFound
 from keysat.core.money import Money
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,

@@ -27,7 +27,7 @@ from uuid import UUID
 from keysat.core.errors import InvalidInput, RemoteNotFound, RemoteResponseInvalid
 from keysat.core.money import Money, parse_decimal
 from keysat.core.texts import printable
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.net.client import HttpClient, HttpResponse
 from keysat.providers.base import (
     CreatedInvoice,

@@ -43,7 +43,7 @@ from keysat.invoices import draft
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.discount_code import CodeKind
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import CreatedInvoice, NewInvoice, Provider
 from keysat.providers.registry import provider_for
 from keysat.queue.outbox import EventType, emit_invoice

@@ -14,7 +14,7 @@ from keysat.catalog.products import price_of
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
 from keysat.models.epoch import current_epoch
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import FoundInvoice
 
 

@@ -13,7 +13,7 @@ from keysat.codes.reserve import cancel
 from keysat.invoices.schedule import FINAL_AFTER, FINAL_CHECK_INTERVAL, REVERSAL_CHECK, UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
-from keysat.models.invoice import InvoiceStatus, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.queue.outbox import EventType, emit_invoice
 from keysat.settlement.check import Check

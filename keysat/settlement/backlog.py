@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict
 from keysat.models import Invoice, ProviderAccount, Sweep
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.registry import adapter_of, kinds
 
 LEASE = timedelta(seconds=60)

@@ -14,7 +14,7 @@ from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_AFTER, interval
 from keysat.models import Invoice, InvoiceCheck, ProviderAccount
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import InvoiceSnapshot
 from keysat.settlement.outcome import InvoiceState
 

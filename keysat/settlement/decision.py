@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.settlement.outcome import Action, InvoiceState, Outcome, SettlementRules
 

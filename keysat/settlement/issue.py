@@ -19,7 +19,7 @@ from keysat.core.errors import NotFound, NotPaid
 from keysat.core.hints import Hint
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseSource
 from keysat.queue.outbox import EventType, emit_license
 from keysat.tips.create import create_tip

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from keysat.core.money import Money
-from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from keysat.core.settings import Settings
 from keysat.invoices import draft
 from keysat.models import Invoice, ProviderAccount
 from keysat.models.columns import seconds
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import InvoiceSnapshot
 from keysat.providers.registry import provider_for
 from keysat.settlement.apply import ProviderResponse, apply, end_gone

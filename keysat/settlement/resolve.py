@@ -14,7 +14,7 @@ from keysat.core.texts import check_note
 from keysat.invoices.schedule import UNFULFILLED
 from keysat.models import Invoice
 from keysat.models.audit import audit
-from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
 from keysat.queue.outbox import EventType, emit_invoice
 
 

@@ -13,7 +13,7 @@ from keysat.core.hints import Hint
 from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
 from keysat.models import Invoice
 from keysat.models.audit import audit
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 from keysat.settlement.resolve import require_note, settle_by_hand
 

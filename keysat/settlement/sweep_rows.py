@@ -15,7 +15,7 @@ from keysat.core.money import Money
 from keysat.invoices import draft
 from keysat.invoices.schedule import next_check
 from keysat.models import Invoice
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import FoundInvoice
 from keysat.queue.claim import Claim
 from keysat.settlement.adopt import orphan

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from keysat.core.money import MSAT
 from keysat.models import Invoice, License, Tip
 from keysat.models.epoch import current_epoch, notice_restore
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 
 OLDER_THAN_RESTORE = "its sale is older than a restore of the database, so it may have been paid before"

@@ -9,7 +9,7 @@ from keysat.accounts.inbox import store
 from keysat.core.db import transaction
 from keysat.core.errors import RemoteUnavailable
 from keysat.licenses.keys import verify
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus, ReceivedEvent
 from tests.builders import (
     PRICE,

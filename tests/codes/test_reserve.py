@@ -12,7 +12,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput, NotFound, RemoteRefused
 from keysat.models import DiscountCode, Invoice, Redemption
 from keysat.models.discount_code import CodeKind
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus
 from keysat.sales.purchase import Order
 from keysat.settlement.outcome import SettlementRules

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from keysat.core.money import Money
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.providers.fake import FakeServer
 from tests.builders import PRICE

@@ -8,7 +8,7 @@ from sqlalchemy import func, literal, select, text
 from keysat.core.db import reading, transaction
 from keysat.invoices.schedule import ABANDONED, FINAL_CHECK_INTERVAL, JITTER, STEPS, UNFULFILLED, interval, next_check
 from keysat.models import Invoice
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from tests.builders import make_invoice, set_columns
 
 PENDING, EXPIRED, INVALID, SETTLED = InvoiceStatus

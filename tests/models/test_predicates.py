@@ -21,7 +21,7 @@ from keysat.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from keysat.models.invoice import InvoiceStatus, PaymentException
+from keysat.models.invoice_status import InvoiceStatus, PaymentException
 from keysat.models.provider_account import MAX_REST
 
 NOW = datetime(2031, 5, 1, tzinfo=UTC)

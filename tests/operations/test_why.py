@@ -9,7 +9,7 @@ import pytest
 from keysat.cli.invoice import why_line
 from keysat.core.money import Money
 from keysat.models import Invoice, License, ProviderAccount
-from keysat.models.invoice import InvoiceStatus, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 from keysat.operations.why import HINTS, REMEDIES, Remedy, State, assess
 from keysat.operations.why_sentence import SENTENCES, sentence
 

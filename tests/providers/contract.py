@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from keysat.core.errors import CredentialsRejected, RemoteNotFound
 from keysat.core.money import Money
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import NewInvoice, Provider, ProviderStatus, ReceivedEvent, Webhook
 from keysat.providers.refusals import NotSupported, WebhookRejected
 

@@ -18,7 +18,7 @@ from keysat.core.errors import (
     RemoteUnavailable,
 )
 from keysat.core.money import Money
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import NewInvoice, ProviderStatus, Webhook
 from keysat.providers.btcpay.adapter import BTCPay
 from keysat.providers.lightning import LightningPayment, PaymentState

@@ -11,7 +11,7 @@ import pytest
 
 from keysat.core.errors import RemoteResponseInvalid
 from keysat.core.money import DECIMALS
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus, Webhook
 from keysat.providers.btcpay.adapter import BTCPay
 from keysat.providers.fake import Fake, FakeServer, fake_server

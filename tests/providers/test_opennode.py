@@ -8,7 +8,7 @@ import pytest
 
 from keysat.core.errors import CredentialsRejected, RemoteRefused, RemoteResponseInvalid
 from keysat.core.money import Money
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import NewInvoice, ProviderStatus, Webhook
 from keysat.providers.opennode import OpenNode
 from keysat.providers.refusals import NotSupported, WebhookMalformed, WebhookRejected

@@ -13,7 +13,7 @@ from keysat.core.errors import (
     RemoteUnavailable,
 )
 from keysat.core.money import Money
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import NewInvoice, ProviderStatus, Webhook
 from keysat.providers.refusals import MIN_SECRET_BYTES, NotSupported, WebhookMalformed, WebhookRejected
 from keysat.providers.zaprite.adapter import Zaprite

@@ -5,7 +5,7 @@ from sqlalchemy import func
 
 from keysat.core.db import DATABASE
 from keysat.core.errors import Conflict, NotFound, SettingsError
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import ProviderStatus
 from keysat.settlement.by_hand import reconcile_and_issue, restore_and_issue, settle_and_issue
 from keysat.settlement.outcome import SettlementRules

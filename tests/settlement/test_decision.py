@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keysat.core.money import DECIMALS, Money
-from keysat.models.invoice import InvoiceStatus, PaymentException, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.settlement.decision import Says, decide, gone, read
 from keysat.settlement.outcome import Action, InvoiceState, Outcome, SettlementRules

@@ -12,7 +12,7 @@ from keysat.core.db import Database, reading, transaction
 from keysat.models import AuditLine, DiscountCode, Redemption
 from keysat.models import ProviderEvent as StoredEvent
 from keysat.models.discount_code import CodeKind
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus, ReceivedEvent
 from keysat.sales.purchase import Order
 from keysat.settlement.outcome import SettlementRules

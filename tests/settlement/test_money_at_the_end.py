@@ -9,7 +9,7 @@ from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import reading, transaction
 from keysat.models import AuditLine, Redemption
 from keysat.models.discount_code import CodeKind
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.operations.report import report
 from keysat.providers.base import ProviderStatus
 from keysat.sales.purchase import Order

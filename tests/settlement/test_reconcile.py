@@ -23,7 +23,7 @@ from keysat.core.errors import (
 )
 from keysat.core.hints import Hint
 from keysat.models import AuditLine, Invoice
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.operations.timeline import timeline
 from keysat.providers.base import ProviderStatus

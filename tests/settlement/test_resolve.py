@@ -9,7 +9,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import Conflict, InvalidInput, NotFound, NotPaid, RemoteNotFound
 from keysat.invoices.due import claim_unfulfilled
 from keysat.models import AuditLine
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.operations.status import read_status
 from keysat.providers.base import ProviderStatus
 from keysat.settlement.outcome import SettlementRules

@@ -22,7 +22,7 @@ from keysat.core.errors import (
     RemoteUnavailable,
 )
 from keysat.core.texts import printable
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.net.client import HttpClient
 from keysat.providers.base import (
     CreatedInvoice,

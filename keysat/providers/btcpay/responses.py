@@ -10,7 +10,7 @@ from uuid import UUID
 
 from keysat.core.errors import InvalidInput, RemoteResponseInvalid
 from keysat.core.money import Money, parse_decimal
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.net.client import HttpResponse
 from keysat.providers.base import CreatedInvoice, ProviderStatus
 from keysat.providers.fields import require_object, require_text

@@ -12,7 +12,7 @@ from uuid import UUID
 from keysat.core.errors import InvalidInput, RemoteResponseInvalid
 from keysat.core.money import Money
 from keysat.core.texts import printable
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.net.client import HttpResponse
 from keysat.providers.base import (
     CreatedInvoice,

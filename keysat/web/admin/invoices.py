@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.settings import load_settings
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.operations.details import read_details
 from keysat.operations.search import Search, find_invoices, require_invoice
 from keysat.operations.why import Remedy, State

@@ -7,7 +7,7 @@ from keysat.core.db import reading
 from keysat.core.errors import CredentialsRejected, RemoteUnavailable
 from keysat.licenses.keys import verify
 from keysat.models import AuditLine
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus
 from tests.builders import PRICE, check_invoice, load_account, load_invoice, load_licenses, make_invoice, set_account
 

@@ -1,0 +1,37 @@
+"""The statuses of an invoice, what was unusual about its payment, and why a person must decide."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class InvoiceStatus(StrEnum):
+    """The statuses of an invoice in Keysat. `settled` means that the provider confirmed the payment."""
+
+    PENDING = "pending"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+    SETTLED = "settled"
+
+
+class PaymentException(StrEnum):
+    """What was unusual about a payment."""
+
+    NONE = "none"
+    LATE = "late"
+    PARTIAL = "partial"
+    OVER = "over"
+    MARKED = "marked"
+
+
+class ReviewReason(StrEnum):
+    """Why received or returned money needs a person's decision."""
+
+    UNDERPAID = "underpaid"
+    LATE = "late"
+    AMOUNT = "amount"
+    CURRENCY = "currency"
+    REFUNDED = "refunded"
+    INVALIDATED = "invalidated"
+    UNCONFIRMED = "unconfirmed"
+    SETTLED_AGAIN = "settled_again"
