@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 from keysat.core.errors import InvalidInput, KeysatError
 from keysat.core.money import DECIMALS, parse_decimal
@@ -13,17 +17,6 @@ from keysat.sandbox.records import Draft, Invoice
 _DEFAULT_CURRENCY = "BTC"
 _MAX_MINUTES = 10_000_000
 _LAST_SECOND = 2**53
-_CHECKOUT: dict[str, type | tuple[type, ...]] = {
-    "speedPolicy": str,
-    "paymentMethods": list,
-    "defaultPaymentMethod": str,
-    "lazyPaymentMethods": bool,
-    "redirectURL": str,
-    "redirectAutomatically": bool,
-    "defaultLanguage": str,
-}
-_RECEIPT: dict[str, type | tuple[type, ...]] = {"enabled": bool, "showQR": bool, "showPayments": bool}
-_POLICIES = {"HighSpeed", "MediumSpeed", "LowSpeed", "LowMediumSpeed"}
 
 
 class Rejected(KeysatError):
@@ -35,34 +28,39 @@ class Rejected(KeysatError):
         super().__init__("; ".join(message for _, message in errors))
 
 
-class _Problems(list[tuple[str, str]]):
-    """Collects all errors of a request, because BTCPay reports them together."""
+class _Shape(BaseModel):
+    """A part of BTCPay's CreateInvoiceRequest. A field that is missing or null is None."""
 
-    def section(self, body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-        value = body.get(name)
-        if isinstance(value, dict):
-            return value
-        if value is not None:
-            self.append((name, f"{name} has to be an object"))
-        return {}
+    model_config = ConfigDict(strict=True, alias_generator=to_camel)
 
-    def known(
-        self, values: Mapping[str, Any], path: str, types: Mapping[str, type | tuple[type, ...]]
-    ) -> dict[str, Any]:
-        taken = {name: values[name] for name in types if values.get(name) is not None}
-        for name, value in taken.items():
-            if not isinstance(value, types[name]):
-                self.append((f"{path}.{name}", f"{name} is of the wrong type"))
-        return taken
 
-    def minutes(self, values: Mapping[str, Any], name: str, default: int, *, minimum: int) -> int:
-        value = values.get(name)
-        if value is None:
-            return default * 60
-        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= _MAX_MINUTES:
-            self.append((f"checkout.{name}", f"{name} has to be a whole number of minutes, at least {minimum}"))
-            return default * 60
-        return value * 60
+class _Checkout(_Shape):
+    speed_policy: Literal["HighSpeed", "MediumSpeed", "LowSpeed", "LowMediumSpeed"] | None = None
+    payment_methods: list[Any] | None = None
+    default_payment_method: str | None = None
+    lazy_payment_methods: bool | None = None
+    redirect_url: str | None = Field(None, alias="redirectURL")
+    redirect_automatically: bool | None = None
+    default_language: str | None = None
+    expiration_minutes: int | None = Field(None, ge=1, le=_MAX_MINUTES, exclude=True)
+    monitoring_minutes: int | None = Field(None, ge=0, le=_MAX_MINUTES, exclude=True)
+    # If a tolerance were ignored, the sandbox would settle other invoices than BTCPay does.
+    payment_tolerance: Decimal | None = Field(None, ge=0, le=0, strict=False, exclude=True)
+
+
+class _Receipt(_Shape):
+    enabled: bool | None = None
+    show_qr: bool | None = Field(None, alias="showQR")
+    show_payments: bool | None = None
+
+
+class _Request(_Shape):
+    currency: str | None = None
+    amount: Any = None
+    metadata: dict[str, Any] | None = None
+    checkout: _Checkout | None = None
+    receipt: _Receipt | None = None
+    additional_search_terms: list[str] | None = None
 
 
 def parse_draft(body: Any) -> Draft:
@@ -71,57 +69,38 @@ def parse_draft(body: Any) -> Draft:
     Raises:
         Rejected: a field is malformed.
     """
-    if not isinstance(body, dict):
-        raise Rejected([("", "The request body has to be an object")])
-    problems = _Problems()
-    currency, amount = _price(body, problems)
-    checkout = problems.section(body, "checkout")
-    draft = Draft(
+    try:
+        request = _Request.model_validate(body)
+    except ValidationError as error:
+        raise Rejected([(_path(problem["loc"]), f"{problem['msg']}.") for problem in error.errors()]) from None
+    currency, amount = _price(request)
+    checkout, receipt = request.checkout or _Checkout(), request.receipt or _Receipt()
+    expires, monitored = checkout.expiration_minutes, checkout.monitoring_minutes
+    return Draft(
         amount=amount,
         currency=currency,
-        expires_in=problems.minutes(checkout, "expirationMinutes", 15, minimum=1),
-        monitored_for=problems.minutes(checkout, "monitoringMinutes", 1440, minimum=0),
-        metadata=problems.section(body, "metadata"),
-        checkout=_checkout(checkout, problems),
-        receipt=problems.known(problems.section(body, "receipt"), "receipt", _RECEIPT),
-        search_terms=_search_terms(body, problems),
+        expires_in=60 * (15 if expires is None else expires),
+        monitored_for=60 * (1440 if monitored is None else monitored),
+        metadata=request.metadata or {},
+        checkout=checkout.model_dump(by_alias=True, exclude_none=True),
+        receipt=receipt.model_dump(by_alias=True, exclude_none=True),
+        search_terms=tuple(request.additional_search_terms or ()),
     )
-    if problems:
-        raise Rejected(problems)
-    return draft
 
 
-def _price(body: Mapping[str, Any], problems: _Problems) -> tuple[str, int | None]:
-    currency = body.get("currency") or _DEFAULT_CURRENCY
-    currency = currency.upper() if isinstance(currency, str) else ""
+def _path(place: tuple[int | str, ...]) -> str:
+    """Return a field's path as BTCPay names it. An entry of a list has the list's."""
+    return ".".join(part for part in place if isinstance(part, str))
+
+
+def _price(request: _Request) -> tuple[str, int | None]:
+    currency = (request.currency or _DEFAULT_CURRENCY).upper()
     if currency not in DECIMALS:
-        problems.append(("currency", "Invalid currency"))
-        return _DEFAULT_CURRENCY, None
-    if body.get("amount") is None:
-        return currency, None
+        raise Rejected([("currency", "Invalid currency")])
     try:
-        return currency, parse_decimal(body["amount"], currency).amount
+        return currency, None if request.amount is None else parse_decimal(request.amount, currency).amount
     except InvalidInput:
-        problems.append(("amount", "The amount should be a decimal number of 0 or more."))
-        return currency, None
-
-
-def _checkout(values: Mapping[str, Any], problems: _Problems) -> dict[str, Any]:
-    known = problems.known(values, "checkout", _CHECKOUT)
-    if known.get("speedPolicy", "MediumSpeed") not in _POLICIES:
-        problems.append(("checkout.speedPolicy", "Unknown speed policy"))
-    # If a tolerance were ignored, the sandbox would settle other invoices than BTCPay does.
-    if values.get("paymentTolerance") not in {None, 0}:
-        problems.append(("checkout.paymentTolerance", "The sandbox has no payment tolerance"))
-    return known
-
-
-def _search_terms(body: Mapping[str, Any], problems: _Problems) -> tuple[str, ...]:
-    terms = body.get("additionalSearchTerms") or []
-    if isinstance(terms, list) and all(isinstance(term, str) for term in terms):
-        return tuple(terms)
-    problems.append(("additionalSearchTerms", "additionalSearchTerms has to be a list of texts"))
-    return ()
+        raise Rejected([("amount", "The amount should be a decimal number of 0 or more.")]) from None
 
 
 @dataclass(frozen=True)
