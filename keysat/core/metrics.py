@@ -16,7 +16,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.registry import Collector
 
-from keysat.core.errors import KeysatError
+from keysat.core.errors import CallFailed
 from keysat.core.metric_values import Store, Totals
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -86,7 +86,7 @@ def provider_call(account: str, call: str) -> Iterator[None]:
     began = time.perf_counter()
     try:
         yield
-    except KeysatError as error:
+    except CallFailed as error:
         provider_errors.labels(account, type(error).__name__).inc()
         raise
     finally:

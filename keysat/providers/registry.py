@@ -1,14 +1,16 @@
 """The known kinds of providers, and the adapter for an account's row.
 
-A new kind is one file and one line in `_KINDS`. An adapter is imported when its kind is first used.
+A new kind is one file and one line in `_KINDS`. An adapter is imported when its kind is first used. For the metrics its
+calls are timed, and those without a usable response are counted.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from cryptography.fernet import MultiFernet
 
@@ -23,6 +25,10 @@ _KINDS: dict[str, str | type[Provider]] = {
     "btcpay": "keysat.providers.btcpay.adapter:BTCPay",
     "zaprite": "keysat.providers.zaprite.adapter:Zaprite",
     "opennode": "keysat.providers.opennode:OpenNode",
+}
+# The methods of the Protocol that call the provider. `parse_webhook` doesn't.
+_CALLS = {name for name, value in vars(Provider).items() if inspect.isfunction(value) and name[0] != "_"} - {
+    "parse_webhook"
 }
 
 
@@ -45,11 +51,25 @@ class Account(Protocol):
 
 @dataclass(frozen=True)
 class _Key:
+    name: str
     kind: str
     base_url: str
     store_id: str
     sealed: bytes
     ca_pem: str | None
+
+
+class _Measured:
+    """An adapter whose calls are measured under the account's name."""
+
+    def __init__(self, adapter: Provider, account_name: str) -> None:
+        self._adapter, self._account_name = adapter, account_name
+
+    def __getattr__(self, name: str) -> Any:
+        from keysat.core import metrics  # noqa: PLC0415 - most commands make no call, and start without them
+
+        attribute = getattr(self._adapter, name)
+        return metrics.provider_call(self._account_name, name)(attribute) if name in _CALLS else attribute
 
 
 _adapters: dict[_Key, Provider] = {}
@@ -90,10 +110,12 @@ def provider_for(account: Account | ProviderAccount, box: MultiFernet | None = N
     Raises:
         AccountUnusable: no adapter of that kind, or the stored credentials or certificates can't be used.
     """
-    key = _Key(account.kind, account.base_url, account.store_id, account.sealed_credentials, account.ca_pem)
+    key = _Key(
+        account.name, account.kind, account.base_url, account.store_id, account.sealed_credentials, account.ca_pem
+    )
     if key not in _adapters:
         try:
-            _adapters[key] = _make(account, box)
+            _adapters[key] = cast("Provider", _Measured(_make(account, box), account.name))
         except (SettingsError, InvalidInput) as error:
             raise AccountUnusable(str(error), error.hint, **error.facts) from error
     return _adapters[key]

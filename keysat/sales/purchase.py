@@ -23,7 +23,6 @@ from keysat.accounts.connect import webhook_url
 from keysat.accounts.recheck import pause_rejected, rejection
 from keysat.accounts.selling import choose_account
 from keysat.codes.reserve import cancel, reserve
-from keysat.core import metrics
 from keysat.core.db import Database
 from keysat.core.errors import (
     AccountUnusable,
@@ -205,15 +204,13 @@ def _ask(
         provider = provider_for(account)
         # Otherwise another one is created. No buyer saw an earlier one, so none is paid twice.
         if resumed and provider.finds_by_order:
-            with metrics.provider_call(account.name, "find_invoices"):
-                made_before = draft.best(provider.find_invoices(wanted.order_id))
+            made_before = draft.best(provider.find_invoices(wanted.order_id))
             if made_before is not None:
                 return made_before.created
             may_exist = False
         if provider.callback_per_invoice:
             wanted = replace(wanted, callback_url=webhook_url(load_settings().url, account))
-        with metrics.provider_call(account.name, "create_invoice"):
-            created = provider.create_invoice(wanted)
+        created = provider.create_invoice(wanted)
     except CallFailed as error:
         _note_failure(database, account, provider, error, wanted, actor, may_exist=may_exist)
         raise

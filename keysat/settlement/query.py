@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from keysat.core import metrics
 from keysat.core.db import Database
 from keysat.core.errors import RemoteError, RemoteResponseInvalid
 from keysat.core.logs import get_logger
@@ -31,8 +30,7 @@ def query(database: Database, check: Check, named: str | None) -> InvoiceSnapsho
         provider_invoice_id = found.created.provider_invoice_id
         with database.transaction() as session:
             draft.adopt(session, check.invoice_id, check.account_id, found.created)
-    with metrics.provider_call(check.name, "get_invoice"):
-        snapshot = provider.get_invoice(provider_invoice_id)
+    snapshot = provider.get_invoice(provider_invoice_id)
     if snapshot.order_id is not None and snapshot.order_id != str(check.invoice_id):
         raise RemoteResponseInvalid(
             f"the provider reports that its invoice {provider_invoice_id} belongs to order "
@@ -45,20 +43,17 @@ def _find(check: Check, named: str | None) -> FoundInvoice | None:
     """Find the provider's invoice of a draft: by our id, or by its own id if a webhook named it."""
     provider, order_id = provider_for(check), str(check.invoice_id)
     if provider.finds_by_order:
-        with metrics.provider_call(check.name, "find_invoices"):
-            return draft.best(provider.find_invoices(order_id))
+        return draft.best(provider.find_invoices(order_id))
     if named is None:
         return None
-    with metrics.provider_call(check.name, "find_named"):
-        found = provider.find_named(named)
+    found = provider.find_named(named)
     return found if found.snapshot.order_id == order_id else None
 
 
 def paid_at(check: Check, snapshot: InvoiceSnapshot) -> datetime | None:
     """Return when the payment arrived, if the provider reports it."""
     try:
-        with metrics.provider_call(check.name, "paid_at"):
-            return provider_for(check).paid_at(snapshot.provider_invoice_id)
+        return provider_for(check).paid_at(snapshot.provider_invoice_id)
     except RemoteError as error:
         log.info("the provider reports no time of the payment", invoice_id=str(check.invoice_id), reason=str(error))
         return None

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from keysat.accounts.failures import note_failure
 from keysat.accounts.recheck import rejection
-from keysat.core import metrics
 from keysat.core.db import Database
 from keysat.core.errors import CredentialsRejected, KeysatError, ResponseTooLarge
 from keysat.models import ProviderAccount, Sweep
@@ -97,9 +96,7 @@ def sweep_page(database: Database, sweep: Sweep, rules: SettlementRules) -> Page
     with database.reading() as session:
         account = session.get_one(ProviderAccount, sweep.provider_account_id)
     try:
-        provider = provider_for(account)
-        with metrics.provider_call(account.name, "list_invoices"):
-            found = _fetch(provider, sweep)
+        found = _fetch(provider_for(account), sweep)
     except KeysatError as error:
         rejected = rejection(provider_for(account), error) if isinstance(error, CredentialsRejected) else None
         with database.transaction() as session:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from keysat.core import clock, metrics
+from keysat.core import clock
 from keysat.core.db import Database
 from keysat.core.errors import AccountUnusable, Conflict, KeysatError, NotFound, RemoteError
 from keysat.core.hints import Hint
@@ -124,23 +124,21 @@ def _pay(database: Database, payer: Payer, tip: Tip, account: ProviderAccount, a
         return
     with database.reading() as session:
         tip = session.get_one(Tip, tip.id)
-    _write(database, tip, _send(provider, payer, tip, account), actor)
+    _write(database, tip, _send(provider, payer, tip), actor)
 
 
-def _send(provider: Provider, payer: Payer, tip: Tip, account: ProviderAccount) -> LightningPayment:
-    with metrics.provider_call(account.name, "pay_lightning_invoice"):
-        try:
-            return provider.pay_lightning_invoice(tip.bolt11 or "", payer.max_fee_msat(tip.amount_msat))
-        except RemoteError as error:  # the request itself was refused, e.g. for its credentials: may be temporary
-            log.warning("a tip's payment request failed", tip_id=str(tip.id), reason=str(error))
-            return LightningPayment(None, PaymentState.UNKNOWN)
+def _send(provider: Provider, payer: Payer, tip: Tip) -> LightningPayment:
+    try:
+        return provider.pay_lightning_invoice(tip.bolt11 or "", payer.max_fee_msat(tip.amount_msat))
+    except RemoteError as error:  # the request itself was refused, e.g. for its credentials: may be temporary
+        log.warning("a tip's payment request failed", tip_id=str(tip.id), reason=str(error))
+        return LightningPayment(None, PaymentState.UNKNOWN)
 
 
 def _look_up(database: Database, payer: Payer, tip: Tip, account: ProviderAccount, actor: str) -> None:
     try:
         provider = provider_for(account)
-        with metrics.provider_call(account.name, "find_lightning_payment"):
-            payment = provider.find_lightning_payment(tip.payment_hash or "")
+        payment = provider.find_lightning_payment(tip.payment_hash or "")
     except KeysatError as error:
         log.warning("a tip's payment can't be read", tip_id=str(tip.id), reason=str(error))
         with database.transaction() as session:
@@ -152,7 +150,7 @@ def _look_up(database: Database, payer: Payer, tip: Tip, account: ProviderAccoun
         if again:
             with database.reading() as session:
                 tip = session.get_one(Tip, tip.id)
-            sent = _send(provider, payer, tip, account)
+            sent = _send(provider, payer, tip)
             # A failure to send it now doesn't prove that it wasn't sent before.
             payment = sent if sent.state is PaymentState.PAID else LightningPayment(None, PaymentState.UNKNOWN)
     _write(database, tip, payment, actor)

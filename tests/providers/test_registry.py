@@ -2,10 +2,14 @@
 
 import pytest
 
-from keysat.core.errors import AccountUnusable, CallFailed, InvalidInput, SettingsError
+from keysat.core import metrics
+from keysat.core.errors import AccountUnusable, CallFailed, InvalidInput, RemoteNotFound, SettingsError
 from keysat.core.hints import Hint
 from keysat.models import ProviderAccount
+from keysat.providers.base import Webhook
+from keysat.providers.refusals import NotSupported, WebhookRejected
 from keysat.providers.registry import adapter_of, provider_for
+from tests.builders import load_account
 
 pytestmark = pytest.mark.usefixtures("settings", "fake")
 
@@ -43,3 +47,25 @@ def test_account_that_cannot_be_called_has_the_hint_of_its_cause(monkeypatch):
 def test_unknown_kind_of_a_new_account_is_invalid_input():
     with pytest.raises(InvalidInput, match="provider kind 'other' is not known"):
         adapter_of("other")
+
+
+def measured(name, **labels):
+    """The value of a metric, or 0 while it has none."""
+    return metrics._registry.get_sample_value(name, labels) or 0
+
+
+def test_calls_are_measured_by_account_and_name(fake_shop):
+    """A refusal to do what the provider doesn't support is no failed call, and a webhook is no call."""
+    provider, labels = provider_for(load_account()), {"account": "main", "call": "get_invoice"}
+    seconds, errors = "keysat_provider_seconds_count", "keysat_provider_errors_total"
+    calls, failures = measured(seconds, **labels), measured(errors, account="main", kind="RemoteNotFound")
+    with pytest.raises(RemoteNotFound):
+        provider.get_invoice("none")
+    with pytest.raises(NotSupported):
+        provider.find_named("none")
+    with pytest.raises(WebhookRejected):
+        provider.parse_webhook(Webhook({}, b""))
+    assert measured(seconds, **labels) == calls + 1
+    assert measured(errors, account="main", kind="RemoteNotFound") == failures + 1
+    assert measured(errors, account="main", kind="NotSupported") == 0
+    assert measured(seconds, account="main", call="parse_webhook") == 0
