@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, NotRequired, TypedDict
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -58,6 +58,14 @@ class StaysHere(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         del resp
+
+
+class Limits(TypedDict):
+    """What applies to each call of a client: as in `HttpClient`."""
+
+    deadline: float
+    max_bytes: int
+    tls: NotRequired[ssl.SSLContext | None]
 
 
 class HttpClient:

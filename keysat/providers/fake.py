@@ -6,16 +6,16 @@ process. Register it with `registry.register(Fake)` where needed. A running Keys
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Unpack
 from uuid import uuid4
 
 from keysat.core.errors import CredentialsRejected, RemoteNotFound
 from keysat.core.money import Money
 from keysat.models.invoice_status import PaymentException
+from keysat.net.client import Limits
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
@@ -70,17 +70,8 @@ class Fake(Provider):
     kind: ClassVar[str] = "fake"
     lists_invoices: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        base_url: str,
-        store_id: str,
-        credentials: Mapping[str, str],
-        *,
-        deadline: float,
-        max_bytes: int,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        del deadline, max_bytes, tls  # nothing here takes time or space
+    def __init__(self, base_url: str, store_id: str, credentials: Mapping[str, str], **limits: Unpack[Limits]) -> None:
+        del limits  # nothing here takes time or space
         self._server, self._store_id, self._credentials = fake_server(base_url), store_id, credentials
 
     def _ask(self) -> FakeServer:

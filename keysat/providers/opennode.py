@@ -18,9 +18,8 @@ What the adapter relies on, and where it is written:
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Unpack
 from urllib.parse import parse_qsl, quote
 from uuid import UUID
 
@@ -28,7 +27,7 @@ from keysat.core.errors import InvalidInput, RemoteNotFound, RemoteResponseInval
 from keysat.core.money import Money, parse_decimal
 from keysat.core.texts import printable
 from keysat.models.invoice_status import PaymentException
-from keysat.net.client import HttpClient, HttpResponse
+from keysat.net.client import HttpClient, HttpResponse, Limits
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
@@ -65,25 +64,14 @@ class OpenNode(Provider):
     finds_by_order: ClassVar[bool] = False
     default_url: ClassVar[str | None] = "https://api.opennode.com"
 
-    def __init__(
-        self,
-        base_url: str,
-        store_id: str,
-        credentials: Mapping[str, str],
-        *,
-        deadline: float,
-        max_bytes: int,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, store_id: str, credentials: Mapping[str, str], **limits: Unpack[Limits]) -> None:
         del store_id  # the API key alone names the merchant
         self._api_key = credentials["api_key"]
         self._http = HttpClient(
             base_url,
             {"Authorization": self._api_key},
-            deadline=deadline,
-            max_bytes=max_bytes,
             name="OpenNode",
-            tls=tls,
+            **limits,
         )
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:

@@ -13,7 +13,7 @@ from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_CHECK_INTERVAL, interval
 from keysat.licenses.state import Reason, judge, load_license_state
 from keysat.models import Invoice
-from keysat.models.invoice import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.sweep import pages

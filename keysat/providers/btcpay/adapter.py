@@ -5,11 +5,10 @@ Shapes and statuses follow BTCPay's OpenAPI description of July 2026. Amounts ar
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 from urllib.parse import quote
 
 from keysat.core.errors import (
@@ -23,7 +22,7 @@ from keysat.core.errors import (
 )
 from keysat.core.texts import printable
 from keysat.models.invoice_status import PaymentException
-from keysat.net.client import HttpClient
+from keysat.net.client import HttpClient, Limits
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
@@ -74,27 +73,16 @@ class BTCPay(Provider):
     pays_lightning: ClassVar[bool] = True
     lists_invoices: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        base_url: str,
-        store_id: str,
-        credentials: Mapping[str, str],
-        *,
-        deadline: float,
-        max_bytes: int,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, store_id: str, credentials: Mapping[str, str], **limits: Unpack[Limits]) -> None:
         self._store_id = store_id
         self._webhook_secret = credentials.get("webhook_secret", "")
         self._store_path = f"/api/v1/stores/{quote(store_id, safe='')}"
         self._http = HttpClient(
             base_url,
             {"Authorization": f"token {credentials['api_key']}"},
-            deadline=deadline,
-            max_bytes=max_bytes,
             name="BTCPay",
-            tls=tls,
             own_error=own_error,
+            **limits,
         )
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:

@@ -7,16 +7,15 @@ treated as unknown. Amounts are integers in the smallest unit, sats for BTC and 
 from __future__ import annotations
 
 import hmac
-import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from math import gcd
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Unpack
 from urllib.parse import quote
 
 from keysat.core.errors import RemoteNotFound, RemoteResponseInvalid
-from keysat.net.client import HttpClient
+from keysat.net.client import HttpClient, Limits
 from keysat.providers.base import (
     CreatedInvoice,
     FoundInvoice,
@@ -51,25 +50,14 @@ class Zaprite(Provider):
     lists_by_date: ClassVar[bool] = False
     max_page: ClassVar[int] = 100
 
-    def __init__(
-        self,
-        base_url: str,
-        store_id: str,
-        credentials: Mapping[str, str],
-        *,
-        deadline: float,
-        max_bytes: int,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, store_id: str, credentials: Mapping[str, str], **limits: Unpack[Limits]) -> None:
         del store_id  # the API key alone identifies the organization
         self._webhook_secret = credentials.get("webhook_secret", "")
         self._http = HttpClient(
             base_url,
             {"Authorization": f"Bearer {credentials['api_key']}"},
-            deadline=deadline,
-            max_bytes=max_bytes,
             name="Zaprite",
-            tls=tls,
+            **limits,
         )
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
