@@ -4,7 +4,9 @@ import shutil
 import threading
 
 import pytest
+import structlog
 from sqlalchemy import delete
+from structlog.testing import LogCapture
 
 from tests.environment import SCRATCH, running_servers  # isort: skip - it sets the environment of the following imports
 
@@ -143,3 +145,16 @@ def fake_shop(empty_database, fake):
 def signer(settings):
     """The run's signing key."""
     return load_signer(settings.signing_key_file)
+
+
+@pytest.fixture
+def log_of(monkeypatch):
+    """Captures the log of a module by its dotted name. Returns the list of its lines, DEBUG ones included."""
+
+    def capture(module):
+        captured = LogCapture()
+        every_level = structlog.make_filtering_bound_logger(0)
+        monkeypatch.setattr(f"{module}.log", structlog.wrap_logger(None, [captured], wrapper_class=every_level))
+        return captured.entries
+
+    return capture

@@ -55,6 +55,11 @@ class Check:
     now: datetime
 
     @property
+    def ids(self) -> dict[str, str]:
+        """The ids of its log lines."""
+        return {"invoice_id": str(self.invoice_id), "account": self.name}
+
+    @property
     def known(self) -> InvoiceState:
         """The state that `decide` takes."""
         return InvoiceState(

@@ -38,6 +38,14 @@ from keysat.settlement.query import paid_at, query
 
 _ERROR_BACKOFF_SECONDS = 30
 _MAX_DOUBLINGS = 9
+_LOGGED = {
+    Action.KEEP: "invoice checked",
+    Action.SETTLE: "invoice settled",
+    Action.EXPIRE: "invoice expired",
+    Action.INVALIDATE: "invoice invalid",
+    Action.REVIEW: "invoice in review",
+    Action.REVERSE: "invoice reversed",
+}
 
 log = get_logger(__name__)
 
@@ -91,6 +99,7 @@ def reconcile(
     with database.reading() as session:
         check = load(session, invoice_id)
     if check.not_callable and not (force and check.pause_reason is None):
+        log.debug("account not callable", **check.ids, reason=check.not_callable)
         raise AccountNotCallable(check.name, check.not_callable, paused=check.pause_reason is not None)
     try:
         snapshot = query(database, check, named)
@@ -103,12 +112,14 @@ def reconcile(
     outcome = decide(check.known, snapshot, rules)
     metrics.reconciles.labels(outcome.action).inc()
     if outcome.alarm:
-        log.warning("unexpected provider status", alarm=outcome.alarm, invoice_id=str(invoice_id))
+        log.warning("unexpected provider status", **check.ids, alarm=outcome.alarm)
     if outcome.action is Action.KEEP and not _news(check, snapshot, outcome):
+        log.debug("no news", **check.ids, provider_status=snapshot.provider_status)
         return Result(invoice_id, outcome, snapshot.provider_status, check.license_due, check.now)
     paid = paid_at(check, snapshot) if outcome.action is Action.SETTLE else None
     with database.transaction() as session:
         applied, superseded = _write(session, check, ProviderResponse(snapshot, paid), outcome, rules, actor)
+    _log_written(check, snapshot, outcome, applied=applied)
     if superseded:  # the invoice was paid in between, so this response no longer decides
         return reconcile(database, invoice_id, rules, actor, force=force, named=named)
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and check.license_due)
@@ -117,11 +128,14 @@ def reconcile(
 
 def _record_failure(database: Database, check: Check, error: CallFailed, actor: str) -> bool:
     """Record a failed call for the account. Return whether it ended the checks of an invoice that is gone."""
-    log.warning("no usable response", invoice_id=str(check.invoice_id), account=check.name, error=str(error))
+    log.warning("check failed", **check.ids, error=str(error))
     rejected = rejection(provider_for(check), error) if isinstance(error, CredentialsRejected) else None
     with database.transaction() as session:
         note_failure(session, check, error, actor, rejected=rejected, invoice_id=check.invoice_id)
-        return isinstance(error, RemoteNotFound) and end_gone(session, check, actor)
+        ended = isinstance(error, RemoteNotFound) and end_gone(session, check, actor)
+    if ended:
+        log.info("invoice gone", **check.ids)
+    return ended
 
 
 def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
@@ -169,6 +183,17 @@ def _write(
     return applied, bad_news and not applied and _settled_meanwhile(session, check)
 
 
+def _log_written(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome, *, applied: bool) -> None:
+    """Log what was written, once it is committed. An outcome that came too late changed nothing."""
+    facts: dict[str, str] = {**check.ids, "provider_status": snapshot.provider_status}
+    if not applied:
+        log.debug("superseded", **facts, outcome=outcome.action)
+    elif outcome.action is Action.KEEP:
+        log.debug(_LOGGED[outcome.action], **facts)
+    else:
+        log.info(_LOGGED[outcome.action], **facts, review=outcome.review)
+
+
 def _check_again_at_once(session: Session, invoice_id: UUID) -> None:
     """Schedule a check now: the provider reported settled, but the invoice changed, and not to settled."""
     session.execute(
@@ -203,6 +228,10 @@ def _never_made(database: Database, check: Check, actor: str, *, asked: bool) ->
         closed = check.age > draft.DRAFT_LIFE and draft.close_unasked(session, check.invoice_id, actor)
         if closed:
             cancel(session, check.invoice_id, actor)
+    if closed:
+        log.info("draft closed", **check.ids)
+    else:
+        log.debug("draft not found", **check.ids, asked=asked)
     outcome = Outcome(Action.INVALIDATE if closed else Action.KEEP)
     provider_status = "that it has no such invoice" if asked else "nothing, since it finds no invoice by our id"
     return Result(check.invoice_id, outcome, provider_status, license_due=False, asked_at=check.now)

@@ -185,11 +185,10 @@ def scan_deliveries() -> str:
 @app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
 def deliver_webhook(delivery_id: str) -> str:
     """Attempt an outbound webhook, then send the endpoint's next one."""
-    next_one = deliver(DATABASE, sender(), as_id(delivery_id))
-    if next_one is None:
-        return "done"
-    send_deliveries([next_one])
-    return f"done; sent: {next_one}"
+    result = deliver(DATABASE, sender(), as_id(delivery_id))
+    if result.next_id is not None:
+        send_deliveries([result.next_id])
+    return result.sentence
 
 
 @app.task(name="keysat.scan_tips", throws=(KeysatError,))

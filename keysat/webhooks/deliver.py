@@ -22,7 +22,7 @@ from keysat.models import WebhookEndpoint
 from keysat.net.addresses import Networks
 from keysat.net.client import retry_after
 from keysat.net.untrusted import UntrustedClient
-from keysat.webhooks.delivery_queue import Attempt, LeasedDelivery, lease, record_attempt
+from keysat.webhooks.delivery_queue import Attempt, LeasedDelivery, Recorded, lease, record_attempt
 from keysat.webhooks.signing import signed_headers
 
 DEADLINE_SECONDS = 10.0
@@ -57,17 +57,50 @@ class Sender:
         return cls(client, secret_box(settings), settings.webhook_concurrency)
 
 
-def deliver(database: Database, sender: Sender, delivery_id: UUID) -> UUID | None:
-    """Attempt a pending delivery, unless it is leased. Return the endpoint's next delivery to attempt now."""
+@dataclass(frozen=True)
+class DeliveryResult:
+    """The result of an attempt in a few words, and the endpoint's next delivery to attempt now, if any."""
+
+    sentence: str
+    next_id: UUID | None = None
+
+
+def deliver(database: Database, sender: Sender, delivery_id: UUID) -> DeliveryResult:
+    """Attempt a pending delivery. If it is leased, attempt the one of its endpoint that waits longest."""
     with database.transaction() as session:
         leased = lease(session, delivery_id, sender.at_once)
     if leased is None:
-        return None
+        log.debug("nothing to deliver", delivery_id=str(delivery_id))
+        return DeliveryResult("nothing to do")
     attempt = _attempt(sender, leased)
     metrics.deliveries.labels(leased.endpoint, "delivered" if attempt.delivered else "failed").inc()
-    log.info("webhook", endpoint=leased.endpoint, delivery_id=str(delivery_id), failure=attempt.failure)
     with database.transaction() as session:
-        return record_attempt(session, leased, attempt)
+        recorded = record_attempt(session, leased, attempt)
+    return DeliveryResult(_reported(leased, attempt, recorded), None if recorded is None else recorded.next_id)
+
+
+def _reported(leased: LeasedDelivery, attempt: Attempt, recorded: Recorded | None) -> str:
+    """Log what an attempt led to, and return it in a few words without the receiver's address."""
+    ids = {
+        "delivery_id": str(leased.delivery_id),
+        "endpoint_id": str(leased.endpoint_id),
+        "endpoint": leased.endpoint,
+    }
+    status = attempt.status_code or "no response"
+    if recorded is None:
+        log.info("endpoint removed", **ids, failure=attempt.failure)
+        return "the endpoint was removed"
+    if attempt.delivered:
+        log.info("delivered", **ids, status=status, duration_ms=attempt.duration_ms)
+        return f"delivered: {status}"
+    if not recorded.written:
+        log.debug("superseded", **ids, failure=attempt.failure)
+        return f"failed: {status}, superseded"
+    if recorded.wait is None:
+        log.warning("delivery given up", **ids, failure=attempt.failure)
+        return f"failed: {status}, given up"
+    log.info("delivery failed", **ids, failure=attempt.failure, wait=round(recorded.wait))
+    return f"failed: {status}, retried in {recorded.wait:.0f} s"
 
 
 def call_receiver(sender: Sender, url: str, headers: dict[str, str], body: bytes) -> Attempt:

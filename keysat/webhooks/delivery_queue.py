@@ -69,6 +69,19 @@ class Attempt:
         return None if self.delivered else self.error or f"answered {self.status_code}"
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What follows from an attempt. `wait`: seconds until the delivery's next attempt, None after the last.
+
+    `written` is False if another sender had leased the delivery by then, and the failure changed nothing. `next_id`:
+    the endpoint's next delivery to attempt now.
+    """
+
+    written: bool
+    wait: float | None
+    next_id: UUID | None
+
+
 def due_deliveries(session: Session, per_endpoint: int, limit: int) -> list[UUID]:
     """Return the deliveries to attempt now, longest waiting first, at most `per_endpoint` at one endpoint."""
     mine = (
@@ -130,15 +143,15 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> LeasedDelivery |
     )
 
 
-def record_attempt(session: Session, leased: LeasedDelivery, attempt: Attempt) -> UUID | None:
-    """Store an attempt and its result. Return the endpoint's next delivery to attempt now, if any.
+def record_attempt(session: Session, leased: LeasedDelivery, attempt: Attempt) -> Recorded | None:
+    """Store an attempt and its result. Return None, and store nothing, if the endpoint was removed since the lease.
 
     A success is always stored, even if another sender leased the delivery by now. A failure is stored only while the
     lease is ours.
     """
     locked = select(WebhookEndpoint.id).where(WebhookEndpoint.id == leased.endpoint_id)
     if session.scalar(locked.with_for_update(key_share=True)) is None:
-        return None  # removed with its deliveries since the lease
+        return None
     session.add(
         DeliveryAttempt(
             delivery_id=leased.delivery_id,
@@ -151,7 +164,7 @@ def record_attempt(session: Session, leased: LeasedDelivery, attempt: Attempt) -
     gone = attempt.status_code == _GONE
     wait = None if attempt.delivered or gone else next_wait(leased.attempts + 1, attempt.retry_after)
     mine = WebhookDelivery.leased_until == leased.leased_until
-    session.execute(
+    written = session.scalar(
         update(WebhookDelivery)
         .where(WebhookDelivery.id == leased.delivery_id, ~WebhookDelivery.delivered)
         .where(true() if attempt.delivered else mine)
@@ -162,9 +175,10 @@ def record_attempt(session: Session, leased: LeasedDelivery, attempt: Attempt) -
             delivered_at=func.now() if attempt.delivered else None,
             last_error=attempt.failure,
         )
+        .returning(WebhookDelivery.id)
     )
     _note_health(session, leased, attempt, gone=gone)
-    return session.scalar(_due_of(leased.endpoint_id))
+    return Recorded(written is not None, wait, session.scalar(_due_of(leased.endpoint_id)))
 
 
 def _note_health(session: Session, leased: LeasedDelivery, attempt: Attempt, *, gone: bool) -> None:

@@ -1,6 +1,7 @@
 """Deliveries: pending ones are sent, failed ones are retried later, and finished ones are never sent again."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -112,6 +113,27 @@ def test_delivery_retries(sender, new_endpoint):
     receiver.close()
 
 
+def test_result_says_what_happened(sender, new_endpoint, log_of):
+    """The task returns it for Flower, and the log has a line with the ids of the delivery and its endpoint."""
+    logged, statuses = log_of("keysat.webhooks.deliver"), iter((503, 204))
+    receiver = Receiver(lambda _: (next(statuses), {}, b""))
+    new_endpoint(receiver.url)
+    happen()
+    (owed,) = due()
+    assert re.fullmatch(r"failed: 503, retried in \d+ s", deliver(DATABASE, sender, owed).sentence)
+    make_due()
+    assert deliver(DATABASE, sender, owed).sentence == "delivered: 204"
+    assert deliver(DATABASE, sender, owed).sentence == "nothing to do"
+    assert [(line["log_level"], line["event"]) for line in logged] == [
+        ("info", "delivery failed"),
+        ("info", "delivered"),
+        ("debug", "nothing to deliver"),
+    ]
+    assert {line["delivery_id"] for line in logged} == {str(owed)}
+    assert logged[0]["endpoint_id"] == str(load_endpoint().id)
+    receiver.close()
+
+
 @pytest.mark.parametrize(("status", "asked"), [(429, 700), (503, 700), (500, None)])
 def test_wish_for_patience_is_honored(sender, new_endpoint, status, asked):
     receiver = Receiver(lambda _: (status, {"Retry-After": str(asked)} if asked else {}, b""))
@@ -216,7 +238,7 @@ def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, new_endpo
         remove_endpoint(session, "shop", actor="cli")
     with transaction() as session:
         assert record_attempt(session, leased, Attempt(1, status_code=204)) is None
-    assert deliver(DATABASE, sender, owed) is None
+    assert deliver(DATABASE, sender, owed).next_id is None
     assert attempts() == []
 
 
@@ -252,7 +274,7 @@ def test_at_most_so_many_run_at_one_endpoint_at_once(receiver, new_endpoint):
         running = [lease(session, delivery_id, 4) for delivery_id in owed]
     assert [leased is not None for leased in running] == [True] * 4 + [False] * 2
     with transaction() as session:
-        assert record_attempt(session, running[0], Attempt(1, status_code=204)) in owed[4:]
+        assert record_attempt(session, running[0], Attempt(1, status_code=204)).next_id in owed[4:]
         assert lease(session, owed[4], 4) is not None
 
 
