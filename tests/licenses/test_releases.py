@@ -58,7 +58,7 @@ def test_freed_seat_goes_to_another_machine(holder):
     lost, desk = holder.use_on("lost", "desk")
     assert holder.use_on("new") == [None]
     after = holder.release(lost)
-    assert (after.reason, after.releases_left, [one.id for one in after.machines]) == (None, 1, [desk])
+    assert (after.reason, after.releases_left, [machine.id for machine in after.machines]) == (None, 1, [desk])
     assert holder.use_on("new") != [None]
     assert audit_actions(lost) == ["machine.activated", "machine.deactivated"]
 
@@ -69,7 +69,7 @@ def test_releases_are_limited_for_30_days(holder):
     assert holder.release(second).releases_left == 0
     [third] = holder.use_on("c")
     refused = holder.release(third)
-    assert (refused.reason, [one.id for one in refused.machines]) == (Reason.TOO_MANY_RELEASES, [third])
+    assert (refused.reason, [machine.id for machine in refused.machines]) == (Reason.TOO_MANY_RELEASES, [third])
     freed_earlier(first, WINDOW + timedelta(minutes=1))
     assert holder.release(third).reason is None
 

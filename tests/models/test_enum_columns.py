@@ -45,10 +45,10 @@ def written_by_another_version(table, row_id, status):
 def test_columns_of_listed_values_are_enums():
     """Each column that a constraint limits to listed values has the type of exactly these values."""
     constraints = [
-        (table, LISTED.fullmatch(str(one.sqltext)))
+        (table, LISTED.fullmatch(str(constraint.sqltext)))
         for table in Base.metadata.tables.values()
-        for one in table.constraints
-        if isinstance(one, CheckConstraint)
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint)
     ]
     listed = [(table.c[found["column"]], found["values"]) for table, found in constraints if found]
     assert len(listed) >= 11
