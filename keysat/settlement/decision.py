@@ -12,7 +12,7 @@ from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.settlement.outcome import Action, InvoiceState, Outcome, SettlementRules
 
 
-class Says(Enum):
+class Reading(Enum):
     """The columns of the table: the meaning of a snapshot."""
 
     OPEN = auto()
@@ -38,7 +38,7 @@ class _Verdict(Enum):
 
 
 _V = _Verdict
-_ORDER = tuple(Says)
+_ORDER = tuple(Reading)
 # Columns: open, settled, expired, paid late, underpaid, invalid, refunded, unknown.
 _TABLE = {
     InvoiceStatus.PENDING: (
@@ -56,10 +56,10 @@ _TABLE = {
 }  # fmt: skip
 _OF_ANOTHER_VERSION = (_V.ALARM,) * len(_ORDER)
 _REVIEWS = {
-    Says.PAID_LATE: ReviewReason.LATE,
-    Says.UNDERPAID: ReviewReason.UNDERPAID,
-    Says.REFUNDED: ReviewReason.REFUNDED,
-    Says.INVALID: ReviewReason.INVALIDATED,
+    Reading.PAID_LATE: ReviewReason.LATE,
+    Reading.UNDERPAID: ReviewReason.UNDERPAID,
+    Reading.REFUNDED: ReviewReason.REFUNDED,
+    Reading.INVALID: ReviewReason.INVALIDATED,
 }
 _UNDER_WAY = {ProviderStatus.PENDING, ProviderStatus.PROCESSING}
 _KEEP = Outcome(Action.KEEP)
@@ -67,8 +67,8 @@ _KEEP = Outcome(Action.KEEP)
 
 def decide(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
     """Return the outcome of one check."""
-    says = read(snapshot)
-    match _TABLE.get(known.status, _OF_ANOTHER_VERSION)[_ORDER.index(says)]:
+    reading = read(snapshot)
+    match _TABLE.get(known.status, _OF_ANOTHER_VERSION)[_ORDER.index(reading)]:
         case _V.SETTLE:
             return _settle(known, snapshot, rules)
         case _V.LATE:
@@ -78,15 +78,15 @@ def decide(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRule
         case _V.INVALIDATE:
             return _close(Action.INVALIDATE, known, snapshot, rules)
         case _V.REVIEW:
-            return _review_of(says, known, snapshot, rules)
+            return _review_of(reading, known, snapshot, rules)
         case _V.REVERSE:
-            return _reverse(known, snapshot, rules, _REVIEWS[says])
+            return _reverse(known, snapshot, rules, _REVIEWS[reading])
         case _V.PAID_AGAIN:
             return _review(known, snapshot, ReviewReason.SETTLED_AGAIN) if known.reversed else _KEEP
         case _V.ALARM:
             return _alarm(known, snapshot)
         case _V.KEEP:
-            return _unknown(snapshot) if says is Says.UNKNOWN else _keep(known, snapshot, rules)
+            return _unknown(snapshot) if reading is Reading.UNKNOWN else _keep(known, snapshot, rules)
 
 
 def gone(known: InvoiceState) -> Outcome:
@@ -98,25 +98,25 @@ def gone(known: InvoiceState) -> Outcome:
     return _KEEP if reason in known.reviewed else Outcome(Action.REVIEW, PaymentException.NONE, reason)
 
 
-def read(snapshot: InvoiceSnapshot) -> Says:
+def read(snapshot: InvoiceSnapshot) -> Reading:
     """Return the table column of a snapshot."""
     match snapshot.status, snapshot.exception:
         case ((ProviderStatus.PENDING | ProviderStatus.PROCESSING), _):
-            return Says.OPEN
+            return Reading.OPEN
         case ProviderStatus.EXPIRED, (PaymentException.LATE | PaymentException.OVER):
-            return Says.PAID_LATE
+            return Reading.PAID_LATE
         case ProviderStatus.EXPIRED, PaymentException.PARTIAL:
-            return Says.UNDERPAID
+            return Reading.UNDERPAID
         case ProviderStatus.EXPIRED, PaymentException.NONE:
-            return Says.EXPIRED
+            return Reading.EXPIRED
         case ProviderStatus.SETTLED, _:
-            return Says.SETTLED
+            return Reading.SETTLED
         case ProviderStatus.INVALID, _:
-            return Says.INVALID
+            return Reading.INVALID
         case ProviderStatus.REFUNDED, _:
-            return Says.REFUNDED
+            return Reading.REFUNDED
         case _:
-            return Says.UNKNOWN
+            return Reading.UNKNOWN
 
 
 def _keep(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
@@ -208,10 +208,10 @@ def _reverse(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRu
     return Outcome(Action.REVERSE)
 
 
-def _review_of(says: Says, known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
+def _review_of(reading: Reading, known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
     """Open the review for a table column. An invoice reported as underpaid may be paid in full by now."""
-    reason = _REVIEWS[says]
-    if says is Says.UNDERPAID:
+    reason = _REVIEWS[reading]
+    if reading is Reading.UNDERPAID:
         reason = _money_reason(known, snapshot, rules) or reason
     return _review(known, snapshot, reason)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keysat.core.money import DECIMALS, Money
 from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
-from keysat.settlement.decision import Says, decide, gone, read
+from keysat.settlement.decision import Reading, decide, gone, read
 from keysat.settlement.outcome import Action, InvoiceState, Outcome, SettlementRules
 
 PRICE = Money(10_000, "BTC")
@@ -104,7 +104,7 @@ TABLE = [
 
 def test_table_has_every_status_and_every_answer():
     assert {(status, answer) for status, answer, _ in TABLE} == {(s, a) for s in InvoiceStatus for a in ANSWERS}
-    assert {read(snapshot) for snapshot in ANSWERS.values()} == set(Says)
+    assert {read(snapshot) for snapshot in ANSWERS.values()} == set(Reading)
 
 
 @pytest.mark.parametrize(("status", "answer", "outcome"), TABLE)
@@ -180,12 +180,12 @@ def test_full_payment_settles_after_reviews(status, reviewed):
 @pytest.mark.parametrize(
     ("snapshot", "column"),
     [
-        (says("expired", OVER, paid=20_000), Says.PAID_LATE),
-        (says("expired", MARKED), Says.UNKNOWN),
-        (says("settled", PARTIAL), Says.SETTLED),
-        (says("pending", PARTIAL), Says.OPEN),
-        (says("invalid", MARKED), Says.INVALID),
-        (says("unknown", LATE, paid=10_000), Says.UNKNOWN),
+        (says("expired", OVER, paid=20_000), Reading.PAID_LATE),
+        (says("expired", MARKED), Reading.UNKNOWN),
+        (says("settled", PARTIAL), Reading.SETTLED),
+        (says("pending", PARTIAL), Reading.OPEN),
+        (says("invalid", MARKED), Reading.INVALID),
+        (says("unknown", LATE, paid=10_000), Reading.UNKNOWN),
     ],
 )
 def test_odd_pairs_of_status_and_exception_have_their_column(snapshot, column):
@@ -360,7 +360,7 @@ def test_full_payment_in_time_always_settles(known, snapshot, rules):
 @given(knowns, snapshots, rules)
 def test_money_that_came_in_is_settled_or_seen_by_a_person(known, snapshot, rules):
     """No snapshot with money is ignored: it settles, or there is a review of it, now or before."""
-    if read(snapshot) not in {Says.SETTLED, Says.PAID_LATE, Says.UNDERPAID} or known.status is SETTLED:
+    if read(snapshot) not in {Reading.SETTLED, Reading.PAID_LATE, Reading.UNDERPAID} or known.status is SETTLED:
         return
     outcome = decide(known, snapshot, rules)
     assert outcome.action is Action.SETTLE or outcome.review is not None or known.reviewed
@@ -440,4 +440,4 @@ def test_only_odd_answers_raise_an_alarm_and_an_alarm_changes_nothing(known, sna
     outcome = decide(known, snapshot, rules)
     if outcome.alarm is not None:
         assert outcome.action is Action.KEEP
-        assert known.status is SETTLED or read(snapshot) is Says.UNKNOWN
+        assert known.status is SETTLED or read(snapshot) is Reading.UNKNOWN
