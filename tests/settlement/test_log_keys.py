@@ -5,7 +5,7 @@ from sqlalchemy import func
 
 from keysat.core.db import transaction
 from keysat.core.errors import RemoteUnavailable
-from keysat.models.invoice import PaymentException
+from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus
 from keysat.settlement.reconcile import AccountNotCallable
 from keysat.settlement.resolve import settle_by_hand
