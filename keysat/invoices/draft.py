@@ -80,7 +80,7 @@ def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: Created
     """Store the provider invoice id of an unopened invoice. One that was adopted before is unchanged.
 
     Raises:
-        RemoteAnswerInvalid: the provider invoice belongs to another row of ours.
+        RemoteResponseInvalid: the provider invoice belongs to another row of ours.
     """
     same = select(Invoice.id).where(
         Invoice.provider_account_id == account_id,

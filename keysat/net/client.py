@@ -119,7 +119,7 @@ class HttpClient:
             CredentialsRejected: 401, or as PermissionMissing 403.
             RemoteNotFound: 404.
             RemoteRefused: any other 4xx.
-            RemoteAnswerInvalid: too many bytes, or a body that isn't JSON.
+            RemoteResponseInvalid: too many bytes, or a body that isn't JSON.
         """
         with Deadline(self._seconds) as deadline:
             try:

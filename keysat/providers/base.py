@@ -166,7 +166,7 @@ class Provider(Protocol):
 
         Raises:
             RemoteUnavailable, RemoteNotFound, RemoteRefused, CredentialsRejected: as `keysat.net.client`.
-            RemoteAnswerInvalid: the response's shape is wrong, or it is about another invoice or store.
+            RemoteResponseInvalid: the response's shape is wrong, or it is about another invoice or store.
         """
         ...
 
@@ -175,7 +175,7 @@ class Provider(Protocol):
 
         Raises:
             NotSupported: it finds none by our id.
-            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
+            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteResponseInvalid: as `get_invoice`.
         """
         raise NotSupported(self.kind, "find an invoice by our id")
 
@@ -195,7 +195,7 @@ class Provider(Protocol):
 
         Raises:
             NotSupported: the provider only supports reading one invoice at a time.
-            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
+            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteResponseInvalid: as `get_invoice`.
         """
         raise NotSupported(self.kind, "list its invoices by date, so the scan checks each by itself")
 
@@ -203,7 +203,7 @@ class Provider(Protocol):
         """Return when the payment of an invoice was received, or None if the provider doesn't report it.
 
         Raises:
-            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
+            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteResponseInvalid: as `get_invoice`.
         """
         return None
 
@@ -217,7 +217,7 @@ class Provider(Protocol):
         Raises:
             NotSupported: the webhook can only be registered by hand. The message explains how.
             PermissionMissing: the credentials don't permit it. The message names the missing permission.
-            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteAnswerInvalid: as `get_invoice`.
+            RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteResponseInvalid: as `get_invoice`.
         """
         raise NotSupported(self.kind, "register a webhook by itself")
 

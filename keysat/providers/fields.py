@@ -11,7 +11,7 @@ def require_object(value: Any, provider: str, noun: str) -> dict[str, Any]:
     """Return `value` as a JSON object. `noun` is what it should be, such as "an order".
 
     Raises:
-        RemoteAnswerInvalid: it is none.
+        RemoteResponseInvalid: it is none.
     """
     if not isinstance(value, dict):
         raise RemoteResponseInvalid(f"{provider} sent JSON of another shape than {noun}.")
@@ -22,7 +22,7 @@ def require_text(fields: dict[str, Any], field: str, what: str) -> str:
     """Return a text that isn't empty and has no control characters.
 
     Raises:
-        RemoteAnswerInvalid: it is missing or malformed. `what` names the object, as "OpenNode's charge".
+        RemoteResponseInvalid: it is missing or malformed. `what` names the object, as "OpenNode's charge".
     """
     value = fields.get(field)
     if not isinstance(value, str) or not value or not value.isprintable():

@@ -17,7 +17,7 @@ class SandboxClient:
     """Client of one sandbox over keep-alive connections. Also a context manager that closes them.
 
     Each method raises RemoteRefused (the error states the sandbox's reason), RemoteNotFound (no such invoice),
-    RemoteUnavailable (no response) or RemoteAnswerInvalid (the response isn't a sandbox's).
+    RemoteUnavailable (no response) or RemoteResponseInvalid (the response isn't a sandbox's).
     """
 
     def __init__(self, url: str) -> None:

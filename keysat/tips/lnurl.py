@@ -33,7 +33,7 @@ def ask_for_invoice(client: UntrustedClient, address: LightningAddress, amount_m
 
     Raises:
         RecipientRefused: the amount is outside the recipient's limits, or the recipient returns an error.
-        RemoteAnswerInvalid: the response isn't LNURL-pay.
+        RemoteResponseInvalid: the response isn't LNURL-pay.
         RemoteUnavailable, AddressRefused, InvalidInput: as `ForeignClient.request`.
     """
     offer = _get(client, address.url, address)
