@@ -4,7 +4,11 @@
 the `celery` program puts first on the path while it imports an app.
 """
 
+import os
 import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NoReturn, cast
 
 from keysat.core.errors import KeysatError
 from keysat.tasks import app as tasks
@@ -14,17 +18,39 @@ app = tasks.app
 __all__ = ["app", "run"]
 
 
+# Celery's programs that run all the time, as `module:command`.
+_PROGRAMS = {"worker": "celery.bin.worker:worker", "beat": "celery.bin.beat:beat", "flower": "flower.command:flower"}
+
+
 def run() -> None:
     """Run Celery's command line with Keysat's app."""
+    arguments = sys.argv[1:]
+    sys.argv = ["celery", "-A", "keysat.worker", *arguments]
+    name = arguments[0] if arguments else ""
+    if name in {"beat", "flower"}:
+        tasks.without_tasks()
+    else:
+        import keysat.tasks.tasks  # noqa: F401, PLC0415 - imported before Celery changes the path
     from celery import maybe_patch_concurrency  # noqa: PLC0415 - `celery -A keysat.worker` has no use for these
-    from celery.bin.celery import celery  # noqa: PLC0415 - see above
 
-    import keysat.tasks.tasks  # noqa: F401, PLC0415 - imported before Celery changes the path
-
-    sys.argv = ["celery", "-A", "keysat.worker", *sys.argv[1:]]
     if "multi" not in sys.argv:
         maybe_patch_concurrency()
+    if name in _PROGRAMS and (name != "flower" or find_spec("flower")):
+        _run_alone(name, arguments)
+    from celery.bin.celery import celery  # noqa: PLC0415 - see above
+
     celery(auto_envvar_prefix="CELERY", prog_name="keysat celery")
+
+
+def _run_alone(name: str, arguments: list[str]) -> NoReturn:
+    """Run one of the programs. Celery's own group of commands would also import those of all plugins, and a shell."""
+    import click  # noqa: PLC0415 - see `run`
+    from celery.bin.base import CLIContext  # noqa: PLC0415 - see `run`
+
+    module, _, attribute = _PROGRAMS[name].partition(":")
+    group = click.Group("keysat celery", commands={name: getattr(import_module(module), attribute)})
+    context = CLIContext(app=cast("Any", app), no_color="NO_COLOR" in os.environ, workdir=None)
+    sys.exit(group.main(arguments, "keysat celery", obj=context, auto_envvar_prefix="CELERY"))
 
 
 def _explained(error: KeysatError) -> str:

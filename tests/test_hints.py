@@ -9,6 +9,7 @@ import string
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_type_hints
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from keysat.core.settings import Settings, variable
 from keysat.models import ProviderAccount
 from keysat.operations.invariants import INVARIANTS
 from keysat.tasks import app as tasks
+from keysat.tasks import start
 
 ROOT = Path(__file__).parents[1]
 BELOW = {
@@ -248,6 +250,6 @@ def test_worker_that_refuses_to_start_names_the_command(monkeypatch):
     def outdated():
         raise SchemaOutdated("0001", "0002")
 
-    monkeypatch.setattr(tasks, "require_head", outdated)
+    monkeypatch.setattr(start, "require_head", outdated)
     with pytest.raises(SystemExit, match=r"^keysat: .*needs 0002; run `keysat db upgrade`\.$"):
-        tasks._refuse_to_start_unsafely(sender=None)
+        tasks._refuse_to_start_unsafely(sender=SimpleNamespace(hostname="worker@here"))

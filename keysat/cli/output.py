@@ -9,9 +9,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from keysat.core.texts import printable
 
@@ -38,14 +35,22 @@ def show_rows(rows: Sequence[Row], as_json: bool) -> None:
     elif not rows:
         say("nothing to show")
     elif on_a_terminal():
-        table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(_cell(value)) for value in row.values()))  # as text, never as markup
-        Console().print(table)
+        _show_table(rows)
     else:
         print("\t".join(rows[0]))
         for row in rows:
             print("\t".join(_cell(value) for value in row.values()))
+
+
+def _show_table(rows: Sequence[Row]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - few commands print tables, and the servers print none
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))  # as text, never as markup
+    Console().print(table)
 
 
 def show_record(record: Row, as_json: bool) -> None:

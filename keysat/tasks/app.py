@@ -6,13 +6,11 @@ doesn't start. It prints the reason in one sentence and exits with 1.
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
-import structlog
 from celery import Celery, Task
 from celery.signals import (
     before_task_publish,
@@ -26,15 +24,10 @@ from celery.signals import (
 from celery.worker.request import Request as CeleryRequest
 from celery.worker.state import revoked as revoked_tasks
 
-from keysat.core import clock, metrics
-from keysat.core.db import engine, forget_connections, reading
 from keysat.core.errors import KeysatError
 from keysat.core.hints import hint_fields
-from keysat.core.logs import configure_logs, get_logger
+from keysat.core.logs import bind_to_logs, configure_logs, get_logger
 from keysat.core.settings import load_settings
-from keysat.licenses.signer import check_signer
-from keysat.migrations import require_head
-from keysat.net.untrusted import check_guard
 from keysat.tasks.config import config_file, read_config
 
 log = get_logger(__name__)
@@ -54,6 +47,8 @@ class Request(CeleryRequest):
 
     def maybe_expire(self) -> Literal[True] | None:
         """Return True and mark the message as revoked if it has expired."""
+        from keysat.core import clock  # noqa: PLC0415 - it imports SQLAlchemy, which Flower doesn't need
+
         expires: datetime | None = self.expires
         if expires is None or clock.now() <= expires:
             return None
@@ -72,6 +67,8 @@ app.config_from_object(_celery_config)
 @before_task_publish.connect
 def _expire_by_the_databases_clock(headers: dict[str, Any], **_: object) -> None:
     if headers.get("expires") and not headers.get("retries"):  # a retry keeps its expiry
+        from keysat.core import clock  # noqa: PLC0415 - as above
+
         ahead = clock.now() - datetime.now(UTC)
         headers["expires"] = (datetime.fromisoformat(headers["expires"]) + ahead).isoformat()
 
@@ -83,26 +80,31 @@ def _configure_logs(**_: object) -> None:
 
 @worker_init.connect
 def _refuse_to_start_unsafely(sender: Any, **_: object) -> None:
+    from keysat.tasks.start import check_start  # noqa: PLC0415 - see there
+
     try:
-        check_guard()
-        require_head()
-        with reading() as session:
-            check_signer(session, load_settings().signing_key_file)
+        check_start(str(sender.hostname))
     except KeysatError as error:
         # SystemExit passes Celery's signal dispatch, which logs any other exception and goes on.
         sys.exit(f"keysat: {explain(error)}")
-    engine().dispose()
-    metrics.record(load_settings().metrics_dir, "sender" if str(sender.hostname).startswith("sender@") else "worker")
 
 
 @worker_process_init.connect
 def _begin_afresh(**_: object) -> None:
-    forget_connections()
-    # Loaded objects stay in memory. The collector delays full collections until new objects amount to a quarter of
-    # the old ones. That takes thousands of tasks, and failed calls would retain what they read until then. A
-    # collection resets the count.
-    gc.freeze()
-    gc.collect()
+    from keysat.tasks.start import begin_afresh  # noqa: PLC0415 - see there
+
+    begin_afresh()
+
+
+def without_tasks() -> None:
+    """Know the tasks only by name, as beat and Flower do. They import nothing that the tasks need."""
+    app.conf.include = ()
+    for name in app.conf.task_routes:
+        app.task(name=name, shared=False)(_runs_in_a_worker)
+
+
+def _runs_in_a_worker(*_: object, **__: object) -> NoReturn:
+    raise NotImplementedError
 
 
 _SUBJECTS = {
@@ -116,11 +118,8 @@ _SUBJECTS = {
 
 @task_prerun.connect
 def _bind_task(task_id: str, task: Task[Any, Any], args: list[object], **_: object) -> None:
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
-    if args:
-        subject = _SUBJECTS.get(task.name, "invoice_id")
-        structlog.contextvars.bind_contextvars(**{subject: str(args[0])})
+    subject = {_SUBJECTS.get(task.name, "invoice_id"): str(args[0])} if args else {}
+    bind_to_logs(task=task.name, task_id=task_id, **subject)
 
 
 @task_failure.connect
@@ -132,4 +131,4 @@ def _say_refusal(exception: BaseException, **_: object) -> None:
 
 @task_postrun.connect
 def _unbind_task(**_: object) -> None:
-    structlog.contextvars.clear_contextvars()
+    bind_to_logs()

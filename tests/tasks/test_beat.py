@@ -1,5 +1,7 @@
 """Beat's scheduler: nothing stored, and no clock, keeps the scans from being sent."""
 
+import json
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +10,7 @@ import time_machine
 from keysat.core.settings import load_settings
 from keysat.tasks.app import app
 from keysat.tasks.beat import SteadyScheduler
+from keysat.tasks.tasks import scan_pending
 from tests.nodes import ProcessContainer, beat_command, wait_until
 
 pytestmark = pytest.mark.usefixtures("servers")
@@ -49,6 +52,27 @@ def test_scans_go_on_after_the_clock_has_jumped(time_traveller, jump):
     time_traveller.shift(jump)
     assert "scan-pending" in scheduler.run_for(time_traveller, 20)
     assert {"scan-pending", "scan-deliveries", "scan-tips"} <= scheduler.run_for(time_traveller, 40)
+
+
+def message_in(client, queue):
+    """The queue's oldest message without what differs from one to the next: its headers and its route."""
+    message = json.loads(client.rpop(queue))
+    headers = message["headers"]
+    assert headers["expires"] is not None
+    own = {"id", "root_id", "expires", "origin", "periodic_task_name", "celery_beat_task"}
+    return {name: value for name, value in headers.items() if name not in own}, message["properties"]["delivery_info"]
+
+
+def test_beat_that_knows_only_names_sends_the_same_message(empty_broker):
+    """The beat of `keysat up` and `keysat celery beat` imports no task."""
+    scan_pending.apply_async(expires=15)
+    ours = message_in(empty_broker, "scan")
+    beat = ProcessContainer([sys.executable, "-P", "-m", "keysat.worker", "beat"])
+    try:
+        wait_until(lambda: b"scan_pending" in (empty_broker.lindex("scan", -1) or b""))
+        assert message_in(empty_broker, "scan") == ours
+    finally:
+        beat.teardown()
 
 
 def test_every_entry_is_sent_in_its_turn(time_traveller):
