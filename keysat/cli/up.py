@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from keysat.cli.output import say
+from keysat.cli.prepare import prepare_apart
 from keysat.core.settings import load_settings
 from keysat.embedded import stack
-from keysat.embedded.prepare import prepare
 
 
 def up(
@@ -22,7 +22,7 @@ def up(
     worker_args = () if concurrency is None else (f"--concurrency={concurrency}",)
     stack.up(
         settings,
-        prepare=lambda: prepare(settings, say),
+        prepare=lambda: prepare_apart(settings, say),
         on_event=say,
         worker_args=worker_args,
         flower=None if flower else False,

@@ -9,8 +9,6 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 _PLAIN_RATE = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
 _ESCAPED = "in a password write / as %2F, @ as %40, ? as %3F and # as %23"
@@ -25,6 +23,9 @@ def _absolute(path: Path) -> Path:
 
 def _psycopg2(url: str) -> str:
     """Select the driver psycopg2, because SQLAlchemy 2.1 uses psycopg 3 for a bare postgresql://."""
+    from sqlalchemy import make_url  # noqa: PLC0415 - not all processes need its 12 MB
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - see above
+
     try:
         parts = make_url(url)
     except (ArgumentError, ValueError):

@@ -18,6 +18,11 @@ from keysat.core.folders import default_data_dir, run_dir_of
 from keysat.core.setting_types import Absolute, BrokerUrl, DatabaseUrl, Networks, PublicUrl, Rate
 
 
+def embedded_database_url(data_dir: Path) -> str:
+    """Return the URL of the PostgreSQL that `keysat up` starts for a data directory."""
+    return f"postgresql+psycopg2://keysat@/keysat?host={run_dir_of(data_dir)}&port=5432"
+
+
 class Settings(BaseSettings):
     """The settings of one process, read once and never changed."""
 
@@ -28,9 +33,8 @@ class Settings(BaseSettings):
         description="Where keys and the embedded servers' data live.",
     )
     database_url: DatabaseUrl = Field(
-        default_factory=lambda known: (
-            f"postgresql+psycopg2://keysat@/keysat?host={run_dir_of(known['data_dir'])}&port=5432"
-        ),
+        default_factory=lambda known: embedded_database_url(known["data_dir"]),
+        validate_default=False,  # which takes SQLAlchemy
         validation_alias="DATABASE_URL",
         repr=False,
         description="PostgreSQL, as postgresql://user:password@host/name; unset: the embedded server.",

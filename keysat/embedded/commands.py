@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from keysat.core.settings import Settings
+from keysat.core.settings import Settings, embedded_database_url
 from keysat.embedded.process import Say
 from keysat.embedded.ready import require_port
 
@@ -66,4 +66,6 @@ def child_environment(settings: Settings) -> dict[str, str]:
     for name, info in type(settings).model_fields.items():
         value = getattr(settings, name)
         environment[str(info.validation_alias or f"KEYSAT_{name.upper()}")] = "" if value is None else str(value)
+    if settings.database_url == embedded_database_url(settings.data_dir):  # which takes SQLAlchemy to read
+        environment["DATABASE_URL"] = ""
     return environment

@@ -24,6 +24,7 @@ from keysat.embedded.state import DataDirLock, StateFile
 
 _WATCH_SECONDS = 0.1
 _DOWN_SECONDS = 60.0
+_POSTGRES_OPTIONS = {"shared_buffers": "16MB"}  # of the usual 128 MB, its tables alone touch 16 MB at the first start
 
 
 @dataclass(eq=False)
@@ -174,7 +175,7 @@ def up(
         AlreadyRunning: another supervisor has this data directory.
         KeysatError: a folder, a server, or `prepare` failed. What was started is stopped again.
     """
-    stack = Stack(settings, prepare, on_event, worker_args, flower, web)
+    stack = Stack(settings, prepare, on_event, worker_args, flower, web, postgres_options=_POSTGRES_OPTIONS)
     with stop_signals() as (stop, hurry):
         stack.start(stop)
         try:

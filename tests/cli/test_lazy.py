@@ -49,7 +49,8 @@ ABSENT = {
     "--version": {"rich", "sqlalchemy", "pydantic_settings", "structlog"},
     "product list": {"requests", "redis", "cryptography", "limits"},
     "invoice list": {"redis", "limits"},
-    "status": {"requests", "limits"},
+    "status": {"requests", "limits", "rich"},
+    "up --help": {"sqlalchemy", "cryptography", "requests"},
 }
 
 
