@@ -11,6 +11,7 @@ from tests.bench.claims import claim_cost_ratio
 from tests.bench.codes import slots_a_round
 from tests.bench.deliveries import delay_by_a_hung_receiver, deliveries_in_a_storm
 from tests.bench.hanging import delay_by_hanging_purchases
+from tests.bench.memory import memory_of_up
 from tests.bench.race import licenses_a_round
 from tests.bench.rates import reconcile_rate_ratio
 from tests.bench.sweep import sweep_rate_ratio
@@ -31,6 +32,7 @@ BENCHMARKS = (
     deliveries_in_a_storm,
     delay_by_a_hung_receiver,
     delay_by_hanging_purchases,
+    memory_of_up,
 )
 
 
