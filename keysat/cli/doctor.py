@@ -26,6 +26,7 @@ from keysat.core.secrets import secret_box
 from keysat.core.settings import Settings, broker_name, load_settings
 from keysat.licenses.signer import installed_signer
 from keysat.models import ProviderAccount
+from keysat.net.untrusted import check_guard
 from keysat.operations.status import Status, read_noticed, read_status
 from keysat.providers.registry import provider_for
 from keysat.tasks.app import app
@@ -59,6 +60,7 @@ def examine(settings: Settings) -> list[Finding]:
     findings = [
         _check("signing key", lambda: _signing_key_file(settings)),
         _check("credentials key", lambda: _secrets_key(settings)),
+        _check("address guard", _address_guard),
         _check("database", _database),
     ]
     if findings[-1].ok:
@@ -128,6 +130,11 @@ def _signing_key_file(settings: Settings) -> str:
 def _secrets_key(settings: Settings) -> str:
     secret_box(settings)
     return "set in KEYSAT_SECRETS_KEY" if settings.secrets_key else str(settings.secrets_key_file)
+
+
+def _address_guard() -> str:
+    check_guard()
+    return "calls to private addresses are refused"
 
 
 def _database() -> str:

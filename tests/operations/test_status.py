@@ -14,6 +14,7 @@ from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.models import License, Tip, WebhookDelivery
 from keysat.models.task_run import note_run
+from keysat.net import untrusted
 from keysat.operations.invariants import INVARIANTS
 from keysat.operations.status import read_status
 from keysat.queue.outbox import EventType, emit
@@ -92,3 +93,11 @@ def test_new_shop_has_no_trouble():
     assert (found.trouble, found.alarms, found.scanned_ago) == (False, (), None)
     assert (complaints(found), notes(found)) == ([], [])
     assert set(found.breach_counts.values()) == {0}
+
+
+def test_doctor_reports_that_the_address_guard_is_missing(settings, monkeypatch):
+    monkeypatch.setattr(untrusted, "refusal", lambda *_: None)
+    monkeypatch.setattr(untrusted, "_GUARD_SECONDS", 0.3)
+    guard = next(finding for finding in doctor.examine(settings) if finding.what == "address guard")
+    assert not guard.ok
+    assert "the address guard isn't in place" in guard.detail
