@@ -12,7 +12,7 @@ from keysat.core.errors import Conflict, InvalidInput, NotFound
 from keysat.core.hints import Hint
 from keysat.core.money import BASIS_POINTS, Money
 from keysat.core.settings import load_settings
-from keysat.core.texts import check_line, check_name, check_note
+from keysat.core.texts import check_entitlements, check_line, check_name, check_note
 from keysat.models import Policy, Product
 from keysat.models.audit import audit
 from keysat.models.product import SLUG
@@ -189,11 +189,7 @@ def check_terms(terms: Terms) -> None:
     if terms.price_amount is not None and terms.price_amount < 0:
         raise InvalidInput("a price can't be negative.")
     _check_tip(terms)
-    # The key's format allows 255 entitlements of 255 bytes each.
-    for entitlement in terms.entitlements:
-        check_line(entitlement, "an entitlement")
-    if len(terms.entitlements) > 255 or any(not 0 < len(slug.encode()) <= 255 for slug in terms.entitlements):
-        raise InvalidInput("a policy has at most 255 entitlements of 1 to 255 bytes each.")
+    check_entitlements(terms.entitlements)
 
 
 def _check_tip(terms: Terms) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
+from keysat.cli import license_key
 from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
+from keysat.cli.when import parse_when
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import InvalidInput, SettingsError
-from keysat.core.settings import load_settings
-from keysat.licenses.keys import Payload, clean, parse, verify
-from keysat.licenses.signer import installed_signer, load_signer
+from keysat.licenses.edit import edit_license, replace_key, transfer_license
+from keysat.licenses.holders import holder_email
+from keysat.licenses.signer import installed_signer
 from keysat.licenses.state import require_license
 from keysat.licenses.withdraw import change_status
 from keysat.models import License
@@ -39,12 +35,17 @@ def license_record(row: License) -> Row:
     except SettingsError as error:
         say(f"the license key can't be shown: {explained(error)}")
         key = None
+    with reading() as session:
+        holder = holder_email(session, row)
     return {
         "license_id": str(row.id),
         "invoice_id": None if row.invoice_id is None else str(row.invoice_id),
         "status": row.status,
         "issued": row.issued_at,
         "expires": row.expires_at,
+        "holder": holder,
+        "rotated": row.rotated_at,
+        "transferred": row.transferred_at,
         "machines": row.max_machines or "unlimited",
         "trial": row.is_trial,
         "entitlements": row.entitlements,
@@ -55,12 +56,13 @@ def license_record(row: License) -> Row:
 @app.command("list")
 def list_(
     status: Annotated[LicenseStatus | None, typer.Option(help="Only of this status.")] = None,
+    email: Annotated[str | None, typer.Option(help="Only of this holder.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List licenses, newest first."""
     with reading() as session:
-        rows = find_licenses(session, LicenseSearch(status=status), limit)
+        rows = find_licenses(session, LicenseSearch(status=status, email=email), limit)
     show_rows(
         [
             {
@@ -90,12 +92,13 @@ def issue(
     product: Annotated[str, typer.Argument(help="The product's slug.")],
     note: Note,
     policy: Annotated[str | None, typer.Option(help="The policy's slug; default: the product's oldest.")] = None,
+    email: Annotated[str | None, typer.Option(help="The holder's address.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Issue a license by hand, without an invoice."""
     signer = installed_signer(DATABASE)
     with transaction() as session:
-        row = grant(session, product, policy, note, signer.key_id, "cli")
+        row = grant(session, product, policy, note, signer.key_id, "cli", email)
     show_record(license_record(row), as_json)
 
 
@@ -123,55 +126,61 @@ def _change(license_id: UUID, target: LicenseStatus, note: str) -> None:
     say(f"license {license_id} is {target}")
 
 
-@app.command("verify")
-def verify_(
-    key: Annotated[str, typer.Argument(help="The license key, LIC1-...")],
-    public_key: Annotated[
-        str | None, typer.Option(help="A PEM file, or the base64 inside one; default: this installation's own key.")
+@app.command()
+def edit(
+    license_id: LicenseId,
+    note: Note,
+    until: Annotated[
+        str | None, typer.Option(help="Its end, as 2027-06-30 or 2027-06-30T14:00; '' = perpetual.")
     ] = None,
+    machines: Annotated[int | None, typer.Option(min=0, help="Seats; 0 = unlimited.")] = None,
+    seat_releases: Annotated[
+        int | None, typer.Option(min=0, max=1_000, help="Seats that the holder may free in 30 days, for each seat.")
+    ] = None,
+    entitlement: Annotated[
+        list[str] | None, typer.Option(help="All features it unlocks; repeatable; '' takes them back.")
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="The holder's address; '' = the buyer's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a key's signature offline, without the database. Exit 1 if it is wrong."""
-    trusted = (
-        load_signer(load_settings().signing_key_file).public_key if public_key is None else _read_public_key(public_key)
-    )
-    payload = verify(clean(key), trusted)
-    show_record(_describe(payload), as_json)
-    say("the signature is good")
+    """Change an issued license. Its key changes with its end and features, and earlier keys stay valid online."""
+    given: dict[str, object] = {
+        "max_machines": machines,
+        "releases_per_seat": seat_releases,
+        "entitlements": None if entitlement is None else [slug for slug in entitlement if slug],
+    }
+    changes = {field: value for field, value in given.items() if value is not None}
+    if until is not None:
+        changes["expires_at"] = parse_when(until) if until.strip() else None
+    if email is not None:
+        changes["holder_email"] = email.strip() or None
+    if not changes:
+        raise InvalidInput("say what to change; `--help` lists it.")
+    with transaction() as session:
+        row = edit_license(session, license_id, changes, "cli", note)
+    show_record(license_record(row), as_json)
 
 
 @app.command()
-def inspect(key: Annotated[str, typer.Argument(help="The license key, LIC1-...")], as_json: AsJson = False) -> None:
-    """Show the contents of a key, without checking its signature."""
-    show_record(_describe(parse(clean(key))), as_json)
+def rotate(license_id: LicenseId, note: Note, as_json: AsJson = False) -> None:
+    """Replace a license's key, as after a leak. Earlier keys are refused online from now on."""
+    with transaction() as session:
+        row = replace_key(session, license_id, "cli", note)
+    show_record(license_record(row), as_json)
 
 
-def _describe(payload: Payload) -> Row:
-    return {
-        "license_id": str(payload.license_id),
-        "product_id": str(payload.product_id),
-        "version": payload.version,
-        "issued": _time(payload.issued_at),
-        "expires": None if payload.expires_at is None else _time(payload.expires_at),
-        "trial": payload.is_trial,
-        "fingerprint_sha256": None if payload.fingerprint_hash is None else payload.fingerprint_hash.hex(),
-        "entitlements": list(payload.entitlements),
-    }
+@app.command()
+def transfer(
+    license_id: LicenseId,
+    email: Annotated[str, typer.Argument(help="The new holder's address.")],
+    note: Note,
+    as_json: AsJson = False,
+) -> None:
+    """Give a license to another holder, with a new key and all seats free."""
+    with transaction() as session:
+        row = transfer_license(session, license_id, email, "cli", note)
+    show_record(license_record(row), as_json)
 
 
-def _time(seconds: int) -> datetime | str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} s after 1970"
-
-
-def _read_public_key(text: str) -> Ed25519PublicKey:
-    try:
-        path = Path(text)
-        key = load_pem_public_key(path.read_bytes()) if path.exists() else load_der_public_key(base64.b64decode(text))
-    except (OSError, ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise InvalidInput(f"{text} is no Ed25519 public key; `keysat key show` prints ours.")
-    return key
+app.command("verify")(license_key.verify_)
+app.command("inspect")(license_key.inspect)

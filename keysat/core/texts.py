@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from keysat.core.errors import InvalidInput
 
@@ -59,6 +60,14 @@ def check_email(text: str) -> str:
     if not _EMAIL.fullmatch(text):
         raise InvalidInput(f"{text[:60]!r} is no e-mail address; it must look like buyer@example.com.")
     return text
+
+
+def check_entitlements(slugs: Sequence[str]) -> None:
+    """Check that a license key has room for these entitlements. Raises InvalidInput."""
+    for slug in slugs:
+        check_line(slug, "an entitlement")
+    if len(slugs) > 255 or any(not 0 < len(slug.encode()) <= 255 for slug in slugs):
+        raise InvalidInput("a policy or license has at most 255 entitlements of 1 to 255 bytes each.")
 
 
 def check_http_url(text: str) -> str:

@@ -77,7 +77,7 @@ def take_seat(
     if full and not (now_seated and now_seated.machine_id):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
     with database.transaction() as session:
-        return _take(session, license_state.license_id, product_slug, caller)
+        return _take(session, license_state, product_slug, caller)
 
 
 def refresh(database: Database, license_state: LicenseState, caller: Caller) -> None:
@@ -106,8 +106,9 @@ def _is_full(session: Session, license_state: LicenseState) -> bool:
     return 0 < license_state.max_machines <= count_active(session, license_state.license_id)
 
 
-def _take(session: Session, license_id: UUID, product_slug: str | None, caller: Caller) -> Verdict:
-    """Read everything again under the license's lock. Others may have taken seats or revoked the license."""
+def _take(session: Session, before: LicenseState, product_slug: str | None, caller: Caller) -> Verdict:
+    """Read everything again under the license's lock. Others may have taken seats, or revoked it or its key."""
+    license_id = before.license_id
     session.execute(select(License.id).where(License.id == license_id).with_for_update(key_share=True))
     verdict = judge(
         load_license_state(session, license_id, caller.fingerprint_hash), product_slug, caller.fingerprint_hash
@@ -115,6 +116,8 @@ def _take(session: Session, license_id: UUID, product_slug: str | None, caller: 
     license_state = verdict.license_state
     if verdict.reason is not None or license_state is None or license_state.machine_id is not None:
         return verdict
+    if license_state.rotated_at != before.rotated_at:
+        return Verdict(Reason.REVOKED)
     if _is_full(session, license_state):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
     machine = Machine(

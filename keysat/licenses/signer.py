@@ -105,7 +105,7 @@ class Signer:
             Payload(
                 product_id=row.product_id,
                 license_id=row.id,
-                issued_at=int(row.issued_at.timestamp()),
+                issued_at=int(row.key_issued_at.timestamp()),
                 expires_at=None if row.expires_at is None else int(row.expires_at.timestamp()),
                 is_trial=row.is_trial,
                 fingerprint_hash=row.fingerprint_hash,

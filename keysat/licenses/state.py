@@ -54,6 +54,7 @@ class LicenseState:
     fingerprint_hash: bytes | None
     issued_at: datetime
     expires_at: datetime | None
+    rotated_at: datetime | None
     machine_id: UUID | None
     last_seen_at: datetime | None
     now: datetime
@@ -103,6 +104,7 @@ _LICENSE_STATE = Prepared(
         _licenses.fingerprint_hash,
         _licenses.issued_at,
         _licenses.expires_at,
+        _licenses.rotated_at,
         _machines.id.label("machine_id"),
         _machines.last_seen_at,
         func.now().label("now"),
@@ -119,15 +121,21 @@ def evaluate(
     product_slug: str | None = None,
     fingerprint_hash: bytes | None = None,
 ) -> Verdict:
-    """Return whether a key is valid, without checking for a free seat. Invalid keys cost no query."""
+    """Return whether a key is valid, without checking for a free seat. Invalid keys cost no query.
+
+    A key that was replaced by a newer one is revoked, and shows nothing of the license.
+    """
     try:
-        license_id = read_key(key).license_id
+        payload = read_key(key)
     except BadKeyFormat:
         return Verdict(Reason.BAD_FORMAT)
     except BadSignature:
         return Verdict(Reason.BAD_SIGNATURE)
     with database.reading() as session:
-        license_state = load_license_state(session, license_id, fingerprint_hash)
+        license_state = load_license_state(session, payload.license_id, fingerprint_hash)
+    rotated_at = None if license_state is None else license_state.rotated_at
+    if rotated_at is not None and payload.issued_at < int(rotated_at.timestamp()):
+        return Verdict(Reason.REVOKED)
     return judge(license_state, product_slug, fingerprint_hash)
 
 

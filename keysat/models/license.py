@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,7 +33,9 @@ class License(Base):
     """A license. Its terms are copied from the policy when it is issued, so later policy changes don't affect it.
 
     `signer` is the id of the signing key (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash` is the
-    SHA-256 of the machine fingerprint that the key is bound to, if any.
+    SHA-256 of the machine fingerprint that the key is bound to, if any. `holder_email` is the holder's address, or NULL
+    for the one of the invoice's buyer. Keys that were issued before `rotated_at`, in whole seconds, are refused online.
+    Since `transferred_at` the license isn't the buyer's any more.
     """
 
     __tablename__ = "licenses"
@@ -40,6 +43,9 @@ class License(Base):
         one_of("status", LicenseStatus),
         one_of("source", LicenseSource),
         CheckConstraint("(source = 'purchase') = (invoice_id IS NOT NULL)", name="invoice_id"),
+        Index(
+            "ix_licenses_holder_email", text("lower(holder_email)"), postgresql_where=text("holder_email IS NOT NULL")
+        ),
         CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("octet_length(fingerprint_hash) = 32", name="fingerprint_hash"),
     )
@@ -59,3 +65,11 @@ class License(Base):
     issued_at: Mapped[Time]
     expires_at: Mapped[Time | None]
     signer: Mapped[str]
+    holder_email: Mapped[str | None]
+    rotated_at: Mapped[Time | None]
+    transferred_at: Mapped[Time | None]
+
+    @property
+    def key_issued_at(self) -> datetime:
+        """The time that the current key carries."""
+        return self.rotated_at or self.issued_at

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, func, or_, select
+from sqlalchemy import ColumnExpressionArgument, and_, func, select
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
 from keysat.core.hints import Hint
+from keysat.invoices.find import by_any_id
+from keysat.licenses.holders import held_by
 from keysat.models import Invoice, License, Product, ProviderAccount
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
@@ -54,7 +56,7 @@ class Search:
 
 @dataclass(frozen=True)
 class LicenseSearch:
-    """Search criteria. None means no restriction. `product` is a slug, `email` is the buyer's."""
+    """Search criteria. None means no restriction. `product` is a slug, `email` is the holder's."""
 
     product: str | None = None
     status: LicenseStatus | None = None
@@ -71,7 +73,7 @@ class LicenseSearch:
         if self.invoice_id is not None:
             yield License.invoice_id == self.invoice_id
         if self.email is not None:
-            yield func.lower(Invoice.buyer_email) == self.email.lower()
+            yield held_by(self.email)
         if self.before is not None:
             yield License.id < self.before
 
@@ -85,7 +87,7 @@ def find_invoices(session: Session, search: Search, limit: int) -> list[tuple[In
 
 def find_licenses(session: Session, search: LicenseSearch, limit: int) -> list[tuple[License, str]]:
     """Return the licenses, newest first, each with its product's slug."""
-    rows = select(License, Product.slug).join(Product).outerjoin(Invoice, Invoice.id == License.invoice_id)
+    rows = select(License, Product.slug).join(Product)
     wanted = rows.where(*search.conditions()).order_by(License.id.desc()).limit(limit)
     return [(row, product) for row, product in session.execute(wanted)]
 
@@ -100,14 +102,3 @@ def require_invoice(session: Session, which: str | UUID) -> Invoice:
     if invoice is None:
         raise NotFound("invoice", which, Hint.LIST_INVOICES)
     return invoice
-
-
-def by_any_id(which: str | UUID) -> ColumnElement[bool]:
-    """The condition that an invoice has that id, ours or the provider's."""
-    if isinstance(which, UUID):
-        return Invoice.id == which
-    theirs = Invoice.provider_invoice_id == which
-    try:
-        return or_(Invoice.id == UUID(which), theirs)
-    except ValueError:
-        return theirs

@@ -26,6 +26,7 @@ class EventType(StrEnum):
     """The event types. Their names are part of the contract with existing receivers."""
 
     LICENSE_ISSUED = "license.issued"
+    LICENSE_CHANGED = "license.changed"
     LICENSE_REVOKED = "license.revoked"
     LICENSE_SUSPENDED = "license.suspended"
     LICENSE_UNSUSPENDED = "license.unsuspended"

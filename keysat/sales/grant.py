@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from keysat.catalog.products import choose_policy
 from keysat.core.errors import InvalidInput
 from keysat.core.hints import Hint
+from keysat.core.texts import check_email
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseSource
@@ -15,16 +16,26 @@ from keysat.queue.outbox import EventType, emit_license
 
 
 def grant(
-    session: Session, product_slug: str, policy_slug: str | None, note: str, signer_id: str, actor: str
+    session: Session,
+    product_slug: str,
+    policy_slug: str | None,
+    note: str,
+    signer_id: str,
+    actor: str,
+    email: str | None = None,
 ) -> License:
     """Issue a license for an active product under the given policy or the default. The note gives the reason.
 
+    `email` is the holder's address.
+
     Raises:
-        InvalidInput: the note is empty.
+        InvalidInput: the note is empty, or the e-mail address has the wrong form.
         NotFound: the product or policy doesn't exist or is archived.
     """
     if not note.strip():
         raise InvalidInput("say why, for the audit log.", Hint.GIVE_NOTE)
+    if email is not None:
+        check_email(email)
     product, policy = choose_policy(session, product_slug, policy_slug)
     now = session.scalars(select(func.now())).one()
     row = License(
@@ -32,6 +43,7 @@ def grant(
         policy_id=policy.id,
         source=LicenseSource.MANUAL,
         signer=signer_id,
+        holder_email=email,
         **policy.terms(now),
     )
     session.add(row)

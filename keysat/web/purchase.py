@@ -196,8 +196,10 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
     )
     invoice_id = start(DATABASE, order, lambda: signer().key_id, "api")
     with reading() as session:
-        owned = session.scalars(select(License).where(License.invoice_id == invoice_id)).one()
+        owned = _license(session, invoice_id)
         redemption_id = session.scalars(select(Redemption.id).where(Redemption.invoice_id == invoice_id)).one()
+    if owned is None:
+        raise NotFound("license of this purchase", "any more; it was transferred")
     return Redeemed(
         license_id=owned.id,
         license_key=signer().key_for(owned),
@@ -230,4 +232,5 @@ def _is_new(owned: License) -> ColumnElement[bool]:
 
 
 def _license(session: Session, invoice_id: UUID) -> License | None:
-    return session.scalar(select(License).where(License.invoice_id == invoice_id))
+    """Return the license of a purchase, unless it was transferred to another holder."""
+    return session.scalar(select(License).where(License.invoice_id == invoice_id, License.transferred_at.is_(None)))

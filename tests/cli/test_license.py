@@ -70,6 +70,33 @@ def test_license_is_withdrawn_and_given_back_with_a_reason(keysat, owned, comman
     assert audit_actions(owned.id)[-1] == f"license.{status}"
 
 
+def test_license_is_edited(keysat, owned):
+    shown = keysat(
+        *["license", "edit", owned.id, "--until", "2090-01-01", "--machines", "7", "--entitlement", "sync"],
+        *["--email", "new@example.com", "--note", "an upgrade", "--json"],
+    ).json
+    assert (shown["expires"], shown["machines"]) == ("2090-01-01T00:00:00+00:00", 7)
+    assert (shown["entitlements"], shown["holder"]) == (["sync"], "new@example.com")
+    again = keysat("license", "edit", owned.id, "--until", "", "--email", "", "--note", "back", "--json").json
+    assert (again["expires"], again["holder"]) == (None, "buyer@example.com")
+    assert "say what to change" in keysat("license", "edit", owned.id, "--note", "nothing").refusal
+
+
+def test_license_gets_a_new_key_and_a_new_holder(keysat, owned, signer):
+    rotated = keysat("license", "rotate", owned.id, "--note", "leaked", "--json").json
+    moved = keysat("license", "transfer", owned.id, "new@example.com", "--note", "sold", "--json").json
+    assert len({signer.key_for(owned), rotated["key"], moved["key"]}) == 3
+    assert (rotated["holder"], moved["holder"]) == ("buyer@example.com", "new@example.com")
+    assert [row["id"] for row in keysat("license", "list", "--email", "new@example.com", "--json").json] == [
+        str(owned.id)
+    ]
+
+
+def test_license_given_away_has_a_holder(keysat, owned):
+    given = keysat("license", "issue", "editor", "--email", "friend@example.com", "--note", "a friend", "--json").json
+    assert given["holder"] == "friend@example.com"
+
+
 def test_revoked_license_stays_revoked(keysat, owned):
     keysat("license", "revoke", owned.id, "--note", "fraud")
     refused = keysat("license", "unsuspend", owned.id, "--note", "sorry").refusal

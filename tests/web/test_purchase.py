@@ -3,6 +3,7 @@
 import threading
 from datetime import timedelta
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select
@@ -13,6 +14,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import CredentialsRejected, RemoteRefused, RemoteUnavailable
 from keysat.core.money import Money
 from keysat.invoices.draft import IN_PROGRESS
+from keysat.licenses.edit import transfer_license
 from keysat.licenses.keys import verify
 from keysat.models import Invoice, License
 from keysat.models.discount_code import CodeKind
@@ -103,6 +105,18 @@ def test_poll_shows_a_payment_before_it_counts(api, fake_shop, signer):
     assert polled(ProviderStatus.SETTLED, 21_000) == ("settled", "license_due", 21_000)
     issue_now(invoice.id, signer.key_id)
     assert api.get(f"/v1/purchase/{token}").json()["state"] == "licensed"
+
+
+def test_purchase_of_a_transferred_license_shows_no_key(api, fake_shop):
+    """Neither to a poll with the secret nor to a repeated redemption."""
+    give_code()
+    wanted = {"product": "editor", "code": "gift"}
+    redeemed = api.post("/v1/redeem", wanted, headers=KEY).json()
+    with transaction() as session:
+        transfer_license(session, UUID(redeemed["license_id"]), "new@example.com", "cli", "sold")
+    polled = api.get(f"/v1/purchase/{redeemed['invoice_id']}").json()
+    assert (polled["status"], polled["license_key"], polled["license_id"]) == ("settled", None, None)
+    assert api.post("/v1/redeem", wanted, headers=KEY).status_code == 404
 
 
 @pytest.mark.parametrize("status", [ProviderStatus.EXPIRED, ProviderStatus.INVALID])

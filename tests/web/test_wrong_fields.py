@@ -59,7 +59,16 @@ FITTING = {
         "description": "For the fair.",
     },
     "Note": {"note": "because"},
-    "Grant": {"note": "because", "product": "editor", "policy": "standard"},
+    "Grant": {"note": "because", "product": "editor", "policy": "standard", "email": "buyer@example.com"},
+    "LicenseChanges": {
+        "expires_at": "2099-01-01T00:00:00Z",
+        "max_machines": 5,
+        "releases_per_seat": 3,
+        "entitlements": ["export"],
+        "holder_email": "new@example.com",
+        "note": "because",
+    },
+    "Transfer": {"note": "because", "email": "new@example.com"},
     "NewAccount": {
         "name": "second",
         "kind": "btcpay",

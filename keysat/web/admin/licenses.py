@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 
 from keysat.core.db import reading, transaction
+from keysat.licenses.edit import edit_license, replace_key, transfer_license
 from keysat.licenses.machines import deactivate_machine, list_machines
 from keysat.licenses.state import require_license
 from keysat.licenses.withdraw import change_status
@@ -17,9 +18,9 @@ from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
 from keysat.web.admin.auth import Reader, Writer
-from keysat.web.admin.shapes import Before, Done, Limit, Note, Row
+from keysat.web.admin.shapes import Before, Done, Entitlements, Limit, Machines, Note, NoteText, Releases, Row
 from keysat.web.errors import documented
-from keysat.web.fields import Line, Slug
+from keysat.web.fields import UNCHANGED, Changes, Email, Line, Moment, Slug
 from keysat.web.state import signer, signer_id
 
 router = APIRouter(tags=["admin: licenses"])
@@ -28,14 +29,38 @@ LicenseId = Annotated[UUID, Path(description="The license's id.")]
 
 
 class Grant(Note):
-    """A license to issue by hand. Without a policy, the product's default applies."""
+    """A license to issue by hand. Without a policy, the product's default applies. `email` is the holder's."""
 
     product: Slug
     policy: Slug | None = None
+    email: Email | None = None
+
+
+class LicenseChanges(Changes):
+    """Changes to a license, with the reason. Fields left out stay unchanged.
+
+    No end = perpetual. Without an address of its own, a license's holder is its buyer.
+    """
+
+    expires_at: Moment | None = UNCHANGED
+    max_machines: Machines = UNCHANGED
+    releases_per_seat: Releases = UNCHANGED
+    entitlements: Entitlements = UNCHANGED
+    holder_email: Email | None = UNCHANGED
+    note: NoteText
+
+
+class Transfer(Note):
+    """The new holder."""
+
+    email: Email
 
 
 class LicenseRow(Row):
-    """A stored license. `max_machines` 0 = unlimited, no `expires_at` = perpetual."""
+    """A stored license. `max_machines` 0 = unlimited, no `expires_at` = perpetual.
+
+    Without a `holder_email`, its holder is the buyer of its invoice. Keys from before `rotated_at` are refused online.
+    """
 
     id: UUID
     invoice_id: UUID | None
@@ -50,6 +75,9 @@ class LicenseRow(Row):
     entitlements: list[str]
     issued_at: datetime
     expires_at: datetime | None
+    holder_email: str | None
+    rotated_at: datetime | None
+    transferred_at: datetime | None
 
 
 class LicenseDetails(LicenseRow):
@@ -78,7 +106,7 @@ def search_licenses(
     product: Slug | None = None,
     status: LicenseStatus | None = None,
     invoice_id: UUID | None = None,
-    email: Annotated[Line | None, Query(description="The buyer's, in any case.")] = None,
+    email: Annotated[Line | None, Query(description="The holder's, in any case.")] = None,
     limit: Limit = 50,
     before: Before = None,
 ) -> list[LicenseRow]:
@@ -92,7 +120,7 @@ def search_licenses(
 def issue_license(body: Grant, actor: Writer) -> LicenseDetails:
     """Issue a license by hand, without an invoice."""
     with transaction() as session:
-        row = grant(session, body.product, body.policy, body.note, signer_id(), actor)
+        row = grant(session, body.product, body.policy, body.note, signer_id(), actor, body.email)
     return _details(row)
 
 
@@ -101,6 +129,30 @@ def get_license(license_id: LicenseId, _: Reader) -> LicenseDetails:
     """Get a license with its key."""
     with reading() as session:
         return _details(require_license(session, license_id))
+
+
+@router.patch("/licenses/{license_id}", responses=documented(404))
+def update_license(license_id: LicenseId, body: LicenseChanges, actor: Writer) -> LicenseDetails:
+    """Change a license. Its key changes with its end and entitlements. Earlier keys stay valid online."""
+    with transaction() as session:
+        row = edit_license(session, license_id, body.changes("note"), actor, body.note)
+    return _details(row)
+
+
+@router.post("/licenses/{license_id}/rotate", responses=documented(404, 409))
+def rotate_license_key(license_id: LicenseId, body: Note, actor: Writer) -> LicenseDetails:
+    """Replace a license's key. Earlier keys are refused online."""
+    with transaction() as session:
+        row = replace_key(session, license_id, actor, body.note)
+    return _details(row)
+
+
+@router.post("/licenses/{license_id}/transfer", responses=documented(404, 409))
+def transfer(license_id: LicenseId, body: Transfer, actor: Writer) -> LicenseDetails:
+    """Give a license to another holder, with a new key and all seats free."""
+    with transaction() as session:
+        row = transfer_license(session, license_id, body.email, actor, body.note)
+    return _details(row)
 
 
 @router.post("/licenses/{license_id}/revoke", responses=documented(404, 409))

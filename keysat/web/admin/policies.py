@@ -14,7 +14,7 @@ from keysat.catalog.changes import change_policy, require_policy
 from keysat.catalog.products import Terms, add_policy, require_product
 from keysat.core.db import reading, transaction
 from keysat.web.admin.auth import Reader, Writer
-from keysat.web.admin.shapes import Amount, Number, Row
+from keysat.web.admin.shapes import Amount, Entitlements, Machines, Number, Releases, Row
 from keysat.web.errors import documented
 from keysat.web.fields import UNCHANGED, Changes, Input, Line, Lines, Name, Slug
 from keysat.web.products import ProductSlug
@@ -23,9 +23,6 @@ router = APIRouter(prefix="/products/{slug}/policies", tags=["admin: policies"],
 
 PolicySlug = Annotated[Slug, Path(description="The policy's slug.")]
 Duration = Annotated[int | None, Field(gt=0, le=10**9, description="Seconds; null = perpetual.")]
-Machines = Annotated[int, Field(ge=0, le=10**6, description="0 = unlimited.")]
-Releases = Annotated[int, Field(ge=0, le=1_000, description="Seats that a holder may free in 30 days, for each seat.")]
-Entitlements = Annotated[list[Annotated[Line, Field(min_length=1, max_length=63)]], Field(max_length=255)]
 
 
 class NewPolicy(Input):

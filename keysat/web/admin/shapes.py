@@ -11,12 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from keysat.core.money import MAX_AMOUNT
 from keysat.operations.timeline import Moment
-from keysat.web.fields import Input, Lines
+from keysat.web.fields import Input, Line, Lines
 
 Limit = Annotated[int, Query(ge=1, le=200, description="At most so many, the newest.")]
 Before = Annotated[UUID | None, Query(description="Only what is older than this id: the last one of a page.")]
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 Number = Annotated[int, Field(ge=0, le=10**9)]
+Machines = Annotated[int, Field(ge=0, le=10**6, description="0 = unlimited.")]
+Releases = Annotated[int, Field(ge=0, le=1_000, description="Seats that a holder may free in 30 days, for each seat.")]
+Entitlements = Annotated[list[Annotated[Line, Field(min_length=1, max_length=63)]], Field(max_length=255)]
+NoteText = Annotated[Lines, Field(min_length=1)]
 
 
 class Row(BaseModel):
@@ -28,7 +32,7 @@ class Row(BaseModel):
 class Note(Input):
     """The reason, for the audit log."""
 
-    note: Annotated[Lines, Field(min_length=1)]
+    note: NoteText
 
 
 class Happened(Row):

@@ -117,6 +117,18 @@ def test_machines_of_a_license_are_listed_and_freed(admin, api):
     assert admin.call("POST", f"machines/{machine['id']}/deactivate", {"note": "again"}).status_code == 409
 
 
+def test_license_is_changed_rotated_and_transferred(admin):
+    issued = admin.post("licenses", {"product": "editor", "email": "old@example.com", "note": "a friend"}, 201)
+    path = f"licenses/{issued['id']}"
+    edited = admin.patch(path, {"expires_at": "2090-01-01T00:00:00Z", "note": "longer"})
+    assert (edited["expires_at"], edited["holder_email"]) == ("2090-01-01T00:00:00Z", "old@example.com")
+    rotated = admin.post(f"{path}/rotate", {"note": "leaked"})
+    moved = admin.post(f"{path}/transfer", {"email": "new@example.com", "note": "sold"})
+    assert len({one["license_key"] for one in (issued, edited, rotated, moved)}) == 4
+    assert [one["id"] for one in admin.get("licenses", email="NEW@example.com")] == [issued["id"]]
+    assert admin.call("PATCH", path, {"expires_at": None}).status_code == 400
+
+
 def test_licenses_are_found_by_their_buyer(admin, fake):
     invoice = make_invoice()
     fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, paid=PRICE)

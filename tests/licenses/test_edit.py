@@ -1,0 +1,146 @@
+"""Issued licenses are changed, given to others, and get new keys, while published clients go on."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from keysat.catalog.products import Terms
+from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.errors import Conflict, InvalidInput
+from keysat.licenses import seats
+from keysat.licenses.edit import edit_license, replace_key, transfer_license
+from keysat.licenses.holders import held_by, holder_email
+from keysat.licenses.keys import verify
+from keysat.licenses.machines import deactivate, heartbeat
+from keysat.licenses.releases import list_seats
+from keysat.licenses.seats import Caller, validate
+from keysat.licenses.state import Reason
+from keysat.models import License
+from keysat.models.license import LicenseStatus
+from tests.builders import audit_actions, issue_now, load_licenses, load_machines, make_invoice, make_license
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+LAPTOP = Caller.of("laptop")
+
+
+@pytest.fixture
+def row():
+    return make_license(terms=Terms(max_machines=1, entitlements=("export",)))
+
+
+@pytest.fixture
+def check(signer):
+    """Validates a key on a machine. Returns the reason, or None if it is valid."""
+
+    def run(key, caller=LAPTOP):
+        return validate(DATABASE, lambda text: verify(text, signer.public_key), key, caller=caller).reason
+
+    return run
+
+
+def change(function, license_id, *args):
+    with transaction() as session:
+        return function(session, license_id, *args, "cli", "because")
+
+
+def holders(email):
+    with reading() as session:
+        return list(session.scalars(select(License.id).where(held_by(email))))
+
+
+def test_edited_license_keeps_earlier_keys_valid(row, signer, check):
+    end = datetime(2090, 6, 30, 12, 0, 0, 999, UTC)
+    old = signer.key_for(row)
+    edited = change(edit_license, row.id, {"expires_at": end, "entitlements": ["export", "sync"], "max_machines": 5})
+    payload = verify(signer.key_for(edited), signer.public_key)
+    assert (payload.expires_at, payload.entitlements) == (int(end.timestamp()), ("export", "sync"))
+    assert edited.expires_at == end.replace(microsecond=0)
+    assert check(old) is None
+    assert check(signer.key_for(edited)) is None
+    assert audit_actions(row.id)[-1] == "license.changed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_machines": -1},
+        {"releases_per_seat": 1_001},
+        {"entitlements": [""]},
+        {"holder_email": "nobody"},
+        {"expires_at": datetime(1969, 1, 1, tzinfo=UTC)},
+        {"status": "revoked"},
+    ],
+    ids=str,
+)
+def test_edit_refuses_what_a_license_cannot_be(row, changes):
+    with pytest.raises(InvalidInput):
+        change(edit_license, row.id, changes)
+
+
+def test_rotated_key_replaces_every_earlier_one(row, signer, check):
+    """Also when it happens twice within a second. The machine keeps its seat."""
+    first = signer.key_for(row)
+    check(first)
+    keys = [first, *(signer.key_for(change(replace_key, row.id)) for _ in range(2))]
+    assert len(set(keys)) == 3
+    assert [check(key) for key in keys] == [Reason.REVOKED, Reason.REVOKED, None]
+    assert len(load_machines(row.id)) == 1
+
+
+def test_replaced_key_shows_and_frees_nothing(row, signer, check):
+    old, read_key = signer.key_for(row), lambda text: verify(text, signer.public_key)
+    check(old)
+    change(replace_key, row.id)
+    assert list_seats(DATABASE, read_key, old).machines is None
+    for call in (deactivate, heartbeat):
+        verdict = call(DATABASE, read_key, old, LAPTOP)
+        assert (verdict.reason, verdict.license_state) == (Reason.REVOKED, None)
+    assert not load_machines(row.id)[0].deactivated
+
+
+def test_key_that_is_replaced_while_it_takes_a_seat_gets_none(row, signer, check, monkeypatch):
+    """The license's state was read, and the key is rotated before the seat is taken."""
+    is_full = seats._is_full
+
+    def rotate_first(session, state):
+        monkeypatch.setattr(seats, "_is_full", is_full)
+        change(replace_key, row.id)
+        return is_full(session, state)
+
+    monkeypatch.setattr(seats, "_is_full", rotate_first)
+    assert check(signer.key_for(row)) == Reason.REVOKED
+    assert load_machines(row.id) == []
+
+
+def test_transferred_license_has_a_new_key_and_free_seats(row, signer, check):
+    old = signer.key_for(row)
+    check(old)
+    moved = change(transfer_license, row.id, "new@example.com")
+    assert (check(old), check(signer.key_for(moved), Caller.of("desk"))) == (Reason.REVOKED, None)
+    assert (moved.holder_email, holders("NEW@example.com")) == ("new@example.com", [row.id])
+    assert [machine.deactivated for machine in load_machines(row.id)] == [True, False]
+
+
+def test_holder_is_the_buyer_until_an_edit_or_a_transfer(fake, signer):
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    issue_now(invoice.id, signer.key_id)
+    [bought] = load_licenses(invoice.id)
+    assert holders("Buyer@example.com") == [bought.id]
+    changed = change(edit_license, bought.id, {"holder_email": "right@example.com"})
+    assert (holders("buyer@example.com"), holders("right@example.com")) == ([], [bought.id])
+    with reading() as session:
+        assert holder_email(session, bought) == "buyer@example.com"
+        assert holder_email(session, changed) == "right@example.com"
+
+
+@pytest.mark.parametrize(("function", "args"), [(replace_key, ()), (transfer_license, ("new@example.com",))])
+def test_revoked_license_stays_as_it_is(row, function, args):
+    with transaction() as session:
+        session.get_one(License, row.id).status = LicenseStatus.REVOKED
+    with pytest.raises(Conflict, match="stays as it is"):
+        change(function, row.id, *args)
+
+
+def test_rotation_within_the_first_second_is_later_than_the_issue(row):
+    assert change(replace_key, row.id).rotated_at >= row.issued_at + timedelta(seconds=1)
