@@ -18,6 +18,7 @@ os.environ["KEYSAT_LOG_LEVEL"] = "WARNING"
 for what in (
     "VALIDATE",
     "PURCHASE",
+    "RECOVER",
     "WEBHOOK",
     "ADMIN",
 ):  # all tests have one address, and the tests of the limits set them

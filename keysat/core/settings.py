@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     rate_purchase: Rate = Field(
         default="30/minute", description="Purchases and redemptions allowed to one client address."
     )
+    rate_recover: Rate = Field(
+        default="10/minute", description="Attempts to recover a license allowed to one client address."
+    )
     rate_webhook: Rate = Field(default="600/minute", description="Webhooks accepted for one provider account.")
     rate_admin: Rate = Field(default="600/minute", description="Admin calls, or failed logins, allowed to one address.")
     webhook_allow_http: bool = Field(default=False, description="Let outbound webhooks go to http:// addresses, too.")

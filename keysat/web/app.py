@@ -20,6 +20,7 @@ from keysat.web import (
     products,
     provider_webhooks,
     purchase,
+    recover,
     service,
     validate,
 )
@@ -64,6 +65,7 @@ def create_app() -> FastAPI:
         products.router,
         preview.router,
         purchase.router,
+        recover.router,
         validate.router,
         machines.router,
         provider_webhooks.router,

@@ -143,6 +143,11 @@ def limit_previews(request: Request) -> None:
     admit_client(load_settings().rate_purchase, "preview", request)
 
 
+def limit_recoveries(request: Request) -> None:
+    """Dependency that counts an attempt to recover a license."""
+    admit_client(load_settings().rate_recover, "recover", request)
+
+
 def limit_validations(request: Request) -> None:
     """Dependency that counts a validation, a machine call or a poll."""
     rate = load_settings().rate_validate

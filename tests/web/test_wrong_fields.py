@@ -69,6 +69,7 @@ FITTING = {
         "note": "because",
     },
     "Transfer": {"note": "because", "email": "new@example.com"},
+    "RecoverRequest": {"invoice_id": "of the provider", "email": "buyer@example.com"},
     "NewAccount": {
         "name": "second",
         "kind": "btcpay",

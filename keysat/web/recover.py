@@ -1,0 +1,52 @@
+"""Recovery of a lost license key."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from keysat.core.db import transaction
+from keysat.sales import recover as recovery
+from keysat.web.errors import documented
+from keysat.web.fields import Email, Line, PublicInput
+from keysat.web.limits import limit_recoveries
+from keysat.web.state import signer
+
+router = APIRouter(tags=["purchase"])
+
+
+class RecoverRequest(PublicInput):
+    """The purchase, and the address of the license's holder: that of the buyer, unless it was changed since."""
+
+    invoice_id: Annotated[Line, Field(min_length=1, description="Our id of the invoice, or the payment provider's.")]
+    email: Email
+
+
+class Recovered(BaseModel):
+    """The license and its key. No `expires_at` = perpetual."""
+
+    license_key: str
+    license_id: UUID
+    product_id: UUID
+    issued_at: datetime
+    expires_at: datetime | None
+    entitlements: list[str]
+
+
+@router.post("/v1/recover", responses=documented(404), dependencies=[Depends(limit_recoveries)])
+def recover(body: RecoverRequest) -> Recovered:
+    """Get a lost license key. Every failure is the same 404."""
+    with transaction() as session:
+        row = recovery.recover(session, body.invoice_id, body.email, "api")
+    return Recovered(
+        license_key=signer().key_for(row),
+        license_id=row.id,
+        product_id=row.product_id,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+        entitlements=row.entitlements,
+    )

@@ -1,0 +1,93 @@
+"""A lost key is recovered by invoice and address, and a guess learns nothing."""
+
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select
+
+from keysat.core.db import reading, transaction
+from keysat.core.settings import load_settings
+from keysat.licenses.edit import transfer_license
+from keysat.models import AuditLine
+from tests.builders import issue_now, load_licenses, make_invoice
+
+pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake")
+EMAIL = "buyer@example.com"
+
+
+@pytest.fixture(autouse=True)
+def limit(monkeypatch, servers):
+    """Ten attempts are few for a file of tests from one address."""
+    monkeypatch.setenv("KEYSAT_RATE_RECOVER", "5/minute")
+    load_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    load_settings.cache_clear()
+
+
+@pytest.fixture
+def bought(signer):
+    """A settled invoice with its license."""
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    issue_now(invoice.id, signer.key_id)
+    return invoice
+
+
+def ask(api, invoice_id, email=EMAIL):
+    return api.post("/v1/recover", {"invoice_id": str(invoice_id), "email": email})
+
+
+def audited():
+    with reading() as session:
+        return list(session.scalars(select(AuditLine.detail).where(AuditLine.action == "license.recovered")))
+
+
+def test_lost_key_is_recovered(api, bought, signer):
+    [row] = load_licenses(bought.id)
+    found = ask(api, bought.id, " Buyer@Example.com ").json()
+    assert found == {
+        "license_key": signer.key_for(row),
+        "license_id": str(row.id),
+        "product_id": str(row.product_id),
+        "issued_at": row.issued_at.isoformat().replace("+00:00", "Z"),
+        "expires_at": None,
+        "entitlements": ["export"],
+    }
+
+
+def test_purchase_is_named_by_any_of_its_ids(api, bought, signer):
+    for name in (bought.provider_invoice_id, signer.purchase_token(bought.id)):
+        assert ask(api, name).status_code == 200
+
+
+def test_recovery_is_audited_without_the_address(api, bought):
+    ask(api, bought.id)
+    ask(api, bought.id, "other@example.com")
+    [line] = audited()
+    assert set(line) == {"address"}
+    assert "@" not in line["address"]
+
+
+def test_every_failure_is_the_same(api, bought):
+    unpaid = make_invoice()
+    wrong = [(bought.id, "other@example.com"), (uuid4(), EMAIL), ("nonsense", EMAIL), (unpaid.id, EMAIL)]
+    answers = {(answer.status_code, answer.text) for answer in (ask(api, *one) for one in wrong)}
+    assert len(answers) == 1
+    assert next(iter(answers))[0] == 404
+
+
+def test_transferred_license_is_recovered_by_its_new_holder(api, bought):
+    [row] = load_licenses(bought.id)
+    with transaction() as session:
+        transfer_license(session, row.id, "new@example.com", "cli", "sold")
+    assert ask(api, bought.id).status_code == 404
+    assert ask(api, bought.id, "new@example.com").status_code == 200
+
+
+def test_attempts_are_limited(api, bought):
+    assert [ask(api, bought.id).status_code for _ in range(6)] == [200] * 5 + [429]
+
+
+@pytest.mark.parametrize("change", [{"email": None}, {"email": "nobody"}, {"invoice_id": " "}], ids=str)
+def test_request_of_the_wrong_shape_is_refused(api, change):
+    assert api.post("/v1/recover", {"invoice_id": str(uuid4()), "email": EMAIL} | change).status_code == 400
