@@ -16,6 +16,7 @@ from keysat.core.errors import KeysatError
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.models import WebhookEndpoint
+from keysat.queue.outbox import EventType
 from keysat.webhooks import endpoints
 from keysat.webhooks.deliver import Sender, send_test
 
@@ -149,11 +150,15 @@ def remove(name: Name) -> None:
 
 
 @app.command("test")
-def try_(name: Name, as_json: AsJson = False) -> None:
-    """Send a signed event of type webhook.test now, and show the response. It is not retried."""
+def try_(
+    name: Name,
+    event: Annotated[EventType | None, typer.Option(help="A sample of this event; default: webhook.test.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a signed sample of an event now, and show the response. It is not retried."""
     with reading() as session:
         row = endpoints.require_endpoint(session, name)
-    attempt = send_test(Sender.of(load_settings()), row)
+    attempt = send_test(Sender.of(load_settings()), row, event)
     show_record({"status": attempt.status_code, "answer": attempt.answer, "ms": attempt.duration_ms}, as_json)
     if not attempt.delivered:
         raise NotDelivered(f"{name} didn't take the test event: {attempt.failure}")

@@ -16,7 +16,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat.models import Invoice, License, Machine, OutboundEvent, WebhookDelivery, WebhookEndpoint
+from keysat.models import (
+    Invoice,
+    License,
+    Machine,
+    OutboundEvent,
+    Policy,
+    Product,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 # The key in a session's `info` of the deliveries that its transaction wrote, so that they can be sent at once.
 DELIVERIES = "deliveries"
@@ -90,12 +99,19 @@ def emit_invoice(session: Session, event_type: EventType, invoice_id: UUID) -> N
 
 
 def emit_license(session: Session, event_type: EventType, license_id: UUID) -> None:
-    """Write an event about a license in its current state, without the key. No `expires_at` means perpetual."""
+    """Write an event about a license in its current state, without the key. No `expires_at` means perpetual.
+
+    `email` is the holder's, if known. `amount` is the price of its invoice, in the smallest unit of `currency`.
+    """
     columns = (
         *(License.product_id, License.invoice_id, License.policy_id, License.is_trial, License.expires_at),
         *(License.entitlements, License.source, License.status),
+        *(Product.slug.label("product_slug"), Policy.slug.label("policy_slug"), Invoice.amount, Invoice.currency),
+        func.coalesce(License.holder_email, Invoice.buyer_email).label("email"),
     )
-    row = session.execute(select(*columns).where(License.id == license_id)).one()
+    found = select(*columns).select_from(License).join(Product, Product.id == License.product_id)
+    found = found.join(Policy, Policy.id == License.policy_id).outerjoin(Invoice, Invoice.id == License.invoice_id)
+    row = session.execute(found.where(License.id == license_id)).one()
     facts = {"license_id": license_id, **row._asdict()}
     emit(session, event_type, facts, invoice_id=row.invoice_id, license_id=license_id)
 

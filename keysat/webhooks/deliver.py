@@ -22,7 +22,9 @@ from keysat.models import WebhookEndpoint
 from keysat.net.addresses import Networks
 from keysat.net.client import retry_after
 from keysat.net.untrusted import UntrustedClient
+from keysat.queue.outbox import EventType
 from keysat.webhooks.delivery_queue import Attempt, LeasedDelivery, Recorded, lease, record_attempt
+from keysat.webhooks.samples import sample
 from keysat.webhooks.signing import signed_headers
 
 DEADLINE_SECONDS = 10.0
@@ -118,17 +120,18 @@ def call_receiver(sender: Sender, url: str, headers: dict[str, str], body: bytes
     )
 
 
-def send_test(sender: Sender, endpoint: WebhookEndpoint) -> Attempt:
-    """Send a signed event of type `webhook.test` to an endpoint now. It is neither stored nor sent again.
+def send_test(sender: Sender, endpoint: WebhookEndpoint, event_type: EventType | None = None) -> Attempt:
+    """Send a signed sample of an event to an endpoint now, by default `webhook.test`. It is neither stored nor retried.
 
     Raises:
         SettingsError: the key for the endpoint's secret is missing.
     """
     secret = unseal(sender.box, endpoint.sealed_secrets, f"endpoint {endpoint.name}")["secret"]
     now = datetime.now(UTC)
-    event = {"event_type": TEST_EVENT, "timestamp": now.isoformat(), "data": {"endpoint": endpoint.name}}
-    body = json.dumps(event).encode()
-    headers = signed_headers(uuid7(), TEST_EVENT, body, [secret], int(now.timestamp()))
+    name = event_type or TEST_EVENT
+    data = {"endpoint": endpoint.name} if event_type is None else sample(event_type)
+    body = json.dumps({"event_type": name, "timestamp": now.isoformat(), "data": data}).encode()
+    headers = signed_headers(uuid7(), name, body, [secret], int(now.timestamp()))
     return call_receiver(sender, endpoint.url, headers, body)
 
 

@@ -50,6 +50,15 @@ def test_endpoint_is_added_tried_and_its_secret_shown_once(keysat, receiver):
     assert "license.issued" in shown.out
 
 
+def test_receiver_is_tried_with_a_sample(keysat, receiver):
+    added = keysat("webhook", "endpoint", "add", "shop", receiver.url, "--json").json
+    assert keysat("webhook", "test", "shop", "--event", "license.issued").code == 0
+    event = verified(receiver.copies[0], added["secret"])
+    assert (event["event_type"], event["data"]["email"]) == ("license.issued", "buyer@example.com")
+    assert event["data"]["sample"] is True
+    assert "--event" in keysat("webhook", "test", "shop", "--event", "license.sold").usage
+
+
 def test_endpoint_secret_from_file(keysat, receiver, tmp_path):
     """The secret of an existing receiver is read from a file and not printed."""
     file = tmp_path / "secret"
