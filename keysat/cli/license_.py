@@ -12,7 +12,7 @@ from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.cli.when import parse_when
 from keysat.core.db import DATABASE, reading, transaction
-from keysat.core.errors import InvalidInput, SettingsError
+from keysat.core.errors import Conflict, InvalidInput, SettingsError
 from keysat.licenses.edit import edit_license, replace_key, transfer_license
 from keysat.licenses.holders import holder_email
 from keysat.licenses.signer import installed_signer
@@ -22,6 +22,7 @@ from keysat.models import License
 from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
+from keysat.sales.recover import make_link
 
 app = typer.Typer(help="Licenses.", no_args_is_help=True)
 
@@ -180,6 +181,16 @@ def transfer(
     with transaction() as session:
         row = transfer_license(session, license_id, email, "cli", note)
     show_record(license_record(row), as_json)
+
+
+@app.command()
+def link(email: Annotated[str, typer.Argument(help="The holder's address.")], as_json: AsJson = False) -> None:
+    """Print a secret to send to a holder who lost keys. POST /v1/recover/link takes it, once, within 30 minutes."""
+    with transaction() as session:
+        secret = make_link(session, email, "cli")
+    if secret is None:
+        raise Conflict(f"{email} holds no license, or got a link within the last hour.")
+    show_record({"secret": secret}, as_json)
 
 
 app.command("verify")(license_key.verify_)

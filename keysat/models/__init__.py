@@ -12,6 +12,7 @@ from keysat.models.policy import Policy
 from keysat.models.product import Product
 from keysat.models.provider_account import ProviderAccount
 from keysat.models.provider_event import ProviderEvent
+from keysat.models.recovery_link import RecoveryLink
 from keysat.models.sweep import Sweep
 from keysat.models.task_run import TaskRun
 from keysat.models.tip import Tip, TipPayment
@@ -32,6 +33,7 @@ __all__ = [
     "Product",
     "ProviderAccount",
     "ProviderEvent",
+    "RecoveryLink",
     "Redemption",
     "Sweep",
     "TaskRun",

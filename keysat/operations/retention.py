@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, and_, de
 from sqlalchemy.orm import InstrumentedAttribute
 
 from keysat.core.db import Database
-from keysat.models import Invoice, InvoiceCheck, OutboundEvent, ProviderEvent, Sweep, WebhookDelivery
+from keysat.models import Invoice, InvoiceCheck, OutboundEvent, ProviderEvent, RecoveryLink, Sweep, WebhookDelivery
 from keysat.models.columns import seconds
 
 _BATCH = 1_000
@@ -41,6 +41,7 @@ KINDS = (
     _Kind("outbound_events", OutboundEvent.id, OutboundEvent.created_at, freed=_UNTOLD),
     _Kind("provider_events", ProviderEvent.id, ProviderEvent.received_at, ~ProviderEvent.pending),
     _Kind("invoice_looks", InvoiceCheck.id, InvoiceCheck.at, freed=_CLOSED),
+    _Kind("recovery_links", RecoveryLink.id, RecoveryLink.expires_at),
     _Kind("sweeps", Sweep.id, Sweep.finished_at, Sweep.finished),
 )
 

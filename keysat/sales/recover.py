@@ -1,21 +1,27 @@
-"""Give a buyer a lost license again: whoever names the purchase and its e-mail address gets it.
+"""Give a buyer a lost license again: for the purchase and its e-mail address, or for a link sent to that address.
 
 Every failure is the same for the caller, and takes the same statement. So nobody learns which of both was right.
+Nothing is sent here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
+from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
 from keysat.core.logs import get_logger
 from keysat.invoices.find import by_any_id
 from keysat.licenses.holders import held_by
-from keysat.models import Invoice, License
+from keysat.models import Invoice, License, RecoveryLink
 from keysat.models.audit import audit
+
+LINK_LIFE = timedelta(minutes=30)
+LINK_EVERY = timedelta(hours=1)
 
 log = get_logger(__name__)
 
@@ -43,3 +49,49 @@ def recover(session: Session, invoice_id: str, email: str, actor: str) -> Licens
 def email_hash(email: str) -> str:
     """Return 16 hex digits of the SHA-256 of an e-mail address in lower case."""
     return hashlib.sha256(email.strip().lower().encode()).hexdigest()[:16]
+
+
+def make_link(session: Session, email: str, actor: str) -> str | None:
+    """Return the secret of a new link to the licenses of an e-mail address. It works once, within 30 minutes.
+
+    Returns None if the address holds no license, or got a link within the last hour. The caller must tell nobody which.
+    """
+    address = email.strip().lower()
+    # Of two concurrent requests for one mailbox, the second waits here and then finds the first one's link.
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"recovery:{address}", 0))))
+    recent = exists().where(RecoveryLink.email == address, RecoveryLink.created_at > func.now() - LINK_EVERY)
+    held = exists().where(held_by(address))
+    if not session.scalar(select(held & ~recent)):
+        return None
+    secret = secrets.token_urlsafe(32)
+    link = RecoveryLink(email=address, secret_hash=_digest(secret), expires_at=func.now() + LINK_LIFE)
+    session.add(link)
+    session.flush()
+    audit(session, actor, "recovery.linked", link.id, address=email_hash(address))
+    return secret
+
+
+def redeem_link(session: Session, secret: str, actor: str) -> list[License]:
+    """Use up a link. Return the licenses of its address, newest first.
+
+    Raises:
+        NotFound: no such link, it was used, or it has expired.
+    """
+    used = session.execute(
+        update(RecoveryLink)
+        .where(
+            RecoveryLink.secret_hash == _digest(secret),
+            RecoveryLink.used_at.is_(None),
+            RecoveryLink.expires_at > func.now(),
+        )
+        .values(used_at=func.now())
+        .returning(RecoveryLink.id, RecoveryLink.email)
+    ).one_or_none()
+    if used is None:
+        raise NotFound("link", "that works any more; ask for a new one")
+    audit(session, actor, "recovery.redeemed", used.id, address=email_hash(used.email))
+    return list(session.scalars(select(License).where(held_by(used.email)).order_by(License.id.desc())))
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode(errors="replace")).digest()

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from keysat.core.db import transaction
+from keysat.models import License
 from keysat.sales import recover as recovery
 from keysat.web.errors import documented
 from keysat.web.fields import Email, Line, PublicInput
@@ -37,11 +38,35 @@ class Recovered(BaseModel):
     entitlements: list[str]
 
 
+class LinkRequest(PublicInput):
+    """The secret of a recovery link."""
+
+    secret: Annotated[Line, Field(min_length=1)]
+
+
+class RecoveredLicenses(BaseModel):
+    """All licenses of the link's address, newest first."""
+
+    licenses: list[Recovered]
+
+
 @router.post("/v1/recover", responses=documented(404), dependencies=[Depends(limit_recoveries)])
 def recover(body: RecoverRequest) -> Recovered:
     """Get a lost license key. Every failure is the same 404."""
     with transaction() as session:
         row = recovery.recover(session, body.invoice_id, body.email, "api")
+    return _recovered(row)
+
+
+@router.post("/v1/recover/link", responses=documented(404), dependencies=[Depends(limit_recoveries)])
+def redeem_link(body: LinkRequest) -> RecoveredLicenses:
+    """Get all license keys of an address with the secret of a link that was sent there. It works once."""
+    with transaction() as session:
+        rows = recovery.redeem_link(session, body.secret, "api")
+    return RecoveredLicenses(licenses=[_recovered(row) for row in rows])
+
+
+def _recovered(row: License) -> Recovered:
     return Recovered(
         license_key=signer().key_for(row),
         license_id=row.id,

@@ -92,6 +92,12 @@ def test_license_gets_a_new_key_and_a_new_holder(keysat, owned, signer):
     ]
 
 
+def test_recovery_link_is_made_for_a_holder(keysat, owned):
+    made = keysat("license", "link", "buyer@example.com", "--json").json
+    assert len(made["secret"]) > 40
+    assert "within the last hour" in keysat("license", "link", "buyer@example.com").refusal
+
+
 def test_license_given_away_has_a_holder(keysat, owned):
     given = keysat("license", "issue", "editor", "--email", "friend@example.com", "--note", "a friend", "--json").json
     assert given["holder"] == "friend@example.com"

@@ -9,6 +9,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.settings import load_settings
 from keysat.licenses.edit import transfer_license
 from keysat.models import AuditLine
+from keysat.sales.recover import make_link
 from tests.builders import issue_now, load_licenses, make_invoice
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake")
@@ -82,6 +83,14 @@ def test_transferred_license_is_recovered_by_its_new_holder(api, bought):
         transfer_license(session, row.id, "new@example.com", "cli", "sold")
     assert ask(api, bought.id).status_code == 404
     assert ask(api, bought.id, "new@example.com").status_code == 200
+
+
+def test_link_from_the_command_line_shows_the_keys(api, bought, signer):
+    with transaction() as session:
+        secret = make_link(session, EMAIL, "cli")
+    found = api.post("/v1/recover/link", {"secret": secret}).json()
+    assert [one["license_key"] for one in found["licenses"]] == [signer.key_for(load_licenses(bought.id)[0])]
+    assert api.post("/v1/recover/link", {"secret": secret}).status_code == 404
 
 
 def test_attempts_are_limited(api, bought):

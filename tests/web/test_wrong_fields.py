@@ -70,6 +70,7 @@ FITTING = {
     },
     "Transfer": {"note": "because", "email": "new@example.com"},
     "RecoverRequest": {"invoice_id": "of the provider", "email": "buyer@example.com"},
+    "LinkRequest": {"secret": "nonsense"},
     "NewAccount": {
         "name": "second",
         "kind": "btcpay",

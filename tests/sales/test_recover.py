@@ -1,0 +1,79 @@
+"""A recovery link works once, in time, and comes at most once an hour, however many ask for it."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from keysat.core.db import reading, transaction
+from keysat.core.errors import NotFound
+from keysat.models import RecoveryLink
+from keysat.sales.recover import LINK_EVERY, LINK_LIFE, make_link, redeem_link
+from tests.builders import make_license
+from tests.races import race
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+EMAIL = "Holder@example.com"
+
+
+@pytest.fixture
+def row():
+    return make_license(holder_email=EMAIL)
+
+
+def make(email=EMAIL):
+    with transaction() as session:
+        return make_link(session, email, "cli")
+
+
+def redeem(secret):
+    with transaction() as session:
+        return [row.id for row in redeem_link(session, secret, "api")]
+
+
+def let_pass(time):
+    with transaction() as session:
+        old = {"created_at": RecoveryLink.created_at - time, "expires_at": RecoveryLink.expires_at - time}
+        session.execute(update(RecoveryLink).values(old))
+
+
+def test_link_shows_the_licenses_once(row):
+    secret = make("holder@EXAMPLE.com")
+    assert redeem(secret) == [row.id]
+    with pytest.raises(NotFound):
+        redeem(secret)
+
+
+def test_secret_is_stored_as_a_hash(row):
+    secret = make()
+    with reading() as session:
+        link = session.scalars(select(RecoveryLink)).one()
+    assert secret.encode() not in link.secret_hash
+
+
+def test_link_expires(row):
+    secret = make()
+    let_pass(LINK_LIFE + timedelta(seconds=1))
+    with pytest.raises(NotFound):
+        redeem(secret)
+
+
+def test_mailbox_gets_a_link_an_hour(row):
+    assert make() is not None
+    assert make() is None
+    let_pass(LINK_EVERY + timedelta(seconds=1))
+    assert make() is not None
+
+
+def test_address_without_a_license_gets_no_link(row):
+    assert make("other@example.com") is None
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(RecoveryLink)) == 0
+
+
+def test_racing_requests_make_one_link_and_racing_uses_one_success(row):
+    made, surprises = race(1, lambda *_: make(), count=8)
+    assert (sum(secret is not None for secret in made), surprises) == (1, [])
+    [secret] = filter(None, made)
+    _, failures = race(1, lambda *_: redeem(secret), count=8)
+    assert len(failures) == 7
