@@ -127,6 +127,8 @@ def test_no_secret_is_written_down():
         "KEYSAT_SECRETS_KEY",
         "KEYSAT_PUBLIC_URL",
         "KEYSAT_OPERATOR",
+        "KEYSAT_SELLER_NAME",
+        "KEYSAT_SUPPORT_ADDRESS",
         "KEYSAT_WEBHOOK_ALLOWED_NETWORKS",
     }
 

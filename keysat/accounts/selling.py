@@ -36,6 +36,12 @@ def choose_account(session: Session, name: str | None = None, account_id: UUID |
     return _first_able(session, accounts)
 
 
+def addresses_that_sell(session: Session, account_id: UUID | None) -> list[str]:
+    """Return the addresses of the accounts that may sell a product whose own account is `account_id`, or None."""
+    wanted = ProviderAccount.selling_rank.is_not(None) if account_id is None else ProviderAccount.id == account_id
+    return list(session.scalars(select(ProviderAccount.base_url).where(wanted)))
+
+
 def _first_able(session: Session, accounts: Sequence[ProviderAccount]) -> ProviderAccount:
     if not accounts:
         raise SalesUnavailable("no provider account sells.", hint=Hint.SELL_WITH_ACCOUNT)

@@ -24,7 +24,8 @@ from keysat.operations.details import read_details
 from keysat.operations.search import Search, find_invoices, require_invoice
 from keysat.operations.why import Why, read_why
 from keysat.operations.why_sentence import sentence
-from keysat.sales.purchase import Order, purchase
+from keysat.sales.order import Order
+from keysat.sales.purchase import purchase
 from keysat.settlement import resolve
 from keysat.settlement.by_hand import reconcile_and_issue, restore_and_issue, settle_and_issue
 from keysat.settlement.reconcile import rules_of

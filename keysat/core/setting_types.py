@@ -89,9 +89,23 @@ def _rate(text: str) -> str:
     return text
 
 
+def _color(text: str) -> str:
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise ValueError("it must look like #0f6fde")
+    return text.lower()
+
+
+def _address(text: str) -> str:
+    if text and not re.fullmatch(r"[^@\s<>\"']+@[^@\s<>\"']+\.[^@\s.<>\"']+", text):
+        raise ValueError("it must look like help@example.com")
+    return text
+
+
 Absolute = Annotated[Path, AfterValidator(_absolute)]
 DatabaseUrl = Annotated[str, AfterValidator(_psycopg2)]
 BrokerUrl = Annotated[str, AfterValidator(_redis)]
 PublicUrl = Annotated[str, AfterValidator(_http)]
 Networks = Annotated[str, AfterValidator(_networks)]
 Rate = Annotated[str, AfterValidator(_rate)]
+Color = Annotated[str, AfterValidator(_color)]
+Address = Annotated[str, AfterValidator(_address)]

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from keysat.core.errors import SettingsError
 from keysat.core.folders import default_data_dir, run_dir_of
+from keysat.core.seller_settings import SellerSettings
 from keysat.core.setting_types import Absolute, BrokerUrl, DatabaseUrl, Networks, PublicUrl, Rate
 
 
@@ -23,7 +24,7 @@ def embedded_database_url(data_dir: Path) -> str:
     return f"postgresql+psycopg2://keysat@/keysat?host={run_dir_of(data_dir)}&port=5432"
 
 
-class Settings(BaseSettings):
+class Settings(SellerSettings):
     """The settings of one process, read once and never changed."""
 
     model_config = SettingsConfigDict(env_prefix="KEYSAT_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -114,7 +115,6 @@ class Settings(BaseSettings):
         description="Where buyers' programs and providers reach Keysat, as https://license.example.com; "
         "unset: http at the web host and port.",
     )
-    operator: str = Field(default="", max_length=200, description="The seller's name that buyers see.")
     metrics_dir: Absolute = Field(
         default_factory=lambda known: known["data_dir"] / "metrics",
         description="Where workers and web servers leave their figures; unset: metrics in the data directory.",

@@ -36,7 +36,8 @@ from keysat.embedded.prepare import prepare
 from keysat.embedded.stack import Stack
 from keysat.licenses.signer import load_signer
 from keysat.models import Invoice, License
-from keysat.sales.purchase import Order, purchase
+from keysat.sales.order import Order
+from keysat.sales.purchase import purchase
 from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import Sandbox
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func
+from sqlalchemy import ColumnElement, and_, case, func, or_, update
 from sqlalchemy.orm import Session
 
 from keysat.invoices.schedule import JITTER, MAX_WAIT, REVERSAL_CHECK, REVERSAL_DAYS, next_check
@@ -12,6 +13,9 @@ from keysat.models import Invoice
 from keysat.models.columns import seconds
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.queue.claim import Claim, claim, release
+
+# A buyer may ask for a check so often.
+CHECK_AGAIN = timedelta(seconds=10)
 
 
 def claim_unfulfilled(session: Session, limit: int) -> list[Claim]:
@@ -46,6 +50,22 @@ def claim_settled(session: Session, limit: int, account_id: UUID) -> list[Claim]
         values=_COUNTED,
     )
     return [Claim(row.row_id, REVERSAL_CHECK.total_seconds() / 2) for row in claimed]
+
+
+def claim_again(session: Session, invoice_id: UUID) -> Claim | None:
+    """Claim an invoice that isn't due yet, because somebody waits for it. None if it was checked a moment ago.
+
+    A settled one, and one that is no longer checked, isn't claimed.
+    """
+    open_still = and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None))
+    rested = or_(Invoice.last_checked_at.is_(None), Invoice.last_checked_at < func.now() - CHECK_AGAIN)
+    claimed = session.scalar(
+        update(Invoice)
+        .where(Invoice.id == invoice_id, open_still, rested)
+        .values({Invoice.next_check_at: next_check(Invoice.status, Invoice.created_at), **_COUNTED})
+        .returning(Invoice.id)
+    )
+    return None if claimed is None else Claim(claimed, CHECK_AGAIN.total_seconds())
 
 
 def release_invoices(session: Session, invoice_ids: list[UUID]) -> None:

@@ -9,10 +9,8 @@ adopts it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -37,7 +35,6 @@ from keysat.core.errors import (
 from keysat.core.logs import get_logger
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
-from keysat.core.texts import check_email, check_http_url, check_note
 from keysat.invoices import draft
 from keysat.models import Invoice, Policy, Product, ProviderAccount
 from keysat.models.audit import audit
@@ -46,49 +43,19 @@ from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import CreatedInvoice, NewInvoice, Provider
 from keysat.providers.registry import provider_for
 from keysat.queue.outbox import EventType, emit_invoice
+from keysat.sales.order import Order, PurchaseFailed, PurchaseInProgress
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
 
 log = get_logger(__name__)
 
 # After these errors the provider definitely created no invoice. After any other error it may have.
-_REFUSALS = (RemoteRefused, CredentialsRejected, RemoteNotFound, AccountUnusable)
+REFUSALS = (RemoteRefused, CredentialsRejected, RemoteNotFound, AccountUnusable)
 # Buyers choose the contents of a purchase, so these errors don't affect other purchases.
 _OF_THIS_PURCHASE = (RemoteRefused, CredentialsRejected)
 
 
-@dataclass(frozen=True)
-class Order:
-    """A buyer's order: slugs, and a code in upper or lower case.
-
-    `account` is the name of the provider account. None selects one that sells. `only_free` refuses the order unless
-    the code makes the license free. The same `idempotency_key` with the same order returns the same invoice.
-    """
-
-    product: str
-    policy: str | None = None
-    code: str | None = None
-    buyer_email: str | None = None
-    buyer_note: str | None = None
-    redirect_url: str | None = None
-    account: str | None = None
-    only_free: bool = False
-    idempotency_key: str | None = None
-
-    def check(self) -> None:
-        """Validate that the buyer's texts can be stored and sent to a provider. Raises `InvalidInput`."""
-        if self.buyer_email is not None:
-            check_email(self.buyer_email)
-        if self.buyer_note is not None:
-            check_note(self.buyer_note)
-        if self.redirect_url is not None:
-            check_http_url(self.redirect_url)
-
-    @property
-    def fingerprint(self) -> bytes:
-        """The SHA-256 of all fields except the idempotency key."""
-        facts = {name: value for name, value in asdict(self).items() if name != "idempotency_key"}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
+PageOf = Callable[[UUID], str]
 
 
 @dataclass(frozen=True)
@@ -104,8 +71,12 @@ class _Opened:
     resumed: bool = False
 
 
-def purchase(database: Database, order: Order, signer_id: Callable[[], str], actor: str) -> UUID:
+def purchase(
+    database: Database, order: Order, signer_id: Callable[[], str], actor: str, page_of: PageOf | None = None
+) -> UUID:
     """Open an invoice for an order, or issue its free license. Returns the invoice's id.
+
+    `page_of` gives the URL of an invoice's page, where the buyer returns to unless the order names another one.
 
     Raises:
         NotFound: no such product, policy, code or account.
@@ -118,11 +89,19 @@ def purchase(database: Database, order: Order, signer_id: Callable[[], str], act
     order.check()
     with database.transaction() as session:
         opened = _known(session, order) or _open(session, order, signer_id, actor)
+        opened = _returning(opened, page_of)
     if opened.account is not None and opened.wanted is not None:
         created = _ask(database, opened.account, opened.wanted, actor, resumed=opened.resumed)
         with database.transaction() as session:
             draft.adopt(session, opened.invoice_id, opened.account.id, created)
     return opened.invoice_id
+
+
+def _returning(opened: _Opened, page_of: PageOf | None) -> _Opened:
+    """Let the buyer return to the invoice's page after the payment."""
+    if opened.wanted is None or opened.wanted.redirect_url is not None or page_of is None:
+        return opened
+    return replace(opened, wanted=replace(opened.wanted, redirect_url=page_of(opened.invoice_id)))
 
 
 def _known(session: Session, order: Order) -> _Opened | None:
@@ -142,9 +121,9 @@ def _known(session: Session, order: Order) -> _Opened | None:
     if not invoice.is_draft:
         return _Opened(invoice.id)
     if invoice.status != InvoiceStatus.PENDING:
-        raise Conflict("this purchase failed; start a new one, with another idempotency key.")
+        raise PurchaseFailed
     if now - invoice.asked_at < draft.IN_PROGRESS:
-        raise Conflict("this purchase is still in progress; try again in a moment, with the same idempotency key.")
+        raise PurchaseInProgress(invoice.id)
     invoice.asked_at = now  # so that the next request waits for this one
     account = session.get_one(ProviderAccount, invoice.provider_account_id)
     return _Opened(invoice.id, account, _wanted(session, invoice, order), resumed=True)
@@ -239,7 +218,7 @@ def _note_failure(
         elif not isinstance(error, _OF_THIS_PURCHASE):
             retry_after = error.retry_after if isinstance(error, RemoteUnavailable) else None
             record_create_failure(session, account.id, str(error), retry_after)
-        refused = isinstance(error, _REFUSALS) and not may_exist
+        refused = isinstance(error, REFUSALS) and not may_exist
         # A scan may have adopted an invoice in the meantime. That invoice and its slot remain valid.
         if refused and draft.close(session, invoice_id, f"the provider refused it: {error}", actor):
             cancel(session, invoice_id, actor)

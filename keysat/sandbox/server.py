@@ -9,6 +9,7 @@ import time
 from typing import Self
 
 from keysat.core.errors import KeysatError
+from keysat.sandbox.checkout import Checkout
 from keysat.sandbox.control import Control
 from keysat.sandbox.faults import Fault, FaultPlan
 from keysat.sandbox.http import Server
@@ -59,6 +60,7 @@ class Sandbox:
         modes = MODES.values()
         self._sides = [(mode.paths, mode.side(self.ledger, lambda: self.url, self._lightning)) for mode in modes]
         self._control = Control(self.ledger, self._faults, self._webhooks, self._tally, self._lightning, plan)
+        self._checkout = Checkout(self.ledger)
         self._server: Server | None = None
         self._expiry = threading.Thread(target=self._expire, name="sandbox-expiry", daemon=True)
         self._stopped = threading.Event()
@@ -99,6 +101,8 @@ class Sandbox:
         self.stop()
 
     def _handle(self, request: Request) -> tuple[SandboxResponse, Fault | None]:
+        if self._checkout.serves(request.path):
+            return self._checkout.respond(request), None
         if request.path == "/sandbox" or request.path.startswith("/sandbox/"):
             return self._control.answer(request), None
         if self._lightning.speaks(request.path):

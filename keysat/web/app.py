@@ -26,6 +26,8 @@ from keysat.web import (
 )
 from keysat.web.bulkhead import Places
 from keysat.web.middleware import BodyLimit, CountRequests, HeadAsGet, PublicCors
+from keysat.web.pages import assets, buy
+from keysat.web.pages import purchase as purchase_page
 from keysat.web.proxies import TrustedProxies
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
@@ -69,6 +71,9 @@ def create_app() -> FastAPI:
         validate.router,
         machines.router,
         provider_webhooks.router,
+        assets.router,
+        buy.router,
+        purchase_page.router,
         admin.router,
     ):
         app.include_router(router)

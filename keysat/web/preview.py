@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from keysat.core.db import reading
 from keysat.sales import quote
-from keysat.sales.purchase import Order
+from keysat.sales.order import Order
 from keysat.web.errors import documented
 from keysat.web.fields import Line, Slug
 from keysat.web.limits import limit_previews

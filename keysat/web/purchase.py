@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -18,7 +17,7 @@ from keysat.core.money import Money
 from keysat.core.settings import load_settings
 from keysat.models import Invoice, License, Redemption
 from keysat.operations.why import State, read_why
-from keysat.sales.purchase import Order
+from keysat.sales.order import Order
 from keysat.sales.purchase import purchase as start
 from keysat.web.bulkhead import provider_place
 from keysat.web.errors import documented
@@ -26,6 +25,7 @@ from keysat.web.fields import Email, HttpUrl, Line, Lines, PublicInput, Slug
 from keysat.web.limits import limit_purchases, limit_validations
 from keysat.web.products import sats
 from keysat.web.state import signer
+from keysat.web.tokens import page_of, purchase_of
 
 router = APIRouter(tags=["purchase"])
 
@@ -52,7 +52,10 @@ class Wanted(PublicInput):
 
 
 class PurchaseRequest(Wanted):
-    """A purchase request. The buyer's browser is sent to `redirect_url` after the payment."""
+    """A purchase request.
+
+    The buyer's browser is sent to `redirect_url` after the payment, by default to the purchase's page.
+    """
 
     redirect_url: HttpUrl | None = None
     code: Line | None = None
@@ -130,7 +133,7 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
         redirect_url=body.redirect_url,
         idempotency_key=key and f"purchase:{key}",
     )
-    invoice_id = start(DATABASE, order, lambda: signer().key_id, "api")
+    invoice_id = start(DATABASE, order, lambda: signer().key_id, "api", page_of)
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
         owned = None if invoice.amount else _license(session, invoice_id)
@@ -158,7 +161,7 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
 
     The plain id of the invoice, which appears in logs and at the provider, shows the license for its first hour only.
     """
-    row_id, proven = _purchase_of(invoice_id)
+    row_id, proven = purchase_of(invoice_id)
     with reading() as session:
         invoice, owned = session.get(Invoice, row_id), _license(session, row_id)
         if invoice is None:
@@ -206,25 +209,6 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
         invoice_id=signer().purchase_token(invoice_id),
         redemption_id=redemption_id,
     )
-
-
-def _purchase_of(given: str) -> tuple[UUID, bool]:
-    """Return the invoice's id, and whether its secret was given.
-
-    Raises:
-        NotFound: The id is malformed, or the secret is wrong.
-    """
-    plain, dot, secret = given.partition(".")
-    try:
-        invoice_id = UUID(plain)
-    except ValueError:
-        raise NotFound("purchase", ascii(plain[:40])) from None
-    if not dot:
-        return invoice_id, False
-    right = signer().purchase_token(invoice_id).partition(".")[2]
-    if not hmac.compare_digest(secret.encode(errors="replace"), right.encode()):
-        raise NotFound("purchase", invoice_id)
-    return invoice_id, True
 
 
 def _is_new(owned: License) -> ColumnElement[bool]:

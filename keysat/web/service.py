@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from keysat import __version__
 from keysat.core.settings import load_settings
 from keysat.web.errors import documented
+from keysat.web.pages.home import home, wants_page
 from keysat.web.state import signer
 
 router = APIRouter(tags=["service"], responses=documented())
@@ -30,9 +32,12 @@ class Service(PublicKey):
     key_algorithm: Literal["ed25519"] = "ed25519"
 
 
-@router.get("/")
-def service() -> Service:
-    """Get information about this installation."""
+@router.get("/", response_model=Service)
+def service(request: Request, response: Response) -> Service | HTMLResponse:
+    """Get information about this installation. Browsers, which ask for HTML, get a page with what is sold."""
+    if wants_page(request):
+        return home(request)
+    response.headers["Vary"] = "Accept, Accept-Language"
     return Service(version=__version__, operator=load_settings().operator, public_key_pem=signer().public_key_pem)
 
 

@@ -1,0 +1,145 @@
+"""Buy a product: choose a policy, try a code, and go to the checkout."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy.orm import Session
+
+from keysat.accounts.selling import addresses_that_sell
+from keysat.codes.reserve import CodeUsedUp
+from keysat.core.db import DATABASE, reading
+from keysat.core.errors import CallFailed, Conflict, NotFound, SalesUnavailable
+from keysat.core.logs import get_logger
+from keysat.models import Invoice, Product
+from keysat.sales.order import Order, PurchaseInProgress
+from keysat.sales.purchase import REFUSALS, purchase
+from keysat.sales.quote import preview
+from keysat.web.bulkhead import provider_place
+from keysat.web.fields import Slug
+from keysat.web.limits import limit_purchases, limit_validations
+from keysat.web.pages.form import Form, Posted, form_of_purchase, parse_form
+from keysat.web.pages.language import chosen_language, texts_for
+from keysat.web.pages.offers import cards, sold
+from keysat.web.pages.render import PageRoute, origin_of, page, security_headers
+from keysat.web.state import signer_id
+from keysat.web.tokens import page_of, proven_purchase
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+log = get_logger(__name__)
+
+ProductSlug = Annotated[Slug, Path()]
+_RETRY_SECONDS = 30
+
+
+@router.get("/buy/{product}", dependencies=[Depends(limit_validations)])
+def offer(request: Request, product: ProductSlug) -> HTMLResponse:
+    """Show a product's policies and the form. The query may fill it in, or `again` names an earlier purchase."""
+    query = dict(request.query_params)
+    if query.get("code"):
+        limit_purchases(request)  # the page tells whether a code exists
+    with reading() as session:
+        form = form_of_purchase(session, proven_purchase(query["again"])) if "again" in query else parse_form(query)
+        form = _checked(session, product, form)
+    return _form_page(request, product, form)
+
+
+@router.post("/buy/{product}", dependencies=[Depends(limit_purchases), Depends(provider_place)])
+def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
+    """Apply the code, or start the purchase and go to the checkout. A free one is complete at once."""
+    with reading() as session:
+        form = _checked(session, product, parse_form(posted))
+    if form.errors or posted.get("do") == "apply":
+        return _form_page(request, product, form)
+    order = Order(product, form.policy, form.code, form.email, idempotency_key=form.idempotency_key)
+    try:
+        invoice_id = purchase(DATABASE, order, signer_id, "page", partial(_own_page, request))
+    except PurchaseInProgress as error:
+        return _redirect(_own_page(request, error.invoice_id))
+    except (SalesUnavailable, CallFailed) as error:
+        log.warning("purchase failed", product=product, reason=str(error))
+        # After a refusal the purchase is over. Otherwise the next try resumes it.
+        form = form.renewed() if isinstance(error, REFUSALS) else form
+        return _form_page(request, product, form, "unavailable")
+    except CodeUsedUp:
+        return _form_page(request, product, form.wrong("code", "buy.error.code_used_up"))
+    except Conflict:
+        return _form_page(request, product, form.renewed(), "again")
+    return _redirect(_after_purchase(request, invoice_id))
+
+
+def _checked(session: Session, slug: str, form: Form) -> Form:
+    """Return the form with errors where the policy or the code can't be used."""
+    product, policies = sold(session, slug)
+    if form.policy is not None and form.policy not in {policy.slug for policy in policies}:
+        return form.wrong("policy", "buy.error.policy")
+    if form.code is None:
+        return form
+    try:
+        preview(session, Order(product.slug, form.policy, form.code))
+    except NotFound:
+        return form.wrong("code", "buy.error.code_unknown")
+    except CodeUsedUp:
+        return form.wrong("code", "buy.error.code_used_up")
+    except Conflict:
+        return form.wrong("code", "buy.error.code_unfit")
+    return form
+
+
+def _form_page(request: Request, slug: str, form: Form, trouble: str | None = None) -> HTMLResponse:
+    """Show the form. `trouble` names the text of a failure that isn't the buyer's."""
+    texts, code = texts_for(request), None if "code" in form.errors else form.code
+    with reading() as session:
+        product, policies = sold(session, slug)
+        choices = cards(session, texts, product, policies, code)
+        targets = _form_targets(session, product)
+    status = {None: 400 if form.errors else 200, "unavailable": 503}.get(trouble, 409)
+    chosen = form.policy if form.policy in {card.slug for card in choices} else choices[0].slug
+    return page(
+        request,
+        "buy.html",
+        status,
+        targets,
+        {"Retry-After": str(_RETRY_SECONDS)} if status == 503 else None,
+        product=product,
+        cards=choices,
+        chosen=chosen,
+        form=form,
+        applied=code,
+        trouble=trouble,
+        free=all(not card.price.amount for card in choices),
+    )
+
+
+def _form_targets(session: Session, product: Product) -> list[str]:
+    """Return the origins of the checkouts that a purchase of the product may lead to.
+
+    Chromium applies form-action to redirects, too. Where a provider's checkout has another origin than its API, the
+    form leads to a page of ours, which goes on to it.
+    """
+    origins = (origin_of(address) for address in addresses_that_sell(session, product.provider_account_id))
+    return [origin for origin in dict.fromkeys(origins) if origin is not None]
+
+
+def _after_purchase(request: Request, invoice_id: UUID) -> str:
+    """Return where the buyer goes: to the checkout, or to the purchase's page if nothing is to be paid."""
+    with reading() as session:
+        invoice = session.get_one(Invoice, invoice_id)
+        direct = origin_of(invoice.checkout_url) in _form_targets(session, session.get_one(Product, invoice.product_id))
+    if invoice.checkout_url is None:
+        return _own_page(request, invoice_id)
+    return invoice.checkout_url if direct else f"{page_of(invoice_id)}/pay"
+
+
+def _own_page(request: Request, invoice_id: UUID) -> str:
+    """Return the URL of the purchase's page, in the language that the buyer chose."""
+    chosen = chosen_language(request)
+    return page_of(invoice_id) + (f"?lang={chosen}" if chosen else "")
+
+
+def _redirect(url: str) -> RedirectResponse:
+    return RedirectResponse(url, 303, security_headers())

@@ -1,0 +1,116 @@
+"""A purchase as its buyer sees it: the state of the invoice, and the license once it is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from keysat.licenses.state import license_of_invoice
+from keysat.models import Invoice, License, Policy, Product
+from keysat.models.invoice import InvoiceStatus, PaymentException
+from keysat.models.license import LicenseStatus
+from keysat.operations.why import State, Why, read_why
+
+# The page asks again soon, or now and then because a person or a late payment may still change it, or never.
+_SOON = {
+    State.WAITING,
+    State.UNCHECKED,
+    State.OVERDUE,
+    State.PART_PAID,
+    State.SEEN,
+    State.LICENSE_DUE,
+    State.STUCK,
+    State.ACCOUNT_FAILING,
+    State.ACCOUNT_PAUSED,
+    State.ACCOUNT_REJECTED,
+}
+_NEVER = {State.LICENSED, State.REVERSED, State.NEVER_MADE}
+_PAYABLE = {State.WAITING, State.UNCHECKED, State.OVERDUE, State.PART_PAID, State.STUCK, State.ACCOUNT_FAILING}
+_TROUBLE = {State.STUCK, State.OVERDUE, State.ACCOUNT_FAILING, State.ACCOUNT_PAUSED, State.ACCOUNT_REJECTED}
+_OVER = {State.EXPIRED, State.INVALID, State.NEVER_MADE}
+_PACE = ((timedelta(minutes=2), 3), (timedelta(minutes=10), 10))
+_SLOW_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A purchase. `face` names its texts: the state, or that of a license that isn't valid."""
+
+    face: str
+    why: Why
+    invoice: Invoice
+    product: Product
+    policy: Policy
+    owned: License | None
+
+    @property
+    def tone(self) -> str:
+        """How the page looks: good, busy, trouble or over."""
+        if self.face == State.LICENSED:
+            return "good"
+        if self.face in _OVER | {"ended", "revoked"}:
+            return "over"
+        return "busy" if self.why.state in _SOON - _TROUBLE else "trouble"
+
+    @property
+    def shows_key(self) -> bool:
+        """Whether the license's key is shown. A revoked one's isn't."""
+        return self.owned is not None and self.owned.status != LicenseStatus.REVOKED
+
+    @property
+    def payable_at(self) -> str | None:
+        """Where it may still be paid, or None."""
+        open_still = self.invoice.status == InvoiceStatus.PENDING and self.why.state in _PAYABLE
+        return self.invoice.checkout_url if open_still else None
+
+    @property
+    def may_check(self) -> bool:
+        """Whether the buyer may trigger a check."""
+        return self.why.state in _SOON - {State.LICENSE_DUE} and self.face != "preparing"
+
+    @property
+    def may_buy_again(self) -> bool:
+        """Whether the same may be bought again."""
+        return self.why.state in _OVER or self.face == "ended"
+
+    @property
+    def needs_seller(self) -> bool:
+        """Whether the buyer should write to the seller."""
+        return self.tone == "trouble" and self.why.state not in _TROUBLE
+
+    @property
+    def paid_late(self) -> bool:
+        """Whether the payment counts although it came late."""
+        return self.owned is not None and self.invoice.exception == PaymentException.LATE
+
+    @property
+    def seconds(self) -> int | None:
+        """When the page asks again, in seconds, or None."""
+        if self.why.state in _NEVER:
+            return None
+        age = self.why.now - self.invoice.created_at
+        pace = next((seconds for limit, seconds in _PACE if age < limit), _SLOW_SECONDS)
+        return pace if self.why.state in _SOON else _SLOW_SECONDS
+
+
+def read_progress(session: Session, invoice_id: UUID) -> Progress | None:
+    """Read a purchase, or None if there is none."""
+    invoice = session.get(Invoice, invoice_id)
+    if invoice is None:
+        return None
+    why, owned = read_why(session, invoice), license_of_invoice(session, invoice_id)
+    product, policy = session.get_one(Product, invoice.product_id), session.get_one(Policy, invoice.policy_id)
+    return Progress(_face(why, invoice, owned), why, invoice, product, policy, owned)
+
+
+def _face(why: Why, invoice: Invoice, owned: License | None) -> str:
+    if why.state is State.LICENSED and owned is not None:
+        if owned.status != LicenseStatus.ACTIVE:
+            return owned.status
+        grace = timedelta(seconds=owned.grace_seconds)
+        return "ended" if owned.expires_at is not None and owned.expires_at + grace < why.now else why.state
+    unopened = invoice.is_draft and invoice.status == InvoiceStatus.PENDING
+    return "preparing" if unopened and why.state in _PAYABLE else why.state

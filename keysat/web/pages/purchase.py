@@ -1,0 +1,127 @@
+"""The page of a purchase: from waiting for the payment to the license's key."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from keysat.core.db import reading, transaction
+from keysat.core.errors import NotFound
+from keysat.invoices.due import claim_again, release_invoices
+from keysat.models import License
+from keysat.tasks.tasks import reconcile_invoice
+from keysat.tasks.wake import wake
+from keysat.web.limits import limit_purchases, limit_validations
+from keysat.web.pages.home import grouped
+from keysat.web.pages.language import Texts, chosen_language, texts_for
+from keysat.web.pages.offers import named_entitlements
+from keysat.web.pages.progress import Progress, read_progress
+from keysat.web.pages.render import PageRoute, origin_of, page, root, security_headers
+from keysat.web.state import signer
+from keysat.web.tokens import page_of, proven_purchase
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+Secret = Annotated[str, Path(max_length=200)]
+
+
+@router.get("/p/{secret}", dependencies=[Depends(limit_validations)])
+def progress(request: Request, secret: Secret) -> HTMLResponse:
+    """Show a purchase."""
+    found, texts = _purchase(secret), texts_for(request)
+    key = _key(found)
+    return page(
+        request,
+        "purchase.html",
+        found=found,
+        secret=secret,
+        facts=_facts(texts, found),
+        key=key,
+        terms=_terms(texts, found.owned) if key and found.owned else None,
+        contains=named_entitlements(found.product, found.owned.entitlements) if found.owned else [],
+        fingerprint=grouped(signer().key_id),
+        checked=found.invoice.last_checked_at and texts.ago(found.why.now - found.invoice.last_checked_at),
+        pay_at=_usable(found.payable_at),
+        price=texts.money(found.why.price),
+    )
+
+
+@router.get("/p/{secret}/pay", dependencies=[Depends(limit_validations)])
+def pay(request: Request, secret: Secret) -> HTMLResponse:
+    """Go on to the checkout. A form's redirect may not, where the checkout has an origin of its own."""
+    checkout = _usable(_purchase(secret).payable_at)
+    return page(request, "pay.html", secret=secret, checkout=checkout)
+
+
+@router.get("/p/{secret}/license.txt", dependencies=[Depends(limit_validations)])
+def download(request: Request, secret: Secret) -> Response:
+    """Serve the license's key as a text file."""
+    found, texts = _purchase(secret), texts_for(request)
+    key = _key(found)
+    if key is None or found.owned is None:
+        raise NotFound("license of", found.invoice.id)
+    lines = [
+        texts.plain("file.heading", product=found.product.name),
+        *(f"{name}: {value}" for name, value in _terms(texts, found.owned)),
+        "",
+        texts.plain("file.key"),
+        key,
+        "",
+        texts.plain("file.page", url=page_of(found.invoice.id)),
+    ]
+    disposition = {"Content-Disposition": f'attachment; filename="license-{found.product.slug}.txt"'}
+    text = "\n".join(lines) + "\n"
+    return Response(text, media_type="text/plain; charset=utf-8", headers={**security_headers(), **disposition})
+
+
+@router.post("/p/{secret}/check", dependencies=[Depends(limit_purchases)])
+def check(request: Request, secret: Secret) -> RedirectResponse:
+    """Check the payment now, unless it was checked a moment ago."""
+    invoice_id = _purchase(secret).invoice.id
+    began = time.monotonic()
+    with transaction() as session:
+        claim = claim_again(session, invoice_id)
+    if claim is not None:
+        wake(reconcile_invoice, claim, began, release_invoices)
+    chosen = chosen_language(request)
+    return RedirectResponse(f"{root()}/p/{secret}" + (f"?lang={chosen}" if chosen else ""), 303, security_headers())
+
+
+def _purchase(secret: str) -> Progress:
+    invoice_id = proven_purchase(secret)
+    with reading() as session:
+        found = read_progress(session, invoice_id)
+    if found is None:
+        raise NotFound("purchase", invoice_id)
+    return found
+
+
+def _key(found: Progress) -> str | None:
+    return signer().key_for(found.owned) if found.owned is not None and found.shows_key else None
+
+
+def _usable(url: str | None) -> str | None:
+    """Return the checkout's URL if a browser may open it."""
+    return url if origin_of(url) else None
+
+
+def _facts(texts: Texts, found: Progress) -> dict[str, str]:
+    """Return what the texts of the states may name."""
+    why, owned = found.why, found.owned
+    return {
+        "price": texts.money(why.price),
+        "paid": texts.amount(why.paid),
+        "short": texts.amount(why.short),
+        "seen": texts.money(why.paid if why.paid.amount else why.price),
+        "until": texts.date(owned.expires_at) if owned is not None and owned.expires_at else "",
+        "over": texts.money(why.over) if why.over else "",
+    }
+
+
+def _terms(texts: Texts, owned: License) -> list[tuple[str, str]]:
+    until = texts.plain("license.forever") if owned.expires_at is None else texts.date(owned.expires_at)
+    machines = texts.number(owned.max_machines) if owned.max_machines else texts.plain("license.machines_any")
+    return [(texts.plain("license.valid"), until), (texts.plain("license.machines"), machines)]

@@ -1,0 +1,136 @@
+"""Render a page with the headers that every page has, and turn errors into pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Iterable
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from keysat.core.errors import KeysatError, RateLimited, SalesUnavailable, TooBusy
+from keysat.core.hints import hint_fields
+from keysat.core.logs import get_logger
+from keysat.core.settings import load_settings
+from keysat.web.errors import status_of
+from keysat.web.pages.assets import asset
+from keysat.web.pages.language import LANGUAGES, catalog, chosen_language, texts_for
+from keysat.web.pages.offers import NotSold
+from keysat.web.pages.seller import read_seller
+
+log = get_logger(__name__)
+
+_ORIGIN = re.compile(r"https?://[\w.\-\[\]:]+", re.ASCII)
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Robots-Tag": "noindex",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Accept, Accept-Language",
+}
+_TEXT_OF_STATUS = {404: "not_found", 429: "limited", 500: "failed", 503: "unavailable"}
+
+
+def origin_of(url: str | None) -> str | None:
+    """Return the origin of an http or https URL, or None if it has none that a header can name."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return None
+    origin = f"{parts.scheme}://{parts.netloc}"
+    return origin if _ORIGIN.fullmatch(origin) else None
+
+
+def security_headers(form_targets: Iterable[str] = ()) -> dict[str, str]:
+    """Return the headers of a page. Its forms may lead to itself and to the origins in `form_targets`."""
+    actions = " ".join(["'self'", *form_targets])
+    policy = (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        f"form-action {actions}; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return {**_HEADERS, "Content-Security-Policy": policy}
+
+
+def root() -> str:
+    """Return the path that all links start with: that of the public URL, mostly empty."""
+    return urlsplit(load_settings().url).path
+
+
+def page(
+    request: Request,
+    template: str,
+    status: int = 200,
+    form_targets: Iterable[str] = (),
+    headers: dict[str, str] | None = None,
+    **facts: Any,
+) -> HTMLResponse:
+    """Render a template in the buyer's language."""
+    texts, chosen = texts_for(request), chosen_language(request)
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            t=texts,
+            seller=read_seller(),
+            root=root(),
+            asset=asset,
+            lang=f"?lang={chosen}" if chosen else "",
+            languages={language: catalog(language)["page.language"] for language in LANGUAGES},
+            **facts,
+        )
+    )
+    return HTMLResponse(html, status, {**security_headers(form_targets), **(headers or {})})
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("keysat.web.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+class PageRoute(APIRoute):
+    """A route whose errors, also those of its dependencies, are pages."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the route's handler, which raises nothing."""
+        handler = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except KeysatError as error:
+                return _refused(request, error, self.path)
+            except RequestValidationError:
+                return _error_page(request, 404)
+            except Exception:
+                log.exception("page crashed", route=self.path)
+                return _error_page(request, 500)
+
+        return guarded
+
+
+def _refused(request: Request, error: KeysatError, route: str) -> HTMLResponse:
+    if isinstance(error, NotSold):
+        return page(request, "gone.html", 410, product=error.name)
+    status = status_of(error)
+    if status >= 500 and not isinstance(error, TooBusy):
+        log.warning("page failed", route=route, reason=str(error), **hint_fields(error))
+    seconds = error.retry_after if isinstance(error, RateLimited | SalesUnavailable | TooBusy) else 5
+    headers = {"Retry-After": str(seconds)} if status in {429, 503} else {}
+    return _error_page(request, 503 if status == 502 else status, headers)
+
+
+def _error_page(request: Request, status: int, headers: dict[str, str] | None = None) -> HTMLResponse:
+    text = _TEXT_OF_STATUS.get(status, "bad")
+    return page(request, "error.html", status, headers=headers, text=text)

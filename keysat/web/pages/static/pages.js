@@ -1,0 +1,53 @@
+// The pages work without this script. It copies a key, and shows news of a purchase without reloading the page.
+(() => {
+  "use strict";
+  const main = () => document.getElementById("content");
+
+  const reveal = () => {
+    if (!navigator.clipboard) return;
+    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+  };
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+    button.textContent = button.dataset.done;
+    document.getElementById("news").textContent = button.dataset.done;
+  });
+
+  const show = (page) => {
+    const next = page.getElementById("content");
+    const changed = next.dataset.state !== main().dataset.state;
+    // While somebody uses the keyboard in the page, only a new state replaces it.
+    if (!changed && main().contains(document.activeElement)) return;
+    main().replaceWith(next);
+    reveal();
+    if (!changed) return;
+    document.title = page.title;
+    document.getElementById("news").textContent = next.querySelector("h1").textContent;
+  };
+
+  const ask = async () => {
+    try {
+      const response = await fetch(location.href, { cache: "no-store" });
+      if (response.ok) show(new DOMParser().parseFromString(await response.text(), "text/html"));
+    } catch {
+      // The connection failed. The next try may work.
+    }
+    wait();
+  };
+
+  let timer;
+  const wait = () => {
+    clearTimeout(timer);
+    const seconds = Number(main().dataset.seconds);
+    if (seconds && !document.hidden) timer = setTimeout(ask, seconds * 1000);
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    if (main().dataset.seconds && !document.hidden) ask();
+  });
+  reveal();
+  wait();
+})();
