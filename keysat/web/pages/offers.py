@@ -69,10 +69,12 @@ def sold(session: Session, slug: str) -> tuple[Product, list[Policy]]:
 
 
 def windows(session: Session) -> list[Window]:
-    """Return the products on sale that have a policy."""
+    """Return the products on sale that have a policy. A trial's price counts only if there is nothing else."""
     found = []
     for product in list_products(session, on_sale=True):
-        prices = [price_of(product, policy) for policy in policies_of(session, product)]
+        policies = policies_of(session, product)
+        asked = [policy for policy in policies if not policy.is_trial] or policies
+        prices = [price_of(product, policy) for policy in asked]
         if prices:
             lowest = min(prices, key=lambda price: price.amount)
             found.append(Window(product.slug, product.name, product.description, lowest, len(set(prices)) > 1))

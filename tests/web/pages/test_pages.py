@@ -1,0 +1,208 @@
+"""What all pages have in common: headers, languages, escaping, limits, and the first page."""
+
+import re
+
+import pytest
+from sqlalchemy import update
+
+from keysat.catalog.changes import change_policy, change_product
+from keysat.catalog.products import Terms, add_policy
+from keysat.core.db import transaction
+from keysat.core.settings import load_settings
+from keysat.models import Invoice
+from keysat.operations.why import State
+from keysat.web.pages.assets import _content
+from keysat.web.pages.language import LANGUAGES, Texts, catalog
+from keysat.web.pages.render import origin_of
+from keysat.web.tokens import page_of
+from tests.builders import make_catalog, set_account, set_columns
+from tests.web.pages.conftest import HTML, text_of
+from tests.web.pages.states import make_purchase
+
+pytestmark = pytest.mark.usefixtures("empty_database", "fake_shop")
+XSS = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"""
+
+
+@pytest.fixture
+def setting(monkeypatch):
+    """Set variables of the web server, which runs in this process."""
+
+    def change(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        load_settings.cache_clear()
+        _content.cache_clear()
+
+    yield change
+    monkeypatch.undo()
+    load_settings.cache_clear()
+    _content.cache_clear()
+
+
+def paths():
+    """A path to each page."""
+    page = page_of(make_purchase(State.LICENSED))
+    return ["/", "/buy/editor", "/buy/none-such", page, f"{page}/pay", f"{page}/license.txt", "/p/nothing"]
+
+
+def test_every_page_has_the_headers(browser):
+    for path in paths():
+        headers = browser.get(path).headers
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src")
+        assert "base-uri 'none'; frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-robots-tag"] == "noindex"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "set-cookie" not in headers
+
+
+def test_form_may_lead_to_the_checkout_only(browser):
+    set_account(base_url="https://pay.example.com/api")
+    policy = browser.get("/buy/editor").headers["content-security-policy"]
+    assert "form-action 'self' https://pay.example.com;" in policy
+    assert origin_of("https://pay.example.com:8443/i/1") == "https://pay.example.com:8443"
+    for url in ("javascript:alert(1)", "https://a;script-src *", "ftp://a", "https://", "http://[", None):
+        assert origin_of(url) is None
+
+
+def test_pages_name_no_other_host(browser):
+    for path in paths():
+        text = browser.get(path).text
+        assert not re.search(r'(?:src|href|action)="(?:https?:)?//(?!pay\.|fake)', text), path
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", text), path
+
+
+def test_programs_get_json_and_browsers_a_page(browser, web_url):
+    shown = browser.get("/")
+    assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Editor" in text_of(shown)
+    assert "21,000" in text_of(shown)
+    for accept in ("*/*", "application/json", ""):
+        told = browser.get("/", headers={"Accept": accept})
+        assert told.json()["service"] == "keysat"
+        assert "Accept" in told.headers["vary"]
+
+
+def test_first_page_without_products(browser):
+    with transaction() as session:
+        change_product(session, "editor", {"archived": True}, "cli")
+    assert "Nothing is sold here at the moment." in text_of(browser.get("/"))
+
+
+def test_lowest_price_is_shown_as_from(browser):
+    with transaction() as session:
+        add_policy(session, "editor", "small", "Small", Terms(price_amount=5_000), actor="cli")
+        add_policy(session, "editor", "trial", "Trial", Terms(price_amount=0, is_trial=True), actor="cli")
+    assert "from 5,000 sat" in text_of(browser.get("/"))
+
+
+def test_catalogs_have_the_same_texts_and_facts():
+    english = catalog("en")
+    for language in LANGUAGES:
+        texts = catalog(language)
+        assert set(texts) == set(english)
+        for key, text in texts.items():
+            facts = set(re.findall(r"\{(\w+)\}", text))
+            assert facts == set(re.findall(r"\{(\w+)\}", english[key])) or key.endswith(".one"), key
+    assert {f"state.{state}.{part}" for state in State for part in ("title", "text")} <= set(english)
+
+
+@pytest.mark.parametrize(
+    ("header", "query", "language"),
+    [
+        ("", "", "en"),
+        ("de", "", "de"),
+        ("fr, de;q=0.5, en;q=0.4", "", "de"),
+        ("de;q=0.1,en-GB", "", "en"),
+        ("de", "?lang=en", "en"),
+        ("en", "?lang=de", "de"),
+        ("de", "?lang=xx", "de"),
+        (";;q=,,\xff", "", "en"),
+        ("de;q=x", "", "en"),
+    ],
+)
+def test_language_is_the_buyers(browser, header, query, language):
+    shown = browser.get(f"/{query}", headers={"Accept-Language": header.encode("latin-1")})
+    assert f'<html lang="{language}">' in shown.text
+
+
+def test_chosen_language_stays(browser, buy):
+    assert 'action="/buy/editor?lang=de"' in browser.get("/buy/editor?lang=de").text
+
+
+def test_texts_of_strangers_are_text(browser, setting, buy):
+    """Product, policy, entitlement, seller, typed fields, and what the buyer and the provider left in the row."""
+    setting(KEYSAT_SELLER_NAME=XSS[:150])
+    with transaction() as session:
+        named = {"slug": "export", "name": XSS, "description": XSS}
+        change_product(session, "editor", {"name": XSS, "description": XSS, "entitlements_catalog": [named]}, "cli")
+        change_policy(session, "editor", "standard", {"name": XSS, "description": XSS}, "cli")
+    licensed, stuck = make_purchase(State.LICENSED), make_purchase(State.STUCK)
+    set_columns(
+        stuck, buyer_note=XSS, last_error=XSS, buyer_email=f"{XSS}@example.com", checkout_url=f"https://a/{XSS}"
+    )
+    shown = [
+        browser.get(path) for path in ("/", "/buy/editor", page_of(licensed), page_of(stuck), page_of(stuck) + "/pay")
+    ]
+    shown += [buy(code=XSS, email=XSS), buy(policy=XSS), browser.get("/buy/editor", params={"code": XSS, "email": XSS})]
+    shown += [browser.get(f"/buy/editor?again={page_of(stuck).rpartition('/')[2]}"), browser.get("/p/<script>")]
+    for response in shown:
+        assert "<script>alert" not in response.text, response.url
+        assert "<img src=x" not in response.text, response.url
+        assert not re.search(r'="[^"]*"\'>', response.text), response.url
+        assert "49" not in re.findall(r"img&gt;(\d+)", response.text)
+
+
+def test_nothing_typed_reaches_a_header(browser, buy):
+    sent = buy(email="a@example.com\r\nX-Evil: 1", code="A\r\nX-Evil: 1")
+    assert "x-evil" not in sent.headers
+    assert sent.status_code == 400
+
+
+def test_pages_have_the_limits_of_the_api(browser, setting):
+    setting(KEYSAT_RATE_PURCHASE="2/minute")
+    shown = [browser.post("/buy/editor", do="apply") for _ in range(3)]
+    assert [response.status_code for response in shown] == [200, 200, 429]
+    assert "Too many requests" in text_of(shown[-1])
+    assert shown[-1].headers["retry-after"]
+    assert browser.get("/buy/editor?code=GUESS").status_code == 429
+    assert browser.get("/buy/editor").status_code == 200
+
+
+def test_logo_and_color_are_the_sellers(browser, setting, tmp_path):
+    logo = tmp_path / "logo.svg"
+    logo.write_text('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
+    setting(KEYSAT_SELLER_LOGO=str(logo), KEYSAT_SELLER_COLOR="#FFEE00", KEYSAT_SUPPORT_ADDRESS="help@example.com")
+    text = browser.get("/").text
+    assert 'href="mailto:help@example.com"' in text
+    image = browser.get(re.search(r'src="(/assets/logo[^"]+)"', text)[1])
+    assert image.headers["content-type"] == "image/svg+xml"
+    assert "sandbox" in image.headers["content-security-policy"]
+    style = browser.get(re.search(r'href="(/assets/pages.css[^"]+)"', text)[1])
+    assert style.text.startswith(":root{--accent:#")
+    assert browser.get("/assets/..%2fbase.html").status_code == 404
+    assert browser.get("/assets/secret").status_code == 404
+
+
+def test_head_is_like_get(browser):
+    assert browser.session.head(browser.at("/buy/editor"), headers=HTML, timeout=60).status_code == 200
+
+
+def test_numbers_have_their_words():
+    texts = Texts("en")
+    assert texts.count("term.machines", 1) == "On one machine"
+    assert texts.count("term.machines", 1_200) == "On 1,200 machines"
+    assert Texts("de").count("term.days", 14) == "14 Tage gültig"
+
+
+def test_unexpected_trouble_is_a_page(browser):
+    invoice_id = make_purchase(State.WAITING)
+    make_catalog("player")
+    with transaction() as session:
+        session.execute(update(Invoice).values(currency="XXX"))
+    shown = browser.get(page_of(invoice_id))
+    assert shown.status_code in {400, 500}
+    assert "<h1>" in shown.text
