@@ -88,7 +88,7 @@ class OpenNode(Provider):
             "order_id": wanted.order_id,
             **{name: value for name, value in optional.items() if value},
         }
-        private = [wanted.buyer_email or ""]
+        private = [wanted.buyer_email or "", wanted.redirect_url or ""]  # the URL opens the purchase
         return _created(_charge_of(self._http.request("POST", "/v1/charges", json_body=body, private=private)))
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:

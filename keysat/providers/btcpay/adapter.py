@@ -100,7 +100,7 @@ class BTCPay(Provider):
             "metadata": metadata,
             "checkout": checkout,
         }
-        private = [wanted.buyer_email or ""]
+        private = [wanted.buyer_email or "", wanted.redirect_url or ""]  # the URL opens the purchase
         response = self._http.request("POST", f"{self._store_path}/invoices", json_body=body, private=private)
         return created_invoice(mapping(response))
 

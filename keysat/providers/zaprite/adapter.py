@@ -75,7 +75,7 @@ class Zaprite(Provider):
             body["customerData"] = {"email": wanted.buyer_email}
         if wanted.redirect_url:
             body["redirectUrl"] = wanted.redirect_url
-        private = [wanted.buyer_email or ""]
+        private = [wanted.buyer_email or "", wanted.redirect_url or ""]  # the URL opens the purchase
         return created_order(order_of(self._http.request("POST", "/v1/orders", json_body=body, private=private)))
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
