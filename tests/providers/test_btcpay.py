@@ -586,13 +586,21 @@ def test_payment_is_confirmed_only_when_btcpay_calls_it_settled(btcpay, recorder
     assert recorder.only.target == f"/api/v1/invoices/{INVOICE}/payment-methods"
 
 
+RETURN = "https://license.example.com/p/secret"
+REPEATED = {"path": "checkout.redirectURL", "message": f"{RETURN} is no address"}
+
+
 def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
     """The error is logged and stored with the account."""
-    recorder.answer = (422, [{"path": "metadata.buyerEmail", "message": "buyer.one@example.com is no address"}])
-    wanted = NewInvoice("order-1", Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com")
+    recorder.answer = (
+        422,
+        [{"path": "metadata.buyerEmail", "message": "buyer.one@example.com is no address"}, REPEATED],
+    )
+    wanted = NewInvoice("order-1", Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com", RETURN)
     with pytest.raises(RemoteRefused, match="redacted") as refusal:
         adapter(recorder.url).create_invoice(wanted)
     assert "buyer.one" not in str(refusal.value)
+    assert "secret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("status", [403, 404, 422])

@@ -102,9 +102,11 @@ def test_credentials_check_reads_an_impossible_charge(opennode, recorder):
 
 
 def test_errors_repeat_neither_key_nor_buyer(opennode, recorder):
-    recorder.answer = (400, {"success": False, "message": f"{KEY} of buyer@example.com is odd"})
+    back = "https://license.example.com/p/secret"
+    recorder.answer = (400, {"success": False, "message": f"{KEY} of buyer@example.com at {back} is odd"})
     with pytest.raises(RemoteRefused) as caught:
-        opennode.create_invoice(wanted(sats(1), buyer_email="buyer@example.com"))
+        opennode.create_invoice(wanted(sats(1), buyer_email="buyer@example.com", redirect_url=back))
+    assert back not in str(caught.value)
     assert KEY not in str(caught.value)
     assert "buyer@example.com" not in str(caught.value)
     assert KEY not in repr(opennode)

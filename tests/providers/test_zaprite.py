@@ -463,10 +463,14 @@ def test_paying_lightning_invoices_is_not_supported(zaprite, recorder):
     assert recorder.requests == []
 
 
+RETURN = "https://license.example.com/p/secret"
+
+
 def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
     """The error is logged and stored with the account."""
-    recorder.answer = (422, {"message": "buyer.one@example.com is no address"})
-    wanted = NewInvoice(OURS, Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com")
+    recorder.answer = (422, {"message": f"buyer.one@example.com is no address, nor is {RETURN}"})
+    wanted = NewInvoice(OURS, Money(2_100, "BTC"), "A license of Editor", "buyer.one@example.com", RETURN)
     with pytest.raises(RemoteRefused, match="redacted") as refusal:
         adapter(recorder.url).create_invoice(wanted)
     assert "buyer.one" not in str(refusal.value)
+    assert "secret" not in str(refusal.value)
