@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, Policy, Product
-from keysat.models.invoice import InvoiceStatus, PaymentException
+from keysat.models.invoice_status import InvoiceStatus, PaymentException
 from keysat.models.license import LicenseStatus
 from keysat.operations.why import State, Why, read_why
 
@@ -51,14 +51,15 @@ class Progress:
         """How the page looks: good, busy, trouble or over."""
         if self.face == State.LICENSED:
             return "good"
-        if self.face in _OVER | {"ended", "revoked"}:
+        if self.face in _OVER | {"ended", "revoked", "transferred"}:
             return "over"
         return "busy" if self.why.state in _SOON - _TROUBLE else "trouble"
 
     @property
     def shows_key(self) -> bool:
-        """Whether the license's key is shown. A revoked one's isn't."""
-        return self.owned is not None and self.owned.status != LicenseStatus.REVOKED
+        """Whether the license's key is shown. A revoked one's isn't, nor that of another holder."""
+        owned = self.owned
+        return owned is not None and owned.status != LicenseStatus.REVOKED and owned.transferred_at is None
 
     @property
     def payable_at(self) -> str | None:
@@ -108,6 +109,8 @@ def read_progress(session: Session, invoice_id: UUID) -> Progress | None:
 
 def _face(why: Why, invoice: Invoice, owned: License | None) -> str:
     if why.state is State.LICENSED and owned is not None:
+        if owned.transferred_at is not None:
+            return "transferred"
         if owned.status != LicenseStatus.ACTIVE:
             return owned.status
         grace = timedelta(seconds=owned.grace_seconds)

@@ -72,6 +72,7 @@ def test_payment_page_is_offered_while_it_can_be_paid(browser):
     [
         ({"status": LicenseStatus.SUSPENDED}, "This license is suspended", True),
         ({"status": LicenseStatus.REVOKED}, "This license was revoked", False),
+        ({"transferred_at": func.now()}, "This license was transferred", False),
         ({"issued_at": func.now() - func.make_interval(1), "expires_at": func.now()}, "This license is over", True),
     ],
 )
