@@ -350,6 +350,7 @@ def container_environment(settings, tmp_path):
     (tmp_path / "data").mkdir(mode=0o700)
     return {
         **child_environment(settings),
+        "DATABASE_URL": settings.database_url,  # that of the run, not of the data directory below
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOSTNAME": socket.gethostname(),
         "KEYSAT_DATA_DIR": str(tmp_path / "data"),

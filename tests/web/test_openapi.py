@@ -53,6 +53,7 @@ RULES_BEYOND_THE_DESCRIPTION = {
     "PATCH /v1/admin/products/{slug}/policies/{policy}",
     "GET /v1/admin/report",
     "PATCH /v1/admin/endpoints/{name}",
+    "PATCH /v1/admin/licenses/{license_id}",  # the years that a key can hold
 }
 
 
