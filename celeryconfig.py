@@ -13,6 +13,7 @@ from keysat.core.settings import load_settings
 _settings = load_settings()
 _CHECK_SECONDS = 300
 _DELIVERY_SECONDS = 5
+_MAIL_SECONDS = 5
 _TIP_SECONDS = 30
 _SWEEP_SECONDS = 60
 _PRUNE_SECONDS = 6 * 3600  # so that a stack restarted daily prunes, too
@@ -59,6 +60,8 @@ task_routes = {
     "keysat.sweep_account": {"queue": "reconcile"},
     "keysat.scan_deliveries": {"queue": "deliver"},
     "keysat.deliver_webhook": {"queue": "deliver"},
+    "keysat.scan_mails": {"queue": "deliver"},
+    "keysat.deliver_mail": {"queue": "deliver"},
     "keysat.scan_tips": {"queue": "tips"},
     "keysat.pay_tip": {"queue": "tips"},
     "keysat.prune": {"queue": "scan"},
@@ -85,6 +88,7 @@ beat_schedule = {
         "schedule": _DELIVERY_SECONDS,
         "options": {"expires": _DELIVERY_SECONDS},
     },
+    "scan-mails": {"task": "keysat.scan_mails", "schedule": _MAIL_SECONDS, "options": {"expires": _MAIL_SECONDS}},
     "sweep-accounts": {
         "task": "keysat.sweep_accounts",
         "schedule": _SWEEP_SECONDS,

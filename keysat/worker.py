@@ -30,7 +30,8 @@ def run() -> None:
     if name in {"beat", "flower"}:
         tasks.without_tasks()
     else:
-        import keysat.tasks.tasks  # noqa: F401, PLC0415 - imported before Celery changes the path
+        import keysat.tasks.sending  # noqa: PLC0415 - imported before Celery changes the path
+        import keysat.tasks.tasks  # noqa: F401, PLC0415 - as above
     from celery import maybe_patch_concurrency  # noqa: PLC0415 - `celery -A keysat.worker` has no use for these
 
     if "multi" not in sys.argv:

@@ -11,6 +11,7 @@ GIVEN = {
     "a provider's API key": "key-of-test-store",
     "a provider's webhook secret": "webhook-secret-of-the-test-store",
     "the database's password": "canary-of-the-database",
+    "the mail server's password": "canary-of-the-mail-server",
 }
 # License keys, API keys of the admin API, and signing secrets of endpoints have a shape.
 SHAPES = {

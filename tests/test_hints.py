@@ -32,7 +32,7 @@ from keysat.tasks import start
 ROOT = Path(__file__).parents[1]
 BELOW = {
     *("core", "net", "models", "queue", "providers", "accounts", "catalog", "invoices", "codes", "licenses", "tips"),
-    *("webhooks", "settlement", "sales", "operations", "migrations"),
+    *("mail", "webhooks", "settlement", "sales", "operations", "migrations"),
 }
 TREES = {
     str(path.relative_to(ROOT)): ast.parse(path.read_text())
@@ -41,12 +41,12 @@ TREES = {
 }
 WORDS = re.compile(r"\bkeysat (?:[a-z{]|--)|(?<![\w-])--[a-z]|\bKEYSAT_|\bDATABASE_URL\b|\bBROKER_URL\b")
 # It reads the variables, so it makes up their names.
-READS_THE_ENVIRONMENT = {"keysat/core/settings.py"}
+READS_THE_ENVIRONMENT = {"keysat/core/mail_settings.py", "keysat/core/settings.py"}
 # An error about a setting's own value names the setting; it takes the name from core/settings.py.
 REFUSES_A_SETTING = {"keysat/core/secrets.py", *READS_THE_ENVIRONMENT}
 ID = "0198c0de-0000-7000-8000-000000000000"
 SAMPLES = {"invoice_id": ID, "license_id": ID, "tip_id": ID, "account": "main", "product": "editor", "code": "SPRING"}
-PLACEHOLDERS = {"INVOICE": ID, "LICENSE": ID, "TIP": ID}
+PLACEHOLDERS = {"INVOICE": ID, "LICENSE": ID, "MAIL": ID, "TIP": ID}
 COMMAND_LINE = typer.main.get_command(app)
 
 

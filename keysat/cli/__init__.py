@@ -51,6 +51,7 @@ COMMANDS = {
     "web": Entry(
         "keysat.cli.web:web", "Serve the HTTP API. Ctrl-C or SIGTERM stops it, once running requests are complete."
     ),
+    "mail": Entry("keysat.cli.mail:app", "Mail to buyers."),
     "sweep": Entry(
         "keysat.cli.sweep:sweep",
         "Fetch many invoices from the provider in one call, and reconcile those that changed.",
@@ -61,7 +62,7 @@ COMMANDS = {
     ),
     "prune": Entry(
         "keysat.cli.report:prune",
-        "Delete old data: delivered webhooks, handled events, checks. The audit log and pending work stay.",
+        "Delete old data: delivered webhooks, sent mail, handled events, checks. The audit log and pending work stay.",
     ),
     "invoice": Entry("keysat.cli.invoice:app", "Invoices."),
     "license": Entry("keysat.cli.license_:app", "Licenses."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,8 +15,11 @@ from keysat.cli.hints import explained
 from keysat.core.db import reading
 from keysat.core.errors import KeysatError
 from keysat.core.settings import Settings
+from keysat.mail.samples import check_templates
+from keysat.mail.send import mail_server
 from keysat.net.certificates import tls_context
 from keysat.net.client import HttpClient
+from keysat.net.smtp import SmtpFailed
 from keysat.operations.status import Status
 
 _MIN_FREE_BYTES, _MIN_FREE_SHARE = 500_000_000, 0.02
@@ -47,6 +51,17 @@ def web(settings: Settings) -> str:
     except KeysatError as error:
         raise Broken(f"{explained(error).rstrip('.')}; start `keysat web`, or correct KEYSAT_PUBLIC_URL.") from None
     return f"{settings.url} answers"
+
+
+def mail(settings: Settings) -> str:
+    """Check that the mail server takes mail, and that the templates can be used."""
+    if not settings.mail_is_on:
+        return "off, so buyers get no mail; KEYSAT_SMTP_URL turns it on"
+    check_templates(settings)
+    try:
+        return replace(mail_server(settings), deadline=_SECONDS).probe()
+    except SmtpFailed as error:
+        raise Broken(f"{explained(error).rstrip('.')}; correct KEYSAT_SMTP_URL, or ask who runs the server.") from None
 
 
 def public_url(settings: Settings) -> str:

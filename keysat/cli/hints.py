@@ -13,6 +13,7 @@ COMMANDS = {
     Hint.LIST_INVOICES: "`keysat invoice list` shows them",
     Hint.LIST_LICENSES: "`keysat license list` shows them",
     Hint.LIST_MACHINES: "`keysat machine list LICENSE` shows them",
+    Hint.LIST_MAILS: "`keysat mail list` shows them",
     Hint.LIST_POLICIES: "`keysat policy list {product}` shows them",
     Hint.LIST_PRODUCTS: "`keysat product list` shows them",
     Hint.LIST_TIPS: "`keysat tip list` shows them",
@@ -79,6 +80,13 @@ COMMANDS = {
     Hint.LIST_FAILED_TIPS: "`keysat tip list --status failed` shows them",
     Hint.LIST_HELD_TIPS: '`keysat tip list --status held`, then `keysat tip retry TIP --note "..."`',
     Hint.LIST_DEAD_LETTERS: "`keysat webhook delivery list --status failed` shows them",
+    Hint.CONFIGURE_MAIL: "KEYSAT_SMTP_URL and KEYSAT_MAIL_FROM name the server and the sender",
+    Hint.CORRECT_TEMPLATE: "correct the file in KEYSAT_MAIL_TEMPLATES, or remove it",
+    Hint.LIST_DEAD_MAILS: (
+        "`keysat mail list --status failed` shows why, `keysat mail retry MAIL` sends one again, "
+        '`keysat mail drop MAIL --note "..."` ends the alarm'
+    ),
+    Hint.SECURE_MAIL: "use a server with STARTTLS, or smtps:// in KEYSAT_SMTP_URL",
 }
 
 

@@ -52,7 +52,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old data: delivered webhooks, handled events, checks. The audit log and pending work stay."""
+    """Delete old data: delivered webhooks, sent mail, handled events, checks. The audit log and pending work stay."""
     days = older_than or load_settings().retention_days
     counts = count_prunable(DATABASE, days) if dry_run else delete_old(DATABASE, days)
     show_record(counts, as_json)

@@ -19,6 +19,7 @@ class Hint(StrEnum):
     LIST_INVOICES = auto()
     LIST_LICENSES = auto()
     LIST_MACHINES = auto()
+    LIST_MAILS = auto()
     LIST_POLICIES = auto()  # product
     LIST_PRODUCTS = auto()
     LIST_TIPS = auto()
@@ -66,6 +67,11 @@ class Hint(StrEnum):
     LIST_FAILED_TIPS = auto()
     LIST_HELD_TIPS = auto()
     LIST_DEAD_LETTERS = auto()
+
+    CONFIGURE_MAIL = auto()
+    CORRECT_TEMPLATE = auto()
+    LIST_DEAD_MAILS = auto()
+    SECURE_MAIL = auto()
 
 
 class Hinted(Protocol):

@@ -45,6 +45,9 @@ webhooks = Counter(
 deliveries = Counter(
     "keysat_deliveries", "Attempts to deliver outbound webhooks.", ["endpoint", "result"], registry=_registry
 )
+mails = Counter(
+    "keysat_mails", "Attempts to send mail: sent, refused, failed, dropped.", ["kind", "result"], registry=_registry
+)
 licenses_issued = Counter("keysat_licenses_issued", "Licenses issued.", ["source"], registry=_registry)
 payment_to_license = Histogram(
     "keysat_payment_to_license_seconds",

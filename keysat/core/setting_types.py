@@ -6,9 +6,12 @@ import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator
+
+from keysat.core.errors import InvalidInput
+from keysat.core.mailbox import parse_sender
 
 _PLAIN_RATE = re.compile(r"[1-9][0-9]*/(second|minute|hour|day)")
 _ESCAPED = "in a password write / as %2F, @ as %40, ? as %3F and # as %23"
@@ -101,6 +104,33 @@ def _address(text: str) -> str:
     return text
 
 
+def _smtp(url: str) -> str:
+    if not url:
+        return url
+    user = password = ""
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
+        usable = named and parts.path in {"", "/"} and not parts.query and not parts.fragment
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"it must look like smtp://user:password@mail.example.com:587 or smtps://...; {_ESCAPED}")
+    if bool(user) != bool(password) or not (user + password).isprintable():
+        raise ValueError("it must have a user and a password, or neither, on one line")
+    return url
+
+
+def _sender(text: str) -> str:
+    try:
+        if text:
+            parse_sender(text)
+    except InvalidInput as error:
+        raise ValueError(str(error).removesuffix(".")) from None
+    return text
+
+
 Absolute = Annotated[Path, AfterValidator(_absolute)]
 DatabaseUrl = Annotated[str, AfterValidator(_psycopg2)]
 BrokerUrl = Annotated[str, AfterValidator(_redis)]
@@ -109,3 +139,5 @@ Networks = Annotated[str, AfterValidator(_networks)]
 Rate = Annotated[str, AfterValidator(_rate)]
 Color = Annotated[str, AfterValidator(_color)]
 Address = Annotated[str, AfterValidator(_address)]
+SmtpUrl = Annotated[str, AfterValidator(_smtp)]
+Sender = Annotated[str, AfterValidator(_sender)]

@@ -15,6 +15,7 @@ from pydantic_settings import SettingsConfigDict
 
 from keysat.core.errors import SettingsError
 from keysat.core.folders import default_data_dir, run_dir_of
+from keysat.core.mail_settings import MailSettings
 from keysat.core.seller_settings import SellerSettings
 from keysat.core.setting_types import Absolute, BrokerUrl, DatabaseUrl, Networks, PublicUrl, Rate
 
@@ -24,7 +25,7 @@ def embedded_database_url(data_dir: Path) -> str:
     return f"postgresql+psycopg2://keysat@/keysat?host={run_dir_of(data_dir)}&port=5432"
 
 
-class Settings(SellerSettings):
+class Settings(MailSettings, SellerSettings):
     """The settings of one process, read once and never changed."""
 
     model_config = SettingsConfigDict(env_prefix="KEYSAT_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -81,7 +82,7 @@ class Settings(SellerSettings):
         default=90,
         ge=7,
         le=36_500,
-        description="Days that delivered webhooks, handled events and checks are stored; the audit log stays.",
+        description="Days that delivered webhooks, mail, handled events and checks are stored; the audit log stays.",
     )
     sweep_backlog: int = Field(
         default=1_000,

@@ -8,6 +8,7 @@ from keysat.models.invoice import Invoice
 from keysat.models.invoice_check import InvoiceCheck
 from keysat.models.license import License
 from keysat.models.machine import Machine
+from keysat.models.mail import Mail
 from keysat.models.policy import Policy
 from keysat.models.product import Product
 from keysat.models.provider_account import ProviderAccount
@@ -28,6 +29,7 @@ __all__ = [
     "InvoiceCheck",
     "License",
     "Machine",
+    "Mail",
     "OutboundEvent",
     "Policy",
     "Product",

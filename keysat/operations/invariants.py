@@ -12,6 +12,7 @@ from sqlalchemy import Select, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.core.hints import Hint
+from keysat.mail.manage import dead_mails, overdue_mails
 from keysat.models import (
     DiscountCode,
     Invoice,
@@ -124,10 +125,7 @@ def _undelivered(_: timedelta) -> Cases:
     return (
         select(WebhookDelivery.id, WebhookDelivery.next_attempt_at)
         .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
-        .where(
-            WebhookDelivery.next_attempt_at < func.now() - STUCK,
-            WebhookEndpoint.active,
-        )
+        .where(WebhookDelivery.next_attempt_at < func.now() - STUCK, WebhookEndpoint.active)
     )
 
 
@@ -215,6 +213,18 @@ INVARIANTS = (
         "{count} outbound webhooks are due and aren't sent, the oldest {id} since {at}: does the worker of "
         "queue deliver run?",
         Hint.RUN_DOCTOR,
+    ),
+    _Invariant(
+        "mail_overdue",
+        lambda _: overdue_mails(),
+        "{count} mails wait for too long, the oldest {id} since {at}: do the mail server and the worker respond?",
+        Hint.RUN_DOCTOR,
+    ),
+    _Invariant(
+        "mail_dead",
+        lambda _: dead_mails(),
+        "{count} mails failed for good and their buyers got nothing, the oldest {id} since {at}.",
+        Hint.LIST_DEAD_MAILS,
     ),
     _Invariant(
         "tip_stuck",

@@ -11,7 +11,16 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, and_, de
 from sqlalchemy.orm import InstrumentedAttribute
 
 from keysat.core.db import Database
-from keysat.models import Invoice, InvoiceCheck, OutboundEvent, ProviderEvent, RecoveryLink, Sweep, WebhookDelivery
+from keysat.models import (
+    Invoice,
+    InvoiceCheck,
+    Mail,
+    OutboundEvent,
+    ProviderEvent,
+    RecoveryLink,
+    Sweep,
+    WebhookDelivery,
+)
 from keysat.models.columns import seconds
 
 _BATCH = 1_000
@@ -39,6 +48,7 @@ _CLOSED = exists().where(Invoice.id == InvoiceCheck.invoice_id, Invoice.next_che
 KINDS = (
     _Kind("webhook_deliveries", WebhookDelivery.id, WebhookDelivery.delivered_at, _DONE),
     _Kind("outbound_events", OutboundEvent.id, OutboundEvent.created_at, freed=_UNTOLD),
+    _Kind("mails", Mail.id, Mail.ended_at, Mail.finished),
     _Kind("provider_events", ProviderEvent.id, ProviderEvent.received_at, ~ProviderEvent.pending),
     _Kind("invoice_looks", InvoiceCheck.id, InvoiceCheck.at, freed=_CLOSED),
     _Kind("recovery_links", RecoveryLink.id, RecoveryLink.expires_at),

@@ -16,6 +16,7 @@ from keysat.models import (
     Invoice,
     InvoiceCheck,
     License,
+    Mail,
     OutboundEvent,
     ProviderEvent,
     Redemption,
@@ -41,14 +42,20 @@ class Moment:
 def timeline(session: Session, invoice: Invoice) -> list[Moment]:
     """Return the last thousand moments of an invoice, oldest first."""
     subjects = [invoice.id]
-    for table in (License, Redemption, Tip):
+    for table in (License, Redemption, Tip, Mail):
         subjects += session.scalars(select(table.id).where(table.invoice_id == invoice.id))
     decisions = [
         Moment(line.at, line.actor, line.action, line.subject_id, line.detail)
         for line in audit_lines(session, subjects, _MOST)
     ]
     # The sort is stable, so for equal times causes precede effects.
-    moments = [*_webhooks(session, invoice), *_checks(session, invoice), *decisions, *_deliveries(session, invoice)]
+    moments = [
+        *_webhooks(session, invoice),
+        *_checks(session, invoice),
+        *decisions,
+        *_deliveries(session, invoice),
+        *_mails(session, invoice),
+    ]
     return sorted(moments, key=lambda moment: moment.at)[-_MOST:]
 
 
@@ -100,6 +107,21 @@ def _webhooks(session: Session, invoice: Invoice) -> list[Moment]:
         )
         for event in events
     ]
+
+
+def _mails(session: Session, invoice: Invoice) -> list[Moment]:
+    """Return when each mail became pending, and what came of it. A server's reply may contain the address."""
+    rows = session.scalars(select(Mail).where(Mail.invoice_id == invoice.id).order_by(Mail.id)).all()
+    moments = [Moment(row.created_at, "mail", "mail.pending", row.id, {"kind": row.kind}) for row in rows]
+    for row in rows:
+        outcome = row.answer or row.last_error
+        detail = {"kind": row.kind, "attempts": row.attempts, "came_of_it": outcome}
+        if row.ended_at is not None:
+            moments.append(Moment(row.ended_at, "mail", f"mail.{row.status}", row.id, detail))
+        elif outcome is not None and row.next_attempt_at is not None:
+            detail |= {"next_attempt_at": row.next_attempt_at.isoformat()}
+            moments.append(Moment(row.pending_since, "mail", "mail.waits", row.id, detail))
+    return moments
 
 
 def _deliveries(session: Session, invoice: Invoice) -> list[Moment]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
 from keysat.invoices.schedule import FINAL_AFTER, FINAL_CHECK_INTERVAL, REVERSAL_CHECK, UNFULFILLED
+from keysat.mail.owe import owe_seen, owe_short
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason
@@ -27,6 +28,8 @@ _EVENTS = {
     Action.INVALIDATE: EventType.INVOICE_INVALID,
     Action.REVIEW: EventType.INVOICE_REVIEW_NEEDED,
 }
+
+_SHORT = {ReviewReason.UNDERPAID, ReviewReason.AMOUNT}
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def apply(
         return False
     if outcome.unpaid:
         cancel(session, check.invoice_id, actor)
+    _owe_mail(session, check, snapshot, outcome)
     if outcome.action is not Action.KEEP:
         _emit(session, check, outcome)
         paid = None if snapshot.paid is None else str(snapshot.paid)
@@ -81,6 +85,14 @@ def _emit(session: Session, check: Check, outcome: Outcome) -> None:
     emit_invoice(session, event_type, check.invoice_id)
     if outcome.review is not None and event_type is not EventType.INVOICE_REVIEW_NEEDED:
         emit_invoice(session, EventType.INVOICE_REVIEW_NEEDED, check.invoice_id)
+
+
+def _owe_mail(session: Session, check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> None:
+    """Write the buyer's mail about a payment that is too low, or that was seen first and isn't confirmed."""
+    if outcome.review in _SHORT:
+        owe_short(session, check.invoice_id)
+    elif snapshot.payment_seen and check.payment_seen_at is None and outcome.action is not Action.SETTLE:
+        owe_seen(session, check.invoice_id)
 
 
 def end_gone(session: Session, check: Check, actor: str) -> bool:

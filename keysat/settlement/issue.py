@@ -1,4 +1,4 @@
-"""Issue the license of a settled invoice, with its event and tip, exactly once and in one transaction.
+"""Issue the license of a settled invoice, with its event, mail and tip, exactly once and in one transaction.
 
 `UNIQUE(licenses.invoice_id)` prevents duplicates: the second transaction inserts nothing.
 """
@@ -17,6 +17,7 @@ from keysat.codes.reserve import redeem
 from keysat.core import metrics
 from keysat.core.errors import NotFound, NotPaid
 from keysat.core.hints import Hint
+from keysat.mail.owe import owe_receipt
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus
@@ -55,6 +56,7 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str) -> UUI
     redeem(session, invoice_id, actor)
     if license_id is not None:
         emit_license(session, EventType.LICENSE_ISSUED, license_id)
+        owe_receipt(session, invoice_id, license_id)
         create_tip(session, invoice, policy, license_id, actor)
         audit(session, actor, "license.issued", license_id, invoice_id=str(invoice_id), policy=policy.slug)
         metrics.licenses_issued.labels(LicenseSource.PURCHASE).inc()

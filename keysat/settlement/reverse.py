@@ -11,6 +11,7 @@ from keysat.codes.reserve import cancel
 from keysat.core.errors import Conflict, NotFound
 from keysat.core.hints import Hint
 from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
+from keysat.mail.owe import owe_reversed
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus
@@ -40,6 +41,7 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
         session.execute(
             update(Invoice).where(Invoice.id == invoice_id).values(license_was=was, license_became=_TARGETS[how])
         )
+    owe_reversed(session, invoice_id)
     audit(session, actor, "invoice.reversed", invoice_id, why=why, license_was=was and str(was))
     return True
 

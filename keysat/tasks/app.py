@@ -60,7 +60,7 @@ class _Task(Task[Any, Any]):
     Request = f"{__name__}:Request"
 
 
-app = Celery("keysat", include=["keysat.tasks.tasks"], task_cls=_Task)
+app = Celery("keysat", include=["keysat.tasks.tasks", "keysat.tasks.sending"], task_cls=_Task)
 app.config_from_object(_celery_config)
 
 
@@ -112,6 +112,7 @@ _SUBJECTS = {
     "keysat.recheck_account": "account_id",
     "keysat.sweep_account": "account_id",
     "keysat.deliver_webhook": "delivery_id",
+    "keysat.deliver_mail": "mail_id",
     "keysat.pay_tip": "tip_id",
 }
 

@@ -8,6 +8,7 @@ from keysat.core import metrics
 from keysat.core.db import engine, forget_connections, reading
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import check_signer
+from keysat.mail.samples import check_templates
 from keysat.migrations import require_head
 from keysat.net.untrusted import check_guard
 
@@ -19,11 +20,13 @@ def check_start(hostname: str) -> None:
         GuardMissing: the address guard isn't in place.
         SchemaOutdated: the schema isn't the one that this version needs. Also SchemaUnknown.
         SigningKeyMissing: the key that signs licenses isn't there.
+        TemplateBroken: a template of mail can't be rendered.
     """
     check_guard()
     require_head()
     with reading() as session:
         check_signer(session, load_settings().signing_key_file)
+    check_templates(load_settings())
     engine().dispose()
     metrics.record(load_settings().metrics_dir, "sender" if hostname.startswith("sender@") else "worker")
     # The pool's processes share what was imported, until a garbage collection writes to all of it.

@@ -7,6 +7,7 @@ from functools import cache
 from keysat.core.db import DATABASE
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import installed_signer
+from keysat.mail.send import Mailer
 from keysat.tips.pay import Payer
 from keysat.webhooks.deliver import Sender
 
@@ -15,6 +16,12 @@ from keysat.webhooks.deliver import Sender
 def sender() -> Sender:
     """Return the sender of outbound webhooks."""
     return Sender.of(load_settings())
+
+
+@cache
+def mailer() -> Mailer:
+    """Return the mailer."""
+    return Mailer.of(load_settings(), installed_signer(DATABASE))
 
 
 @cache

@@ -1,4 +1,6 @@
-"""All tasks, in the order in which they run. A message only wakes a worker. Pending work is in PostgreSQL.
+"""The tasks, in the order in which they run. Those of the queue `deliver` are in `keysat.tasks.sending`.
+
+A message only wakes a worker. Pending work is in PostgreSQL.
 
 A task reads its arguments, calls, commits and sends. Arguments are ids. A `KeysatError` fails the task with one
 sentence in the log and in Flower. Flower also shows what a task returns. No code reads it, so it is a short text
@@ -40,12 +42,9 @@ from keysat.settlement.reconcile import Result, reconcile, rules_of
 from keysat.settlement.sweep import pages
 from keysat.tasks.app import app
 from keysat.tasks.retry import MAX_RETRIES, again_or_give_up
-from keysat.tasks.support import payer, sender, signer_id
-from keysat.tasks.wake import send_deliveries
+from keysat.tasks.support import payer, signer_id
 from keysat.tips.due import claim_tips, release_tips
 from keysat.tips.pay import pay
-from keysat.webhooks.deliver import deliver
-from keysat.webhooks.delivery_queue import due_deliveries, pull_back_deliveries
 
 # Max settled invoices per account that a scan checks for returned money. These checks are not urgent.
 SETTLED_CHECKS = 20
@@ -168,27 +167,6 @@ def sweep_account(account_id: str) -> str:
         return "finished"
     sweep_account.apply_async((account_id,), expires=SWEEP_MESSAGE_SECONDS)
     return "goes on in the next message"
-
-
-@app.task(name="keysat.scan_deliveries", throws=(KeysatError,))
-def scan_deliveries() -> str:
-    """Send `deliver_webhook` for pending outbound webhooks, limited by each endpoint's concurrency."""
-    settings = load_settings()
-    room = settings.scan_queue_limit - queued(app, "deliver")
-    with transaction() as session:
-        pull_back_deliveries(session)
-        deliveries = due_deliveries(session, settings.webhook_concurrency, max(0, room))
-    send_deliveries(deliveries)
-    return f"sent: {len(deliveries)} deliveries"
-
-
-@app.task(name="keysat.deliver_webhook", throws=(KeysatError,))
-def deliver_webhook(delivery_id: str) -> str:
-    """Attempt an outbound webhook, then send the endpoint's next one."""
-    result = deliver(DATABASE, sender(), as_id(delivery_id))
-    if result.next_id is not None:
-        send_deliveries([result.next_id])
-    return result.sentence
 
 
 @app.task(name="keysat.scan_tips", throws=(KeysatError,))

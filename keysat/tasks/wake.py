@@ -15,6 +15,7 @@ from keysat.core.db import DATABASE, after_commit, transaction
 from keysat.core.errors import BrokerUnavailable
 from keysat.core.logs import get_logger
 from keysat.core.settings import broker_name, load_settings
+from keysat.mail.owe import MAILS
 from keysat.queue.claim import Claim
 from keysat.queue.outbox import DELIVERIES
 from keysat.queue.send import GiveBack, send
@@ -48,20 +49,22 @@ _broker = _Broker()
 
 @after_commit
 def wake_deliveries(notes: dict[Any, Any]) -> None:
-    """Send a transaction's new deliveries at once. A scan sends any others within seconds."""
+    """Send a transaction's new deliveries and mails at once. A scan sends any others within seconds."""
     pending: list[UUID] = notes.pop(DELIVERIES, [])
-    if pending and not _broker.rests:
-        background.run(lambda: _wake_deliveries(pending))
+    mails: list[UUID] = notes.pop(MAILS, [])
+    if (pending or mails) and not _broker.rests:
+        background.run(lambda: _wake_senders(pending, mails))
 
 
-def _wake_deliveries(delivery_ids: list[UUID]) -> None:
+def _wake_senders(delivery_ids: list[UUID], mail_ids: list[UUID]) -> None:
     if _broker.rests:  # it may have failed since this was queued
         return
     try:
         send_deliveries(delivery_ids)
+        send_mail_messages(mail_ids)
     except BrokerUnavailable as error:
         _broker.rest()
-        log.info("outbound webhooks wait for the next scan", reason=str(error))
+        log.info("outbound webhooks and mails wait for the next scan", reason=str(error))
 
 
 def wake(task: Task[Any, Any], claim: Claim, claimed_at: float, give_back: GiveBack) -> None:
@@ -88,11 +91,18 @@ def send_deliveries(delivery_ids: list[UUID]) -> None:
     Raises:
         BrokerUnavailable: messages couldn't be sent. The deliveries stay pending.
     """
+    _send_short_lived("keysat.deliver_webhook", delivery_ids)
+
+
+def send_mail_messages(mail_ids: list[UUID]) -> None:
+    """Send a `deliver_mail` for each mail, like `send_deliveries`. Raises `BrokerUnavailable`."""
+    _send_short_lived("keysat.deliver_mail", mail_ids)
+
+
+def _send_short_lived(task: str, row_ids: list[UUID]) -> None:
     try:
         with app.producer_or_acquire() as producer:
-            for delivery_id in delivery_ids:
-                app.send_task(
-                    "keysat.deliver_webhook", (str(delivery_id),), expires=DELIVERY_MESSAGE_SECONDS, producer=producer
-                )
+            for row_id in row_ids:
+                app.send_task(task, (str(row_id),), expires=DELIVERY_MESSAGE_SECONDS, producer=producer)
     except (OperationalError, OSError) as error:
         raise BrokerUnavailable(broker_name(load_settings()), str(error) or type(error).__name__) from error

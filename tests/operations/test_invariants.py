@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 from unittest.mock import Mock
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, insert, select, text, update
 
 from keysat.accounts.inbox import store
 from keysat.catalog.products import Terms
@@ -15,7 +16,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.hints import hint_fields
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
-from keysat.models import DiscountCode, Invoice, ProviderEvent, TaskRun, Tip, WebhookDelivery, WebhookEndpoint
+from keysat.models import DiscountCode, Invoice, Mail, ProviderEvent, TaskRun, Tip, WebhookDelivery, WebhookEndpoint
 from keysat.models.discount_code import CodeKind
 from keysat.models.task_run import note_run
 from keysat.operations import invariants
@@ -112,6 +113,29 @@ def tip_stuck(signer):
         return session.scalar(select(Tip.id))
 
 
+def mail(status="failed", **facts):
+    row = {
+        "kind": "receipt",
+        "subject_id": uuid4(),
+        "recipient": "buyer@example.com",
+        "language": "en",
+        "status": status,
+    }
+    write(insert(Mail).values(message_id="<1@shop.example>", **row, **facts))
+    with reading() as session:
+        return session.scalar(select(Mail.id))
+
+
+def mail_overdue(_):
+    return mail(
+        "pending", next_attempt_at=func.now() + timedelta(minutes=1), pending_since=func.now() - timedelta(hours=2)
+    )
+
+
+def mail_dead(_):
+    return mail(ended_at=AGO)
+
+
 def tip_unknown(signer):
     tip_id, ago = tip_stuck(signer), func.now() - timedelta(days=1)
     paying = {"status": "paying", "payment_hash": "00", "paying_since": ago, "payable_until": ago}
@@ -145,6 +169,8 @@ BREAKERS = {
     "due_but_unclaimed": unclaimed,
     "event_stuck": event_stuck,
     "delivery_stuck": delivery_stuck,
+    "mail_overdue": mail_overdue,
+    "mail_dead": mail_dead,
     "tip_stuck": tip_stuck,
     "tip_unknown": tip_unknown,
     "scan_not_run": scan_not_run,

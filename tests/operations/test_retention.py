@@ -1,5 +1,7 @@
 """What is finished and old is deleted, but never pending work or the audit log."""
 
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
@@ -12,6 +14,7 @@ from keysat.models import (
     DeliveryAttempt,
     Invoice,
     InvoiceCheck,
+    Mail,
     OutboundEvent,
     ProviderEvent,
     Sweep,
@@ -147,3 +150,15 @@ def test_task_prunes_by_the_setting():
     assert count()["webhook_deliveries"] == 1  # the clock has been read only once
     prune_()
     assert count()["webhook_deliveries"] == 0
+
+
+def test_old_mail_goes_unless_somebody_waits_for_it():
+    ends = {"sent": {"status": "sent"}, "dropped": {"status": "dropped"}, "failed": {"status": "failed"}, "pending": {}}
+    for name, facts in ends.items():
+        over = {"ended_at": OLD, "next_attempt_at": None} if facts else {"next_attempt_at": OLD}
+        row = {"kind": "receipt", "subject_id": uuid4(), "recipient": "buyer@example.com", "language": "en", **facts}
+        with transaction() as session:
+            session.execute(insert(Mail).values(message_id=f"<{name}@shop.example>", created_at=OLD, **row, **over))
+    assert count_prunable(DATABASE, 90)["mails"] == prune(DATABASE, 90)["mails"] == 2
+    with reading() as session:
+        assert set(session.scalars(select(Mail.status))) == {"failed", "pending"}

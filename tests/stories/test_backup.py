@@ -14,7 +14,8 @@ from keysat.models.api_key import Scope
 from keysat.operations.api_keys import create_key
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.sweep import pages
-from keysat.tasks.tasks import scan_deliveries, scan_pending
+from keysat.tasks.sending import scan_deliveries
+from keysat.tasks.tasks import scan_pending
 from keysat.webhooks.endpoints import add_endpoint, pause_endpoint, resume_endpoint
 from tests.builders import (
     SECRET,

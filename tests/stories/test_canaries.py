@@ -18,10 +18,13 @@ from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import SECRET, STORE, load_account, load_licenses
 from tests.canaries import GIVEN, kept_in_files, leaks, leaks_in_logs
 from tests.environment import SCRATCH
+from tests.mail.letters import load_mails
+from tests.mail.server import MailServer
 from tests.nodes import ProcessContainer, wait_until, worker_command
 from tests.webhooks.receiver import Receiver
 
 API_KEY, DATABASE_PASSWORD = GIVEN["a provider's API key"], GIVEN["the database's password"]
+MAIL_PASSWORD = GIVEN["the mail server's password"]
 BUYER = {"buyer_email": "canary.buyer@example.com", "buyer_note": "a note of canary-yellow color"}
 _LOCAL = {"KEYSAT_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "KEYSAT_WEBHOOK_ALLOW_HTTP": "true"}
 
@@ -61,13 +64,15 @@ class Overheard:
 
 
 @contextmanager
-def processes(settings, port, flower_port):
+def processes(settings, port, flower_port, mail_server):
     """A worker whose events Flower watches, the web server and Flower, reached by a URL with a password."""
     scheme, _, rest = settings.database_url.partition("keysat@")
     environment = {
         "DATABASE_URL": f"{scheme}keysat:{DATABASE_PASSWORD}@{rest}",
         "KEYSAT_WEB_PORT": str(port),
         "FLOWER_UNAUTHENTICATED_API": "true",
+        "KEYSAT_SMTP_URL": mail_server.url.replace("smtp://", f"smtp://shop:{MAIL_PASSWORD}@"),
+        "KEYSAT_MAIL_FROM": "licenses@shop.example",
         **_LOCAL,
     }
     celery = [sys.executable, "-m", "celery", "-A", "keysat.worker"]
@@ -126,13 +131,25 @@ def echoing_receiver(settings, shop):
     return receiver
 
 
-def test_no_secret_turns_up_anywhere(settings, empty_broker, worker_processes, shop, echoing_receiver):
+@pytest.fixture
+def echoing_mail_server():
+    """A mail server that wants a password, and repeats what it got."""
+    server = MailServer(
+        lambda at, what: f"451 4.7.1 {what} later" if at == "rcpt" else None, login=("shop", MAIL_PASSWORD)
+    )
+    yield server
+    server.close()
+
+
+def test_no_secret_turns_up_anywhere(
+    settings, empty_broker, worker_processes, shop, echoing_receiver, echoing_mail_server
+):
     for started in list(worker_processes):
         worker_processes.pop(started).teardown()
     secrets = {**GIVEN, **kept_in_files(settings)}
     port, flower_port = free_port(), free_port()
     url, overheard = f"http://127.0.0.1:{port}", Overheard(empty_broker)
-    with processes(settings, port, flower_port):
+    with processes(settings, port, flower_port, echoing_mail_server):
         shop.register_store(STORE, "key-of-test-store", f"{url}/v1/btcpay/webhook/{load_account().id}", SECRET)
         shop.set_webhooks()
         bought = requests.post(f"{url}/v1/purchase", json={"product": "editor", **BUYER}, timeout=120).json()
@@ -144,12 +161,14 @@ def test_no_secret_turns_up_anywhere(settings, empty_broker, worker_processes, s
         license_key = wait_until(
             lambda: requests.get(f"{url}/v1/purchase/{bought['invoice_id']}", timeout=120).json()["license_key"], 60
         )
+        wait_until(lambda: any(mail.last_error for mail in load_mails()), 60)
         with transaction() as session:
             admin = {"Authorization": f"Bearer {create_key(session, 'canary', Scope.WRITE, actor='cli')}"}
         assert requests.get(f"{url}/v1/admin/accounts", headers=admin, timeout=120).status_code == 200
         refusals = wrong_requests(url, license_key)
         shown = [requests.get(f"http://127.0.0.1:{flower_port}/{page}", timeout=120) for page in ("tasks", "api/tasks")]
     assert len(load_licenses()) == 1
+    assert BUYER["buyer_email"] in load_mails()[0].last_error, "the mail server has seen nothing"
     assert "keysat.issue_license" in shown[1].text, "Flower has seen nothing"
     assert "settle: Settled/None" in shown[1].text, "Flower shows what a task returns"
     texts = {

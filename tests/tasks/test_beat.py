@@ -51,7 +51,7 @@ def test_scans_go_on_after_the_clock_has_jumped(time_traveller, jump):
     assert "scan-pending" in scheduler.run_for(time_traveller, 20)
     time_traveller.shift(jump)
     assert "scan-pending" in scheduler.run_for(time_traveller, 20)
-    assert {"scan-pending", "scan-deliveries", "scan-tips"} <= scheduler.run_for(time_traveller, 40)
+    assert {"scan-pending", "scan-deliveries", "scan-mails", "scan-tips"} <= scheduler.run_for(time_traveller, 40)
 
 
 def message_in(client, queue):

@@ -3,15 +3,17 @@
 import pytest
 from sqlalchemy import func
 
-from keysat.tasks import tasks
+from keysat.tasks import sending, tasks
 from keysat.tasks.app import app
 from tests.builders import load_account, load_licenses, make_invoice, make_shop
 
 BUYER = "buyer@example.com"
+assert sending  # its tasks are among those of the app
 SCANS = {
     "keysat.scan_pending": "sent: 0 licenses, 0 checks, 0 events",
     "keysat.sweep_accounts": "sent: 0 accounts",
     "keysat.scan_deliveries": "sent: 0 deliveries",
+    "keysat.scan_mails": "mail is off",
     "keysat.scan_tips": "sent: 0 tips",
 }
 

@@ -15,7 +15,7 @@ from keysat.models import DeliveryAttempt, WebhookDelivery
 from keysat.queue.outbox import EventType, emit
 from keysat.queue.send import queued
 from keysat.tasks.app import app
-from keysat.tasks.tasks import scan_deliveries
+from keysat.tasks.sending import scan_deliveries
 from keysat.webhooks.endpoints import add_endpoint, rotate_secret
 from tests.nodes import ProcessContainer, wait_until, worker_command
 from tests.webhooks.receiver import Receiver, verified

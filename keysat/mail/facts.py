@@ -1,0 +1,119 @@
+"""What a mail is about, read when it is sent: the names, amounts, links and the key that its template shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from cryptography.fernet import MultiFernet
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from keysat.core.errors import KeysatError, SettingsError
+from keysat.core.money import Money
+from keysat.core.secrets import unseal
+from keysat.core.settings import Settings
+from keysat.models import Invoice, License, Mail, Policy, Product
+from keysat.models.invoice_status import InvoiceStatus
+from keysat.models.license import LicenseStatus
+from keysat.models.mail import MailKind
+
+Facts = dict[str, object]
+
+
+class KeyMaker(Protocol):
+    """Derives what opens a purchase. The signing key is one."""
+
+    def key_for(self, row: License) -> str:
+        """Return the license key of a row."""
+        ...
+
+    def purchase_token(self, invoice_id: UUID) -> str:
+        """Return the token of the buyer's page."""
+        ...
+
+
+class MailObsolete(KeysatError):
+    """What a mail would report is no longer so."""
+
+
+def seller_facts(settings: Settings) -> Facts:
+    """Return who sells, and where buyers get help."""
+    host = urlsplit(settings.url).hostname or settings.url
+    return {"seller": settings.seller_name or settings.operator or host, "support": settings.support_address or host}
+
+
+def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings, box: MultiFernet) -> Facts:
+    """Return the values that the template of a mail shows.
+
+    Raises:
+        MailObsolete: what it reports is no longer so.
+        SettingsError: the license was signed with another key, or the link was encrypted with another one.
+    """
+    facts = seller_facts(settings)
+    if mail.kind == MailKind.RECOVERY:
+        if mail.sealed_link is None:
+            raise MailObsolete("the link is gone")
+        path = unseal(box, mail.sealed_link, f"mail {mail.id}")["path"]
+        return {**facts, "link": f"{settings.url}{path}", "valid_until": mail.useful_until}
+    if mail.kind not in _ABOUT:
+        raise SettingsError(f"mail {mail.id} is of the kind {mail.kind}, which this version doesn't know.")
+    invoice, product, policy = session.execute(
+        select(Invoice, Product, Policy)
+        .join(Product, Product.id == Invoice.product_id)
+        .join(Policy, Policy.id == Invoice.policy_id)
+        .where(Invoice.id == mail.invoice_id)
+    ).one()
+    row = session.scalar(select(License).where(License.invoice_id == invoice.id))
+    about = _ABOUT[mail.kind](invoice, row, keys)
+    page = f"{settings.url}/p/{keys.purchase_token(invoice.id)}"
+    return {**facts, "product": product.name, "policy": policy.name, "page": page, **about}
+
+
+def _receipt(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
+    if row is None or row.status != LicenseStatus.ACTIVE:
+        raise MailObsolete("the license is withdrawn")
+    price = Money(invoice.came_in, invoice.currency)
+    return {
+        "key": keys.key_for(row),
+        "price": price if price.amount else None,
+        "bought_at": row.issued_at,
+        "valid_until": row.expires_at,
+        "machines": row.max_machines,
+        "entitlements": ", ".join(row.entitlements),
+        "invoice_id": str(invoice.id),
+    }
+
+
+def _seen(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
+    if invoice.status == InvoiceStatus.SETTLED:
+        raise MailObsolete("the payment is confirmed")
+    return _amounts(invoice)
+
+
+def _short(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
+    if not invoice.in_review:
+        raise MailObsolete("the review is over")
+    return _amounts(invoice)
+
+
+def _reversed(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
+    if not invoice.reversed:
+        raise MailObsolete("the reversal was undone")
+    return {"license_status": None if row is None else row.status, "invoice_id": str(invoice.id)}
+
+
+def _amounts(invoice: Invoice) -> Facts:
+    price, paid = Money(invoice.amount, invoice.currency), Money(invoice.paid_amount or 0, invoice.currency)
+    missing = Money(max(0, price.amount - paid.amount), price.currency)
+    return {"price": price, "paid": paid if paid.amount else None, "missing": missing, "invoice_id": str(invoice.id)}
+
+
+_ABOUT: dict[MailKind, Callable[[Invoice, License | None, KeyMaker], Facts]] = {
+    MailKind.RECEIPT: _receipt,
+    MailKind.SEEN: _seen,
+    MailKind.SHORT: _short,
+    MailKind.REVERSED: _reversed,
+}

@@ -1,0 +1,101 @@
+"""Write a mail's row in the transaction of what it reports. Nothing is written while mail is off.
+
+A second row about the same subject is never written, so a repeated call does nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from cryptography.fernet import MultiFernet
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from keysat.core.mailbox import parse_sender
+from keysat.core.secrets import seal
+from keysat.core.settings import Settings, load_settings
+from keysat.models import Invoice, Mail
+from keysat.models.mail import MailKind
+
+# The key in a session's `info` of the mails that its transaction wrote, so that they can be sent at once.
+MAILS = "mails"
+# A payment that is confirmed within this time needs no mail that it was seen.
+SEEN_AFTER = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class MailedLink:
+    """A link back to a buyer's purchases. `path` is below the public URL and opens them, so it is stored encrypted.
+
+    `language` is that of the page where it was requested. None is the one of the settings.
+    """
+
+    link_id: UUID
+    path: str
+    valid_for: timedelta
+    language: str | None = None
+
+
+def owe_receipt(session: Session, invoice_id: UUID, license_id: UUID) -> None:
+    """Write the receipt of a license that was issued now, with the key, if the buyer gave an address."""
+    _owe_buyer(session, MailKind.RECEIPT, license_id, invoice_id)
+
+
+def owe_seen(session: Session, invoice_id: UUID) -> None:
+    """Write that a payment was seen and isn't confirmed yet."""
+    _owe_buyer(session, MailKind.SEEN, invoice_id, invoice_id, SEEN_AFTER)
+
+
+def owe_short(session: Session, invoice_id: UUID) -> None:
+    """Write that less than the price was paid."""
+    _owe_buyer(session, MailKind.SHORT, invoice_id, invoice_id)
+
+
+def owe_reversed(session: Session, invoice_id: UUID) -> None:
+    """Write that the payment went back, and what became of the license."""
+    _owe_buyer(session, MailKind.REVERSED, invoice_id, invoice_id)
+
+
+def owe_recovery_link(session: Session, box: MultiFernet, email: str, link: MailedLink) -> None:
+    """Write the mail with a recovery link. It is dropped once the link is no longer valid."""
+    settings = load_settings()
+    if settings.mail_is_on:
+        values = {
+            "sealed_link": seal(box, {"path": link.path}),
+            "useful_until": func.now() + link.valid_for,
+            "language": link.language or settings.mail_language,
+        }
+        _write(session, settings, MailKind.RECOVERY, link.link_id, email, **values)
+
+
+def new_message_id(settings: Settings) -> str:
+    """Return a Message-ID in the sender's domain."""
+    return f"<{uuid7()}@{parse_sender(settings.mail_from).domain}>"
+
+
+def _owe_buyer(
+    session: Session, kind: MailKind, subject_id: UUID, invoice_id: UUID, after: timedelta = timedelta(0)
+) -> None:
+    settings = load_settings()
+    if not settings.mail_is_on:
+        return
+    email = session.scalar(select(Invoice.buyer_email).where(Invoice.id == invoice_id))
+    if email:
+        due = func.now() + after
+        values = {"invoice_id": invoice_id, "next_attempt_at": due, "language": settings.mail_language}
+        _write(session, settings, kind, subject_id, email, **values)
+
+
+def _write(
+    session: Session, settings: Settings, kind: MailKind, subject_id: UUID, recipient: str, **values: object
+) -> None:
+    facts = {"id": uuid7(), "kind": kind, "subject_id": subject_id, "recipient": recipient}
+    facts |= {"message_id": new_message_id(settings), "next_attempt_at": func.now(), **values}
+    once = insert(Mail).values(facts).on_conflict_do_nothing(index_elements=[Mail.kind, Mail.subject_id])
+    mail_id = session.scalar(once.returning(Mail.id))
+    if mail_id is not None:
+        session.info.setdefault(MAILS, []).append(mail_id)

@@ -1,0 +1,184 @@
+"""Send a mail: lease it, make its bytes once, hand them over, record the reply. No transaction is open meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.policy import SMTP
+from uuid import UUID
+
+from cryptography.fernet import InvalidToken, MultiFernet
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from keysat.core import metrics
+from keysat.core.db import Database
+from keysat.core.errors import InvalidInput, SettingsError
+from keysat.core.hints import Hint
+from keysat.core.logs import get_logger
+from keysat.core.mailbox import Mailbox, parse_mailbox, parse_sender
+from keysat.core.secrets import secret_box
+from keysat.core.settings import Settings
+from keysat.mail.facts import KeyMaker, MailObsolete, read_facts, seller_facts
+from keysat.mail.mail_queue import (
+    LeasedMail,
+    lease_mail,
+    record_dropped,
+    record_refused,
+    record_sent,
+    record_trouble,
+)
+from keysat.mail.message import Envelope, build_message
+from keysat.mail.owe import new_message_id
+from keysat.mail.render import Templates
+from keysat.models import Mail
+from keysat.net.smtp import SmtpFailed, SmtpServer
+
+DEADLINE_SECONDS = 20.0
+TEST_TEMPLATE = "test"
+
+log = get_logger(__name__)
+
+
+class MailIsOff(SettingsError):
+    """No mail server is configured."""
+
+    def __init__(self) -> None:
+        super().__init__("no mail is sent, because no mail server is configured.", Hint.CONFIGURE_MAIL)
+
+
+def mail_server(settings: Settings) -> SmtpServer:
+    """Return the configured mail server. Raises MailIsOff."""
+    if not settings.mail_is_on:
+        raise MailIsOff
+    helo = parse_sender(settings.mail_from).domain
+    return SmtpServer.of_url(settings.smtp_url, helo, DEADLINE_SECONDS, settings.ca_file)
+
+
+@dataclass(frozen=True)
+class Mailer:
+    """What a process needs to send mail. Created once, shared by all its threads."""
+
+    settings: Settings
+    server: SmtpServer
+    box: MultiFernet
+    templates: Templates
+    keys: KeyMaker
+
+    @classmethod
+    def of(cls, settings: Settings, keys: KeyMaker) -> Mailer:
+        """Build the mailer from the settings.
+
+        Raises:
+            MailIsOff: no mail server is configured.
+            SettingsError: a key is missing, or the folder of templates.
+        """
+        server = mail_server(settings)
+        return cls(settings, server, secret_box(settings), Templates(settings.mail_templates), keys)
+
+    @property
+    def sender(self) -> Mailbox:
+        """The sender that buyers see."""
+        return parse_sender(self.settings.mail_from)
+
+
+def send_mail(database: Database, mailer: Mailer, mail_id: UUID) -> UUID | None:
+    """Attempt a due mail, unless it is leased. Return the next one to send now, if any."""
+    with database.transaction() as session:
+        leased = lease_mail(session, mail_id)
+    if leased is None:
+        return None
+    result, next_mail = _attempt(database, mailer, leased)
+    metrics.mails.labels(leased.kind, result.partition(":")[0]).inc()
+    log.info("mail", mail_id=str(mail_id), kind=leased.kind, result=result)  # a reply may contain the address
+    return next_mail
+
+
+def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[str, UUID | None]:
+    """Send a leased mail. Return the result for the log, and the next mail. After trouble, none is sent at once."""
+    try:
+        with database.transaction() as session:
+            recipient, message = freeze_message(session, mailer, session.get_one(Mail, leased.mail_id))
+        answer = mailer.server.send(mailer.sender, recipient, message)
+    except MailObsolete as error:
+        with database.transaction() as session:
+            return "dropped", record_dropped(session, leased, str(error))
+    except InvalidInput as error:  # the address is one that no server takes
+        with database.transaction() as session:
+            return "refused: address", record_refused(session, leased, str(error), permanent=True)
+    except SmtpFailed as error:
+        where = f"{error.stage} {error.code or 'without a reply'}"
+        with database.transaction() as session:
+            if error.of_this_message:
+                next_mail = record_refused(session, leased, str(error), permanent=error.permanent)
+                return f"refused: {where}", next_mail
+            record_trouble(session, leased, str(error))
+            return f"failed: {where}", None
+    except SettingsError as error:  # a template or a key, which a person must correct
+        with database.transaction() as session:
+            record_trouble(session, leased, str(error))
+            return f"failed: {type(error).__name__}", None
+    with database.transaction() as session:
+        return "sent", record_sent(session, leased, answer)
+
+
+def freeze_message(session: Session, mailer: Mailer, mail: Mail) -> tuple[Mailbox, bytes]:
+    """Return the recipient and the bytes of a mail. They are made at the first attempt, and stored encrypted.
+
+    Raises:
+        MailObsolete: its link is over; or what it reports is no longer so, and it was never attempted.
+        InvalidInput: no mail can be sent to the address.
+        SettingsError: a template or a key is wrong.
+    """
+    recipient = parse_mailbox(mail.recipient)
+    if mail.useful_until is not None and mail.useful_until <= session.scalars(select(func.now())).one():
+        raise MailObsolete("the link was no longer valid")
+    if mail.sealed_message is not None:
+        return recipient, _unsealed(mailer, mail, mail.sealed_message)
+    message = make_message(session, mailer, mail, recipient)
+    session.execute(update(Mail).where(Mail.id == mail.id).values(sealed_message=mailer.box.encrypt(message)))
+    return recipient, message
+
+
+def make_message(session: Session, mailer: Mailer, mail: Mail, recipient: Mailbox) -> bytes:
+    """Return the bytes of a mail from the current facts. Raises as `freeze_message`."""
+    facts = read_facts(session, mail, mailer.keys, mailer.settings, mailer.box)
+    rendered = mailer.templates.render(mail.kind, mail.language, facts)
+    reply_to = parse_sender(mailer.settings.mail_reply_to) if mailer.settings.mail_reply_to else None
+    envelope = Envelope(mailer.sender, recipient, reply_to, mail.message_id, mail.created_at, mail.language)
+    return build_message(envelope, rendered)
+
+
+def preview_text(session: Session, mailer: Mailer, mail: Mail) -> str:
+    """Return the plain text of a mail: what is sent, or what would be sent now. Raises as `freeze_message`."""
+    if mail.sealed_message is None:
+        message = make_message(session, mailer, mail, parse_mailbox(mail.recipient))
+    else:
+        message = _unsealed(mailer, mail, mail.sealed_message)
+    body = message_from_bytes(message, policy=SMTP).get_body(("plain",))
+    return "" if body is None else str(body.get_content())
+
+
+def send_test_mail(mailer: Mailer, address: str) -> str:
+    """Send a mail to an address now. It isn't stored. Returns the server's reply.
+
+    Raises:
+        InvalidInput: no mail can be sent to the address.
+        SmtpFailed: it was not taken.
+        SettingsError: a template is wrong.
+    """
+    settings, recipient = mailer.settings, parse_mailbox(address)
+    rendered = mailer.templates.render(TEST_TEMPLATE, settings.mail_language, seller_facts(settings))
+    message_id, now = new_message_id(settings), datetime.now(UTC)
+    envelope = Envelope(mailer.sender, recipient, None, message_id, now, settings.mail_language)
+    return mailer.server.send(mailer.sender, recipient, build_message(envelope, rendered))
+
+
+def _unsealed(mailer: Mailer, mail: Mail, sealed: bytes) -> bytes:
+    try:
+        return mailer.box.decrypt(sealed)
+    except InvalidToken:
+        raise SettingsError(
+            f"mail {mail.id} can't be decrypted with the configured keys.", Hint.RESTORE_SECRETS_KEY
+        ) from None

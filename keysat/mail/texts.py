@@ -1,0 +1,117 @@
+"""The texts of mail in each language. Templates take them by name, and `{}` are values that are shown as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from keysat.core.money import Money
+from keysat.core.texts import printable
+
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "receipt.subject": "Your license for {product}",
+        "receipt.thanks": "Thank you for buying {product}. This is your license key:",
+        "receipt.page": "Your purchase, with the key and how to use it",
+        "receipt.keep": "Keep this mail. Whoever has the key can use the license.",
+        "seen.subject": "Your payment for {product} was seen",
+        "seen.full": "Your payment for {product} was seen, and it needs a confirmation. You may close the page: the "
+        "license key comes by mail as soon as the payment is confirmed.",
+        "seen.part": "A payment of {paid} for {product} was seen. The price is {price}, so {missing} are missing.",
+        "seen.page": "Your purchase, and what it waits for",
+        "short.subject": "Your payment for {product} was too low",
+        "short.amount": "{paid} arrived for {product}. The price is {price}, so {missing} are missing, and no license "
+        "was issued yet.",
+        "short.unknown": "Less than the price of {product}, {price}, arrived, so no license was issued yet.",
+        "short.next": "Your money isn't lost. Pay the rest, or ask us to send it back: {support}",
+        "short.page": "Your purchase, and what is missing",
+        "reversed.subject": "Your payment for {product} went back",
+        "reversed.suspended": "The payment for {product} was refunded or withdrawn, so the license is suspended.",
+        "reversed.revoked": "The payment for {product} was refunded or withdrawn, so the license is no longer valid.",
+        "reversed.none": "The payment for {product} was refunded or withdrawn, so no license is issued.",
+        "reversed.wrong": "If you think that this is a mistake, write to us: {support}",
+        "recovery.subject": "Your purchases from {seller}",
+        "recovery.link": "This link shows all purchases of your address, with their license keys",
+        "recovery.limit": "It works once, until {valid_until}.",
+        "recovery.ignore": "If you didn't ask for it, do nothing. Nobody else got this link.",
+        "test.subject": "A test from {seller}",
+        "test.text": "This mail was sent to try the mail server. If you read it, it works.",
+        "row.product": "Product",
+        "row.policy": "License",
+        "row.price": "Paid",
+        "row.bought_at": "Date",
+        "row.valid_until": "Valid until",
+        "row.forever": "forever",
+        "row.machines": "Machines",
+        "row.unlimited": "unlimited",
+        "row.entitlements": "Includes",
+        "row.invoice": "Order",
+        "foot.help": "Help: {support}",
+        "foot.why": "You get this mail because this address was given at a purchase from {seller}.",
+    },
+    "de": {
+        "receipt.subject": "Deine Lizenz für {product}",
+        "receipt.thanks": "Danke für den Kauf von {product}. Das ist dein Lizenzschlüssel:",
+        "receipt.page": "Dein Kauf, mit dem Schlüssel und wie du ihn benutzt",
+        "receipt.keep": "Hebe diese Mail auf. Wer den Schlüssel hat, kann die Lizenz benutzen.",
+        "seen.subject": "Deine Zahlung für {product} ist zu sehen",
+        "seen.full": "Deine Zahlung für {product} ist zu sehen und braucht noch eine Bestätigung. Du kannst die Seite "
+        "schließen: Der Lizenzschlüssel kommt per Mail, sobald die Zahlung bestätigt ist.",
+        "seen.part": "Eine Zahlung von {paid} für {product} ist zu sehen. Der Preis ist {price}, es fehlen also "
+        "{missing}.",
+        "seen.page": "Dein Kauf, und worauf er wartet",
+        "short.subject": "Deine Zahlung für {product} war zu niedrig",
+        "short.amount": "Für {product} sind {paid} angekommen. Der Preis ist {price}, es fehlen also {missing}. Eine "
+        "Lizenz gibt es deshalb noch nicht.",
+        "short.unknown": "Für {product} ist weniger als der Preis von {price} angekommen. Eine Lizenz gibt es deshalb "
+        "noch nicht.",
+        "short.next": "Dein Geld ist nicht verloren. Zahle den Rest, oder bitte uns, es zurückzuschicken: {support}",
+        "short.page": "Dein Kauf, und was fehlt",
+        "reversed.subject": "Deine Zahlung für {product} ging zurück",
+        "reversed.suspended": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Die Lizenz ruht deshalb.",
+        "reversed.revoked": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Die Lizenz ist deshalb "
+        "nicht mehr gültig.",
+        "reversed.none": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Eine Lizenz gibt es deshalb "
+        "nicht.",
+        "reversed.wrong": "Wenn du das für einen Irrtum hältst, schreibe uns: {support}",
+        "recovery.subject": "Deine Käufe bei {seller}",
+        "recovery.link": "Dieser Link zeigt alle Käufe deiner Adresse mit ihren Lizenzschlüsseln",
+        "recovery.limit": "Er gilt einmal, bis {valid_until}.",
+        "recovery.ignore": "Wenn du ihn nicht verlangt hast, brauchst du nichts zu tun. Niemand sonst hat diesen Link.",
+        "test.subject": "Ein Test von {seller}",
+        "test.text": "Diese Mail probiert den Mailserver aus. Wenn du sie liest, funktioniert er.",
+        "row.product": "Produkt",
+        "row.policy": "Lizenz",
+        "row.price": "Bezahlt",
+        "row.bought_at": "Datum",
+        "row.valid_until": "Gültig bis",
+        "row.forever": "immer",
+        "row.machines": "Geräte",
+        "row.unlimited": "unbegrenzt",
+        "row.entitlements": "Enthält",
+        "row.invoice": "Bestellung",
+        "foot.help": "Hilfe: {support}",
+        "foot.why": "Du bekommst diese Mail, weil diese Adresse bei einem Kauf bei {seller} angegeben wurde.",
+    },
+}  # fmt: skip
+_GERMAN_NUMBERS = str.maketrans(",.", ".,")
+
+
+def shown(value: object, language: str) -> str:
+    """Return a value as a reader of the language writes it, on one line. Times are UTC."""
+    if isinstance(value, Money):
+        return str(value).translate(_GERMAN_NUMBERS) if language == "de" else str(value)
+    if isinstance(value, datetime):
+        whole_day = (value.hour, value.minute) == (0, 0)
+        return f"{value:%Y-%m-%d}" if whole_day else f"{value:%Y-%m-%d %H:%M} UTC"
+    return printable(str(value))
+
+
+def text_of(language: str) -> Callable[..., str]:
+    """Return a function that returns a text by its name, with its values filled in."""
+    texts = TEXTS[language]
+
+    def text(name: str, **values: object) -> str:
+        return texts[name].format(**{key: shown(value, language) for key, value in values.items()})
+
+    return text

@@ -1,0 +1,370 @@
+"""A mail is sent until a server took it, with the same bytes each time, and what is over is never sent."""
+
+import threading
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, update
+
+from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.errors import SettingsError
+from keysat.core.secrets import secret_box
+from keysat.licenses.keys import verify
+from keysat.mail.mail_queue import AT_ONCE, DELAYS, LEASE, due_mails, lease_mail, pull_back_mails, record_sent
+from keysat.mail.owe import MailedLink, owe_recovery_link, owe_seen, owe_short
+from keysat.mail.send import Mailer, MailIsOff, send_mail, send_test_mail
+from keysat.models import Product
+from keysat.settlement.resolve import dismiss
+from keysat.settlement.reverse import reverse, undo
+from tests.builders import load_licenses, make_invoice, set_license
+from tests.mail.letters import (
+    BUYER,
+    html_of,
+    key_in,
+    license_sold,
+    load_mail,
+    load_mails,
+    make_mails_due,
+    parsed,
+    send_due,
+    set_mails,
+    text_of,
+)
+from tests.mail.server import CUT, HANG
+from tests.nodes import wait_until
+
+pytestmark = pytest.mark.usefixtures("empty_database", "fake")
+
+
+def reply_at(stage, reply):
+    """Let a server reply so at one stage."""
+    return lambda at, _: reply if at == stage else None
+
+
+def test_receipt_brings_the_key(mailer, signer, mail_server):
+    """To its buyer, once, with a key that verifies and the way to the page."""
+    invoice_id, license_id = license_sold(signer)
+    send_due(mailer)
+    [taken] = mail_server.taken
+    assert (taken.sender, taken.recipients) == ("licenses@shop.example", [BUYER])
+    for body in (text_of(taken), html_of(taken)):
+        assert f"https://license.shop.example/p/{signer.purchase_token(invoice_id)}" in body
+        assert "help@shop.example" in body
+    key = key_in(text_of(taken))
+    assert verify(key, signer.public_key).license_id == license_id
+    assert key in html_of(taken)
+    mail = load_mail()
+    assert (mail.status, mail.answer, mail.attempts) == ("sent", "250 queued as 1234", 1)
+    assert (mail.sealed_message, mail.next_attempt_at, mail.leased_until) == (None, None, None)
+
+
+def test_headers_say_who_writes_to_whom(mailer, signer, mail_server):
+    license_sold(signer)
+    send_due(mailer)
+    headers = parsed(mail_server.taken[0])
+    mail = load_mail()
+    assert headers["From"] == "The shop <licenses@shop.example>"
+    assert (headers["To"], headers["Message-ID"]) == (BUYER, mail.message_id)
+    assert headers["Subject"] == "Your license for Editor"
+    assert (headers["Auto-Submitted"], headers["Content-Language"]) == ("auto-generated", "en")
+    assert headers["Date"].datetime == mail.created_at.replace(microsecond=0)
+
+
+def test_answers_go_where_they_should(mail_on, signer, mail_server):
+    license_sold(signer)
+    send_due(Mailer.of(mail_on.model_copy(update={"mail_reply_to": "help@shop.example"}), signer))
+    assert parsed(mail_server.taken[0])["Reply-To"] == "help@shop.example"
+
+
+@pytest.mark.parametrize("at", ["connect", "mail", "rcpt", "data", "taken"])
+def test_each_attempt_sends_the_same_bytes(mailer, signer, mail_server, at):
+    """Also if the names changed since the first attempt, and the server may have taken it before."""
+    license_sold(signer)
+    mail_server.answer = reply_at(at, CUT)
+    send_due(mailer)
+    first, sealed = load_mail(), load_mail().sealed_message
+    assert (first.status, first.attempts) == ("pending", 0)
+    assert sealed is not None
+    with transaction() as session:
+        session.execute(update(Product).values(name="Renamed"))
+    mail_server.answer = lambda *_: None
+    make_mails_due()
+    send_due(mailer)
+    assert len(mail_server.taken) == 1 + (at == "taken")
+    assert len({taken.content for taken in mail_server.taken}) == 1
+    assert parsed(mail_server.taken[0])["Subject"] == "Your license for Editor"
+
+
+def test_key_is_nowhere_in_the_database(mailer, signer, mail_server):
+    license_sold(signer)
+    mail_server.answer = reply_at("rcpt", "451 later")
+    send_due(mailer)
+    key = signer.key_for(load_licenses()[0]).encode()
+    with reading() as session:
+        rows = session.connection().exec_driver_sql("SELECT mails::text FROM mails").scalars().all()
+    assert load_mail().sealed_message is not None
+    assert all(key not in row.encode() and key.hex() not in row for row in rows)
+
+
+def test_greylisted_mail_is_sent_later(mailer, signer, mail_server):
+    license_sold(signer)
+    mail_server.answer = reply_at("rcpt", "451 4.7.1 greylisted")
+    send_due(mailer)
+    mail = load_mail()
+    assert (mail.status, mail.attempts) == ("pending", 1)
+    assert "451 4.7.1 greylisted" in mail.last_error
+    assert load_mails()[0].next_attempt_at > mail.created_at + timedelta(seconds=DELAYS[1] * 0.7)
+    mail_server.answer = lambda *_: None
+    make_mails_due()
+    send_due(mailer)
+    assert (load_mail().status, load_mail().attempts, load_mail().last_error) == ("sent", 2, None)
+
+
+@pytest.mark.parametrize("at", ["rcpt", "data"])
+def test_final_refusal_makes_a_dead_letter_at_once(mailer, signer, mail_server, at):
+    license_sold(signer)
+    mail_server.answer = reply_at(at, "550 5.1.1 no such user")
+    send_due(mailer)
+    mail = load_mail()
+    assert (mail.status, mail.attempts, mail.next_attempt_at) == ("failed", 1, None)
+    assert "550 5.1.1 no such user" in mail.last_error
+
+
+def test_refused_for_days_makes_a_dead_letter(mailer, signer, mail_server):
+    """Neither ten attempts alone nor five days alone do, since a clock may be wrong."""
+    license_sold(signer)
+    mail_server.answer = reply_at("rcpt", "451 later")
+    set_mails(attempts=len(DELAYS))
+    send_due(mailer)
+    assert load_mail().status == "pending"
+    set_mails(attempts=1, pending_since=func.now() - timedelta(days=6))
+    make_mails_due()
+    send_due(mailer)
+    assert load_mail().status == "pending"
+    set_mails(attempts=len(DELAYS) - 1)
+    make_mails_due()
+    send_due(mailer)
+    assert load_mail().status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("at", "reply"), [("connect", CUT), ("mail", "550 unknown sender"), ("rcpt", "421 closing"), ("data", CUT)]
+)
+def test_trouble_of_the_server_counts_against_no_mail(mailer, signer, mail_server, at, reply):
+    license_sold(signer)
+    set_mails(attempts=len(DELAYS), pending_since=func.now() - timedelta(days=30))
+    mail_server.answer = reply_at(at, reply)
+    send_due(mailer)
+    mail = load_mail()
+    assert (mail.status, mail.attempts, mail.leased_until) == ("pending", len(DELAYS), None)
+    assert str(mail_server.port) in mail.last_error
+
+
+def test_mail_that_is_being_sent_is_left_alone(mailer, signer, mail_server):
+    """Two senders attempt one mail: the second finds nothing to do. Only so many are sent at once."""
+    for _ in range(AT_ONCE + 1):
+        license_sold(signer)
+    first, *others = load_mails()
+    with transaction() as session:
+        leased = lease_mail(session, first.id)
+    assert send_mail(DATABASE, mailer, first.id) is None
+    with transaction() as session:
+        assert sum(lease_mail(session, mail.id) is not None for mail in others) == AT_ONCE - 1
+        assert due_mails(session, 100) == []
+    assert mail_server.taken == []
+    with transaction() as session:
+        assert record_sent(session, leased, "250 OK") == others[-1].id
+
+
+def test_sender_that_died_is_replaced(mailer, signer, mail_server):
+    license_sold(signer)
+    with transaction() as session:
+        assert lease_mail(session, load_mail().id) is not None
+    send_due(mailer)
+    assert mail_server.taken == []
+    set_mails(leased_until=func.now() - timedelta(seconds=1), next_attempt_at=func.now())
+    send_due(mailer)
+    assert len(mail_server.taken) == 1
+
+
+def test_wrong_clock_delays_no_mail(mailer, signer, mail_server):
+    license_sold(signer)
+    far = func.now() + timedelta(days=40)
+    set_mails(next_attempt_at=far, leased_until=far + LEASE)
+    with transaction() as session:
+        pull_back_mails(session)
+    send_due(mailer)
+    assert load_mail().status == "sent"
+
+
+def test_hanging_server_holds_up_nothing_else(mailer, signer, mail_server):
+    """No transaction is open while the server hangs."""
+    license_sold(signer)
+    reached = threading.Event()
+    mail_server.answer = lambda at, _: (reached.set(), HANG)[1] if at == "rcpt" else None
+    sending = threading.Thread(target=send_due, args=(mailer,))
+    sending.start()
+    assert reached.wait(60)
+    with reading() as session:
+        idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%' AND datname = 'keysat'"
+        wait_until(lambda: session.connection().exec_driver_sql(idle).scalar() == 0, timeout=60)
+    mail_server.close()
+    sending.join()
+    assert load_mail().status == "pending"
+    mail_server.close = lambda: None
+
+
+def withdrawn(invoice_id):
+    [row] = load_licenses(invoice_id)
+    set_license(row.id, status="suspended")
+
+
+def reverse_and_undo(invoice_id):
+    with transaction() as session:
+        reverse(session, invoice_id, "suspend", "refunded", "cli")
+        undo(session, invoice_id, "a mistake", "cli")
+
+
+def test_receipt_of_a_withdrawn_license_is_dropped(mailer, signer, mail_server):
+    invoice_id, _ = license_sold(signer)
+    withdrawn(invoice_id)
+    send_due(mailer)
+    assert (load_mail().status, load_mail().last_error) == ("dropped", "the license is withdrawn")
+    assert mail_server.taken == []
+
+
+def test_undone_reversal_is_not_reported(mailer, signer, mail_server):
+    invoice_id, _ = license_sold(signer)
+    send_due(mailer)
+    reverse_and_undo(invoice_id)
+    send_due(mailer)
+    assert [(mail.kind, mail.status) for mail in load_mails()] == [("receipt", "sent"), ("reversed", "dropped")]
+
+
+@pytest.mark.parametrize(("how", "told"), [("suspend", "suspended"), ("revoke", "no longer valid")])
+def test_reversal_tells_what_became_of_the_license(mailer, signer, mail_server, how, told):
+    invoice_id, _ = license_sold(signer)
+    send_due(mailer)
+    with transaction() as session:
+        reverse(session, invoice_id, how, "refunded", "cli")
+    send_due(mailer)
+    assert told in " ".join(text_of(mail_server.taken[1]).split())
+    assert "LIC1" not in text_of(mail_server.taken[1])
+
+
+def test_seen_payment_is_told_unless_it_is_confirmed_by_then(mailer, signer, mail_server):
+    waiting, confirmed = make_invoice(paid_amount=20_000), make_invoice(status="settled", settled_at=func.now())
+    with transaction() as session:
+        for invoice in (waiting, confirmed):
+            owe_seen(session, invoice.id)
+    make_mails_due()
+    send_due(mailer)
+    assert sorted(mail.status for mail in load_mails()) == ["dropped", "sent"]
+    [taken] = mail_server.taken
+    assert "20,000 sat" in text_of(taken)
+    assert signer.purchase_token(waiting.id) in text_of(taken)
+
+
+def test_short_payment_is_told_with_its_amounts(mailer, signer, mail_server):
+    facts = {"review_reason": "underpaid", "paid_amount": 20_000}
+    waiting, dismissed = make_invoice(**facts), make_invoice(**facts)
+    with transaction() as session:
+        for invoice in (waiting, dismissed):
+            owe_short(session, invoice.id)
+        dismiss(session, dismissed.id, "refunded by hand", "cli")
+    send_due(mailer)
+    [taken] = mail_server.taken
+    assert all(amount in text_of(taken) for amount in ("20,000 sat", "21,000 sat", "1,000 sat"))
+
+
+def recovery(mail_on, valid_for=timedelta(minutes=30)):
+    with transaction() as session:
+        link = MailedLink(uuid4(), "/me/secret", valid_for, "de")
+        owe_recovery_link(session, secret_box(mail_on), BUYER, link)
+
+
+def test_recovery_link_arrives_and_is_forgotten(mail_on, mailer, mail_server):
+    recovery(mail_on)
+    send_due(mailer)
+    assert "https://license.shop.example/me/secret" in text_of(mail_server.taken[0])
+    assert parsed(mail_server.taken[0])["Subject"] == "Deine Käufe bei license.shop.example"
+    assert load_mail().sealed_link is None
+
+
+def test_recovery_link_that_is_over_is_dropped(mail_on, mailer, mail_server):
+    """Also if it was attempted in time."""
+    recovery(mail_on)
+    mail_server.answer = reply_at("rcpt", "451 later")
+    send_due(mailer)
+    set_mails(useful_until=func.now())
+    mail_server.answer = lambda *_: None
+    make_mails_due()
+    send_due(mailer)
+    assert (load_mail().status, mail_server.taken) == ("dropped", [])
+
+
+def test_name_of_a_product_splits_no_header(mailer, signer, mail_server):
+    license_sold(signer)
+    with transaction() as session:
+        session.execute(
+            update(Product).values(name="Editor\r\nBcc: other@example.com\r\n\r\n<script>alert(1)</script>")
+        )
+    send_due(mailer)
+    [taken] = mail_server.taken
+    headers = parsed(taken)
+    assert "Bcc" not in headers
+    assert taken.recipients == [BUYER]
+    assert "<script>" in headers["Subject"]
+    assert "<script>" not in html_of(taken)
+
+
+@pytest.mark.parametrize("address", ["buyer@example.com\r\nBcc: other@example.com", "a,b@example.com", "buyer@-.com"])
+def test_address_that_no_server_takes_makes_a_dead_letter(mailer, signer, mail_server, address):
+    license_sold(signer, buyer_email=address)
+    send_due(mailer)
+    assert (load_mail().status, mail_server.taken) == ("failed", [])
+    assert "no mail can be sent to" in load_mail().last_error
+
+
+@pytest.mark.parametrize(
+    ("address", "recipient"),
+    [
+        ("buyer@bücher.example", "buyer@xn--bcher-kva.example"),
+        ("jürgen@bücher.example", "jürgen@xn--bcher-kva.example"),
+    ],
+)
+def test_address_of_other_letters_is_reached(mailer, signer, mail_server, address, recipient):
+    license_sold(signer, buyer_email=address)
+    send_due(mailer)
+    [taken] = mail_server.taken
+    assert taken.recipients == [recipient]
+    assert parsed(taken)["To"] == recipient
+
+
+def test_key_that_is_gone_waits_for_a_person(mailer, signer, mail_server):
+    _, license_id = license_sold(signer)
+    set_license(license_id, signer="another")
+    send_due(mailer)
+    mail = load_mail()
+    assert (mail.status, mail.attempts) == ("pending", 0)
+    assert "the issued licenses were signed with another" in mail.last_error
+
+
+def test_message_of_an_unknown_secrets_key_waits(mailer, signer, mail_server):
+    license_sold(signer)
+    set_mails(sealed_message=b"gAAAA")
+    send_due(mailer)
+    assert "can't be decrypted with the configured keys" in load_mail().last_error
+
+
+def test_mailer_needs_a_server(settings, signer):
+    with pytest.raises(MailIsOff) as refused:
+        Mailer.of(settings, signer)
+    assert isinstance(refused.value, SettingsError)
+
+
+def test_test_mail_returns_the_answer(mailer, mail_server):
+    assert send_test_mail(mailer, BUYER) == "250 queued as 1234"
+    assert parsed(mail_server.taken[0])["Subject"] == "A test from license.shop.example"
+    assert load_mails() == []

@@ -1,0 +1,197 @@
+"""One message is handed to a mail server, within a deadline, encrypted, and with an error that tells what to do."""
+
+import socket
+import threading
+
+import pytest
+
+from keysat.core.hints import Hint
+from keysat.core.mailbox import parse_mailbox
+from keysat.net import smtp
+from keysat.net.smtp import SmtpFailed, SmtpServer
+from tests.mail.server import CUT, HANG, MailServer
+from tests.net.test_certificates import Authority
+
+ME, YOU = parse_mailbox("licenses@shop.example"), parse_mailbox("buyer@example.com")
+MESSAGE = b"Subject: hello\r\n\r\n.a line that begins with a dot\r\n"
+
+
+@pytest.fixture
+def start_server():
+    """Starts mail servers as told."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(MailServer(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """No server is taken for one on this machine."""
+    monkeypatch.setattr(smtp, "is_local", lambda address: False)
+
+
+def server_at(url, deadline=10.0, ca_file=None):
+    return SmtpServer.of_url(url, "shop.example", deadline, ca_file)
+
+
+def send_to(server, **options):
+    return server_at(server.url, **options).send(ME, YOU, MESSAGE)
+
+
+def failure_of(server, **options):
+    with pytest.raises(SmtpFailed) as failed:
+        send_to(server, **options)
+    return failed.value
+
+
+def test_message_arrives_byte_for_byte(start_server):
+    server = start_server()
+    assert send_to(server) == "250 queued as 1234"
+    [taken] = server.taken
+    assert (taken.sender, taken.recipients, taken.content) == (ME.address, [YOU.address], MESSAGE)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://mail.example.com", ("mail.example.com", 587, False, None, None)),
+        ("smtps://mail.example.com", ("mail.example.com", 465, True, None, None)),
+        ("smtp://me%40x.example:p%2Fw@[::1]:25", ("::1", 25, False, "me@x.example", "p/w")),
+    ],
+)
+def test_server_of_url(url, expected):
+    server = server_at(url)
+    assert (server.host, server.port, server.implicit_tls, server.user, server.password) == expected
+    assert "p/w" not in str(server)
+
+
+def test_other_machine_is_reached_encrypted(start_server, elsewhere, tmp_path):
+    """Over STARTTLS with a trusted certificate, and the password is sent after that."""
+    authority = Authority()
+    authority_file = tmp_path / "ca.pem"
+    authority_file.write_text(authority.pem)
+    server = start_server(tls=authority.server_context(tmp_path), login=("me", "secret"))
+    url = server.url.replace("smtp://", "smtp://me:secret@")
+    assert server_at(url, ca_file=authority_file).send(ME, YOU, MESSAGE) == "250 queued as 1234"
+    assert server.logins == [("me", "secret")]
+    assert server_at(url, ca_file=authority_file).probe() == f"127.0.0.1:{server.port} takes mail over TLS from me"
+
+
+def test_untrusted_certificate_is_named(start_server, elsewhere, tmp_path):
+    failed = failure_of(start_server(tls=Authority().server_context(tmp_path)))
+    assert failed.stage == "starttls"
+    assert failed.hint is Hint.TRUST_AUTHORITY
+    assert not failed.of_this_message
+
+
+def test_nothing_is_sent_without_starttls(start_server, elsewhere):
+    server = start_server(login=("me", "secret"))
+    server_with_login = server_at(server.url.replace("smtp://", "smtp://me:secret@"))
+    with pytest.raises(SmtpFailed, match="offers no STARTTLS, so nothing was sent") as failed:
+        server_with_login.send(ME, YOU, MESSAGE)
+    assert failed.value.hint is Hint.SECURE_MAIL
+    assert (server.logins, server.taken) == ([], [])
+
+
+def test_wrong_password_is_no_fault_of_the_message(start_server):
+    server = start_server(login=("me", "secret"))
+    with pytest.raises(SmtpFailed, match="refuses the password: 535") as failed:
+        server_at(server.url.replace("smtp://", "smtp://me:wrong@")).send(ME, YOU, MESSAGE)
+    assert (failed.value.stage, failed.value.of_this_message) == ("login", False)
+
+
+@pytest.mark.parametrize(
+    ("at", "reply", "of_this_message", "permanent"),
+    [
+        ("mail", "550 who are you", False, False),
+        ("rcpt", "451 4.7.1 greylisted, try later", True, False),
+        ("rcpt", "550 5.1.1 no such user", True, True),
+        ("rcpt", "421 too busy", False, False),
+        ("data", "452 too many", True, False),
+        ("data", "554 5.7.1 spam", True, True),
+    ],
+)
+def test_refusal_counts_where_it_belongs(start_server, at, reply, of_this_message, permanent):
+    server = start_server(lambda stage, _: reply if stage == at else None)
+    failed = failure_of(server)
+    assert (failed.of_this_message, failed.permanent) == (of_this_message, permanent)
+    assert failed.code == int(reply[:3])
+    assert reply in str(failed)
+    assert server.taken == []
+
+
+@pytest.mark.parametrize("at", ["connect", "mail", "rcpt", "data", "taken"])
+def test_cut_at_each_stage_is_no_refusal(start_server, at):
+    """Also after the message was taken: without a reply nobody knows that."""
+    server = start_server(lambda stage, _: CUT if stage == at else None)
+    failed = failure_of(server)
+    assert (failed.code, failed.of_this_message) == (None, False)
+    assert len(server.taken) == (at == "taken")
+
+
+@pytest.mark.parametrize("at", ["mail", "rcpt", "data", "taken"])
+def test_hanging_server_is_left_at_the_deadline(start_server, at):
+    server = start_server(lambda stage, _: HANG if stage == at else None)
+    assert "took longer than 0.3 s" in str(failure_of(server, deadline=0.3))
+
+
+@pytest.fixture
+def raw_server():
+    """Starts servers that say fixed bytes again and again, without an end."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+    threads = []
+
+    def start(said, every=0.0):
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                try:
+                    while not over.wait(every):
+                        connection.sendall(said)
+                except OSError:
+                    return
+
+        threads.append(threading.Thread(target=serve, daemon=True))
+        threads[-1].start()
+        return server_at(f"smtp://127.0.0.1:{listener.getsockname()[1]}", deadline=2.0)
+
+    yield start
+    over.set()
+    for thread in threads:
+        thread.join()
+    listener.close()
+
+
+def test_endless_reply_is_bounded(raw_server):
+    with pytest.raises(SmtpFailed, match="it said more than 65,536 bytes"):
+        raw_server(b"220-" + b"x" * 500 + b"\r\n").send(ME, YOU, MESSAGE)
+
+
+def test_drip_ends_at_the_deadline(raw_server):
+    with pytest.raises(SmtpFailed, match="took longer than 2 s for the connection"):
+        raw_server(b"2", every=0.05).send(ME, YOU, MESSAGE)
+
+
+def test_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(SmtpFailed, match="failed at the connection") as failed:
+        server_at(f"smtp://127.0.0.1:{port}").send(ME, YOU, MESSAGE)
+    assert failed.value.stage == "connect"
+
+
+def test_letters_before_the_at_need_a_server_that_takes_them(start_server):
+    recipient = parse_mailbox("jürgen@bücher.example")
+    server = start_server()
+    server_at(server.url).send(ME, recipient, MESSAGE)
+    assert server.taken[0].recipients == ["jürgen@xn--bcher-kva.example"]
+    with pytest.raises(SmtpFailed, match="takes no letters") as failed:
+        server_at(start_server(utf8=False).url).send(ME, recipient, MESSAGE)
+    assert failed.value.permanent
