@@ -10,7 +10,7 @@ from functools import partial
 
 from tests.environment import running_servers  # isort: skip - it sets the environment of the following imports
 
-from tests.faults import beat, broker, crashes, database, frozen, provider, restore, simulation, stopping, workers
+from tests.faults import beat, broker, crashes, database, frozen, mail, provider, restore, simulation, stopping, workers
 from tests.faults.report import Report, table
 from tests.faults.stopwatch import Stopwatch
 from tests.faults.world import world
@@ -40,6 +40,7 @@ FAULTS = {
     "provider": (provider.misbehave, {"seconds": 60}, None),
     "creates": (provider.refuse_creates, {"seconds": 60}, None),
     "restore": (restore.restore_dumps, {"restores": 6, "seconds": 10}, {"restores": 1, "seconds": 1}),
+    "mail": (mail.trouble_mail, {"licenses": 2_000, "kills": 20}, {"licenses": 40, "kills": 4}),
     "outage": (provider.be_down, {"hours": 6, "pending": 5_000, "paid": 500}, None),
     "interleavings": (simulation.interleave, {"lives": 100_000}, {"lives": 400}),
     "stops": (stopping.terminate_workers, {"times": 100}, None),

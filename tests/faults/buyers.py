@@ -14,9 +14,9 @@ from tests.faults.hasty import LAPSE
 
 _OPENED = text("""
     INSERT INTO invoices (id, provider_account_id, provider_invoice_id, checkout_url, product_id, policy_id,
-                          base_amount, amount, currency, created_at, next_check_at)
+                          base_amount, amount, currency, buyer_email, created_at, next_check_at)
     SELECT gen_random_uuid(), a.id, theirs.id, 'http://sandbox', p.product_id, p.id, 21000, 21000, 'BTC',
-           now(), now() + interval '1 second' * :seconds * random()
+           theirs.id || '@example.com', now(), now() + interval '1 second' * :seconds * random()
     FROM unnest(CAST(:ids AS text[])) AS theirs (id), provider_accounts a, policies p
 """)
 

@@ -1,4 +1,4 @@
-"""Named points at which a process can be made to die: before and after each commit, HTTP call and message.
+"""Named points at which a process can be made to die: before and after each commit, call and message.
 
 A point is named by the function of Keysat's that commits or calls. The plan is a folder. `armed` names the point to die
 at, and the first process to reach it removes the file and kills its whole group. `seen` lists the points passed.
@@ -14,11 +14,14 @@ from requests.adapters import HTTPAdapter
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from keysat.net.smtp import SmtpServer
+
 _BELOW = (
     "keysat.core.db",
     "keysat.net.client",
     "keysat.net.deadlines",
     "keysat.net.untrusted",
+    "keysat.net.smtp",
     "keysat.core.metrics",
     "keysat.providers",
 )
@@ -81,6 +84,16 @@ def install(folder: str) -> None:
         return answer
 
     HTTPAdapter.send = sending
+    hand_over = SmtpServer.send
+
+    def handing_over(self, *arguments):
+        point = _caller()
+        plan.pass_by(f"{point}:before-call")
+        answer = hand_over(self, *arguments)
+        plan.pass_by(f"{point}:after-call")
+        return answer
+
+    SmtpServer.send = handing_over
 
 
 def _caller() -> str:

@@ -11,12 +11,15 @@ from sqlalchemy import update
 
 from keysat.core.db import transaction
 from keysat.core.secrets import secret_box
+from keysat.mail import mail_queue
 from keysat.models import Policy
 from keysat.webhooks.endpoints import add_endpoint
 from tests.faults.crash_points import Plan
 from tests.faults.hasty import LAPSE, SPEED
 from tests.faults.report import TWO_TICKS, Report, judged
 from tests.faults.world import World
+from tests.mail.letters import key_in, text_of
+from tests.mail.server import MailServer
 from tests.webhooks.receiver import Receiver
 
 _LOCAL = {
@@ -25,19 +28,22 @@ _LOCAL = {
     "KEYSAT_TIP_ALLOWED_NETWORKS": "127.0.0.0/8",
     "KEYSAT_LIGHTNING_NETWORK": "regtest",
 }
+_ORDER = {"product": "editor", "buyer_email": "buyer@example.com"}
 # How much is left to do of each, in this order.
 _STAGES = {
     "licensed": "SELECT count(*) FROM invoices WHERE status <> 'settled' OR fulfilled_at IS NULL",
     "told": "SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL",
+    "mailed": "SELECT count(*) FROM mails WHERE status NOT IN ('sent', 'dropped')",
     "tipped": "SELECT count(*) FROM tips WHERE status <> 'sent'",
 }
-# The dead process may have called the provider, so a purchase pauses for 75 s before it resumes. A delivery in
-# progress waits for its lease. A tip that may have been paid is looked up, and its same invoice is sent again.
-# Tips are scanned every 30 s: to resume it, to look it up, and to send it again. All takes a sixth of that here.
+# The dead process may have called the provider, so a purchase pauses for 75 s before it resumes. A delivery or
+# a mail in progress waits for its lease. A tip that may have been paid is looked up, and its same invoice is sent
+# again. Tips are scanned every 30 s: to resume it, to look it up, and to send it again. All takes a sixth of that here.
 BARS = {
     "bought": 75 / SPEED + 5,
     "licensed": TWO_TICKS,
     "told": TWO_TICKS + LAPSE,
+    "mailed": TWO_TICKS + mail_queue.LEASE.total_seconds(),
     "tipped": TWO_TICKS + LAPSE + 3 * 30 / SPEED,
 }
 _PATHS = {"webhook": 0.0, "scan": 1.0}  # the share of the webhooks that is lost
@@ -46,9 +52,9 @@ _PATHS = {"webhook": 0.0, "scan": 1.0}  # the share of the webhooks that is lost
 def die_everywhere(world: World, paths: int = 2, most_points: int | None = None) -> Report:
     """Live through a purchase once to see its points, then once for each point to die there, on each path."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a process may still write there
-        plan, receiver = Plan(folder), Receiver()
+        plan, receiver, server = Plan(folder), Receiver(), MailServer()
         _open_shop(world, receiver)
-        _start(world, folder)
+        _start(world, folder, server)
         died, lives = 0, {}
         for path, lost in world.random.sample(list(_PATHS.items()), paths):
             world.client.set_webhooks(drop=lost)
@@ -68,6 +74,8 @@ def die_everywhere(world: World, paths: int = 2, most_points: int | None = None)
         for stage, bar in BARS.items():
             report.within(f"{stage} within", lives[worst[stage]][stage], bar, f", at {worst[stage]}")
         report.at_least("licenses that the operator's program was told of", _told_of(receiver), world.paid)
+        keys = {key_in(text_of(taken)) for taken in server.taken}
+        report.at_least("licenses that reached their buyers by mail", len(keys), world.paid)
         return report
 
 
@@ -79,8 +87,9 @@ def _open_shop(world: World, receiver: Receiver) -> None:
         add_endpoint(session, secret_box(world.settings), "crashes", receiver.url, allow_http=True, actor="cli")
 
 
-def _start(world: World, folder: str) -> None:
-    planned = {"FAULTS_CRASH_PLAN": folder, **_LOCAL}
+def _start(world: World, folder: str, server: MailServer) -> None:
+    mail = {"KEYSAT_SMTP_URL": server.url, "KEYSAT_MAIL_FROM": "licenses@shop.example"}
+    planned = {"FAULTS_CRASH_PLAN": folder, **_LOCAL, **mail}
     world.worker(**planned)
     world.beat()
     world.web(**planned)
@@ -121,7 +130,7 @@ def _purchase(world: World) -> dict:
     deadline, last_text = time.monotonic() + 60, "nothing"
     while time.monotonic() < deadline:
         with suppress(requests.RequestException):
-            answer = requests.post(url, json={"product": "editor"}, headers={"Idempotency-Key": key}, timeout=10)
+            answer = requests.post(url, json=_ORDER, headers={"Idempotency-Key": key}, timeout=10)
             if answer.status_code == 200:
                 return answer.json()
             last_text = answer.text

@@ -21,6 +21,7 @@ schedule.STEPS = {
 
 from keysat.accounts import breaker, inbox
 from keysat.invoices import draft
+from keysat.mail import mail_queue, owe
 from keysat.settlement import backlog, reconcile, sweep
 from keysat.tips import bolt11, due
 from keysat.webhooks import delivery_queue
@@ -33,6 +34,10 @@ reconcile._ERROR_BACKOFF_SECONDS /= SPEED
 inbox.FIRST_RETRY /= SPEED
 delivery_queue.LEASE /= SPEED
 delivery_queue.DELAYS = tuple(delay / SPEED for delay in delivery_queue.DELAYS)
+mail_queue.LEASE /= SPEED
+mail_queue.TROUBLE_SECONDS /= 10 * SPEED  # a second
+mail_queue.DELAYS = tuple(delay / (10 * SPEED) for delay in mail_queue.DELAYS)
+owe.SEEN_AFTER /= SPEED
 due.CLAIM, due.LOOK_UP_AGAIN, due._FIRST_WAIT = timedelta(seconds=LAPSE), timedelta(seconds=1), LAPSE
 bolt11._MIN_LIFE = due.TO_SPARE = timedelta(seconds=1)
 
