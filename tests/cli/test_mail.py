@@ -3,12 +3,15 @@
 import pytest
 from sqlalchemy import func
 
+from keysat.cli import doctor_host
 from keysat.core.db import transaction
 from keysat.mail.mail_queue import lease_mail
+from keysat.mail.render import TemplateBroken
 from keysat.models import AuditLine
 from tests.builders import audit_actions
 from tests.mail.conftest import mail_on, mail_server, mailer
 from tests.mail.letters import BUYER, license_sold, load_mail, make_mails_due, send_due, set_mails
+from tests.mail.server import CUT
 
 __all__ = ["mail_on", "mail_server", "mailer"]
 
@@ -154,3 +157,22 @@ def test_audit_of_a_retry_of_all_has_the_count(keysat, dead):
     with reading() as session:
         line = session.query(AuditLine).filter(AuditLine.action == "mail.all_retried").one()
     assert line.detail == {"count": 1}
+
+
+def test_history_has_why_a_mail_waits(keysat, dead, mailer, mail_server):
+    mail_server.answer = lambda stage, _: "451 greylisted" if stage == "rcpt" else None
+    keysat("mail", "retry", dead.id)
+    send_due(mailer)
+    lines = keysat("invoice", "show", dead.invoice_id, "--json").json["timeline"]
+    assert "451 greylisted" in next(line["detail"] for line in lines if line["action"] == "mail.waits")
+
+
+def test_doctor_tries_the_mail_server(mail_on, mail_server, settings, tmp_path):
+    assert doctor_host.mail(settings) == "off, so buyers get no mail; KEYSAT_SMTP_URL turns it on"
+    assert doctor_host.mail(mail_on) == f"127.0.0.1:{mail_server.port} takes mail on this machine"
+    mail_server.answer = lambda stage, _: CUT if stage == "connect" else None
+    with pytest.raises(doctor_host.Broken, match=r"failed at the connection.*; correct KEYSAT_SMTP_URL"):
+        doctor_host.mail(mail_on)
+    (tmp_path / "seen.jinja").write_text("{{ nothing }}")
+    with pytest.raises(TemplateBroken):
+        doctor_host.mail(mail_on.model_copy(update={"mail_templates": tmp_path}))
