@@ -429,10 +429,10 @@ def test_the_cap_itself_is_allowed(size, fits):
     body = b'"' + b"a" * (size - 2) + b'"'
     with raw_server(answering(whole_answer(body))) as server:
         if fits:
-            assert client(server.url).get("/").json == "a" * (size - 2)
+            assert client(server.url, LONG).get("/").json == "a" * (size - 2)
         else:
             with pytest.raises(RemoteResponseInvalid):
-                client(server.url).get("/")
+                client(server.url, LONG).get("/")
 
 
 # What the response means.
@@ -443,7 +443,7 @@ def test_the_cap_itself_is_allowed(size, fits):
 def test_a_redirect_is_not_followed(status, method):
     with recording() as target, raw_server(answering(whole_answer(b"{}", status, Location=target.url))) as server:
         with pytest.raises(NotTheProvider, match=rf"redirect \({status}\), which is not followed"):
-            client(server.url).request(method, "/", json_body={"a": 1})
+            client(server.url, LONG).request(method, "/", json_body={"a": 1})
         assert target.requests == []
 
 
@@ -451,7 +451,7 @@ def test_a_redirect_of_the_provider_is_not_followed(sandbox_server, faults):
     with recording() as target:
         faults({"kind": "redirect", "location": f"{target.url}/elsewhere"})
         with pytest.raises(NotTheProvider, match="not followed"):
-            client(sandbox_server.url).get(LIST)
+            client(sandbox_server.url, LONG).get(LIST)
         assert target.requests == []
 
 
@@ -459,14 +459,14 @@ def test_a_redirect_of_the_provider_is_not_followed(sandbox_server, faults):
 def test_a_redirect_to_anywhere_is_not_the_servers_word(location):
     answer = whole_answer(b"{}", 302, Location=location)
     with raw_server(answering(answer)) as server, pytest.raises(NotTheProvider, match="not followed"):
-        client(server.url).get("/")
+        client(server.url, LONG).get("/")
 
 
 @pytest.mark.parametrize("location", ["http://[", "\xe4\xf6"])
 def test_a_redirect_to_no_address_is_not_the_servers_word(location):
     answer = whole_answer(b"{}", 302, Location=location)
     with raw_server(answering(answer)) as server, pytest.raises(NotTheProvider, match="not followed"):
-        client(server.url).get("/")
+        client(server.url, LONG).get("/")
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,7 @@ def test_a_redirect_to_no_address_is_not_the_servers_word(location):
 )
 def test_each_status_has_its_error(sandbox_server, faults, status, error):
     faults({"kind": "status", "status": status, "times": 1})
-    http = client(sandbox_server.url)
+    http = client(sandbox_server.url, LONG)
     with pytest.raises(RemoteError, match=r"^The server .*\.") as caught:
         http.get(LIST)
     assert type(caught.value) is error
@@ -502,14 +502,14 @@ def test_each_status_has_its_error(sandbox_server, faults, status, error):
 
 def test_other_successes_are_answers_with_their_status(sandbox_server, faults):
     faults({"kind": "status", "status": 202, "body": {"a": 1}})
-    answer = client(sandbox_server.url).get(LIST)
+    answer = client(sandbox_server.url, LONG).get(LIST)
     assert (answer.status, answer.json) == (202, {"a": 1})
 
 
 def test_refusal_quotes_server_briefly():
     with raw_server(answering(whole_answer(b'{"message": "the amount is wrong' + b"x" * 5_000 + b'"}', 422))) as server:
         with pytest.raises(RemoteRefused, match=r"\(422\): .*the amount is wrongx+$") as caught:
-            client(server.url).get("/")
+            client(server.url, LONG).get("/")
         assert len(str(caught.value)) < 300
 
 
@@ -537,14 +537,14 @@ def test_refusal_quotes_server_briefly():
 def test_retry_after_is_read_in_both_its_forms(sandbox_server, faults, given, seconds, status):
     faults({"kind": "status", "status": status, "retry_after": given})
     with pytest.raises(RemoteUnavailable) as caught:
-        client(sandbox_server.url).get(LIST)
+        client(sandbox_server.url, LONG).get(LIST)
     assert caught.value.retry_after == seconds
 
 
 def test_retry_after_as_a_date_is_counted_from_now(sandbox_server, faults):
     faults({"kind": "status", "status": 429, "retry_after": formatdate(time.time() + 100, usegmt=True)})
     with pytest.raises(RemoteUnavailable) as caught:
-        client(sandbox_server.url).get(LIST)
+        client(sandbox_server.url, LONG).get(LIST)
     assert caught.value.retry_after == pytest.approx(100, abs=3)
 
 
@@ -578,13 +578,13 @@ def test_what_is_not_json_is_an_invalid_answer(body):
 def test_garbage_of_a_provider_is_an_invalid_answer(sandbox_server, faults):
     faults({"kind": "garbage"})
     with pytest.raises(RemoteResponseInvalid):
-        client(sandbox_server.url).get(LIST)
+        client(sandbox_server.url, LONG).get(LIST)
 
 
 def test_numbers_with_a_point_come_as_exact_decimals():
     body = b'{"sat": 0.00000001, "small": 1e-8, "long": 0.1000000000000000000000000000001, "whole": 5}'
     with raw_server(answering(whole_answer(body))) as server:
-        found = client(server.url).get("/").json
+        found = client(server.url, LONG).get("/").json
     assert found == {
         "sat": Decimal("0.00000001"),
         "small": Decimal("1e-8"),
@@ -610,20 +610,20 @@ def test_numbers_with_a_point_come_as_exact_decimals():
 def test_a_cut_connection_may_work_later(sent):
     with raw_server(then_closing(sent)) as server:
         with pytest.raises(RemoteUnavailable, match=r"^The server at \S+ cut the connection \(\w+\)\.$"):
-            client(server.url).get("/")
+            client(server.url, LONG).get("/")
         assert server.accepted == 1  # nothing is sent a second time
 
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\n"])
 def test_an_answer_cut_in_its_headers_is_none(sent):
     with raw_server(then_closing(sent)) as server, pytest.raises(RemoteError):
-        client(server.url).get("/")
+        client(server.url, LONG).get("/")
     assert server.accepted == 1
 
 
 def test_a_provider_that_cuts_the_connection_may_work_later(sandbox_server, faults):
     faults({"kind": "cut", "times": 1})
-    http = client(sandbox_server.url)
+    http = client(sandbox_server.url, LONG)
     with pytest.raises(RemoteUnavailable, match="cut the connection"):
         http.get(LIST)
     assert len(http.get(LIST).json) == 1
@@ -635,7 +635,7 @@ def test_a_reset_connection_may_work_later():
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with raw_server(reset) as server, pytest.raises(RemoteUnavailable, match="cut the connection"):
-        client(server.url).get("/")
+        client(server.url, LONG).get("/")
 
 
 def closed_port():
@@ -651,7 +651,7 @@ def test_a_refused_connection_may_work_later():
 @pytest.mark.parametrize("url", ["http://", "no-scheme", "http://127.0.0.1:99999", "http://a b"])
 def test_an_address_that_can_not_be_one_is_an_error_of_ours(url):
     with pytest.raises(RemoteError, match=r"^The server .*\.$"):
-        client(url).get("/")
+        client(url, LONG).get("/")
 
 
 # What is sent.
@@ -675,7 +675,7 @@ def test_a_netrc_file_does_not_replace_our_credentials(tmp_path, plain_environme
     plain_environment.setenv("HOME", str(tmp_path))
     plain_environment.setenv("NETRC", str(netrc))
     with recording() as server:
-        client(server.url).get("/")
+        client(server.url, LONG).get("/")
         assert server.only.headers["authorization"] == f"token {KEY}"
 
 
@@ -693,7 +693,7 @@ def test_a_host_excepted_from_the_proxy_is_called_directly(plain_environment):
     with recording() as server:
         plain_environment.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
         plain_environment.setenv("no_proxy", "127.0.0.1")
-        client(server.url).get("/x")
+        client(server.url, LONG).get("/x")
         assert server.only.target == "/x"
 
 
@@ -737,7 +737,7 @@ def test_failing_calls_leave_no_file_open(faults, sandbox_server):
 def test_all_deadlines_of_a_process_share_one_thread():
     with raw_server(answering(OK)) as server:
         for _ in range(20):
-            client(server.url).get("/")
+            client(server.url, LONG).get("/")
     assert [thread.name for thread in threading.enumerate()].count("http-deadlines") == 1
 
 
@@ -766,7 +766,7 @@ def test_refusal_redacts_private_request(echo):
     refused = whole_answer(f'{{"message": "buyerEmail is {echo}, no"}}'.encode(), 422)
     private = ["büyer+a/b@example.com", ""]
     with raw_server(answering(refused)) as server, pytest.raises(RemoteRefused) as refusal:
-        client(server.url).request("POST", "/", json_body={"buyerEmail": private[0]}, private=private)
+        client(server.url, LONG).request("POST", "/", json_body={"buyerEmail": private[0]}, private=private)
     assert "buyerEmail is [redacted], no" in str(refusal.value)
 
 
@@ -786,6 +786,6 @@ NOT_ITS_OWN = [
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422, 451])
 def test_refusal_of_what_stands_before_the_server_is_not_its_word(status, body):
     with raw_server(answering(whole_answer(body, status))) as server, pytest.raises(NotTheProvider) as refusal:
-        client(server.url).get("/")
+        client(server.url, LONG).get("/")
     assert refusal.value.status == status
     assert "isn't The server itself" in str(refusal.value)

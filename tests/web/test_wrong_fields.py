@@ -22,6 +22,7 @@ TERMS = {
     "tip_recipient": "dev@example.com",
     "tip_pct_bps": 500,
     "tip_label": "for the compiler",
+    "releases_per_seat": 3,
 }
 # For each body one that its route takes: what is refused below is refused for the one field that is changed.
 FITTING = {
@@ -35,6 +36,7 @@ FITTING = {
         "platform": "p",
     },
     "MachineRequest": {"key": "LIC1-A-B", "fingerprint": "f", "hostname": "h", "platform": "p", "reason": "sold"},
+    "HolderRequest": {"key": "LIC1-A-B", "reason": "sold"},
     "NewProduct": {"slug": "another", "price_amount": 5, "price_currency": "EUR", **TEXTS_OF_PRODUCT},
     "ProductChanges": {
         **TEXTS_OF_PRODUCT,
