@@ -32,9 +32,11 @@ class MailServer:
         self._loop, self._connections = asyncio.new_event_loop(), set()
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = listener.getsockname()[1]
-        self._server = self._loop.run_until_complete(self._loop.create_server(self._new, sock=listener))
         self._thread = threading.Thread(target=self._loop.run_forever, name="mail-server", daemon=True)
         self._thread.start()
+        # In the thread, since the caller's may have a loop that runs, such as a browser's.
+        begun = self._loop.create_server(self._new, sock=listener)
+        self._server = asyncio.run_coroutine_threadsafe(begun, self._loop).result(30)
 
     @property
     def url(self):
