@@ -43,7 +43,7 @@ def send(database: Database, task: Task[Any, Any], claims: list[Claim], claimed_
     """Send one message for each claim, made at `claimed_at` (monotonic) or later.
 
     If the claim ends, the message expires before the row may be claimed again. Its time is reduced by the time since
-    `claimed_at`.
+    `claimed_at`. No message is sent for a claim that has ended, since its row may be claimed again.
 
     Raises:
         BrokerUnavailable: the unsent claims were released.
@@ -53,8 +53,10 @@ def send(database: Database, task: Task[Any, Any], claims: list[Claim], claimed_
         with task.app.producer_or_acquire() as producer:
             while unsent:
                 claim, passed = unsent[0], time.monotonic() - claimed_at
-                until: dict[str, Any] = {} if claim.seconds is None else {"expires": max(0.0, claim.seconds - passed)}
-                task.apply_async((str(claim.row_id),), producer=producer, **until)
+                left = None if claim.seconds is None else claim.seconds - passed
+                if left is None or left > 0:
+                    until: dict[str, Any] = {} if left is None else {"expires": left}
+                    task.apply_async((str(claim.row_id),), producer=producer, **until)
                 unsent.pop(0)
     except (OperationalError, OSError) as error:
         with database.transaction() as session:

@@ -187,10 +187,8 @@ class SimulatedWorld:
             for message in self.messages
             if (message.task, message.row_id) == (task, row_id) and not message.doubled
         ]
-        # One is the rule. After an error, or a settlement that lost to another change, the invoice is checked sooner. A
-        # message whose claim lapsed before it was sent is dead from the start.
-        live = [message for message in same if message.until > self.now]
-        if task == "keysat.reconcile_invoice" and expires and len(live) > 1:
+        # One is the rule. After an error, or a settlement that lost to another change, the invoice is checked sooner.
+        if task == "keysat.reconcile_invoice" and sum(message.until > self.now for message in same) > 1:
             self.breaches.append("three live messages for an invoice")
         self.messages.append(Message(task, row_id, math.inf if expires is None else self.now + expires))
 

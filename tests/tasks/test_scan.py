@@ -1,16 +1,20 @@
 """What a scan sends is bounded by what waits already, so that messages are worked on before they expire."""
 
 import json
+import time
 
 import pytest
 from sqlalchemy import func, select, update
 
 from keysat.accounts.inbox import store
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.settings import load_settings
+from keysat.invoices.due import release_invoices
 from keysat.models import Invoice, ProviderEvent
 from keysat.providers.base import ReceivedEvent
-from keysat.tasks.tasks import handle_provider_event, issue_license, scan_pending
+from keysat.queue.claim import Claim
+from keysat.queue.send import send
+from keysat.tasks.tasks import handle_provider_event, issue_license, reconcile_invoice, scan_pending
 from tests.builders import load_account, make_due, make_invoice, make_shop
 
 LIMIT, WAITING, OWED = 5, 3, 8
@@ -77,6 +81,15 @@ def test_message_expiry_by_task(empty_broker):
     scan_pending()
     assert {expiry(raw) for raw in empty_broker.lrange("issue", 0, -1)} == {None}
     assert [expiry(raw) for raw in empty_broker.lrange("reconcile", 0, -1)] != [None]
+
+
+def test_lapsed_claim_sends_no_message(empty_broker):
+    """Its row may be due again, so the next scan sends for it. Claims that never lapse are always sent."""
+    invoices = [make_invoice().id for _ in range(3)]
+    claims = [Claim(invoices[0], seconds=30.0), Claim(invoices[1], seconds=90.0), Claim(invoices[2])]
+    send(DATABASE, reconcile_invoice, claims, time.monotonic() - 60, release_invoices)
+    sent = [json.loads(raw)["headers"] for raw in empty_broker.lrange("reconcile", 0, -1)]
+    assert sorted(header["argsrepr"] for header in sent) == sorted(repr((str(row_id),)) for row_id in invoices[1:])
 
 
 def expiry(raw):
