@@ -55,14 +55,17 @@ def claim_settled(session: Session, limit: int, account_id: UUID) -> list[Claim]
 def claim_again(session: Session, invoice_id: UUID) -> Claim | None:
     """Claim an invoice that isn't due yet, because somebody waits for it. None if it was checked a moment ago.
 
-    A settled one, and one that is no longer checked, isn't claimed.
+    A settled one, and one that is no longer checked, isn't claimed. Its message may be lost, so it is due again when
+    the message expires, or earlier if it was due earlier.
     """
     open_still = and_(Invoice.status != InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None))
     rested = or_(Invoice.last_checked_at.is_(None), Invoice.last_checked_at < func.now() - CHECK_AGAIN)
+    soon = func.now() + CHECK_AGAIN
+    due = case((Invoice.next_check_at > func.now(), func.least(Invoice.next_check_at, soon)), else_=soon)
     claimed = session.scalar(
         update(Invoice)
         .where(Invoice.id == invoice_id, open_still, rested)
-        .values({Invoice.next_check_at: next_check(Invoice.status, Invoice.created_at), **_COUNTED})
+        .values({Invoice.next_check_at: due, **_COUNTED})
         .returning(Invoice.id)
     )
     return None if claimed is None else Claim(claimed, CHECK_AGAIN.total_seconds())

@@ -9,7 +9,7 @@ from sqlalchemy import event, func, select, text
 from sqlalchemy.orm import Session
 
 from keysat.core.db import engine, reading, transaction
-from keysat.invoices.due import claim_due, claim_unfulfilled, release_invoices
+from keysat.invoices.due import CHECK_AGAIN, claim_again, claim_due, claim_unfulfilled, release_invoices
 from keysat.models import Invoice
 from tests.builders import (
     issue_now,
@@ -283,3 +283,14 @@ def test_among_many_only_what_is_due_is_claimed():
     with transaction() as session:
         assert len(claim_due(session, 1_000, load_account().id)) == 100
         assert len(claim_unfulfilled(session, 1_000)) == 100
+
+
+@pytest.mark.parametrize("due_in", [timedelta(minutes=1), timedelta(seconds=2), timedelta(seconds=-30)])
+def test_check_for_a_buyer_postpones_nothing(due_in):
+    """Its message may be lost, so the check that was due anyway comes no later than the message would expire."""
+    invoice = make_invoice(status="expired", created_at=func.now() - timedelta(hours=3))
+    set_columns(invoice.id, next_check_at=func.now() + due_in, last_checked_at=func.now() - timedelta(minutes=5))
+    with transaction() as session:
+        now = session.scalar(select(func.now()))
+        assert claim_again(session, invoice.id) is not None
+    assert now < load_invoice(invoice.id).next_check_at <= now + CHECK_AGAIN
