@@ -12,7 +12,7 @@ from keysat.core.db import Database
 from keysat.core.errors import Conflict, NotFound
 from keysat.core.hints import Hint
 from keysat.licenses.seats import Caller, count_active, refresh, take_seat
-from keysat.licenses.state import KeyReader, Reason, Verdict, evaluate, require_license
+from keysat.licenses.state import KeyReader, Reason, Verdict, evaluate, lock_license, require_license
 from keysat.models import Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
@@ -44,6 +44,8 @@ def deactivate(database: Database, read_key: KeyReader, key: str, caller: Caller
     if verdict.license_state is None:
         return verdict
     with database.transaction() as session:
+        if not lock_license(session, verdict.license_state):
+            return Verdict(Reason.REVOKED)
         freed = verdict.machine_id is not None and free_seat(session, verdict.machine_id, reason, "api")
         active_count = count_active(session, verdict.license_state.license_id)
     return replace(verdict, reason=None if freed else Reason.NOT_FOUND, active_count=active_count)

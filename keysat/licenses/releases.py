@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.db import Database
 from keysat.licenses.machines import free_seat
-from keysat.licenses.state import KeyReader, Reason, evaluate
+from keysat.licenses.state import KeyReader, Reason, evaluate, lock_license
 from keysat.models import License, Machine
 
 WINDOW = timedelta(days=30)
@@ -38,11 +38,11 @@ class Seats:
 
 def list_seats(database: Database, read_key: KeyReader, key: str) -> Seats:
     """Return the seats of a key's license."""
-    license_id, reason = _license_of(database, read_key, key)
-    if license_id is None:
-        return Seats(reason)
+    verdict = evaluate(database, read_key, key)
+    if verdict.license_state is None:
+        return Seats(verdict.reason)
     with database.reading() as session:
-        return _seats(session, license_id)
+        return _seats(session, verdict.license_state.license_id)
 
 
 def release_seat(database: Database, read_key: KeyReader, key: str, machine_id: UUID, note: str | None = None) -> Seats:
@@ -50,17 +50,14 @@ def release_seat(database: Database, read_key: KeyReader, key: str, machine_id: 
 
     The reason is `not_found` if the machine has no seat of this license, `too_many_releases` at the limit.
     """
-    license_id, reason = _license_of(database, read_key, key)
-    if license_id is None:
-        return Seats(reason)
-    with database.transaction() as session:
-        session.execute(select(License.id).where(License.id == license_id).with_for_update(key_share=True))
-        return _seats(session, license_id, _release(session, license_id, machine_id, note))
-
-
-def _license_of(database: Database, read_key: KeyReader, key: str) -> tuple[UUID | None, Reason | None]:
     verdict = evaluate(database, read_key, key)
-    return (None, verdict.reason) if verdict.license_state is None else (verdict.license_state.license_id, None)
+    if verdict.license_state is None:
+        return Seats(verdict.reason)
+    license_id = verdict.license_state.license_id
+    with database.transaction() as session:
+        if not lock_license(session, verdict.license_state):
+            return Seats(Reason.REVOKED)
+        return _seats(session, license_id, _release(session, license_id, machine_id, note))
 
 
 def _release(session: Session, license_id: UUID, machine_id: UUID, note: str | None) -> Reason | None:
@@ -81,6 +78,7 @@ def _seats(session: Session, license_id: UUID, reason: Reason | None = None) -> 
 def _releases_left(session: Session, row: License) -> int | None:
     if row.max_machines == 0:
         return None
-    recent = Machine.deactivated_at > func.now() - WINDOW
+    since = func.greatest(func.now() - WINDOW, row.transferred_at)  # GREATEST ignores NULL
+    recent = Machine.deactivated_at > since
     freed = select(func.count()).where(Machine.license_id == row.id, Machine.by_holder, recent)
     return max(0, row.releases_per_seat * row.max_machines - (session.scalar(freed) or 0))

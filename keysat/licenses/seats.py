@@ -11,8 +11,17 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.db import Database
-from keysat.licenses.state import KeyReader, LicenseState, Reason, Verdict, evaluate, judge, load_license_state
-from keysat.models import License, Machine
+from keysat.licenses.state import (
+    KeyReader,
+    LicenseState,
+    Reason,
+    Verdict,
+    evaluate,
+    judge,
+    load_license_state,
+    lock_license,
+)
+from keysat.models import Machine
 from keysat.models.audit import audit
 from keysat.queue.outbox import EventType, emit_machine
 
@@ -109,15 +118,14 @@ def _is_full(session: Session, license_state: LicenseState) -> bool:
 def _take(session: Session, before: LicenseState, product_slug: str | None, caller: Caller) -> Verdict:
     """Read everything again under the license's lock. Others may have taken seats, or revoked it or its key."""
     license_id = before.license_id
-    session.execute(select(License.id).where(License.id == license_id).with_for_update(key_share=True))
+    if not lock_license(session, before):
+        return Verdict(Reason.REVOKED)
     verdict = judge(
         load_license_state(session, license_id, caller.fingerprint_hash), product_slug, caller.fingerprint_hash
     )
     license_state = verdict.license_state
     if verdict.reason is not None or license_state is None or license_state.machine_id is not None:
         return verdict
-    if license_state.rotated_at != before.rotated_at:
-        return Verdict(Reason.REVOKED)
     if _is_full(session, license_state):
         return replace(verdict, reason=Reason.TOO_MANY_MACHINES)
     machine = Machine(

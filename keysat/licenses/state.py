@@ -145,6 +145,12 @@ def load_license_state(session: Session, license_id: UUID, fingerprint_hash: byt
     return None if row is None else LicenseState(**row._asdict())
 
 
+def lock_license(session: Session, before: LicenseState) -> bool:
+    """Lock a license until the transaction ends. Return False if its key was replaced since `before` was read."""
+    locked = select(License.rotated_at).where(License.id == before.license_id).with_for_update(key_share=True)
+    return session.scalars(locked).one() == before.rotated_at
+
+
 def judge(license_state: LicenseState | None, product_slug: str | None, fingerprint_hash: bytes | None) -> Verdict:
     """Decide from the license state. Without a fingerprint, any machine is accepted."""
     if license_state is None:

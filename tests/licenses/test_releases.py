@@ -1,5 +1,6 @@
 """A key's holder frees seats: only of the own license, so often in 30 days, and no oftener in a race."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 from uuid import uuid4
 
@@ -7,7 +8,8 @@ import pytest
 from sqlalchemy import func, update
 
 from keysat.catalog.products import Terms
-from keysat.core.db import DATABASE, transaction
+from keysat.core.db import DATABASE, Database, reading, transaction
+from keysat.licenses.edit import replace_key, transfer_license
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate, deactivate
 from keysat.licenses.releases import WINDOW, list_seats, release_seat
@@ -15,7 +17,7 @@ from keysat.licenses.seats import Caller
 from keysat.licenses.state import Reason
 from keysat.models import Machine
 from keysat.models.license import LicenseStatus
-from tests.builders import audit_actions, make_license, set_license
+from tests.builders import audit_actions, load_machines, make_license, set_license
 from tests.races import race
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -26,22 +28,23 @@ class Holder:
 
     def __init__(self, signer, row):
         self.key, self.license_id, self._signer = signer.key_for(row), row.id, signer
+        self.database = DATABASE
 
     def _read_key(self, text):
         return verify(text, self._signer.public_key)
 
     def use_on(self, *names):
         """Take a seat on each machine. Returns their ids."""
-        return [activate(DATABASE, self._read_key, self.key, Caller.of(name)).machine_id for name in names]
+        return [activate(self.database, self._read_key, self.key, Caller.of(name)).machine_id for name in names]
 
     def leave(self, name):
-        return deactivate(DATABASE, self._read_key, self.key, Caller.of(name))
+        return deactivate(self.database, self._read_key, self.key, Caller.of(name))
 
     def seats(self):
-        return list_seats(DATABASE, self._read_key, self.key)
+        return list_seats(self.database, self._read_key, self.key)
 
     def release(self, machine_id):
-        return release_seat(DATABASE, self._read_key, self.key, machine_id)
+        return release_seat(self.database, self._read_key, self.key, machine_id)
 
 
 @pytest.fixture
@@ -109,3 +112,30 @@ def test_racing_releases_stay_within_the_limit(signer):
     freed, surprises = race(1, lambda _, racer: holder.release(machines[racer]).reason is None, count=8)
     assert (sorted(freed), surprises) == ([False] * 5 + [True] * 3, [])
     assert holder.seats().releases_left == 0
+
+
+def test_new_holder_has_releases_of_his_own(holder, signer):
+    lost, _ = holder.use_on("lost", "desk")
+    holder.release(lost)
+    with transaction() as session:
+        row = transfer_license(session, holder.license_id, "new@example.com", "cli", "sold on")
+        after = Holder(signer, row)
+    assert (holder.seats().reason, after.seats().releases_left) == (Reason.REVOKED, 2)
+
+
+@pytest.mark.parametrize("free", ["release", "leave"])
+def test_key_replaced_meanwhile_frees_no_seat(holder, free):
+    """The key is read before the license is locked."""
+    (desk,) = holder.use_on("desk")
+
+    @contextmanager
+    def read_then_replace():
+        with reading() as session:
+            yield session
+        holder.database = DATABASE
+        with transaction() as session:
+            replace_key(session, holder.license_id, "cli", "leaked")
+
+    holder.database = Database(read_then_replace, transaction)
+    assert {"release": lambda: holder.release(desk), "leave": lambda: holder.leave("desk")}[free]().reason == "revoked"
+    assert [machine.deactivated_at for machine in load_machines(holder.license_id)] == [None]
