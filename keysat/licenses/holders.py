@@ -11,20 +11,22 @@ from keysat.models import Invoice, License
 def held_by(email: str) -> ColumnElement[bool]:
     """The condition that a license's holder has that e-mail address, in any case.
 
-    That is the address of the license, or that of the invoice's buyer if the license has none of its own.
+    That is the address of the license, or that of the invoice's buyer if the license has none of its own and was never
+    transferred.
     """
     wanted = email.strip().lower()
     own = select(License.id).where(func.lower(License.holder_email) == wanted)
     bought = (
         select(License.id)
         .join(Invoice, Invoice.id == License.invoice_id)
-        .where(License.holder_email.is_(None), func.lower(Invoice.buyer_email) == wanted)
+        .where(License.holder_email.is_(None), License.transferred_at.is_(None))
+        .where(func.lower(Invoice.buyer_email) == wanted)
     )
     return License.id.in_(union(own, bought).subquery().select())
 
 
 def holder_email(session: Session, row: License) -> str | None:
     """Return the e-mail address of a license's holder, or None if none is known."""
-    if row.holder_email is not None or row.invoice_id is None:
+    if row.holder_email is not None or row.invoice_id is None or row.transferred_at is not None:
         return row.holder_email
     return session.scalar(select(Invoice.buyer_email).where(Invoice.id == row.invoice_id))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
@@ -107,7 +107,10 @@ def emit_license(session: Session, event_type: EventType, license_id: UUID) -> N
         *(License.product_id, License.invoice_id, License.policy_id, License.is_trial, License.expires_at),
         *(License.entitlements, License.source, License.status),
         *(Product.slug.label("product_slug"), Policy.slug.label("policy_slug"), Invoice.amount, Invoice.currency),
-        func.coalesce(License.holder_email, Invoice.buyer_email).label("email"),
+        case(
+            (License.transferred_at.is_(None), func.coalesce(License.holder_email, Invoice.buyer_email)),
+            else_=License.holder_email,
+        ).label("email"),
     )
     found = select(*columns).select_from(License).join(Product, Product.id == License.product_id)
     found = found.join(Policy, Policy.id == License.policy_id).outerjoin(Invoice, Invoice.id == License.invoice_id)

@@ -16,7 +16,7 @@ from keysat.licenses.machines import deactivate, heartbeat
 from keysat.licenses.releases import list_seats
 from keysat.licenses.seats import Caller, validate
 from keysat.licenses.state import Reason
-from keysat.models import License
+from keysat.models import License, OutboundEvent
 from keysat.models.license import LicenseStatus
 from tests.builders import audit_actions, issue_now, load_licenses, load_machines, make_invoice, make_license
 
@@ -144,3 +144,20 @@ def test_revoked_license_stays_as_it_is(row, function, args):
 
 def test_rotation_within_the_first_second_is_later_than_the_issue(row):
     assert change(replace_key, row.id).rotated_at >= row.issued_at + timedelta(seconds=1)
+
+
+def test_former_buyer_never_becomes_the_holder_again(fake, signer):
+    """Without an address of its own, a transferred license has no holder that is known."""
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    issue_now(invoice.id, signer.key_id)
+    (row,) = load_licenses(invoice.id)
+    with transaction() as session:
+        transfer_license(session, row.id, "new@example.com", "cli", "sold on")
+    with transaction() as session:
+        edit_license(session, row.id, {"holder_email": None}, "cli", "asked for")
+    with reading() as session:
+        again = session.get_one(License, row.id)
+        assert holder_email(session, again) is None
+        assert session.scalars(select(License.id).where(held_by(invoice.buyer_email))).all() == []
+        told = session.scalars(select(OutboundEvent.body).order_by(OutboundEvent.id.desc()).limit(1)).all()
+    assert all(invoice.buyer_email not in body for body in told)
