@@ -159,7 +159,8 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
 def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
     """Get the state of a purchase, with the license once it is issued.
 
-    The plain id of the invoice, which appears in logs and at the provider, shows the license for its first hour only.
+    The plain id of the invoice, which appears in logs and at the provider, shows the license for its first hour
+    only, and never one whose key was replaced.
     """
     row_id, proven = purchase_of(invoice_id)
     with reading() as session:
@@ -167,7 +168,7 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
         if invoice is None:
             raise NotFound("purchase", row_id)
         state = read_why(session, invoice).state
-        if owned is not None and not proven and not session.scalar(select(_is_new(owned))):
+        if owned is not None and not proven and (owned.rotated_at or not session.scalar(select(_is_new(owned)))):
             owned = None
     price = Money(invoice.amount, invoice.currency)
     return Polled(

@@ -14,7 +14,7 @@ from keysat.core.db import reading, transaction
 from keysat.core.errors import CredentialsRejected, RemoteRefused, RemoteUnavailable
 from keysat.core.money import Money
 from keysat.invoices.draft import IN_PROGRESS
-from keysat.licenses.edit import transfer_license
+from keysat.licenses.edit import replace_key, transfer_license
 from keysat.licenses.keys import verify
 from keysat.models import Invoice, License
 from keysat.models.discount_code import CodeKind
@@ -292,6 +292,20 @@ def test_key_shown_by_secret_or_id(api, fake_shop, signer):
     shown = api.get(f"/v1/purchase/{started['invoice_id']}").json()
     assert shown["license_key"].startswith("LIC1-")
     assert shown["invoice_id"] == started["invoice_id"]
+
+
+def test_plain_id_never_shows_a_replaced_key(api, fake_shop, signer):
+    """What leaked may be that id."""
+    started = buy(api)
+    invoice_id = invoice_of(started["invoice_id"])
+    fake_shop.say(started["btcpay_invoice_id"], ProviderStatus.SETTLED, paid=21_000)
+    check_invoice(invoice_id)
+    issue_now(invoice_id, signer.key_id)
+    [owned] = load_licenses(invoice_id)
+    with transaction() as session:
+        replace_key(session, owned.id, "cli", "leaked")
+    assert api.get(f"/v1/purchase/{invoice_id}").json()["license_key"] is None
+    assert api.get(f"/v1/purchase/{started['invoice_id']}").json()["license_key"].startswith("LIC1-")
 
 
 @pytest.mark.parametrize("secret", ["", "x", "A" * 43, "\udcff", "another"])
