@@ -5,19 +5,33 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import CheckConstraint, select, text
+from pydantic import TypeAdapter
+from sqlalchemy import CheckConstraint, func, select, text
 
 from keysat.codes.pricing import Discount, NotApplicable, discounted
 from keysat.core.db import DATABASE, Base, reading, transaction
 from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_CHECK_INTERVAL, interval
 from keysat.licenses.state import Reason, judge, load_license_state
-from keysat.models import Invoice
+from keysat.models import Invoice, License
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.sweep import pages
-from tests.builders import check_invoice, load_account, load_invoice, make_due, make_invoice, make_license
+from keysat.web.admin.codes import CodeRow
+from keysat.web.admin.invoices import InvoiceRow
+from keysat.web.admin.licenses import LicenseRow
+from keysat.web.admin.tips import TipRow
+from tests.builders import (
+    check_invoice,
+    issue_now,
+    load_account,
+    load_invoice,
+    load_licenses,
+    make_due,
+    make_invoice,
+    make_license,
+)
 
 ALARM = "the invoice's status frozen is not known to this version"
 LISTED = re.compile(r"(?P<column>\w+) IN \((?P<values>.*)\)")
@@ -104,3 +118,18 @@ def test_license_of_unknown_status_is_suspended(status):
     with written_by_another_version("licenses", row.id, status), reading() as session:
         verdict = judge(load_license_state(session, row.id, None), None, None)
     assert verdict.reason is Reason.SUSPENDED
+
+
+@pytest.mark.usefixtures("empty_database", "shop")
+def test_admin_lists_rows_of_another_version():
+    """One such row doesn't hide the others."""
+    issue_now(make_invoice(status="settled", settled_at=func.now()).id, "signer")
+    (row,) = load_licenses()
+    with written_by_another_version("licenses", row.id, "frozen"), reading() as session:
+        assert LicenseRow.model_validate(session.get_one(License, row.id)).status == "frozen"
+    invoice = make_invoice()
+    with written_by_another_version("invoices", invoice.id, "frozen"):
+        assert load_invoice(invoice.id).status == "frozen"
+    annotations = {row: row.model_fields["status"].annotation for row in (LicenseRow, InvoiceRow, TipRow)}
+    assert all(TypeAdapter(allowed).validate_python("frozen") == "frozen" for allowed in annotations.values())
+    assert TypeAdapter(CodeRow.model_fields["kind"].annotation).validate_python("frozen") == "frozen"

@@ -43,7 +43,7 @@ class CodeRow(Row):
 
     id: UUID
     code: str
-    kind: CodeKind
+    kind: CodeKind | str
     amount: int
     currency: str
     max_uses: int | None

@@ -38,7 +38,7 @@ class InvoiceRow(Row):
     provider_invoice_id: str | None
     product_id: UUID
     policy_id: UUID
-    status: InvoiceStatus
+    status: InvoiceStatus | str
     exception: str
     base_amount: int
     amount: int

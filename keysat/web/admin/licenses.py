@@ -66,7 +66,7 @@ class LicenseRow(Row):
     invoice_id: UUID | None
     product_id: UUID
     policy_id: UUID
-    status: LicenseStatus
+    status: LicenseStatus | str
     source: str
     is_trial: bool
     max_machines: int

@@ -29,7 +29,7 @@ class TipRow(Row):
     recipient: str
     label: str
     amount_msat: int
-    status: TipStatus
+    status: TipStatus | str
     payment_hash: str | None
     paying_since: datetime | None
     next_attempt_at: datetime | None
