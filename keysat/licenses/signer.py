@@ -97,7 +97,7 @@ class Signer:
         """Return the license key of a row. The same row always gives the same key, byte for byte.
 
         Raises:
-            SigningKeyForeign: another key signed this license.
+            SigningKeyMismatch: another key signed this license.
         """
         if row.signer != self.key_id:
             raise SigningKeyMismatch("in use", self.key_id, row.signer)
@@ -162,7 +162,7 @@ def check_signer(session: Session, path: Path) -> Signer:
 
     Raises:
         SigningKeyMissing: the file doesn't exist.
-        SigningKeyForeign: it contains another key.
+        SigningKeyMismatch: it contains another key.
         SettingsError: as `load_signer`.
     """
     used = session.scalar(select(License.signer).order_by(License.id.desc()).limit(1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -12,17 +11,7 @@ from keysat.codes.pricing import discounted
 from keysat.codes.reserve import CodeUsedUp, discount_of, find_code
 from keysat.core.money import Money
 from keysat.models import DiscountCode, Policy, Product
-
-
-class Choice(Protocol):
-    """What a buyer chose: slugs, and a code in upper or lower case. A `keysat.sales.purchase.Order` is one."""
-
-    @property
-    def product(self) -> str: ...
-    @property
-    def policy(self) -> str | None: ...
-    @property
-    def code(self) -> str | None: ...
+from keysat.sales.order import Order
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ def quote(session: Session, product: str, policy: str | None, code: str | None) 
     return Quote(sold, terms, base, discounted(base, discount_of(row)), row)
 
 
-def preview(session: Session, choice: Choice) -> Quote:
+def preview(session: Session, order: Order) -> Quote:
     """Quote a purchase for a buyer who may not start it. Takes no slot of the code.
 
     Raises:
@@ -64,7 +53,7 @@ def preview(session: Session, choice: Choice) -> Quote:
         NotApplicable: the code can't be used for the product.
         CodeUsedUp: no slot of the code is left now.
     """
-    offer = quote(session, choice.product, choice.policy, choice.code)
+    offer = quote(session, order.product, order.policy, order.code)
     if offer.code is not None and offer.code.used_up:
         raise CodeUsedUp(offer.code.code)
     return offer

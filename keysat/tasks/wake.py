@@ -68,7 +68,7 @@ def _wake_senders(delivery_ids: list[UUID], mail_ids: list[UUID]) -> None:
 
 
 def wake(task: Task[Any, Any], claim: Claim, claimed_at: float, give_back: GiveBack) -> None:
-    """Send a message for a claim in the background, or release the claim for the next scan."""
+    """Send a message for a claim in the background. Without room for it, the row waits until it is due again."""
     if not background.run(lambda: _wake(task, claim, claimed_at, give_back)):
         log.warning("too much waits to be sent; left to the scan", task=task.name, row_id=str(claim.row_id))
 
