@@ -9,6 +9,7 @@ from email.headerregistry import Address
 import idna
 
 from keysat.core.errors import InvalidInput
+from keysat.core.texts import MAX_EMAIL, check_line
 
 _MAX_LOCAL, _MAX_DOMAIN = 64, 253
 # A dot-atom of RFC 5322 and, as of RFC 6531, letters beyond ASCII. Nobody uses the quoted forms, which hide others.
@@ -56,6 +57,16 @@ def parse_mailbox(text: str) -> Mailbox:
     if "." not in ascii_domain.strip(".") or len(ascii_domain) > _MAX_DOMAIN or ascii_domain.endswith("."):
         raise InvalidInput(f"no mail can be sent to {text[:60]!r}: what is after the @ is no domain.")
     return Mailbox(local, ascii_domain)
+
+
+def check_email(text: str) -> str:
+    """Check that mail can be addressed to an e-mail address. Raises InvalidInput."""
+    check_line(text, "the e-mail address", MAX_EMAIL)
+    try:
+        parse_mailbox(text)
+    except InvalidInput:
+        raise InvalidInput(f"{text[:60]!r} is no e-mail address; it must look like buyer@example.com.") from None
+    return text
 
 
 def parse_sender(text: str) -> Mailbox:

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput
 from keysat.core.hints import Hint
-from keysat.core.texts import check_email, check_entitlements, check_note
+from keysat.core.mailbox import check_email
+from keysat.core.texts import check_entitlements, check_note
 from keysat.licenses.machines import free_seat
 from keysat.licenses.state import require_license
 from keysat.models import License, Machine

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from keysat.catalog.products import choose_policy
 from keysat.core.errors import InvalidInput
 from keysat.core.hints import Hint
-from keysat.core.texts import check_email
+from keysat.core.mailbox import check_email
 from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseSource

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from keysat.core.errors import Conflict
-from keysat.core.texts import check_email, check_http_url, check_note
+from keysat.core.mailbox import check_email
+from keysat.core.texts import check_http_url, check_note
 
 
 class PurchaseFailed(Conflict):

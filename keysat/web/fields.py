@@ -10,6 +10,7 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
@@ -17,6 +18,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from keysat.core.errors import InvalidInput
+from keysat.core.mailbox import check_email
 from keysat.core.money import DECIMALS
 from keysat.core.texts import MAX_EMAIL, MAX_NAME, MAX_NOTE, MAX_URL
 
@@ -43,6 +46,13 @@ def _bytes(most: int) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def _mailable(text: str) -> str:
+    try:
+        return check_email(text)
+    except InvalidInput as error:
+        raise ValueError(str(error).removesuffix(".")) from None
 
 
 def _in_utc(when: datetime) -> datetime:
@@ -120,10 +130,10 @@ Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=1_000), 
 HostText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500, pattern=_LINE), _bytes(MAX_NAME)]
 Email = Annotated[
     str,
-    StringConstraints(
-        max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+\.[^@\s\x00-\x1f\x7f-\x9f.]+$"
-    ),
+    StringConstraints(max_length=MAX_EMAIL),
     _bytes(MAX_EMAIL),
+    AfterValidator(_mailable),
+    Field(json_schema_extra={"format": "email"}),
 ]
 HttpUrl = Annotated[
     str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s\x00-\x1f\x7f-\x9f]+$"), _bytes(MAX_URL)
