@@ -13,7 +13,7 @@ def test_prepared_installation_needs_nothing(servers):
     assert said == []
 
 
-def test_missing_key_is_created_and_reported(servers, tmp_path):
+def test_missing_key_is_created_and_reported(empty_database, tmp_path):
     said, key = [], tmp_path / "signing.key"
     prepare_apart(load_settings().model_copy(update={"signing_key_file": key}), said.append)
     assert said == [f"Created the signing key {key}; back it up."]
