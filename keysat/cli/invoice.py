@@ -28,7 +28,7 @@ from keysat.sales.order import Order
 from keysat.sales.purchase import purchase
 from keysat.settlement import resolve
 from keysat.settlement.by_hand import reconcile_and_issue, restore_and_issue, settle_and_issue
-from keysat.settlement.reconcile import rules_of
+from keysat.settlement.outcome import rules_of
 from keysat.settlement.resolve import dismiss as dismiss_review
 
 app = typer.Typer(help="Invoices.", no_args_is_help=True)

@@ -21,7 +21,7 @@ from keysat.core.settings import load_settings
 from keysat.invoices.due import release_invoices
 from keysat.models import Sweep
 from keysat.queue.send import send
-from keysat.settlement.reconcile import rules_of
+from keysat.settlement.outcome import rules_of
 from keysat.settlement.sweep import Page, pages
 from keysat.tasks.tasks import reconcile_invoice
 

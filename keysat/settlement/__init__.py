@@ -1,7 +1,8 @@
 """Turn a paid invoice into exactly one license.
 
 1. `scan_pending` claims the invoices to check (`keysat/invoices`) and sends one message for each.
-2. `reconcile` queries the provider about one invoice (`reconcile.py`). No transaction is open during the call.
+2. `reconcile` queries the provider about one invoice (`reconcile.py`). No transaction is open during the call. Without
+   a usable response the invoice stays as it is (`failed_check.py`).
 3. `decide` compares our row with the provider status and returns an outcome (`decision.py`, pure).
 4. `apply` writes the outcome by compare-and-set, with an audit entry: settled, expired, invalid, in review.
 5. `issue` writes the license of a settled invoice, once, thanks to `UNIQUE(licenses.invoice_id)` (`issue.py`).

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from keysat.core.money import Money
+from keysat.core.settings import Settings
 from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
 
 
@@ -36,6 +37,11 @@ class SettlementRules:
     late_payment: Literal["issue", "review"] = "issue"
     reversal: Literal["suspend", "revoke", "review"] = "suspend"
     tolerance_bps: int = 0
+
+
+def rules_of(settings: Settings) -> SettlementRules:
+    """Return the settlement rules from the settings."""
+    return SettlementRules(settings.late_payment, settings.reversal, settings.payment_tolerance_bps)
 
 
 class Action(StrEnum):

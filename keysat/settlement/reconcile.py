@@ -15,29 +15,20 @@ from keysat.accounts.recheck import rejection
 from keysat.codes.reserve import cancel
 from keysat.core import metrics
 from keysat.core.db import Database
-from keysat.core.errors import (
-    CallFailed,
-    CredentialsRejected,
-    KeysatError,
-    RemoteNotFound,
-)
-from keysat.core.hints import Hint
+from keysat.core.errors import CallFailed, CredentialsRejected, RemoteNotFound
 from keysat.core.logs import get_logger
-from keysat.core.settings import Settings
 from keysat.invoices import draft
-from keysat.models import Invoice, ProviderAccount
-from keysat.models.columns import seconds
+from keysat.models import Invoice
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import InvoiceSnapshot
 from keysat.providers.registry import provider_for
 from keysat.settlement.apply import ProviderResponse, apply, end_gone
 from keysat.settlement.check import Check, load, record_reading
 from keysat.settlement.decision import decide
+from keysat.settlement.failed_check import AccountNotCallable
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
 from keysat.settlement.query import paid_at, query
 
-_ERROR_BACKOFF_SECONDS = 30
-_MAX_DOUBLINGS = 9
 _LOGGED = {
     Action.KEEP: "invoice checked",
     Action.SETTLE: "invoice settled",
@@ -48,14 +39,6 @@ _LOGGED = {
 }
 
 log = get_logger(__name__)
-
-
-class AccountNotCallable(KeysatError):
-    """The provider account is paused or its circuit breaker is open. The provider was not called."""
-
-    def __init__(self, account: str, why: str, *, paused: bool = False) -> None:
-        hint = Hint.RESUME_ACCOUNT if paused else None
-        super().__init__(f"provider account {account} {why}; the invoice waits.", hint, account=account)
 
 
 @dataclass(frozen=True)
@@ -70,11 +53,6 @@ class Result:
     provider_status: str
     license_due: bool
     asked_at: datetime
-
-
-def rules_of(settings: Settings) -> SettlementRules:
-    """Return the settlement rules from the settings."""
-    return SettlementRules(settings.late_payment, settings.reversal, settings.payment_tolerance_bps)
 
 
 def reconcile(
@@ -98,9 +76,7 @@ def reconcile(
     """
     with database.reading() as session:
         check = load(session, invoice_id)
-    if check.not_callable and not (force and check.pause_reason is None):
-        log.debug("account not callable", **check.ids, reason=check.not_callable)
-        raise AccountNotCallable(check.name, check.not_callable, paused=check.pause_reason is not None)
+    _require_callable(check, force=force)
     try:
         snapshot = query(database, check, named)
     except CallFailed as error:
@@ -109,61 +85,38 @@ def reconcile(
         raise
     if snapshot is None:
         return _never_made(database, check, actor, asked=provider_for(check).finds_by_order or named is not None)
+    result = _decide_and_write(database, check, snapshot, rules, actor)
+    if result is None:  # the invoice was paid in between, so this response no longer decides
+        return reconcile(database, invoice_id, rules, actor, force=force, named=named)
+    return result
+
+
+def _require_callable(check: Check, *, force: bool) -> None:
+    """Raise `AccountNotCallable` if the account is paused, or if its circuit breaker is open and `force` isn't set."""
+    if check.not_callable and not (force and check.pause_reason is None):
+        log.debug("account not callable", **check.ids, reason=check.not_callable)
+        raise AccountNotCallable(check.name, check.not_callable, paused=check.pause_reason is not None)
+
+
+def _decide_and_write(
+    database: Database, check: Check, snapshot: InvoiceSnapshot, rules: SettlementRules, actor: str
+) -> Result | None:
+    """Decide about a snapshot and write the outcome. Return None if a concurrent settlement superseded it."""
     outcome = decide(check.known, snapshot, rules)
     metrics.reconciles.labels(outcome.action).inc()
     if outcome.alarm:
         log.warning("unexpected provider status", **check.ids, alarm=outcome.alarm)
     if outcome.action is Action.KEEP and not _news(check, snapshot, outcome):
         log.debug("no news", **check.ids, provider_status=snapshot.provider_status)
-        return Result(invoice_id, outcome, snapshot.provider_status, check.license_due, check.now)
+        return Result(check.invoice_id, outcome, snapshot.provider_status, check.license_due, check.now)
     paid = paid_at(check, snapshot) if outcome.action is Action.SETTLE else None
     with database.transaction() as session:
         applied, superseded = _write(session, check, ProviderResponse(snapshot, paid), outcome, rules, actor)
     _log_written(check, snapshot, outcome, applied=applied)
-    if superseded:  # the invoice was paid in between, so this response no longer decides
-        return reconcile(database, invoice_id, rules, actor, force=force, named=named)
+    if superseded:
+        return None
     settled = outcome.action is Action.SETTLE or (outcome.action is Action.KEEP and check.license_due)
-    return Result(invoice_id, outcome, snapshot.provider_status, applied and settled, check.now)
-
-
-def _record_failure(database: Database, check: Check, error: CallFailed, actor: str) -> bool:
-    """Record a failed call for the account. Return whether it ended the checks of an invoice that is gone."""
-    log.warning("check failed", **check.ids, error=str(error))
-    rejected = rejection(provider_for(check), error) if isinstance(error, CredentialsRejected) else None
-    with database.transaction() as session:
-        note_failure(session, check, error, actor, rejected=rejected, invoice_id=check.invoice_id)
-        ended = isinstance(error, RemoteNotFound) and end_gone(session, check, actor)
-    if ended:
-        log.info("invoice gone", **check.ids)
-    return ended
-
-
-def give_up(session: Session, invoice_id: UUID, error: KeysatError) -> None:
-    """Record the error after failed attempts and schedule the next check, with exponential backoff.
-
-    The regular schedule of an old invoice may be hours. A short provider outage must not delay a buyer that long. If
-    the account can't be called now, the next check is when it can.
-    """
-    callable_at = (
-        select(func.greatest(ProviderAccount.open_until, func.now()))
-        .where(ProviderAccount.id == Invoice.provider_account_id)
-        .scalar_subquery()
-    )
-    asked = not isinstance(error, AccountNotCallable)
-    if asked:
-        record_reading(session, invoice_id, "reconcile", str(error), "none")
-    doublings = func.power(2, func.least(Invoice.error_count, _MAX_DOUBLINGS))
-    # LEAST and GREATEST ignore NULL.
-    soon = func.least(Invoice.next_check_at, func.now() + seconds(_ERROR_BACKOFF_SECONDS * doublings))
-    session.execute(
-        update(Invoice)
-        .where(Invoice.id == invoice_id, Invoice.status != InvoiceStatus.SETTLED)
-        .values(
-            last_error=str(error),
-            error_count=Invoice.error_count + (1 if asked else 0),
-            next_check_at=func.greatest(callable_at, soon) if asked else callable_at,
-        )
-    )
+    return Result(check.invoice_id, outcome, snapshot.provider_status, applied and settled, check.now)
 
 
 def _write(
@@ -218,6 +171,18 @@ def _news(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     changed = snapshot.provider_status != check.last_said or (snapshot.payment_seen and check.payment_seen_at is None)
     ends = check.is_over or (check.final_check_at is not None and check.next_check_at is not None)
     return changed or paid_more or ends or check.last_error != outcome.alarm or check.failure_count > 0
+
+
+def _record_failure(database: Database, check: Check, error: CallFailed, actor: str) -> bool:
+    """Record a failed call for the account. Return whether it ended the checks of an invoice that is gone."""
+    log.warning("check failed", **check.ids, error=str(error))
+    rejected = rejection(provider_for(check), error) if isinstance(error, CredentialsRejected) else None
+    with database.transaction() as session:
+        note_failure(session, check, error, actor, rejected=rejected, invoice_id=check.invoice_id)
+        ended = isinstance(error, RemoteNotFound) and end_gone(session, check, actor)
+    if ended:
+        log.info("invoice gone", **check.ids)
+    return ended
 
 
 def _never_made(database: Database, check: Check, actor: str, *, asked: bool) -> Result:

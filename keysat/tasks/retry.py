@@ -19,7 +19,7 @@ from keysat.core.errors import (
     RemoteResponseInvalid,
     RemoteUnavailable,
 )
-from keysat.settlement.reconcile import give_up
+from keysat.settlement.failed_check import give_up
 
 MAX_RETRIES = 3
 MAX_BACKOFF_SECONDS = 20.0

@@ -38,7 +38,8 @@ from keysat.queue.claim import Claim
 from keysat.queue.send import as_id, fan_out, queued, send
 from keysat.settlement.backlog import backlogged
 from keysat.settlement.issue import issue
-from keysat.settlement.reconcile import Result, reconcile, rules_of
+from keysat.settlement.outcome import rules_of
+from keysat.settlement.reconcile import Result, reconcile
 from keysat.settlement.sweep import pages
 from keysat.tasks.app import app
 from keysat.tasks.retry import MAX_RETRIES, again_or_give_up

@@ -7,7 +7,7 @@ from keysat.core.db import transaction
 from keysat.core.errors import RemoteUnavailable
 from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus
-from keysat.settlement.reconcile import AccountNotCallable
+from keysat.settlement.failed_check import AccountNotCallable
 from keysat.settlement.resolve import settle_by_hand
 from tests.builders import PRICE, check_invoice, make_invoice, set_account
 from tests.settlement.test_reconcile import Reacting

@@ -27,8 +27,8 @@ from keysat.models.invoice_status import PaymentException
 from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.operations.timeline import timeline
 from keysat.providers.base import ProviderStatus
+from keysat.settlement.failed_check import AccountNotCallable, give_up
 from keysat.settlement.outcome import Action, SettlementRules
-from keysat.settlement.reconcile import AccountNotCallable, give_up
 from keysat.settlement.resolve import dismiss, settle_by_hand
 from keysat.tasks.tasks import recheck_account
 from tests.builders import (

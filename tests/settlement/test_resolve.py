@@ -12,8 +12,8 @@ from keysat.models import AuditLine
 from keysat.models.invoice_status import PaymentException
 from keysat.operations.status import read_status
 from keysat.providers.base import ProviderStatus
+from keysat.settlement.failed_check import give_up
 from keysat.settlement.outcome import SettlementRules
-from keysat.settlement.reconcile import give_up
 from keysat.settlement.resolve import acknowledge, dismiss, settle_by_hand
 from tests.builders import audit_actions, check_invoice, issue_now, load_invoice, load_licenses, make_invoice
 

@@ -17,7 +17,7 @@ from keysat.operations.search import Search, find_invoices, require_invoice
 from keysat.operations.why import Remedy, State
 from keysat.operations.why_sentence import sentence
 from keysat.settlement.by_hand import reconcile_and_issue, restore_and_issue, settle_and_issue
-from keysat.settlement.reconcile import rules_of
+from keysat.settlement.outcome import rules_of
 from keysat.settlement.resolve import acknowledge, dismiss
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Happened, Limit, Note, Row, happened
