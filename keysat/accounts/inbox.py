@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 from uuid_utils.compat import uuid7
 
-from keysat.core.errors import NotFound
+from keysat.core.errors import require
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
 from keysat.models.columns import seconds
 from keysat.models.invoice_status import InvoiceStatus
@@ -100,14 +100,13 @@ def hint_of(session: Session, event_id: UUID) -> WebhookHint:
         .scalar_subquery()
         .label("checks")
     )
-    row = session.execute(
+    found = session.execute(
         select(Invoice.id.label("invoice_id"), ProviderEvent.handled_at, checks, ProviderEvent.provider_invoice_id)
         .select_from(ProviderEvent)
         .outerjoin(Invoice, and_(of_account, or_(by_theirs, by_ours)))
         .where(ProviderEvent.id == event_id)
     ).first()
-    if row is None:
-        raise NotFound("provider event", event_id)
+    row = require(found, "provider event", event_id)
     return WebhookHint(
         row.invoice_id, handled=row.handled_at is not None, checks=row.checks, named=row.provider_invoice_id
     )

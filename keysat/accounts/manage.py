@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.accounts.selling import sell_with_first
-from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.errors import Conflict, InvalidInput, require
 from keysat.core.hints import Hint
 from keysat.core.secrets import seal
 from keysat.models import Invoice, ProviderAccount, ProviderEvent
@@ -117,10 +117,7 @@ def require_account(session: Session, name: str) -> ProviderAccount:
     Raises:
         NotFound: no such account.
     """
-    account = find_account(session, name)
-    if account is None:
-        raise NotFound("provider account", name, Hint.LIST_ACCOUNTS)
-    return account
+    return require(find_account(session, name), "provider account", name, Hint.LIST_ACCOUNTS)
 
 
 def pause(session: Session, account_id: UUID, reason: str, actor: str) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from keysat.catalog.products import Terms, check_terms, require_product
-from keysat.core.errors import InvalidInput, NotFound
+from keysat.core.errors import InvalidInput, NotFound, require
 from keysat.core.hints import Hint
 from keysat.core.texts import check_name, check_note
 from keysat.models import Policy, Product, ProviderAccount
@@ -106,10 +106,7 @@ def require_policy(session: Session, product: str, slug: str) -> Policy:
         NotFound: no such product or policy.
     """
     wanted = select(Policy).where(Policy.product_id == require_product(session, product).id, Policy.slug == slug)
-    policy = session.scalar(wanted)
-    if policy is None:
-        raise NotFound("policy", slug, Hint.LIST_POLICIES, product=product)
-    return policy
+    return require(session.scalar(wanted), "policy", slug, Hint.LIST_POLICIES, product=product)
 
 
 def _with_account(session: Session, changes: Mapping[str, Any]) -> Mapping[str, Any]:

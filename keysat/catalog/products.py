@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.errors import Conflict, InvalidInput, NotFound, require
 from keysat.core.hints import Hint
 from keysat.core.money import BASIS_POINTS, Money
 from keysat.core.settings import load_settings
@@ -83,9 +83,7 @@ def require_product(session: Session, slug: str) -> Product:
         NotFound: no such product.
     """
     product = session.scalar(select(Product).where(Product.slug == slug))
-    if product is None:
-        raise NotFound("product", slug, Hint.LIST_PRODUCTS)
-    return product
+    return require(product, "product", slug, Hint.LIST_PRODUCTS)
 
 
 def add_policy(
@@ -146,9 +144,8 @@ def choose_policy(session: Session, product_slug: str, policy_slug: str | None) 
         raise NotFound("product", product_slug, Hint.UNARCHIVE_PRODUCT, product=product_slug)
     policies = policies_of(session, product)
     policy = next((candidate for candidate in policies if policy_slug in {None, candidate.slug}), None)
-    if policy is None:
-        raise NotFound("policy", policy_slug or f"of {product_slug}", Hint.ADD_POLICY, product=product_slug)
-    return product, policy
+    wanted = policy_slug or f"of {product_slug}"
+    return product, require(policy, "policy", wanted, Hint.ADD_POLICY, product=product_slug)
 
 
 def policies_of(session: Session, product: Product) -> list[Policy]:

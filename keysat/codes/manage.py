@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, literal, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.errors import Conflict, InvalidInput, require
 from keysat.core.hints import Hint
 from keysat.core.money import BASIS_POINTS, DECIMALS, MAX_AMOUNT
 from keysat.core.texts import check_note
@@ -69,9 +69,7 @@ def require_code(session: Session, code: str) -> DiscountCode:
     """
     wanted = code.strip().upper()
     row = session.scalar(select(DiscountCode).where(DiscountCode.code == wanted))
-    if row is None:
-        raise NotFound("discount code", wanted, Hint.LIST_CODES)
-    return row
+    return require(row, "discount code", wanted, Hint.LIST_CODES)
 
 
 def recount(session: Session, code: str, actor: str) -> DiscountCode:

@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.pricing import Discount, NotApplicable
-from keysat.core.errors import Conflict, NotFound
+from keysat.core.errors import Conflict, require
 from keysat.models import DiscountCode, Redemption
 from keysat.models.audit import audit
 from keysat.models.discount_code import RedemptionStatus
@@ -38,9 +38,7 @@ def find_code(session: Session, text: str, product_id: UUID) -> DiscountCode:
             DiscountCode.code == wanted, ~DiscountCode.disabled
         )
     ).one_or_none()
-    if row is None:
-        raise NotFound("discount code", wanted)
-    code, expired = row
+    code, expired = require(row, "discount code", wanted)
     if expired:
         raise NotApplicable(f"code {wanted} has expired.")
     if code.product_id not in {None, product_id}:

@@ -6,9 +6,12 @@ The message names what is wrong. What to do about it is a hint, which each entry
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 from uuid import UUID
 
 from keysat.core.hints import Hint
+
+_Row = TypeVar("_Row")
 
 
 class KeysatError(Exception):
@@ -95,6 +98,13 @@ class NotFound(KeysatError):
 
     def __init__(self, noun: str, wanted: object, hint: Hint | None = None, **facts: object) -> None:
         super().__init__(f"no {noun} {wanted}.", hint, **facts)
+
+
+def require(row: _Row | None, noun: str, wanted: object, hint: Hint | None = None, **facts: object) -> _Row:
+    """Return the row. Raise NotFound, with the other arguments, if there is none."""
+    if row is None:
+        raise NotFound(noun, wanted, hint, **facts)
+    return row
 
 
 class Conflict(KeysatError):

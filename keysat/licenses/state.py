@@ -12,7 +12,7 @@ from sqlalchemy import LargeBinary, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from keysat.core.db import Database
-from keysat.core.errors import NotFound
+from keysat.core.errors import require
 from keysat.core.hints import Hint
 from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload
 from keysat.licenses.prepared import Prepared
@@ -177,10 +177,7 @@ def require_license(session: Session, license_id: UUID) -> License:
     Raises:
         NotFound: no such license.
     """
-    row = session.get(License, license_id)
-    if row is None:
-        raise NotFound("license", license_id, Hint.LIST_LICENSES)
-    return row
+    return require(session.get(License, license_id), "license", license_id, Hint.LIST_LICENSES)
 
 
 def license_of_invoice(session: Session, invoice_id: UUID) -> License | None:

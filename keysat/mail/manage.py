@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, case, func, or_, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.errors import Conflict, InvalidInput, require
 from keysat.core.hints import Hint
 from keysat.core.settings import load_settings
 from keysat.core.texts import check_note
@@ -59,10 +59,7 @@ def require_mail(session: Session, mail_id: UUID) -> Mail:
     Raises:
         NotFound: no such mail.
     """
-    mail = session.get(Mail, mail_id)
-    if mail is None:
-        raise NotFound("mail", mail_id, Hint.LIST_MAILS)
-    return mail
+    return require(session.get(Mail, mail_id), "mail", mail_id, Hint.LIST_MAILS)
 
 
 def retry_mail(session: Session, mail_id: UUID, actor: str) -> None:

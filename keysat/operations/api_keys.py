@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.errors import Conflict, InvalidInput, require
 from keysat.core.hints import Hint
 from keysat.models import ApiKey
 from keysat.models.api_key import Scope
@@ -93,9 +93,7 @@ def _require(session: Session, name: str) -> ApiKey:
     key = session.scalar(
         select(ApiKey).where(ApiKey.name == name, ApiKey.usable(func.now())).order_by(ApiKey.id.desc()).limit(1)
     )
-    if key is None:
-        raise NotFound("API key", name, Hint.LIST_API_KEYS)
-    return key
+    return require(key, "API key", name, Hint.LIST_API_KEYS)
 
 
 def _hash(key: str) -> bytes:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnExpressionArgument, and_, func, select
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import NotFound
+from keysat.core.errors import require
 from keysat.core.hints import Hint
 from keysat.invoices.find import by_any_id
 from keysat.licenses.holders import held_by
@@ -99,6 +99,4 @@ def require_invoice(session: Session, which: str | UUID) -> Invoice:
         NotFound: there is no such invoice.
     """
     invoice = session.scalar(select(Invoice).where(by_any_id(which)).limit(1))
-    if invoice is None:
-        raise NotFound("invoice", which, Hint.LIST_INVOICES)
-    return invoice
+    return require(invoice, "invoice", which, Hint.LIST_INVOICES)

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, label, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import NotFound
+from keysat.core.errors import require
 from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_AFTER, interval
@@ -156,9 +156,7 @@ def load(session: Session, invoice_id: UUID) -> Check:
         NotFound: no such invoice.
     """
     row = session.execute(_CHECK, {"invoice_id": invoice_id}).one_or_none()
-    if row is None:
-        raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
-    return Check(**row._asdict())
+    return Check(**require(row, "invoice", invoice_id, Hint.LIST_INVOICES)._asdict())
 
 
 def record_reading(session: Session, invoice_id: UUID, actor: str, provider_status: str, outcome: str) -> None:

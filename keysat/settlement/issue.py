@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from keysat.codes.reserve import redeem
 from keysat.core import metrics
-from keysat.core.errors import NotFound, NotPaid
+from keysat.core.errors import NotPaid, require
 from keysat.core.hints import Hint
 from keysat.mail.owe import owe_receipt
 from keysat.models import Invoice, License, Policy
@@ -73,9 +73,7 @@ def _lock_settled(session: Session, invoice_id: UUID) -> tuple[Invoice, Policy, 
         .where(Invoice.id == invoice_id)
         .with_for_update(of=Invoice)
     ).one_or_none()
-    if row is None:
-        raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
-    invoice, policy, now = row
+    invoice, policy, now = require(row, "invoice", invoice_id, Hint.LIST_INVOICES)
     if invoice.reversed:
         raise NotPaid(invoice_id, "reversed")
     if invoice.status != InvoiceStatus.SETTLED:

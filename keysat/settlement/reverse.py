@@ -8,7 +8,7 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
-from keysat.core.errors import Conflict, NotFound
+from keysat.core.errors import Conflict, require
 from keysat.core.hints import Hint
 from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
 from keysat.mail.owe import owe_reversed
@@ -57,13 +57,12 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         Conflict: it wasn't reversed.
     """
     require_note(note)
-    row = session.execute(
+    found = session.execute(
         select(Invoice.reversed_at, Invoice.fulfilled_at, Invoice.license_was, Invoice.license_became)
         .where(Invoice.id == invoice_id)
         .with_for_update()
     ).one_or_none()
-    if row is None:
-        raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
+    row = require(found, "invoice", invoice_id, Hint.LIST_INVOICES)
     if row.reversed_at is None:
         raise Conflict(f"invoice {invoice_id} was not reversed.", Hint.UNSUSPEND_LICENSE)
     if row.fulfilled_at is None:

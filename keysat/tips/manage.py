@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import Conflict, InvalidInput, NotFound
+from keysat.core.errors import Conflict, InvalidInput, require
 from keysat.core.hints import Hint
 from keysat.models import Tip
 from keysat.models.audit import audit
@@ -42,10 +42,7 @@ def require_tip(session: Session, tip_id: UUID) -> Tip:
     Raises:
         NotFound: no such tip.
     """
-    tip = session.get(Tip, tip_id)
-    if tip is None:
-        raise NotFound("tip", tip_id, Hint.LIST_TIPS)
-    return tip
+    return require(session.get(Tip, tip_id), "tip", tip_id, Hint.LIST_TIPS)
 
 
 def count_held(session: Session) -> int:

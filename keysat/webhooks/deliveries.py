@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import NotFound
+from keysat.core.errors import require
 from keysat.core.hints import Hint
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 
@@ -99,10 +99,8 @@ def show_delivery(session: Session, delivery_id: UUID) -> tuple[Delivery, str, l
         NotFound: no such delivery.
     """
     row = session.execute(_joined().where(WebhookDelivery.id == delivery_id)).one_or_none()
-    if row is None:
-        raise NotFound("delivery", delivery_id, Hint.LIST_DELIVERIES)
     mine = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id).order_by(DeliveryAttempt.id)
-    delivery, event, endpoint = row
+    delivery, event, endpoint = require(row, "delivery", delivery_id, Hint.LIST_DELIVERIES)
     return _told(delivery, event, endpoint), event.body, list(session.scalars(mine))
 
 

@@ -11,7 +11,7 @@ from cryptography.fernet import MultiFernet
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import Conflict, InvalidInput, NotFound, SettingsError
+from keysat.core.errors import Conflict, InvalidInput, SettingsError, require
 from keysat.core.hints import Hint
 from keysat.core.secrets import seal, unseal
 from keysat.models import WebhookDelivery, WebhookEndpoint
@@ -178,9 +178,7 @@ def require_endpoint(session: Session, name: str) -> WebhookEndpoint:
         NotFound: no such endpoint.
     """
     endpoint = session.scalar(select(WebhookEndpoint).where(WebhookEndpoint.name == name))
-    if endpoint is None:
-        raise NotFound("webhook endpoint", name, Hint.LIST_ENDPOINTS)
-    return endpoint
+    return require(endpoint, "webhook endpoint", name, Hint.LIST_ENDPOINTS)
 
 
 def _check(url: str, *, allow_http: bool) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from keysat.core.db import reading, transaction
-from keysat.core.errors import NotFound
+from keysat.core.errors import NotFound, require
 from keysat.invoices.due import claim_again, release_invoices
 from keysat.models import License
 from keysat.tasks.tasks import reconcile_invoice
@@ -93,10 +93,7 @@ def check(request: Request, secret: Secret) -> RedirectResponse:
 def _purchase(secret: str) -> Progress:
     invoice_id = proven_purchase(secret)
     with reading() as session:
-        found = read_progress(session, invoice_id)
-    if found is None:
-        raise NotFound("purchase", invoice_id)
-    return found
+        return require(read_progress(session, invoice_id), "purchase", invoice_id)
 
 
 def _key(found: Progress) -> str | None:
