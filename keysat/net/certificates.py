@@ -1,4 +1,4 @@
-"""The trusted certificate authorities: the system's, those of the environment, and the operator's own."""
+"""The trusted certificate authorities: public ones, those of the environment, and the operator's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import ssl
 from functools import cache
 from pathlib import Path
 
+import certifi
+
 from keysat.core.errors import InvalidInput, SettingsError
 
 _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
@@ -14,15 +16,16 @@ _CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 @cache
 def tls_context(ca_file: Path | None = None, ca_pem: str | None = None) -> ssl.SSLContext:
-    """Return a client context, which always verifies. It trusts the authorities of the system and SSL_CERT_FILE.
+    """Return a client context, which always verifies. It trusts the authorities of the system and of certifi.
 
-    It also trusts those of REQUESTS_CA_BUNDLE, `ca_file` and `ca_pem`.
+    It also trusts those of SSL_CERT_FILE, REQUESTS_CA_BUNDLE, `ca_file` and `ca_pem`.
 
     Raises:
         SettingsError: a file can't be read or contains no certificate.
         InvalidInput: `ca_pem` contains no certificate.
     """
     context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     for source in [*([Path(bundle)] if bundle else []), *([ca_file] if ca_file else [])]:
         try:

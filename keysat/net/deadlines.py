@@ -228,6 +228,9 @@ class Adapter(HTTPAdapter):
         self._pools, self._tls = _pools(refuse), tls
         super().__init__(pool_maxsize=pool_maxsize)
 
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """Leave the authorities to our context. For each connection, `requests` would read its bundle into it again."""
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=self._tls)
         self.poolmanager.pool_classes_by_scheme = self._pools

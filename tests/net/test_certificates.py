@@ -105,6 +105,24 @@ def test_authority_of_an_account_is_trusted_and_no_other_is(authority, tmp_path)
                 provider_client(url, tls=tls).get("/")
 
 
+def test_call_adds_no_authority(authority, tmp_path):
+    """Reading a bundle costs more than the call."""
+    own = ssl.create_default_context(cadata=authority.pem)
+    before = own.cert_store_stats()
+    with serving(authority.server_context(tmp_path)) as server:
+        assert provider_client(secure_url(server), tls=own).get("/").json == {"ok": True}
+    assert own.cert_store_stats() == before
+
+
+def test_system_without_authorities_trusts_the_public_ones(tmp_path, monkeypatch):
+    (tmp_path / "none.pem").touch()
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert tls_context.__wrapped__().cert_store_stats()["x509_ca"] > 50
+
+
 def test_receivers_are_trusted_by_the_operators_file(authority, tmp_path):
     (tmp_path / "ca.pem").write_text(authority.pem)
     own = Networks.parse("127.0.0.0/8")
