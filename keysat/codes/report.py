@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from keysat.codes.manage import require_code
 from keysat.models import DiscountCode, Product, Redemption
+from keysat.models.columns import newest
 from keysat.models.discount_code import RedemptionStatus
 
 
@@ -35,10 +36,8 @@ class ReportedCode:
 
 def list_codes(session: Session, limit: int | None = None, before: UUID | None = None) -> list[ReportedCode]:
     """Return the codes, newest first, at most `limit`, and only those older than the one with the id `before`."""
-    wanted = _codes().order_by(DiscountCode.id.desc()).limit(limit)
-    if before is not None:
-        wanted = wanted.where(DiscountCode.id < before)
-    return [_reported(row, product, now) for row, product, now in session.execute(wanted)]
+    rows = session.execute(newest(_codes(), DiscountCode.id, limit, before))
+    return [_reported(row, product, now) for row, product, now in rows]
 
 
 def report_code(session: Session, code: str) -> ReportedCode:

@@ -15,6 +15,7 @@ from keysat.licenses.seats import Caller, count_active, refresh, take_seat
 from keysat.licenses.state import KeyReader, Reason, Verdict, evaluate, lock_license, require_license
 from keysat.models import Machine
 from keysat.models.audit import audit
+from keysat.models.columns import newest
 from keysat.queue.outbox import EventType, emit_machine
 
 
@@ -63,10 +64,8 @@ def list_machines(
         NotFound: no such license.
     """
     require_license(session, license_id)
-    wanted = select(Machine).where(Machine.license_id == license_id).order_by(Machine.id.desc()).limit(limit)
-    if before is not None:
-        wanted = wanted.where(Machine.id < before)
-    return list(session.scalars(wanted))
+    wanted = select(Machine).where(Machine.license_id == license_id)
+    return list(session.scalars(newest(wanted, Machine.id, limit, before)))
 
 
 def deactivate_machine(session: Session, machine_id: UUID, reason: str, actor: str) -> None:

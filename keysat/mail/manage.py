@@ -16,6 +16,7 @@ from keysat.core.texts import check_note
 from keysat.mail.owe import MAILS, new_message_id
 from keysat.models import Mail
 from keysat.models.audit import audit
+from keysat.models.columns import newest
 from keysat.models.mail import MailKind, MailStatus
 
 UNTAKEN = timedelta(minutes=5)
@@ -38,7 +39,7 @@ def list_mails(
         (invoice_id, Mail.invoice_id == invoice_id),
     )
     conditions = [condition for given, condition in wanted if given is not None]
-    return list(session.scalars(select(Mail).where(*conditions).order_by(Mail.id.desc()).limit(limit)))
+    return list(session.scalars(newest(select(Mail).where(*conditions), Mail.id, limit)))
 
 
 def overdue_mails() -> Select[UUID, datetime]:

@@ -1,4 +1,4 @@
-"""Column types shared by several tables."""
+"""Column types, and parts of statements, shared by several tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ColumnElement, DateTime, Dialect, String, TypeDecorator, func
+from sqlalchemy import CheckConstraint, ColumnElement, DateTime, Dialect, Select, String, TypeDecorator, func
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import MappedColumn, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, MappedColumn, mapped_column
 from uuid_utils.compat import uuid7
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
@@ -19,6 +19,7 @@ Time = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
 
 E = TypeVar("E", bound=StrEnum)
+S = TypeVar("S", bound=Select[*tuple[Any, ...]])
 
 
 class _StringEnum(TypeDecorator[E]):
@@ -49,6 +50,12 @@ def enum_column(kind: type[E], default: E | None = None) -> MappedColumn[E]:
 def seconds(amount: object) -> ColumnElement[timedelta]:
     """Convert a number of seconds to an interval in SQL. NULL stays NULL."""
     return func.make_interval(0, 0, 0, 0, 0, 0, amount, type_=INTERVAL)
+
+
+def newest(wanted: S, row_id: InstrumentedAttribute[Any], limit: int | None, before: object = None) -> S:
+    """Limit a query to its newest rows, at most `limit`, and to those older than the one with the id `before`."""
+    older = [] if before is None else [row_id < before]
+    return wanted.where(*older).order_by(row_id.desc()).limit(limit)
 
 
 def is_set(column: str) -> hybrid_property[bool]:

@@ -14,6 +14,7 @@ from keysat.core.hints import Hint
 from keysat.invoices.find import by_any_id
 from keysat.licenses.holders import held_by
 from keysat.models import Invoice, License, Product, ProviderAccount
+from keysat.models.columns import newest
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 
@@ -50,8 +51,6 @@ class Search:
             yield and_(Invoice.status == InvoiceStatus.SETTLED, Invoice.next_check_at.is_not(None))
         if self.abandoned:
             yield Invoice.abandoned
-        if self.before is not None:
-            yield Invoice.id < self.before
 
 
 @dataclass(frozen=True)
@@ -74,21 +73,19 @@ class LicenseSearch:
             yield License.invoice_id == self.invoice_id
         if self.email is not None:
             yield held_by(self.email)
-        if self.before is not None:
-            yield License.id < self.before
 
 
 def find_invoices(session: Session, search: Search, limit: int) -> list[tuple[Invoice, str | None]]:
     """Return the invoices, newest first, each with its account's name (None for a free invoice)."""
     rows = select(Invoice, ProviderAccount.name).outerjoin(ProviderAccount)
-    wanted = rows.where(*search.conditions()).order_by(Invoice.id.desc()).limit(limit)
+    wanted = newest(rows.where(*search.conditions()), Invoice.id, limit, search.before)
     return [(invoice, account) for invoice, account in session.execute(wanted)]
 
 
 def find_licenses(session: Session, search: LicenseSearch, limit: int) -> list[tuple[License, str]]:
     """Return the licenses, newest first, each with its product's slug."""
     rows = select(License, Product.slug).join(Product)
-    wanted = rows.where(*search.conditions()).order_by(License.id.desc()).limit(limit)
+    wanted = newest(rows.where(*search.conditions()), License.id, limit, search.before)
     return [(row, product) for row, product in session.execute(wanted)]
 
 

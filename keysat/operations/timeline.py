@@ -24,6 +24,7 @@ from keysat.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from keysat.models.columns import newest
 
 _MOST = 1_000
 
@@ -63,12 +64,8 @@ def audit_lines(
     session: Session, subjects: list[UUID] | None, limit: int, before: int | None = None
 ) -> list[AuditLine]:
     """Return the newest audit lines of some rows, or of all, that are older than the line `before`. Newest first."""
-    wanted = select(AuditLine).order_by(AuditLine.id.desc()).limit(limit)
-    if subjects is not None:
-        wanted = wanted.where(AuditLine.subject_id.in_(subjects))
-    if before is not None:
-        wanted = wanted.where(AuditLine.id < before)
-    return list(session.scalars(wanted))
+    wanted = select(AuditLine) if subjects is None else select(AuditLine).where(AuditLine.subject_id.in_(subjects))
+    return list(session.scalars(newest(wanted, AuditLine.id, limit, before)))
 
 
 def _checks(session: Session, invoice: Invoice) -> list[Moment]:

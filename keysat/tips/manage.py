@@ -12,6 +12,7 @@ from keysat.core.errors import Conflict, InvalidInput, require
 from keysat.core.hints import Hint
 from keysat.models import Tip
 from keysat.models.audit import audit
+from keysat.models.columns import newest
 from keysat.models.epoch import current_epoch
 from keysat.models.tip import TipStatus
 from keysat.queue.outbox import EventType
@@ -23,12 +24,8 @@ _RETRIABLE = (TipStatus.FAILED, TipStatus.SKIPPED, TipStatus.HELD)
 
 def list_tips(session: Session, status: TipStatus | None, limit: int, before: UUID | None = None) -> list[Tip]:
     """Return the newest tips, at most `limit`, older than the one with the id `before`."""
-    wanted = select(Tip).order_by(Tip.id.desc()).limit(limit)
-    if status is not None:
-        wanted = wanted.where(Tip.status == status)
-    if before is not None:
-        wanted = wanted.where(Tip.id < before)
-    return list(session.scalars(wanted))
+    wanted = select(Tip) if status is None else select(Tip).where(Tip.status == status)
+    return list(session.scalars(newest(wanted, Tip.id, limit, before)))
 
 
 def count_failed(session: Session) -> int:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from keysat.core.errors import require
 from keysat.core.hints import Hint
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
+from keysat.models.columns import newest
 
 
 class DeliveryStatus(StrEnum):
@@ -80,9 +81,7 @@ class Delivery:
 
 def list_deliveries(session: Session, which: Filter, limit: int, before: UUID | None = None) -> list[Delivery]:
     """Return the newest deliveries that match, at most `limit`, older than the one with the id `before`."""
-    wanted = _joined().where(which.condition).order_by(WebhookDelivery.id.desc()).limit(limit)
-    if before is not None:
-        wanted = wanted.where(WebhookDelivery.id < before)
+    wanted = newest(_joined().where(which.condition), WebhookDelivery.id, limit, before)
     return [_told(delivery, event, endpoint) for delivery, event, endpoint in session.execute(wanted)]
 
 
