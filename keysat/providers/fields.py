@@ -1,4 +1,4 @@
-"""Read required parts of a provider's JSON response. What is missing or malformed makes the response unusable."""
+"""Read parts of a provider's JSON response. A required part that is missing or malformed makes it unusable."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def require_text(fields: dict[str, Any], field: str, what: str) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise RemoteResponseInvalid(f"{what} has no usable {field!r}.")
     return value
+
+
+def optional_object(fields: Any, field: str) -> dict[str, Any]:
+    """Return a field that is a JSON object, or an empty one if it is none, or if `fields` is none."""
+    value = fields.get(field) if isinstance(fields, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def optional_text(fields: Any, field: str) -> str | None:
+    """Return a field that is a text, or None if it is none, or if `fields` is no object."""
+    value = fields.get(field) if isinstance(fields, dict) else None
+    return value if isinstance(value, str) else None

@@ -38,7 +38,7 @@ from keysat.providers.base import (
     ReceivedEvent,
     Webhook,
 )
-from keysat.providers.fields import require_object, require_text
+from keysat.providers.fields import optional_text, require_object, require_text
 from keysat.providers.refusals import NotSupported, WebhookMalformed, WebhookRejected
 from keysat.providers.signed_events import is_name, require_signature
 
@@ -160,14 +160,13 @@ def _snapshot(charge: dict[str, Any]) -> InvoiceSnapshot:
         exception = PaymentException.PARTIAL  # OpenNode describes no full payment of an expired charge
     elif status is ProviderStatus.SETTLED and charged is not None and received > charged.amount:
         exception = PaymentException.OVER
-    order_id = charge.get("order_id")
     return InvoiceSnapshot(
         provider_invoice_id=_text(charge, "id"),
         status=status,
         exception=exception,
         charged=charged,
         paid=paid,
-        order_id=order_id if isinstance(order_id, str) else None,
+        order_id=optional_text(charge, "order_id"),
         provider_status=printable(word[:_MAX_STATUS]),
         unconfirmed=status is not ProviderStatus.SETTLED and not all(map(_is_confirmed, _transactions(charge))),
     )

@@ -48,12 +48,12 @@ from keysat.providers.btcpay.responses import (
     money,
     order_id_of,
     own_error,
-    policy_of,
     received_payments,
     text,
 )
 from keysat.providers.lightning import LightningPayment, PaymentState
 from keysat.providers.listing import read_page
+from keysat.providers.metadata import own_metadata, policy_of
 from keysat.providers.refusals import MIN_SECRET_BYTES, NoWebhookSecret, WebhookRejected
 from keysat.providers.signed_events import read_event, require_signature
 
@@ -86,9 +86,7 @@ class BTCPay(Provider):
         )
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
-        metadata = {"orderId": wanted.order_id, "source": "keysat", "itemDesc": wanted.description}
-        if wanted.policy_id is not None:
-            metadata["keysatPolicy"] = str(wanted.policy_id)
+        metadata = {"orderId": wanted.order_id, "itemDesc": wanted.description, **own_metadata(wanted)}
         if wanted.buyer_email:
             metadata["buyerEmail"] = wanted.buyer_email
         checkout: dict[str, Any] = {"monitoringMinutes": _MONITORING_MINUTES}

@@ -6,14 +6,13 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from keysat.core.errors import InvalidInput, RemoteResponseInvalid
 from keysat.core.money import Money, parse_decimal
 from keysat.models.invoice_status import PaymentException
 from keysat.net.client import HttpResponse
 from keysat.providers.base import CreatedInvoice, ProviderStatus
-from keysat.providers.fields import require_object, require_text
+from keysat.providers.fields import optional_object, optional_text, require_object, require_text
 from keysat.providers.lightning import LightningPayment, PaymentState
 
 STATUSES = {
@@ -60,9 +59,7 @@ def created_invoice(response: dict[str, Any]) -> CreatedInvoice:
 
 def order_id_of(fields: Any) -> str | None:
     """Return our invoice id from the metadata of an invoice or event, if present."""
-    metadata = fields.get("metadata") if isinstance(fields, dict) else None
-    order_id = metadata.get("orderId") if isinstance(metadata, dict) else None
-    return order_id if isinstance(order_id, str) else None
+    return optional_text(optional_object(fields, "metadata"), "orderId")
 
 
 def mapping(response: HttpResponse) -> dict[str, Any]:
@@ -91,17 +88,6 @@ def created_at(response: Any) -> datetime | None:
         return None
 
 
-def policy_of(response: dict[str, Any]) -> UUID | None:
-    """Return the policy stored in an invoice's metadata, or None if Keysat didn't create the invoice."""
-    metadata = response.get("metadata")
-    if not isinstance(metadata, dict) or metadata.get("source") != "keysat":
-        return None
-    try:
-        return UUID(str(metadata.get("keysatPolicy")))
-    except ValueError:
-        return None
-
-
 def money(response: dict[str, Any], field: str) -> Money | None:
     """Parse an amount in the invoice's currency, or None if missing. Raises `RemoteResponseInvalid`."""
     if response.get(field) is None:
@@ -117,11 +103,11 @@ def lightning_payment(response: HttpResponse) -> LightningPayment:
     body = response.json if isinstance(response.json, dict) else {}
     known = response.status == 200
     state = _PAYMENTS.get(str(body.get("status")), PaymentState.UNKNOWN) if known else PaymentState.UNKNOWN
-    fee, payment_hash = body.get("feeAmount"), body.get("paymentHash")
+    fee = optional_text(body, "feeAmount")
     return LightningPayment(
-        payment_hash if isinstance(payment_hash, str) else None,
+        optional_text(body, "paymentHash"),
         state,
-        int(fee) if isinstance(fee, str) and re.fullmatch("[0-9]{1,18}", fee) else None,
+        int(fee) if fee is not None and re.fullmatch("[0-9]{1,18}", fee) else None,
     )
 
 

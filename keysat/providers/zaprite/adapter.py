@@ -27,6 +27,7 @@ from keysat.providers.base import (
     Webhook,
 )
 from keysat.providers.listing import read_page
+from keysat.providers.metadata import own_metadata
 from keysat.providers.refusals import MIN_SECRET_BYTES, NotSupported, NoWebhookSecret, WebhookRejected
 from keysat.providers.zaprite.responses import (
     created_order,
@@ -61,15 +62,12 @@ class Zaprite(Provider):
         )
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
-        metadata = {"source": "keysat"}
-        if wanted.policy_id is not None:
-            metadata["keysatPolicy"] = str(wanted.policy_id)
         body: dict[str, Any] = {
             "amount": wanted.price.amount,
             "currency": wanted.price.currency,
             "externalUniqId": wanted.order_id,
             "label": wanted.description,
-            "metadata": metadata,
+            "metadata": own_metadata(wanted),
         }
         if wanted.buyer_email:
             body["customerData"] = {"email": wanted.buyer_email}

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from keysat.core.errors import InvalidInput, RemoteResponseInvalid
 from keysat.core.money import Money
@@ -21,7 +20,8 @@ from keysat.providers.base import (
     ProviderStatus,
     ReceivedEvent,
 )
-from keysat.providers.fields import require_object, require_text
+from keysat.providers.fields import optional_object, optional_text, require_object, require_text
+from keysat.providers.metadata import policy_of
 from keysat.providers.refusals import WebhookMalformed
 from keysat.providers.signed_events import is_name
 
@@ -60,14 +60,13 @@ def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
         status = ProviderStatus.PROCESSING
     if status is ProviderStatus.EXPIRED and paid is not None and paid.amount > 0:
         exception = PaymentException.PARTIAL  # even if paid in full: Zaprite didn't settle it
-    order_id = order.get("externalUniqId")
     return InvoiceSnapshot(
         provider_invoice_id=_text(order, "id"),
         status=status,
         exception=exception,
         charged=charged,
         paid=paid,
-        order_id=order_id if isinstance(order_id, str) else None,
+        order_id=order_id_of(order),
         provider_status=printable(provider_status[:_MAX_STATUS]),
         unconfirmed=unconfirmed,
     )
@@ -83,31 +82,19 @@ def _unconfirmed(order: dict[str, Any]) -> bool:
 
 def found_order(order: dict[str, Any]) -> FoundInvoice:
     """Parse an entry of a list. Raises `RemoteResponseInvalid`."""
-    return FoundInvoice(created_order(order), snapshot_of(order), made_at(order), _policy(order))
+    return FoundInvoice(created_order(order), snapshot_of(order), made_at(order), policy_of(order))
 
 
 def order_id_of(order: Any) -> str | None:
     """Return our invoice id, if the order contains one."""
-    value = order.get("externalUniqId") if isinstance(order, dict) else None
-    return value if isinstance(value, str) else None
-
-
-def _policy(order: dict[str, Any]) -> UUID | None:
-    """Return the policy stored in the order's metadata, or None if Keysat didn't create the order."""
-    metadata = order.get("metadata")
-    if not isinstance(metadata, dict) or metadata.get("source") != "keysat":
-        return None
-    try:
-        return UUID(str(metadata.get("keysatPolicy")))
-    except ValueError:
-        return None
+    return optional_text(order, "externalUniqId")
 
 
 def made_at(order: Any) -> datetime | None:
     """Return when an order was created, or None if unknown."""
-    made = order.get("createdAt") if isinstance(order, dict) else None
+    made = optional_text(order, "createdAt")
     try:
-        at = datetime.fromisoformat(made) if isinstance(made, str) else None
+        at = None if made is None else datetime.fromisoformat(made)
     except ValueError:
         return None
     return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
@@ -159,19 +146,14 @@ def event_of(body: bytes) -> ReceivedEvent:
     except (ValueError, RecursionError):
         raise WebhookMalformed from None
     outer = fields if isinstance(fields, dict) else {}
-    data = _inner(outer, "data")
-    inner = _inner(data, "object")
+    data = optional_object(outer, "data")
+    inner = optional_object(data, "object")
     kind = _name(outer.get(field) for field in ("event", "eventType", "type", "name"))
     invoice_id = _name((data.get("id"), inner.get("id"), outer.get("orderId"), outer.get("id")))
     if kind is None and invoice_id is None:
         raise WebhookMalformed
     order_id = _name(part.get("externalUniqId") for part in (data, inner, outer))
     return ReceivedEvent(hashlib.sha256(body).hexdigest(), kind or "unknown", invoice_id, order_id)
-
-
-def _inner(fields: dict[str, Any], field: str) -> dict[str, Any]:
-    value = fields.get(field)
-    return value if isinstance(value, dict) else {}
 
 
 def _name(candidates: Iterable[Any]) -> str | None:
