@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.fernet import MultiFernet
 
-from keysat.accounts.editing import changed_account, edit_account, renew_credentials, sealed_anew, with_credentials
+from keysat.accounts.editing import changed_account, edit_account, renew_credentials, resealed, with_credentials
 from keysat.accounts.manage import NewAccount, add_account, build_account, require_account
 from keysat.core.db import Database
 from keysat.models import ProviderAccount
@@ -64,10 +64,10 @@ def check_and_renew(
     *,
     unchecked: bool = False,
 ) -> None:
-    """Replace the credentials of an account and resume it. Raises as `check_account` and `sealed_anew`."""
+    """Replace the credentials of an account and resume it. Raises as `check_account` and `resealed`."""
     with database.reading() as session:
         account = require_account(session, name)
-    sealed = sealed_anew(box, account, api_key, webhook_secret)
+    sealed = resealed(box, account, api_key, webhook_secret)
     _check(with_credentials(account, sealed), unchecked=unchecked)
     with database.transaction() as session:
         renew_credentials(session, name, sealed, actor)

@@ -64,7 +64,7 @@ def edit_account(session: Session, name: str, changes: Mapping[str, Any], actor:
     return account
 
 
-def sealed_anew(box: MultiFernet, account: ProviderAccount, api_key: str, webhook_secret: str = "") -> bytes:
+def resealed(box: MultiFernet, account: ProviderAccount, api_key: str, webhook_secret: str = "") -> bytes:
     """Return new credentials for an account, encrypted.
 
     Without a new webhook secret, the old one is reused, unless its encryption key is lost.

@@ -121,7 +121,7 @@ def _record(found: ReportedCode) -> Row:
     row = found.row
     return {
         "code": row.code,
-        "effect": _told(row),
+        "effect": _effect_text(row),
         "uses": row.uses,
         "max_uses": row.max_uses,
         "state": found.state,
@@ -130,7 +130,7 @@ def _record(found: ReportedCode) -> Row:
     }
 
 
-def _told(row: DiscountCode) -> str:
+def _effect_text(row: DiscountCode) -> str:
     effects = {
         CodeKind.PERCENT: f"{Decimal(row.amount) / 100:f} % off",
         CodeKind.FIXED_SATS: f"{Money(row.amount, row.currency)} off",

@@ -30,7 +30,7 @@ class Progress:
     review: int = 0
     _console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
     _began: float = field(default_factory=time.monotonic)
-    _told_at: float = 0.0
+    _printed_at: float = 0.0
     _live: Live | None = None
 
     def say(self, sentence: str) -> None:
@@ -44,8 +44,8 @@ class Progress:
                 self._live = Live(console=self._console, refresh_per_second=8, transient=True)
                 self._live.start()
             self._live.update(self._table())
-        elif time.monotonic() - self._told_at > _PLAIN_EVERY_SECONDS:
-            self._told_at = time.monotonic()
+        elif time.monotonic() - self._printed_at > _PLAIN_EVERY_SECONDS:
+            self._printed_at = time.monotonic()
             self.say(self._line())
 
     def finish(self) -> None:

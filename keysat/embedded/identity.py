@@ -21,7 +21,7 @@ def start_time(pid: int) -> int | None:
         return None
 
 
-def is_stranger(pid: int, word: str) -> bool:
+def is_another_program(pid: int, word: str) -> bool:
     """Return whether the process id belongs to another program: its command line doesn't contain `word`."""
     try:
         return word not in psutil.Process(pid).cmdline()

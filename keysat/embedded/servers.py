@@ -21,7 +21,7 @@ from keysat.embedded.account import Account, unprivileged
 from keysat.embedded.binaries import postgres_binaries, server_environment, valkey_binary
 from keysat.embedded.errors import FolderUnusable, ProgramFailed
 from keysat.embedded.folders import make_private, make_run_dir
-from keysat.embedded.identity import is_stranger
+from keysat.embedded.identity import is_another_program
 from keysat.embedded.process import POLL_SECONDS, Process
 
 START_SECONDS = 30.0
@@ -150,7 +150,7 @@ class Postgres(Server):
         """
         for lock in (self._cluster / "postmaster.pid", self._run_dir / f".s.PGSQL.{_PORT}.lock"):
             pid = _lock_holder(lock)
-            if pid is not None and is_stranger(pid, str(self._cluster)):
+            if pid is not None and is_another_program(pid, str(self._cluster)):
                 lock.unlink()
 
     def answers(self) -> bool:

@@ -162,7 +162,7 @@ class _Connection(HTTPConnection):
         deadline = _deadline.get()
         if deadline is None:
             if self._refuse is not None:
-                raise Refused("calls to foreign addresses need a deadline")
+                raise Refused("calls to untrusted addresses need a deadline")
             return super()._new_conn()
         self._watched_by = deadline
         problem: OSError = TimeoutError(f"{self._dns_host} has no address")

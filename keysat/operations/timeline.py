@@ -26,7 +26,7 @@ from keysat.models import (
 )
 from keysat.models.columns import newest
 
-_MOST = 1_000
+_MAX_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def timeline(session: Session, invoice: Invoice) -> list[Moment]:
         subjects += session.scalars(select(table.id).where(table.invoice_id == invoice.id))
     decisions = [
         Moment(line.at, line.actor, line.action, line.subject_id, line.detail)
-        for line in audit_lines(session, subjects, _MOST)
+        for line in audit_lines(session, subjects, _MAX_ROWS)
     ]
     # The sort is stable, so for equal times causes precede effects.
     moments = [
@@ -57,7 +57,7 @@ def timeline(session: Session, invoice: Invoice) -> list[Moment]:
         *_deliveries(session, invoice),
         *_mails(session, invoice),
     ]
-    return sorted(moments, key=lambda moment: moment.at)[-_MOST:]
+    return sorted(moments, key=lambda moment: moment.at)[-_MAX_ROWS:]
 
 
 def audit_lines(
@@ -71,7 +71,10 @@ def audit_lines(
 def _checks(session: Session, invoice: Invoice) -> list[Moment]:
     """Return the provider readings, each with the number of scheduled checks until the reading changed."""
     rows = session.scalars(
-        select(InvoiceCheck).where(InvoiceCheck.invoice_id == invoice.id).order_by(InvoiceCheck.id.desc()).limit(_MOST)
+        select(InvoiceCheck)
+        .where(InvoiceCheck.invoice_id == invoice.id)
+        .order_by(InvoiceCheck.id.desc())
+        .limit(_MAX_ROWS)
     ).all()[::-1]
     counts = [*(row.check_count for row in rows[1:]), invoice.check_count]
     return [
@@ -93,7 +96,7 @@ def _webhooks(session: Session, invoice: Invoice) -> list[Moment]:
         ProviderEvent.provider_account_id == invoice.provider_account_id,
         ProviderEvent.provider_invoice_id == invoice.provider_invoice_id,
     )
-    events = session.scalars(select(ProviderEvent).where(about).order_by(ProviderEvent.id.desc()).limit(_MOST))
+    events = session.scalars(select(ProviderEvent).where(about).order_by(ProviderEvent.id.desc()).limit(_MAX_ROWS))
     return [
         Moment(
             event.received_at,
@@ -132,7 +135,7 @@ def _deliveries(session: Session, invoice: Invoice) -> list[Moment]:
         .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
         .where(about)
         .order_by(DeliveryAttempt.id.desc())
-        .limit(_MOST)
+        .limit(_MAX_ROWS)
     )
     return [
         Moment(

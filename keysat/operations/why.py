@@ -1,7 +1,7 @@
 """Why a buyer has no license yet: the state of an invoice, its facts, and what a person can do about it.
 
-`assess` names the state, and `sentence` puts it into words. Neither knows a command or a page: the command line has a
-table of commands by state, a page may show a button for each remedy.
+`evaluate_invoice` names the state, and `sentence` puts it into words. Neither knows a command or a page: the command
+line has a table of commands by state, a page may show a button for each remedy.
 """
 
 from __future__ import annotations
@@ -147,15 +147,15 @@ class Why:
 
 
 def read_why(session: Session, invoice: Invoice) -> Why:
-    """Assess a stored invoice."""
+    """Evaluate a stored invoice."""
     account_id = invoice.provider_account_id
     account = None if account_id is None else session.get_one(ProviderAccount, account_id)
     row = license_of_invoice(session, invoice.id)
     now = session.scalars(select(func.now())).one()
-    return assess(invoice, account, row, now, _unhandled_webhooks(session, invoice))
+    return evaluate_invoice(invoice, account, row, now, _unhandled_webhooks(session, invoice))
 
 
-def assess(
+def evaluate_invoice(
     invoice: Invoice, account: ProviderAccount | None, row: License | None, now: datetime, unhandled: int = 0
 ) -> Why:
     """Name the state of an invoice, whose license is `row`. No I/O. `now` is the database's time."""

@@ -113,7 +113,7 @@ def end_sent(session: Session, tip: Tip, fee_msat: int | None, actor: str) -> No
     """Mark the tip as sent. `fee_msat` is in millisatoshi."""
     sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
     if _set(session, tip, **sent, fee_msat=fee_msat):
-        tell(session, tip, EventType.TIP_SENT)
+        emit_tip(session, tip, EventType.TIP_SENT)
         audit(session, actor, "tip.sent", tip.id, recipient=tip.recipient, amount_msat=tip.amount_msat, fee=fee_msat)
 
 
@@ -168,7 +168,7 @@ def fail(session: Session, tip: Tip, why: str, actor: str) -> None:
     """Mark the tip as failed: nothing was paid, and only a person can retry it."""
     failed = {"status": TipStatus.FAILED, "next_attempt_at": None, "ended_at": func.now(), "last_error": why}
     if _set(session, tip, **failed, paying_since=None):
-        tell(session, tip, EventType.TIP_FAILED, reason=why)
+        emit_tip(session, tip, EventType.TIP_FAILED, reason=why)
         audit(session, actor, "tip.failed", tip.id, recipient=tip.recipient, reason=why)
 
 
@@ -198,7 +198,7 @@ def _set(session: Session, tip: Tip, *also: ColumnElement[bool], **values: objec
     return changed is not None
 
 
-def tell(session: Session, tip: Tip, event_type: EventType, **more: object) -> None:
+def emit_tip(session: Session, tip: Tip, event_type: EventType, **more: object) -> None:
     """Emit a webhook event about the outcome of a tip."""
     facts = {"tip_id": tip.id, "license_id": tip.license_id, "invoice_id": tip.invoice_id, "label": tip.label}
     facts |= {"recipient": tip.recipient, "amount_msat": tip.amount_msat, **more}

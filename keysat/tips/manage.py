@@ -17,7 +17,7 @@ from keysat.models.epoch import current_epoch
 from keysat.models.tip import TipStatus
 from keysat.queue.outbox import EventType
 from keysat.tips.authorize import is_older_than_restore
-from keysat.tips.due import LONG_OVER, tell
+from keysat.tips.due import LONG_OVER, emit_tip
 
 _RETRIABLE = (TipStatus.FAILED, TipStatus.SKIPPED, TipStatus.HELD)
 
@@ -88,7 +88,7 @@ def mark_sent(session: Session, tip_id: UUID, note: str, actor: str) -> None:
     sent = {"status": TipStatus.SENT, "next_attempt_at": None, "ended_at": func.now(), "last_error": None}
     if not _end(session, tip_id, Tip.status != TipStatus.SENT, sent):
         raise _refusal(tip)
-    tell(session, tip, EventType.TIP_SENT)
+    emit_tip(session, tip, EventType.TIP_SENT)
     audit(session, actor, "tip.sent", tip_id, note=note, by_hand=True)
 
 

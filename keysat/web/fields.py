@@ -37,12 +37,12 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _bytes(most: int) -> AfterValidator:
-    """Return a validator: valid Unicode, at most `most` bytes of UTF-8."""
+def _bytes(limit: int) -> AfterValidator:
+    """Return a validator: valid Unicode, at most `limit` bytes of UTF-8."""
 
     def check(text: str) -> str:
-        if len(_encodable(text).encode()) > most:
-            raise ValueError(f"it has more than {most:,} bytes")
+        if len(_encodable(text).encode()) > limit:
+            raise ValueError(f"it has more than {limit:,} bytes")
         return text
 
     return AfterValidator(check)

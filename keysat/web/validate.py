@@ -67,10 +67,10 @@ def validate(body: ValidateRequest, request: Request) -> JSONResponse:
         return JSONResponse(refusal, headers={"Retry-After": str(error.retry_after)})
     caller = None if body.fingerprint is None else Caller.of(body.fingerprint, body.hostname, body.platform)
     verdict = examine(DATABASE, read_key, body.key, body.product_slug, caller)
-    return JSONResponse(_told(verdict))
+    return JSONResponse(_to_dict(verdict))
 
 
-def _told(verdict: Verdict) -> dict[str, Any]:
+def _to_dict(verdict: Verdict) -> dict[str, Any]:
     """Return the fields of `Validated` as a dict, as building the model only to serialize it costs time."""
     facts = {"reason": verdict.reason, "machine_id": verdict.machine_id and str(verdict.machine_id)}
     if verdict.license_state is not None:

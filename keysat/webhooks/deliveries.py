@@ -82,7 +82,7 @@ class Delivery:
 def list_deliveries(session: Session, which: Filter, limit: int, before: UUID | None = None) -> list[Delivery]:
     """Return the newest deliveries that match, at most `limit`, older than the one with the id `before`."""
     wanted = newest(_joined().where(which.condition), WebhookDelivery.id, limit, before)
-    return [_told(delivery, event, endpoint) for delivery, event, endpoint in session.execute(wanted)]
+    return [_to_delivery(delivery, event, endpoint) for delivery, event, endpoint in session.execute(wanted)]
 
 
 def count_dead(session: Session) -> int:
@@ -100,7 +100,7 @@ def show_delivery(session: Session, delivery_id: UUID) -> tuple[Delivery, str, l
     row = session.execute(_joined().where(WebhookDelivery.id == delivery_id)).one_or_none()
     mine = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id).order_by(DeliveryAttempt.id)
     delivery, event, endpoint = require(row, "delivery", delivery_id, Hint.LIST_DELIVERIES)
-    return _told(delivery, event, endpoint), event.body, list(session.scalars(mine))
+    return _to_delivery(delivery, event, endpoint), event.body, list(session.scalars(mine))
 
 
 def _joined() -> Select[WebhookDelivery, OutboundEvent, WebhookEndpoint]:
@@ -111,7 +111,7 @@ def _joined() -> Select[WebhookDelivery, OutboundEvent, WebhookEndpoint]:
     )
 
 
-def _told(row: WebhookDelivery, event: OutboundEvent, endpoint: WebhookEndpoint) -> Delivery:
+def _to_delivery(row: WebhookDelivery, event: OutboundEvent, endpoint: WebhookEndpoint) -> Delivery:
     return Delivery(
         id=row.id,
         event=event.event_type,

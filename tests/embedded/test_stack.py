@@ -15,7 +15,7 @@ from keysat.core.settings import Settings
 from keysat.embedded.backoff import Backoff, Watch
 from keysat.embedded.commands import child_commands, child_environment, flower_wanted
 from keysat.embedded.errors import AlreadyRunning, ProgramFailed
-from keysat.embedded.identity import is_stranger, start_time
+from keysat.embedded.identity import is_another_program, start_time
 from keysat.embedded.ready import Announcement, PortTaken
 from keysat.embedded.signals import stop_signals
 from keysat.embedded.stack import Stack, down, running
@@ -337,10 +337,10 @@ def test_start_time_of_a_zombie_is_none():
     child = subprocess.Popen(["true"])
     until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
     assert start_time(child.pid) is None
-    assert is_stranger(child.pid, "true")
+    assert is_another_program(child.pid, "true")
     child.wait()
     assert start_time(child.pid) is None
-    assert not is_stranger(child.pid, "true")
+    assert not is_another_program(child.pid, "true")
 
 
 def test_stack_without_data_directory(remote):

@@ -10,7 +10,7 @@ from keysat.cli.invoice import why_line
 from keysat.core.money import Money
 from keysat.models import Invoice, License, ProviderAccount
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason
-from keysat.operations.why import HINTS, REMEDIES, Remedy, State, assess
+from keysat.operations.why import HINTS, REMEDIES, Remedy, State, evaluate_invoice
 from keysat.operations.why_sentence import SENTENCES, sentence
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -66,7 +66,7 @@ CASES = [
 
 @pytest.mark.parametrize(("state", "row", "account_row", "license_row"), CASES, ids=[case[0] for case in CASES])
 def test_state_is_named_with_its_facts(state, row, account_row, license_row):
-    why = assess(row, account_row, license_row, NOW)
+    why = evaluate_invoice(row, account_row, license_row, NOW)
     assert why.state == state
     assert (why.invoice_id, why.status, why.price) == (OURS, InvoiceStatus(row.status), Money(100, "BTC"))
     assert (why.account, why.license_id) == ("main", None if license_row is None else LICENSE)
@@ -75,7 +75,7 @@ def test_state_is_named_with_its_facts(state, row, account_row, license_row):
 @pytest.mark.parametrize(("state", "row", "account_row", "license_row"), CASES, ids=[case[0] for case in CASES])
 def test_sentence_names_no_command(state, row, account_row, license_row):
     """The command line appends its own, everybody else shows the sentence as it is."""
-    why = assess(row, account_row, license_row, NOW)
+    why = evaluate_invoice(row, account_row, license_row, NOW)
     assert not re.search(r"keysat|--|`|\{|None", sentence(why))
     line = why_line(why)
     assert line.startswith(sentence(why))
@@ -90,25 +90,25 @@ def test_each_state_has_a_case_a_sentence_and_its_commands():
 
 def test_each_review_has_a_state_that_a_person_decides():
     for reason in ReviewReason:
-        assert {Remedy.SETTLE, Remedy.DISMISS} == set(assess(review(reason), FINE, None, NOW).remedies)
+        assert {Remedy.SETTLE, Remedy.DISMISS} == set(evaluate_invoice(review(reason), FINE, None, NOW).remedies)
 
 
 def test_amounts_are_money():
-    short = assess(review("underpaid", paid_amount=40), FINE, None, NOW)
+    short = evaluate_invoice(review("underpaid", paid_amount=40), FINE, None, NOW)
     assert (short.paid, short.short, short.over) == (Money(40, "BTC"), Money(60, "BTC"), None)
-    over = assess(invoice(status="settled", paid_amount=105), FINE, ACTIVE, NOW)
+    over = evaluate_invoice(invoice(status="settled", paid_amount=105), FINE, ACTIVE, NOW)
     assert (over.short, over.over) == (Money(0, "BTC"), Money(5, "BTC"))
-    free = assess(invoice(status="settled", amount=0, paid_amount=5), None, ACTIVE, NOW)
+    free = evaluate_invoice(invoice(status="settled", amount=0, paid_amount=5), None, ACTIVE, NOW)
     assert free.over is None
 
 
 def test_braces_in_a_providers_error_are_text():
-    why = assess(invoice(last_error="odd {cause} {"), FINE, None, NOW)
+    why = evaluate_invoice(invoice(last_error="odd {cause} {"), FINE, None, NOW)
     assert why_line(why) == "the last check brought no usable response: odd {cause} {"
 
 
 def test_unhandled_webhooks_end_the_sentence():
-    why = assess(invoice(next_check_at=None), FINE, None, NOW, unhandled=2)
+    why = evaluate_invoice(invoice(next_check_at=None), FINE, None, NOW, unhandled=2)
     assert sentence(why) == (
         "no payment was seen (pending); it is no longer checked; 2 webhooks about it wait to be handled"
     )
