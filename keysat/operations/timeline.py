@@ -71,10 +71,7 @@ def audit_lines(
 def _checks(session: Session, invoice: Invoice) -> list[Moment]:
     """Return the provider readings, each with the number of scheduled checks until the reading changed."""
     rows = session.scalars(
-        select(InvoiceCheck)
-        .where(InvoiceCheck.invoice_id == invoice.id)
-        .order_by(InvoiceCheck.id.desc())
-        .limit(_MAX_ROWS)
+        newest(select(InvoiceCheck).where(InvoiceCheck.invoice_id == invoice.id), InvoiceCheck.id, _MAX_ROWS)
     ).all()[::-1]
     counts = [*(row.check_count for row in rows[1:]), invoice.check_count]
     return [
@@ -96,7 +93,7 @@ def _webhooks(session: Session, invoice: Invoice) -> list[Moment]:
         ProviderEvent.provider_account_id == invoice.provider_account_id,
         ProviderEvent.provider_invoice_id == invoice.provider_invoice_id,
     )
-    events = session.scalars(select(ProviderEvent).where(about).order_by(ProviderEvent.id.desc()).limit(_MAX_ROWS))
+    events = session.scalars(newest(select(ProviderEvent).where(about), ProviderEvent.id, _MAX_ROWS))
     return [
         Moment(
             event.received_at,
