@@ -117,6 +117,7 @@ def fake():
     """The fake provider's server, empty, knowing the test store."""
     server = fake_server(FAKE_URL)
     server.snapshots.clear()
+    server.wanted.clear()
     server.requests, server.trouble = 0, None
     server.rejected_invoices = set()
     server.api_keys = {STORE: "key-of-test-store"}

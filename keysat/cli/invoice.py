@@ -117,6 +117,8 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
         **({"code": f"{code.code} ({code.status})", "discount": str(code.discount)} if code else {}),
         "product": found.product,
         "policy": found.policy,
+        **({"rest_of": str(invoice.rest_of_id)} if invoice.rest_of_id else {}),
+        **({"rest_paid": str(Money(invoice.rest_paid, invoice.currency))} if invoice.rest_paid else {}),
         "provider_invoice_id": invoice.provider_invoice_id,
         "pay_at": invoice.checkout_url,
         "note": invoice.buyer_note,

@@ -42,6 +42,8 @@ class Invoice(Base):
     it, and `license_became` is the status after it. `reviewed` contains every reason the invoice was ever in review
     for. A reason is raised once, and again when more money is received. `epoch` is the epoch in which the row was
     created. What happened to an invoice since is unknown if it comes from an older dump or was adopted by a sweep.
+    `rest_of_id` is the invoice that this one completes: it charges what was missing there. `rest_paid` is what such
+    invoices brought in for this one.
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
     found the invoice too old to check. A second such check, a day later, ends the checks. `acknowledged_at` is when a
     person acknowledged the error, which then raises no more alarms. `reversal_check_at` is when a settled invoice is
@@ -71,6 +73,9 @@ class Invoice(Base):
         CheckConstraint("(provider_invoice_id IS NULL) = (checkout_url IS NULL)", name="checkout_url"),
         CheckConstraint("(idempotency_key IS NULL) = (request_hash IS NULL)", name="request_hash"),
         CheckConstraint("paid_amount >= 0", name="paid_amount"),
+        CheckConstraint("rest_paid >= 0", name="rest_paid"),
+        CheckConstraint("rest_of_id <> id", name="rest_of_id"),
+        Index("ix_invoices_rest_of_id", "rest_of_id", postgresql_where=text("rest_of_id IS NOT NULL")),
         CheckConstraint("(status = 'settled') = (settled_at IS NOT NULL)", name="settled_at"),
         CheckConstraint("fulfilled_at IS NULL OR status = 'settled'", name="fulfilled_at"),
         CheckConstraint("reversed_at IS NULL OR status = 'settled'", name="reversed_at"),
@@ -114,6 +119,8 @@ class Invoice(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
     paid_amount: Mapped[int | None] = mapped_column(BigInteger)
+    rest_of_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"))
+    rest_paid: Mapped[int] = mapped_column(BigInteger, server_default="0")
     buyer_email: Mapped[str | None]
     buyer_note: Mapped[str | None]
     checkout_url: Mapped[str | None]

@@ -35,3 +35,4 @@ class ReviewReason(StrEnum):
     INVALIDATED = "invalidated"
     UNCONFIRMED = "unconfirmed"
     SETTLED_AGAIN = "settled_again"
+    EXCESS = "excess"

@@ -115,7 +115,7 @@ def _settled(first: date, last: date) -> Select[*tuple[Any, ...]]:
         Invoice.settled_at,
         first,
         last,
-        func.count().label("sales"),
+        func.count().filter(Invoice.rest_of_id.is_(None)).label("sales"),
         _sum(case((is_late, 0), else_=charged)).label("settled"),
         _sum(case((is_late, charged), else_=0)).label("late"),
         _sum(paid - charged).label("over"),

@@ -30,7 +30,8 @@ class State(StrEnum):
     - `reversed`, `settled_again`: the payment went back, and in the second case the provider calls it settled again.
     - `short`, `late`, `never_confirmed`, `other_currency`, `refunded`, `invalidated`, `in_review`: money arrived or
       went back, and a person decides.
-    - `licensed`, `license_due`: it is paid.
+    - `licensed`, `license_due`: it is paid. `credited`: it is paid, and is the rest of another invoice.
+    - `excess`: it is paid, and the invoice whose rest it is needs it no more.
     - `never_made`: the provider made no invoice.
     - `account_rejected`, `account_paused`, `account_failing`: the provider isn't called.
     - `stuck`: the last check brought no usable response. `overdue`: a check didn't happen.
@@ -46,6 +47,8 @@ class State(StrEnum):
     REFUNDED = "refunded"
     INVALIDATED = "invalidated"
     IN_REVIEW = "in_review"
+    EXCESS = "excess"
+    CREDITED = "credited"
     LICENSED = "licensed"
     LICENSE_DUE = "license_due"
     NEVER_MADE = "never_made"
@@ -81,6 +84,7 @@ _REVIEWS: dict[ReviewReason | None, State] = {
     ReviewReason.CURRENCY: State.OTHER_CURRENCY,
     ReviewReason.REFUNDED: State.REFUNDED,
     ReviewReason.INVALIDATED: State.INVALIDATED,
+    ReviewReason.EXCESS: State.EXCESS,
 }
 _DECISIONS = dict.fromkeys([*_REVIEWS.values(), State.IN_REVIEW], (Remedy.SETTLE, Remedy.DISMISS))
 REMEDIES: dict[State, tuple[Remedy, ...]] = {
@@ -165,7 +169,7 @@ def evaluate_invoice(
         invoice_id=invoice.id,
         status=invoice.status,
         price=Money(invoice.amount, invoice.currency),
-        paid=Money(invoice.paid_amount or 0, invoice.currency),
+        paid=Money((invoice.paid_amount or 0) + invoice.rest_paid, invoice.currency),
         license_id=None if row is None else row.id,
         license_status=None if row is None else row.status,
         account=None if account is None else account.name,
@@ -187,7 +191,11 @@ def _unhandled_webhooks(session: Session, invoice: Invoice) -> int:
 def _ended(invoice: Invoice, row: License | None) -> State | None:
     if invoice.reversed:
         return State.SETTLED_AGAIN if invoice.in_review else State.REVERSED
+    if invoice.rest_of_id is not None and invoice.fulfilled and not invoice.in_review:
+        return State.CREDITED
     if invoice.in_review:
+        if invoice.rest_paid and (invoice.paid_amount or 0) + invoice.rest_paid >= invoice.amount:
+            return State.SEEN
         return _REVIEWS.get(invoice.review_reason, State.IN_REVIEW)
     if row is not None:
         return State.LICENSED

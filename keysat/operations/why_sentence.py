@@ -14,6 +14,8 @@ SENTENCES: dict[State, str] = {
     State.REFUNDED: "the provider reports that the payment was refunded",
     State.INVALIDATED: "the provider calls the payment invalid after it had settled",
     State.IN_REVIEW: "it waits for your decision ({cause})",
+    State.EXCESS: "{price} were paid as the rest of another invoice, which needs it no more; give the money back",
+    State.CREDITED: "it is the rest of another invoice and was credited there",
     State.LICENSED: "the license was issued and is {license_status}{over}",
     State.LICENSE_DUE: "it is paid{over}, and its license is due; the next scan issues it, if worker and beat run",
     State.NEVER_MADE: "the provider made no invoice for it, so it couldn't be paid",

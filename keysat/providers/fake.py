@@ -36,6 +36,7 @@ class FakeServer:
 
     api_keys: dict[str, str] = field(default_factory=dict)
     snapshots: dict[str, InvoiceSnapshot] = field(default_factory=dict)
+    wanted: list[NewInvoice] = field(default_factory=list)
     requests: int = 0
     trouble: Exception | None = None
     rejected_invoices: set[str] = field(default_factory=set)
@@ -84,6 +85,7 @@ class Fake(Provider):
 
     def create_invoice(self, wanted: NewInvoice) -> CreatedInvoice:
         server = self._ask()
+        server.wanted.append(wanted)
         invoice_id = f"{self._store_id}-{uuid4().hex}"
         server.snapshots[invoice_id] = InvoiceSnapshot(
             provider_invoice_id=invoice_id,

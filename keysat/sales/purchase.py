@@ -59,7 +59,7 @@ PageOf = Callable[[UUID], str]
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
     """An invoice's row, and the pending request to the provider.
 
     `resumed` means that the request may already have been sent.
@@ -90,6 +90,14 @@ def purchase(
     with database.transaction() as session:
         opened = _known(session, order) or _open(session, order, signer_id, actor)
         opened = _returning(opened, page_of)
+    return finish(database, opened, actor)
+
+
+def finish(database: Database, opened: Opened, actor: str) -> UUID:
+    """Send an invoice's pending request to the provider, if there is one. Returns the invoice's id. Raises CallFailed.
+
+    No transaction is open.
+    """
     if opened.account is not None and opened.wanted is not None:
         created = _ask(database, opened.account, opened.wanted, actor, resumed=opened.resumed)
         with database.transaction() as session:
@@ -97,14 +105,14 @@ def purchase(
     return opened.invoice_id
 
 
-def _returning(opened: _Opened, page_of: PageOf | None) -> _Opened:
+def _returning(opened: Opened, page_of: PageOf | None) -> Opened:
     """Let the buyer return to the invoice's page after the payment."""
     if opened.wanted is None or opened.wanted.redirect_url is not None or page_of is None:
         return opened
     return replace(opened, wanted=replace(opened.wanted, redirect_url=page_of(opened.invoice_id)))
 
 
-def _known(session: Session, order: Order) -> _Opened | None:
+def _known(session: Session, order: Order) -> Opened | None:
     """Return the invoice opened by an earlier request with the same idempotency key."""
     if order.idempotency_key is None:
         return None
@@ -119,17 +127,17 @@ def _known(session: Session, order: Order) -> _Opened | None:
     if invoice.request_hash != order.fingerprint:
         raise Conflict("this idempotency key was used for another request; use a new one.")
     if not invoice.is_draft:
-        return _Opened(invoice.id)
+        return Opened(invoice.id)
     if invoice.status != InvoiceStatus.PENDING:
         raise PurchaseFailed
     if now - invoice.asked_at < draft.IN_PROGRESS:
         raise PurchaseInProgress(invoice.id)
     invoice.asked_at = now  # so that the next request waits for this one
     account = session.get_one(ProviderAccount, invoice.provider_account_id)
-    return _Opened(invoice.id, account, _wanted(session, invoice, order), resumed=True)
+    return Opened(invoice.id, account, _wanted(session, invoice, order), resumed=True)
 
 
-def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: str) -> _Opened:
+def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: str) -> Opened:
     offer = quote(session, order.product, order.policy, order.code)
     if order.only_free and (offer.code is None or offer.code.kind != CodeKind.FREE_LICENSE):
         raise InvalidInput(f"code {order.code} doesn't give a license for free; use it with a purchase.")
@@ -156,8 +164,8 @@ def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: s
     if account is None:
         emit_invoice(session, EventType.INVOICE_SETTLED, invoice.id)
         issue(session, invoice.id, signer_id(), actor)
-        return _Opened(invoice.id)
-    return _Opened(invoice.id, account, _wanted(session, invoice, order))
+        return Opened(invoice.id)
+    return Opened(invoice.id, account, _wanted(session, invoice, order))
 
 
 def _wanted(session: Session, invoice: Invoice, order: Order) -> NewInvoice:

@@ -122,7 +122,8 @@ def end_gone(session: Session, check: Check, actor: str) -> bool:
 
 
 def _compare_and_set(check: Check, outcome: Outcome) -> Update:
-    statement = update(Invoice).where(Invoice.id == check.invoice_id, Invoice.status == check.status)
+    same = (Invoice.status == check.status, Invoice.rest_paid == check.rest_paid)
+    statement = update(Invoice).where(Invoice.id == check.invoice_id, *same)
     if outcome.review is not None:  # only one of two concurrent checks opens the review
         same_money = Invoice.paid_amount.is_not_distinct_from(check.paid_amount)
         statement = statement.where(Invoice.reviewed == check.reviewed, same_money)

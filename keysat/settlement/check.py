@@ -32,6 +32,7 @@ class Check:
     amount: int
     currency: str
     paid_amount: int | None
+    rest_paid: int
     reviewed: list[str]
     license_due: bool
     reversed_at: datetime | None
@@ -69,8 +70,9 @@ class Check:
             reversed=self.reversed_at is not None,
             by_hand=self.settled_by_hand,
             last=self.is_last,
-            paid=self.paid_amount or 0,
+            paid=(self.paid_amount or 0) + self.rest_paid,
             seen=self.payment_seen_at is not None,
+            rest=self.rest_paid,
         )
 
     def paid_of(self, snapshot: InvoiceSnapshot) -> int | None:
@@ -122,6 +124,7 @@ _CHECK = (
         _invoices.amount,
         _invoices.currency,
         _invoices.paid_amount,
+        _invoices.rest_paid,
         _invoices.reviewed,
         Invoice.license_due.label("license_due"),
         _invoices.reversed_at,

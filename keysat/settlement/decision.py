@@ -67,7 +67,14 @@ _KEEP = Outcome(Action.KEEP)
 
 def decide(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
     """Return the outcome of one check."""
+    snapshot = known.with_rest(snapshot)
     reading = read(snapshot)
+    if reading is Reading.UNDERPAID and known.status in _TABLE and known.completed_by(snapshot, rules):
+        return _settle_completed(known, snapshot)
+    return _by_table(reading, known, snapshot, rules)
+
+
+def _by_table(reading: Reading, known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:
     match _TABLE.get(known.status, _OF_ANOTHER_VERSION)[_ORDER.index(reading)]:
         case _V.SETTLE:
             return _settle(known, snapshot, rules)
@@ -181,6 +188,14 @@ def _settle(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRul
         return Outcome(Action.SETTLE, PaymentException.OVER)
     late = known.status is InvoiceStatus.EXPIRED or snapshot.exception is PaymentException.LATE
     return Outcome(Action.SETTLE, PaymentException.LATE if late else PaymentException.NONE)
+
+
+def _settle_completed(known: InvoiceState, snapshot: InvoiceSnapshot) -> Outcome:
+    """Settle an invoice that its rests complete. The provider goes on to call it underpaid."""
+    if known.status is InvoiceStatus.SETTLED:
+        return _KEEP
+    over = snapshot.paid is not None and snapshot.paid.amount > known.price.amount
+    return Outcome(Action.SETTLE, PaymentException.OVER if over else PaymentException.PARTIAL)
 
 
 def _settle_late(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules) -> Outcome:

@@ -23,17 +23,23 @@ from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseSource
 from keysat.queue.outbox import EventType, emit_license
+from keysat.settlement.rest import credit
 from keysat.tips.create import create_tip
 
 
 def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str) -> UUID | None:
     """Write the license of a settled invoice. Return its id, or None if it was issued before.
 
+    The rest of a short payment gets no license. It is credited to the invoice that it completes.
+
     Raises:
         NotFound: no such invoice.
         NotPaid: the invoice isn't settled, was reversed, or is in review. Nothing is written.
     """
     invoice, policy, now = _lock_settled(session, invoice_id)
+    if invoice.rest_of_id is not None:
+        credit(session, invoice, actor)
+        return None
     license_id = session.scalar(
         insert(License)
         .values(

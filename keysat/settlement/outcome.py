@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
-from keysat.core.money import Money
+from keysat.core.money import MAX_AMOUNT, Money
 from keysat.core.settings import Settings
 from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
+from keysat.providers.base import InvoiceSnapshot
+
+
+@dataclass(frozen=True)
+class SettlementRules:
+    """The operator's rules. `tolerance_bps` is in hundredths of a percent of the price."""
+
+    late_payment: Literal["issue", "review"] = "issue"
+    reversal: Literal["suspend", "revoke", "review"] = "suspend"
+    tolerance_bps: int = 0
 
 
 @dataclass(frozen=True)
@@ -16,8 +26,9 @@ class InvoiceState:
     """The state of our row.
 
     `reviewed` contains all reasons it was ever in review for. Each opens a review once, and again if more money
-    arrives. `paid` is the amount received as of the last check, in the price's currency. `seen`: a payment of any
-    amount was seen. `by_hand`: a person settled it. `last`: this is the last check of an old invoice.
+    arrives. `paid` is the amount received as of the last check, in the price's currency, with `rest`, which came in by
+    other invoices that complete this one. `seen`: a payment of any amount was seen. `by_hand`: a person settled it.
+    `last`: this is the last check of an old invoice.
     """
 
     status: InvoiceStatus
@@ -28,15 +39,21 @@ class InvoiceState:
     last: bool = False
     paid: int = 0
     seen: bool = False
+    rest: int = 0
 
+    def with_rest(self, snapshot: InvoiceSnapshot) -> InvoiceSnapshot:
+        """Return the snapshot with what other invoices brought in added to what was paid."""
+        paid = snapshot.paid
+        if not self.rest or paid is None or paid.currency != self.price.currency:
+            return snapshot
+        return replace(snapshot, paid=Money(min(MAX_AMOUNT, paid.amount + self.rest), paid.currency))
 
-@dataclass(frozen=True)
-class SettlementRules:
-    """The operator's rules. `tolerance_bps` is in hundredths of a percent of the price."""
-
-    late_payment: Literal["issue", "review"] = "issue"
-    reversal: Literal["suspend", "revoke", "review"] = "suspend"
-    tolerance_bps: int = 0
+    def completed_by(self, snapshot: InvoiceSnapshot, rules: SettlementRules) -> bool:
+        """Whether the price is paid together with the rests, which the snapshot includes, and every part confirmed."""
+        paid = snapshot.paid
+        if not self.rest or snapshot.unconfirmed or paid is None or paid.currency != self.price.currency:
+            return False
+        return paid.amount >= self.price.less_basis_points(rules.tolerance_bps)
 
 
 def rules_of(settings: Settings) -> SettlementRules:

@@ -17,6 +17,7 @@ from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 from keysat.settlement.resolve import require_note, settle_by_hand
+from keysat.settlement.rest import lock_rests, review_rests, take_back
 
 _TARGETS = {"suspend": LicenseStatus.SUSPENDED, "revoke": LicenseStatus.REVOKED}
 
@@ -25,23 +26,31 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
     """Mark a settled invoice as reversed and suspend or revoke its license.
 
     Return False if it was reversed before. A license that was not issued yet is never issued. The update locks the
-    invoice row first, as `issue` does, so no license can be issued in between.
+    invoice row first, as `issue` does, so no license can be issued in between. If the invoice is the rest of another
+    one, that one is reversed, too. Rests of its own go to review.
     """
+    rests = lock_rests(session, invoice_id)
     reversed_now = session.scalar(
         update(Invoice)
         .where(Invoice.id == invoice_id, Invoice.status == InvoiceStatus.SETTLED, ~Invoice.reversed)
         .values(reversed_at=func.now(), next_check_at=None, last_error=None, error_count=0)
-        .returning(Invoice.id)
+        .returning(Invoice)
+        .execution_options(populate_existing=True)
     )
     if reversed_now is None:
         return False
+    completed_id = take_back(session, reversed_now)
+    if completed_id is not None:
+        reverse(session, completed_id, how, f"the payment of its rest {invoice_id} went back", actor)
+    review_rests(session, rests, actor)
     cancel(session, invoice_id, actor)  # has no effect if the license was issued and the code redeemed
     was = withdraw_of_invoice(session, invoice_id, _TARGETS[how], actor, why)
     if was is not None:
         session.execute(
             update(Invoice).where(Invoice.id == invoice_id).values(license_was=was, license_became=_TARGETS[how])
         )
-    owe_reversed(session, invoice_id)
+    if completed_id is None:
+        owe_reversed(session, invoice_id)
     audit(session, actor, "invoice.reversed", invoice_id, why=why, license_was=was and str(was))
     return True
 
@@ -58,14 +67,19 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     """
     require_note(note)
     found = session.execute(
-        select(Invoice.reversed_at, Invoice.fulfilled_at, Invoice.license_was, Invoice.license_became)
+        select(
+            *(Invoice.reversed_at, Invoice.fulfilled_at, Invoice.license_was, Invoice.license_became),
+            Invoice.rest_of_id,
+        )
         .where(Invoice.id == invoice_id)
         .with_for_update()
     ).one_or_none()
     row = require(found, "invoice", invoice_id, Hint.LIST_INVOICES)
     if row.reversed_at is None:
         raise Conflict(f"invoice {invoice_id} was not reversed.", Hint.UNSUSPEND_LICENSE)
-    if row.fulfilled_at is None:
+    if row.rest_of_id is not None:  # it is credited again, and the invoice that it completes is restored by itself
+        session.execute(update(Invoice).where(Invoice.id == invoice_id).values(fulfilled_at=None))
+    if row.fulfilled_at is None or row.rest_of_id is not None:
         settle_by_hand(session, invoice_id, note, actor)
         return
     session.execute(

@@ -34,9 +34,18 @@ def objection(session: Session, tip: Tip) -> str | None:
         return f"its invoice is in review ({invoice.review_reason})"
     if status != LicenseStatus.ACTIVE:
         return f"its license is {status}"
-    if tip.amount_msat > min(invoice.amount, invoice.came_in) * MSAT:
-        return f"it is more than the {min(invoice.amount, invoice.came_in):,} sats that its sale brought in"
+    earned = earned_by(session, invoice)
+    if tip.amount_msat > earned * MSAT:
+        return f"it is more than the {earned:,} sats that its sale brought in"
     return OLDER_THAN_RESTORE if is_older_than_restore(session, tip) else None
+
+
+def earned_by(session: Session, invoice: Invoice) -> int:
+    """Return what a sale brought in, by its own payment and the rests that complete it, at most its price."""
+    rests = session.scalars(
+        select(Invoice).where(Invoice.rest_of_id == invoice.id, Invoice.fulfilled, ~Invoice.reversed)
+    )
+    return min(invoice.amount, invoice.came_in + sum(min(rest.amount, rest.came_in) for rest in rests))
 
 
 def is_older_than_restore(session: Session, tip: Tip) -> bool:

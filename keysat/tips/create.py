@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from keysat.core.money import BASIS_POINTS, MSAT
 from keysat.models import Invoice, Policy, Tip
 from keysat.models.audit import audit
+from keysat.tips.authorize import earned_by
 
 
 def create_tip(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, actor: str) -> None:
@@ -25,7 +26,7 @@ def create_tip(session: Session, invoice: Invoice, policy: Policy, license_id: U
     if invoice.currency != "BTC":
         audit(session, actor, "tip.skipped", license_id, reason=f"the price is in {invoice.currency}, not in sats")
         return
-    sats = min(invoice.amount, invoice.came_in) * policy.tip_pct_bps // BASIS_POINTS
+    sats = earned_by(session, invoice) * policy.tip_pct_bps // BASIS_POINTS
     if sats == 0:
         return
     tip = {

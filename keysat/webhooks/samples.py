@@ -40,6 +40,7 @@ _INVOICE: dict[str, object] = {
     "paid_amount": 21_000,
     "settled_at": _AT,
     "review_reason": None,
+    "rest_of_id": None,
 }
 _UNPAID = {**_INVOICE, "paid_amount": None, "settled_at": None}
 _MACHINE: dict[str, object] = {

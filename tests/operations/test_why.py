@@ -15,14 +15,14 @@ from keysat.operations.why_sentence import SENTENCES, sentence
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SOON = NOW + timedelta(minutes=1)
-OURS, ACCOUNT, LICENSE = UUID(int=1), UUID(int=2), UUID(int=3)
+OURS, ACCOUNT, LICENSE, OTHER = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=4)
 REVERSED = {"status": "settled", "reversed_at": NOW}
 
 
 def invoice(**facts):
     """An invoice of 100 sat that was checked and not paid, not stored."""
     columns = {"id": OURS, "provider_account_id": ACCOUNT, "provider_invoice_id": "theirs", "status": "pending"}
-    columns |= {"amount": 100, "currency": "BTC", "last_checked_at": NOW, "next_check_at": SOON}
+    columns |= {"amount": 100, "currency": "BTC", "rest_paid": 0, "last_checked_at": NOW, "next_check_at": SOON}
     return Invoice(**{**columns, **facts})
 
 
@@ -47,6 +47,9 @@ CASES = [
     (State.REFUNDED, review("refunded"), FINE, None),
     (State.INVALIDATED, review("invalidated"), FINE, None),
     (State.IN_REVIEW, review("settled_again"), FINE, None),
+    (State.EXCESS, review("excess", status="settled", rest_of_id=OTHER), FINE, None),
+    (State.CREDITED, invoice(status="settled", fulfilled_at=NOW, rest_of_id=OTHER), FINE, None),
+    (State.SEEN, review("underpaid", paid_amount=40, rest_paid=60), FINE, None),
     (State.LICENSED, invoice(status="settled"), FINE, ACTIVE),
     (State.LICENSE_DUE, invoice(status="settled"), FINE, None),
     (State.NEVER_MADE, invoice(status="invalid", provider_invoice_id=None), FINE, None),

@@ -603,6 +603,12 @@ def test_buyers_address_is_in_no_error_though_the_provider_repeats_it(recorder):
     assert "secret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("status", [404, 503])
+def test_part_payment_that_btcpay_says_nothing_about_counts_as_unconfirmed(btcpay, recorder, status):
+    recorder.answer = (status, {"code": "no", "message": "no"})
+    assert btcpay._part_unconfirmed(INVOICE)
+
+
 @pytest.mark.parametrize("status", [403, 404, 422])
 def test_btcpay_payments_refused(btcpay, recorder, status):
     """If BTCPay refuses to list the payments, it is unknown whether they are confirmed."""

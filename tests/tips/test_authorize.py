@@ -18,6 +18,7 @@ from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import settle_by_hand
 from keysat.settlement.reverse import reverse
 from keysat.settlement.sweep import pages
+from keysat.tips.authorize import earned_by
 from keysat.tips.manage import retry_tip
 from keysat.tips.pay import pay
 from tests.builders import PRICE, check_invoice, issue_now, load_account, load_invoice, make_invoice, set_columns
@@ -167,3 +168,21 @@ def test_restore_is_noticed_by_itself_once(payer, tipped):
         assert not notice_restore(session)
         assert not declare_restore(session)
     assert step(payer, tip_id) == "held"
+
+
+@pytest.mark.parametrize(
+    ("facts", "earned"),
+    [
+        ({"fulfilled_at": func.now()}, PRICE),
+        ({"fulfilled_at": func.now(), "settled_by_hand": True}, 10_000),
+        ({"fulfilled_at": func.now(), "reversed_at": func.now()}, 10_000),
+        ({}, 10_000),
+    ],
+)
+def test_sale_brought_in_what_was_paid_for_its_rests(tipped, facts, earned):
+    tipped()
+    settled = {"status": "settled", "settled_at": func.now()}
+    invoice = make_invoice(paid_amount=10_000, **settled)
+    make_invoice(rest_of_id=invoice.id, base_amount=11_000, amount=11_000, **settled, **facts)
+    with reading() as session:
+        assert earned_by(session, session.get_one(Invoice, invoice.id)) == earned

@@ -15,6 +15,7 @@ from keysat.core.errors import (
     CredentialsRejected,
     InvalidInput,
     NotTheProvider,
+    RemoteError,
     RemoteNotFound,
     RemoteRefused,
     RemoteResponseInvalid,
@@ -115,6 +116,8 @@ class BTCPay(Provider):
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         path = f"{self._store_path}/invoices/{quote(provider_invoice_id, safe='')}"
         snapshot = self._snapshot(mapping(self._http.get(path)), provider_invoice_id)
+        if snapshot.status is ProviderStatus.EXPIRED and snapshot.exception is PaymentException.PARTIAL:
+            return replace(snapshot, unconfirmed=self._part_unconfirmed(provider_invoice_id))
         in_full = snapshot.exception in {PaymentException.LATE, PaymentException.OVER}
         paid_late = snapshot.status is ProviderStatus.EXPIRED and in_full
         unconfirmed = self._unconfirmed(provider_invoice_id) if paid_late else False
@@ -144,6 +147,13 @@ class BTCPay(Provider):
         except (RemoteNotFound, RemoteRefused, CredentialsRejected, NotTheProvider):
             return None
         return not payments or any(payment.status != "Settled" for payment in payments)
+
+    def _part_unconfirmed(self, provider_invoice_id: str) -> bool:
+        """Return whether a part payment isn't known to be confirmed. Nobody waits for it but the payer of the rest."""
+        try:
+            return self._unconfirmed(provider_invoice_id) is not False
+        except RemoteError:
+            return True
 
     def _payments(self, provider_invoice_id: str) -> list[Received]:
         path = f"/invoices/{quote(provider_invoice_id, safe='')}/payment-methods"

@@ -31,7 +31,11 @@ InvoiceId = Annotated[UUID, Path(description="Our id of it, which is the provide
 
 
 class InvoiceRow(Row):
-    """An invoice. Amounts are in the smallest unit of `currency`. `in_review`: it waits for a person."""
+    """An invoice. Amounts are in the smallest unit of `currency`. `in_review`: it waits for a person.
+
+    `rest_of_id`: it charges what was missing of that invoice, and gets no license. `rest_paid`: what such invoices
+    brought in for this one.
+    """
 
     id: UUID
     provider_account_id: UUID | None
@@ -44,6 +48,8 @@ class InvoiceRow(Row):
     amount: int
     currency: str
     paid_amount: int | None
+    rest_of_id: UUID | None
+    rest_paid: int
     buyer_email: str | None
     buyer_note: str | None
     checkout_url: str | None

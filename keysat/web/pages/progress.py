@@ -8,6 +8,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from keysat.core.money import Money
+from keysat.invoices.rest import current_of, excess_of, missing_of, purchase_of
 from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, Policy, Product
 from keysat.models.invoice_status import InvoiceStatus, PaymentException
@@ -37,11 +39,17 @@ _SLOW_SECONDS = 30
 
 @dataclass(frozen=True)
 class Progress:
-    """A purchase. `face` names its texts: the state, or that of a license that isn't valid."""
+    """A purchase. `face` names its texts: the state, or that of a license that isn't valid.
+
+    `current` is the invoice to pay, which `why` is about: the purchase's own, or the one for its rest. `excess` is what
+    was paid for rests that aren't needed.
+    """
 
     face: str
     why: Why
     invoice: Invoice
+    current: Invoice
+    excess: int
     product: Product
     policy: Policy
     owned: License | None
@@ -64,8 +72,24 @@ class Progress:
     @property
     def payable_at(self) -> str | None:
         """Where it may still be paid, or None."""
-        open_still = self.invoice.status == InvoiceStatus.PENDING and self.why.state in _PAYABLE
-        return self.invoice.checkout_url if open_still else None
+        open_still = self.current.status == InvoiceStatus.PENDING and self.why.state in _PAYABLE
+        return self.current.checkout_url if open_still else None
+
+    @property
+    def rest(self) -> Money | None:
+        """What is missing and may be paid by another invoice, or None."""
+        return missing_of(self.current)
+
+    @property
+    def price(self) -> Money:
+        """The price of the purchase."""
+        return Money(self.invoice.amount, self.invoice.currency)
+
+    @property
+    def over(self) -> Money | None:
+        """What was paid beyond the price, or None."""
+        extra = self.excess + (self.why.over.amount if self.why.over else 0)
+        return Money(extra, self.invoice.currency) if extra else None
 
     @property
     def may_check(self) -> bool:
@@ -92,7 +116,7 @@ class Progress:
         """When the page asks again, in seconds, or None."""
         if self.why.state in _NEVER:
             return None
-        age = self.why.now - self.invoice.created_at
+        age = self.why.now - self.current.created_at
         pace = next((seconds for limit, seconds in _PACE if age < limit), _SLOW_SECONDS)
         return pace if self.why.state in _SOON else _SLOW_SECONDS
 
@@ -102,9 +126,12 @@ def read_progress(session: Session, invoice_id: UUID) -> Progress | None:
     invoice = session.get(Invoice, invoice_id)
     if invoice is None:
         return None
-    why, owned = read_why(session, invoice), license_of_invoice(session, invoice_id)
+    invoice = purchase_of(session, invoice)
+    current = current_of(session, invoice)
+    why, owned = read_why(session, current), license_of_invoice(session, invoice.id)
     product, policy = session.get_one(Product, invoice.product_id), session.get_one(Policy, invoice.policy_id)
-    return Progress(_face(why, invoice, owned), why, invoice, product, policy, owned)
+    excess = excess_of(session, invoice)
+    return Progress(_face(why, current, owned), why, invoice, current, excess, product, policy, owned)
 
 
 def _face(why: Why, invoice: Invoice, owned: License | None) -> str:

@@ -8,10 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from keysat.core.db import reading, transaction
-from keysat.core.errors import NotFound, require
+from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.errors import Conflict, NotFound, require
+from keysat.core.logs import get_logger
 from keysat.invoices.due import claim_again, release_invoices
 from keysat.models import License
+from keysat.sales.rest import pay_rest
 from keysat.tasks.tasks import reconcile_invoice
 from keysat.tasks.wake import wake
 from keysat.web.limits import limit_purchases, limit_validations
@@ -22,6 +24,8 @@ from keysat.web.pages.progress import Progress, read_progress
 from keysat.web.pages.render import PageRoute, origin_of, page, root, security_headers
 from keysat.web.state import signer
 from keysat.web.tokens import page_of, proven_purchase
+
+log = get_logger(__name__)
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -43,9 +47,10 @@ def progress(request: Request, secret: Secret) -> HTMLResponse:
         terms=_terms(texts, found.owned) if key and found.owned else None,
         contains=named_entitlements(found.product, found.owned.entitlements) if found.owned else [],
         fingerprint=grouped(signer().key_id),
-        checked=found.invoice.last_checked_at and texts.ago(found.why.now - found.invoice.last_checked_at),
+        checked=found.current.last_checked_at and texts.ago(found.why.now - found.current.last_checked_at),
         pay_at=_usable(found.payable_at),
-        price=texts.money(found.why.price),
+        price=texts.money(found.price),
+        rest=texts.amount(found.rest) if found.rest else None,
     )
 
 
@@ -80,14 +85,30 @@ def download(request: Request, secret: Secret) -> Response:
 @router.post("/p/{secret}/check", dependencies=[Depends(limit_purchases)])
 def check(request: Request, secret: Secret) -> RedirectResponse:
     """Check the payment now, unless it was checked a moment ago."""
-    invoice_id = _purchase(secret).invoice.id
+    invoice_id = _purchase(secret).current.id
     began = time.monotonic()
     with transaction() as session:
         claim = claim_again(session, invoice_id)
     if claim is not None:
         wake(reconcile_invoice, claim, began, release_invoices)
+    return _redirect(request, f"/p/{secret}")
+
+
+@router.post("/p/{secret}/rest", dependencies=[Depends(limit_purchases)])
+def rest(request: Request, secret: Secret) -> RedirectResponse:
+    """Open the invoice for what is missing, and go on to its checkout."""
+    found = _purchase(secret)
+    try:
+        pay_rest(DATABASE, found.current.id, "page", page_of)
+    except Conflict as error:  # paid in between, or being opened by another request: the page tells
+        log.info("no rest opened", invoice_id=str(found.invoice.id), reason=str(error))
+        return _redirect(request, f"/p/{secret}")
+    return _redirect(request, f"/p/{secret}/pay")
+
+
+def _redirect(request: Request, path: str) -> RedirectResponse:
     chosen = chosen_language(request)
-    return RedirectResponse(f"{root()}/p/{secret}" + (f"?lang={chosen}" if chosen else ""), 303, security_headers())
+    return RedirectResponse(root() + path + (f"?lang={chosen}" if chosen else ""), 303, security_headers())
 
 
 def _purchase(secret: str) -> Progress:
@@ -114,7 +135,7 @@ def _facts(texts: Texts, found: Progress) -> dict[str, str]:
         "short": texts.amount(why.short),
         "seen": texts.money(why.paid if why.paid.amount else why.price),
         "until": texts.date(owned.expires_at) if owned is not None and owned.expires_at else "",
-        "over": texts.money(why.over) if why.over else "",
+        "over": texts.money(found.over) if found.over else "",
     }
 
 

@@ -34,6 +34,8 @@ COLUMNS = {
     State.REFUNDED: _review("refunded", **SETTLED),
     State.INVALIDATED: _review("invalidated", **SETTLED),
     State.IN_REVIEW: _review("settled_again"),
+    State.EXCESS: _review("excess", **SETTLED),
+    State.CREDITED: {**SETTLED, "fulfilled_at": NOW},
     State.LICENSED: {**SETTLED, "paid_amount": 21_000},
     State.LICENSE_DUE: {**SETTLED, "paid_amount": 22_000},
     State.NEVER_MADE: {"status": "invalid", "provider_invoice_id": None, "checkout_url": None},
@@ -56,9 +58,13 @@ ACCOUNTS = {
 }
 
 
+RESTS = {State.EXCESS, State.CREDITED}
+
+
 def make_purchase(state):
     """Store a purchase in this state. Returns its invoice's id."""
-    invoice = make_invoice(**{**CHECKED, **COLUMNS[state]})
+    facts = {"rest_of_id": make_invoice(status="expired").id} if state in RESTS else {}
+    invoice = make_invoice(**{**CHECKED, **COLUMNS[state], **facts})
     if state in ACCOUNTS:
         set_account(**ACCOUNTS[state])
     if state is State.LICENSED:

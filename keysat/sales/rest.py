@@ -1,0 +1,77 @@
+"""Sell the rest of a short payment: a second invoice for what is missing, at the account of the first.
+
+`settlement.rest` credits it to the first one, which then settles.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from keysat.accounts.selling import choose_account
+from keysat.core.db import Database
+from keysat.core.errors import Conflict, NotFound
+from keysat.core.hints import Hint
+from keysat.core.money import Money
+from keysat.invoices import draft
+from keysat.invoices.rest import missing_of, pending_rest, purchase_of
+from keysat.models import Invoice, Policy, Product, ProviderAccount
+from keysat.models.audit import audit
+from keysat.providers.base import NewInvoice
+from keysat.sales.order import PurchaseInProgress
+from keysat.sales.purchase import Opened, PageOf, finish
+
+
+def pay_rest(database: Database, invoice_id: UUID, actor: str, page_of: PageOf) -> UUID:
+    """Open the invoice for what is missing, or return the one that is open. Returns its id.
+
+    `page_of` gives the URL of the purchase's page, where the buyer returns to.
+
+    Raises:
+        NotFound: no such invoice.
+        Conflict: nothing is missing, or another request opens its rest at this moment.
+        SalesUnavailable: its account can't take a payment now.
+        CallFailed: the provider created no invoice, or it is unknown whether it did.
+    """
+    with database.transaction() as session:
+        opened = _open(session, invoice_id, actor, page_of)
+    return finish(database, opened, actor)
+
+
+def _open(session: Session, invoice_id: UUID, actor: str, page_of: PageOf) -> Opened:
+    short = session.scalar(select(Invoice).where(Invoice.id == invoice_id).with_for_update())
+    if short is None:
+        raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
+    missing = missing_of(short)
+    if missing is None:
+        raise Conflict(f"nothing can be paid for invoice {invoice_id} now.")
+    url = page_of(purchase_of(session, short).id)
+    known = pending_rest(session, short.id, missing)
+    if known is not None and not known.is_draft:
+        return Opened(known.id)
+    account = choose_account(session, account_id=short.provider_account_id)
+    if known is not None:
+        return _resume(session, known, account, url)
+    product, policy = session.get_one(Product, short.product_id), session.get_one(Policy, short.policy_id)
+    rest = draft.write(session, draft.Draft(account, product, policy, missing, missing, short.buyer_email))
+    rest.rest_of_id = short.id
+    audit(session, actor, "invoice.rest_opened", rest.id, rest_of=str(short.id), price=str(missing))
+    return Opened(rest.id, account, _wanted(session, rest, url))
+
+
+def _resume(session: Session, rest: Invoice, account: ProviderAccount, url: str) -> Opened:
+    """Go on with a rest whose process may have died, as a purchase does."""
+    now = session.scalars(select(func.now())).one()
+    if now - rest.asked_at < draft.IN_PROGRESS:
+        raise PurchaseInProgress(rest.id)
+    rest.asked_at = now
+    return Opened(rest.id, account, _wanted(session, rest, url), resumed=True)
+
+
+def _wanted(session: Session, rest: Invoice, url: str) -> NewInvoice:
+    # Without the policy: a sweep would sell a license for it.
+    product, policy = session.get_one(Product, rest.product_id), session.get_one(Policy, rest.policy_id)
+    price = Money(rest.amount, rest.currency)
+    return NewInvoice(str(rest.id), price, f"{product.name}: {policy.name}", rest.buyer_email, url)
