@@ -23,10 +23,11 @@ class MailServer:
 
     None is the usual reply, a text such as `451 later` another one, and a float the usual one after so many seconds.
     CUT ends the connection, and HANG never replies. The stages are `connect`, `mail`, `rcpt`, `data` (before the
-    message is kept) and `taken` (after it is kept).
+    message is kept) and `taken` (after it is kept). `tls` is a context for STARTTLS, `implicit_tls` one for the whole
+    connection.
     """
 
-    def __init__(self, answer=lambda stage, detail: None, *, tls=None, login=None, utf8=True):
+    def __init__(self, answer=lambda stage, detail: None, *, tls=None, implicit_tls=None, login=None, utf8=True):
         self.answer, self.taken, self.logins = answer, [], []
         self._tls, self._login, self._utf8 = tls, login, utf8
         self._loop, self._connections = asyncio.new_event_loop(), set()
@@ -35,7 +36,7 @@ class MailServer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="mail-server", daemon=True)
         self._thread.start()
         # In the thread, since the caller's may have a loop that runs, such as a browser's.
-        begun = self._loop.create_server(self._new, sock=listener)
+        begun = self._loop.create_server(self._new, sock=listener, ssl=implicit_tls)
         self._server = asyncio.run_coroutine_threadsafe(begun, self._loop).result(30)
 
     @property
