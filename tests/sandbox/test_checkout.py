@@ -6,6 +6,7 @@ import requests
 from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import Sandbox
 
+PATIENCE = 120  # seconds, on a machine that is busy
 RETURN = "https://seller.example.com/p/secret"
 CREATES = {
     "btcpay": (
@@ -46,11 +47,11 @@ def create(client, kind="btcpay", **changes):
     client.register_store("shop", "key", kind=kind)
     path, authorization, body, link_of = CREATES[kind]
     headers = {"Authorization": authorization}
-    return link_of(requests.post(client.url + path, json={**body, **changes}, headers=headers, timeout=10).json())
+    return link_of(requests.post(client.url + path, json={**body, **changes}, headers=headers, timeout=PATIENCE).json())
 
 
 def act(link, action):
-    return requests.post(link, data={"do": action}, timeout=10)
+    return requests.post(link, data={"do": action}, timeout=PATIENCE)
 
 
 def entry(client):
@@ -61,7 +62,7 @@ def entry(client):
 @pytest.mark.parametrize("kind", CREATES)
 def test_buyer_pays_and_goes_back(client, kind):
     link = create(client, kind)
-    shown = requests.get(link, timeout=10)
+    shown = requests.get(link, timeout=PATIENCE)
     assert shown.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in shown.headers["content-security-policy"]
     assert "21,000 sat" in shown.text
@@ -103,10 +104,14 @@ def test_button_that_comes_too_late_says_so(client):
 
 def test_odd_return_address_is_no_link(client):
     link = create(client, checkout={"redirectURL": "javascript:alert(1)"})
-    assert "javascript:" not in requests.get(link, timeout=10).text
+    assert "javascript:" not in requests.get(link, timeout=PATIENCE).text
 
 
 def test_unknown_invoice_is_not_found(client):
-    assert requests.get(f"{client.url}/i/none", timeout=10).status_code == 404
+    assert requests.get(f"{client.url}/i/none", timeout=PATIENCE).status_code == 404
     for path, media_type in (("checkout.css", "text/css"), ("icon.svg", "image/svg+xml")):
-        assert requests.get(f"{client.url}/sandbox/{path}", timeout=10).headers["content-type"].startswith(media_type)
+        assert (
+            requests.get(f"{client.url}/sandbox/{path}", timeout=PATIENCE)
+            .headers["content-type"]
+            .startswith(media_type)
+        )
