@@ -30,6 +30,29 @@ def test_nothing_paid_is_lost_and_nothing_is_issued_twice():
     assert process.returncode == 0, said
 
 
+UNREACHED = """
+import shutil
+import tests.environment
+from math import inf
+from tests.faults.crashes import BARS, unreached
+from tests.faults.report import Report
+
+lives = {"scan, here": dict.fromkeys(BARS, 1.0), "scan, there": {**dict.fromkeys(BARS, 1.0), "tipped": inf}}
+assert unreached(lives) == ["never tipped, at scan, there"], unreached(lives)
+for breaches, held in ((unreached(lives), False), (unreached({"scan, here": lives["scan, here"]}), True)):
+    assert Report("death", 1, 1, 1, 0, 0, 1.0, breaches).held is held
+late = Report("death", 1, 1, 1, 0, 0, 1.0, [])
+late.within("tipped within", inf, BARS["tipped"])
+assert not late.held
+shutil.rmtree(tests.environment.SCRATCH)
+"""
+
+
+@pytest.mark.slow
+def test_stage_that_is_never_reached_is_a_breach():
+    subprocess.run([sys.executable, "-c", UNREACHED], cwd=ROOT, check=True, timeout=SECONDS)
+
+
 def test_each_mutation_still_fits_the_code():
     changes = [change for mutation in MUTATIONS for change in mutation.changes]
     assert changes

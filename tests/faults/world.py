@@ -75,11 +75,11 @@ class World(Buyers):
 
     def await_worker(self, name="worker") -> None:
         """Return once a worker serves, be it a new one."""
-        wait_until(lambda: self.nodes[name].alive and " ready." in self.nodes[name].words(), timeout=60)
+        wait_until(lambda: self.nodes[name].alive and " ready." in self.nodes[name].words())
 
     def await_web(self) -> None:
         """Return once the web server listens, be it a new one."""
-        wait_until(lambda: self.nodes["web"].alive and _listens(self.web_port), timeout=60)
+        wait_until(lambda: self.nodes["web"].alive and _listens(self.web_port))
 
     def beat(self, name="beat", **environment) -> Path:
         """Start a beat. Returns its schedule file."""
