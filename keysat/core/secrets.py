@@ -50,19 +50,28 @@ def seal(box: MultiFernet, values: dict[str, str]) -> bytes:
     return box.encrypt(json.dumps(values, sort_keys=True).encode())
 
 
-def unseal(box: MultiFernet, sealed: bytes, owner: str) -> dict[str, str]:
-    """Decrypt the output of `seal`. `owner` is named in the error.
+def unseal(box: MultiFernet, sealed: bytes, owner: str, *needed: str) -> dict[str, str]:
+    """Decrypt the output of `seal`. `owner` is named in the error. `needed` are names that it must contain.
 
     Raises:
-        SettingsError: no configured key fits.
+        SettingsError: no configured key fits, or the content isn't a mapping with the needed names.
     """
     try:
-        return dict(json.loads(box.decrypt(sealed)))
+        values = json.loads(box.decrypt(sealed))
     except InvalidToken:
         raise SettingsError(
             f"the stored credentials of {owner} can't be decrypted with the configured keys.",
             Hint.RESTORE_SECRETS_KEY,
         ) from None
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise SettingsError(f"the stored credentials of {owner} can't be read by this version; enter them again.")
+    if missing := [name for name in needed if name not in values]:
+        raise SettingsError(
+            f"the stored credentials of {owner} contain no {' and no '.join(missing)}; enter them again."
+        )
+    return values
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -56,7 +56,7 @@ def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings,
     if mail.kind == MailKind.RECOVERY:
         if mail.sealed_link is None:
             raise MailObsolete("the link is gone")
-        path = unseal(box, mail.sealed_link, f"mail {mail.id}")["path"]
+        path = unseal(box, mail.sealed_link, f"mail {mail.id}", "path")["path"]
         return {**facts, "link": f"{settings.url}{path}", "valid_until": mail.useful_until}
     if mail.kind not in _ABOUT:
         raise SettingsError(f"mail {mail.id} is of the kind {mail.kind}, which this version doesn't know.")

@@ -128,7 +128,7 @@ def _make(account: Account | ProviderAccount, box: MultiFernet | None) -> Provid
             f"it knows {', '.join(kinds())}."
         )
     settings = load_settings()
-    credentials = unseal(box or secret_box(settings), account.sealed_credentials, f"account {account.name}")
+    credentials = unseal(box or secret_box(settings), account.sealed_credentials, f"account {account.name}", "api_key")
     make: type[Any] = adapter_of(account.kind)
     provider: Provider = make(
         account.base_url,

@@ -124,9 +124,9 @@ def send_test(sender: Sender, endpoint: WebhookEndpoint, event_type: EventType |
     """Send a signed sample of an event to an endpoint now, by default `webhook.test`. It is neither stored nor retried.
 
     Raises:
-        SettingsError: the key for the endpoint's secret is missing.
+        SettingsError: the endpoint's secret can't be read.
     """
-    secret = unseal(sender.box, endpoint.sealed_secrets, f"endpoint {endpoint.name}")["secret"]
+    secret = unseal(sender.box, endpoint.sealed_secrets, f"endpoint {endpoint.name}", "secret")["secret"]
     now = datetime.now(UTC)
     name = event_type or TEST_EVENT
     data = {"endpoint": endpoint.name} if event_type is None else sample(event_type)
@@ -137,7 +137,7 @@ def send_test(sender: Sender, endpoint: WebhookEndpoint, event_type: EventType |
 
 def _attempt(sender: Sender, leased: LeasedDelivery) -> Attempt:
     try:
-        secrets = unseal(sender.box, leased.sealed_secrets, f"endpoint {leased.endpoint}")
+        secrets = unseal(sender.box, leased.sealed_secrets, f"endpoint {leased.endpoint}", "secret")
     except SettingsError as error:
         return Attempt(0, error=str(error))
     keys = [secrets["secret"], *([secrets["previous"]] if leased.with_previous and "previous" in secrets else [])]

@@ -156,8 +156,8 @@ def rotate_secret(
         check_secret(secret)
     secret = secret or new_secret()
     try:
-        old = {"previous": unseal(box, endpoint.sealed_secrets, f"endpoint {name}")["secret"]}
-    except SettingsError:  # its encryption key is lost, so nothing can be signed with it any more
+        old = {"previous": unseal(box, endpoint.sealed_secrets, f"endpoint {name}", "secret")["secret"]}
+    except SettingsError:  # it can't be read, so nothing can be signed with it any more
         old = {}
     endpoint.sealed_secrets = seal(box, {"secret": secret, **old})
     endpoint.previous_until = func.now() + seconds(overlap.total_seconds())

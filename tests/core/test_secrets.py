@@ -71,6 +71,18 @@ def test_changed_ciphertext_is_refused(box_of, new, place):
         unseal(box_of(new), bytes(sealed), "account main")
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"null", b'"text"', b'{"secret": 7}'])
+def test_content_of_another_form_is_refused(box_of, new, content):
+    """As another version, or another program with the key, may write it."""
+    with pytest.raises(SettingsError, match=r"^the stored credentials of account main can't be read by this version"):
+        unseal(box_of(new), box_of(new).encrypt(content), "account main")
+
+
+def test_missing_name_is_refused(box_of, new):
+    with pytest.raises(SettingsError, match=r"^the stored credentials of endpoint x contain no secret and no path;"):
+        unseal(box_of(new), seal(box_of(new), CREDENTIALS), "endpoint x", "api_key", "secret", "path")
+
+
 def test_several_keys_may_be_written_with_spaces(monkeypatch, old, new):
     monkeypatch.setenv("KEYSAT_SECRETS_KEY", f" {new.decode()} , {old.decode()} ")
     assert unseal(secret_box(Settings()), seal(secret_box(Settings()), CREDENTIALS), "x") == CREDENTIALS

@@ -1,15 +1,14 @@
 """Columns of an enum's members, and texts that another version of Keysat wrote into them."""
 
 import re
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import CheckConstraint, func, select, text
+from sqlalchemy import CheckConstraint, func, select
 
 from keysat.codes.pricing import Discount, NotApplicable, discounted
-from keysat.core.db import DATABASE, Base, reading, transaction
+from keysat.core.db import DATABASE, Base, reading
 from keysat.core.money import Money
 from keysat.invoices.schedule import FINAL_CHECK_INTERVAL, interval
 from keysat.licenses.state import Reason, judge, load_license_state
@@ -32,28 +31,10 @@ from tests.builders import (
     make_invoice,
     make_license,
 )
+from tests.versions import written_by_another_version
 
 ALARM = "the invoice's status frozen is not known to this version"
 LISTED = re.compile(r"(?P<column>\w+) IN \((?P<values>.*)\)")
-DEFINITION = text("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = :name")
-
-
-@contextmanager
-def written_by_another_version(table, row_id, status):
-    """The row has that status while the block lasts. Here the table's constraint allows no such status."""
-    constraint, was = f"ck_{table}_status", text(f"SELECT status FROM {table} WHERE id = :id")
-    change = text(f"UPDATE {table} SET status = :status WHERE id = :id")
-    with transaction() as session:
-        definition = session.scalar(DEFINITION, {"name": constraint})
-        before = session.scalar(was, {"id": row_id})
-        session.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}"))
-        session.execute(change, {"status": status, "id": row_id})
-    try:
-        yield
-    finally:
-        with transaction() as session:
-            session.execute(change, {"status": before, "id": row_id})
-            session.execute(text(f"ALTER TABLE {table} ADD CONSTRAINT {constraint} {definition}"))
 
 
 def test_columns_of_listed_values_are_enums():
