@@ -10,13 +10,13 @@ from uuid import UUID
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import RemoteResponseInvalid
+from keysat.core.errors import InvalidInput, RemoteResponseInvalid
 from keysat.core.money import Money
 from keysat.invoices import draft
 from keysat.invoices.schedule import next_check
 from keysat.models import Invoice
 from keysat.models.invoice_status import InvoiceStatus
-from keysat.providers.base import FoundInvoice
+from keysat.providers.base import FoundInvoice, InvoiceSnapshot
 from keysat.queue.claim import Claim
 from keysat.settlement.adopt import orphan
 from keysat.settlement.decision import decide
@@ -76,17 +76,24 @@ def partition(
         snapshot = snapshots.get(row.provider_invoice_id or "")
         if snapshot is None:
             continue
-        known = InvoiceState(
-            status=row.status,
-            price=Money(row.amount, row.currency),
-            reviewed=frozenset(row.reviewed),
-            reversed=row.reversed,
-            by_hand=row.settled_by_hand,
-        )
-        outcome = decide(known, snapshot, rules)
-        news = outcome.action is not Action.KEEP or outcome.alarm != row.last_error
-        (changed if news else same).append(row.id)
+        (changed if _is_news(row, snapshot, rules) else same).append(row.id)
     return changed, same
+
+
+def _is_news(row: Invoice, snapshot: InvoiceSnapshot, rules: SettlementRules) -> bool:
+    try:
+        price = Money(row.amount, row.currency)
+    except InvalidInput:
+        return True  # another version wrote the row; a check of its own records why this one can't decide
+    known = InvoiceState(
+        status=row.status,
+        price=price,
+        reviewed=frozenset(row.reviewed),
+        reversed=row.reversed,
+        by_hand=row.settled_by_hand,
+    )
+    outcome = decide(known, snapshot, rules)
+    return outcome.action is not Action.KEEP or outcome.alarm != row.last_error
 
 
 def claim_at_once(session: Session, invoice_ids: list[UUID]) -> list[Claim]:
