@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core import metrics
 from keysat.core.db import Database
-from keysat.core.errors import InvalidInput, SettingsError
+from keysat.core.errors import InvalidInput, KeysatError, SettingsError
 from keysat.core.hints import Hint
 from keysat.core.logs import get_logger
 from keysat.core.mailbox import Mailbox, parse_mailbox, parse_sender
@@ -39,6 +39,10 @@ DEADLINE_SECONDS = 20.0
 TEST_TEMPLATE = "test"
 
 log = get_logger(__name__)
+
+
+class RecipientUnusable(InvalidInput):
+    """The address is one that no server takes."""
 
 
 class MailIsOff(SettingsError):
@@ -104,7 +108,7 @@ def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[st
     except MailObsolete as error:
         with database.transaction() as session:
             return "dropped", record_dropped(session, leased, str(error))
-    except InvalidInput as error:  # the address is one that no server takes
+    except RecipientUnusable as error:
         with database.transaction() as session:
             return "refused: address", record_refused(session, leased, str(error), permanent=True)
     except SmtpFailed as error:
@@ -115,9 +119,16 @@ def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[st
                 return f"refused: {where}", next_mail
             record_trouble(session, leased, str(error))
             return f"failed: {where}", None
-    except SettingsError as error:  # a template or a key, which a person must correct
+    except (SettingsError, InvalidInput) as error:  # a template, a key or a row, which a person must correct
         with database.transaction() as session:
             record_trouble(session, leased, str(error))
+            return f"failed: {type(error).__name__}", None
+    except KeysatError:  # the database is in trouble, and the lease ends by itself
+        raise
+    except Exception as error:  # a row that this version can't read must not keep one of the few leases
+        log.exception("mail can't be made", mail_id=str(leased.mail_id), kind=leased.kind)
+        with database.transaction() as session:
+            record_trouble(session, leased, f"it can't be made from what is stored ({type(error).__name__}).")
             return f"failed: {type(error).__name__}", None
     with database.transaction() as session:
         return "sent", record_sent(session, leased, answer)
@@ -128,10 +139,14 @@ def freeze_message(session: Session, mailer: Mailer, mail: Mail) -> tuple[Mailbo
 
     Raises:
         MailObsolete: its link is over; or what it reports is no longer so, and it was never attempted.
-        InvalidInput: no mail can be sent to the address.
+        RecipientUnusable: no mail can be sent to the address.
         SettingsError: a template or a key is wrong.
+        InvalidInput: what it reports can't be read by this version.
     """
-    recipient = parse_mailbox(mail.recipient)
+    try:
+        recipient = parse_mailbox(mail.recipient)
+    except InvalidInput as error:
+        raise RecipientUnusable(str(error)) from None
     if mail.useful_until is not None and mail.useful_until <= session.scalars(select(func.now())).one():
         raise MailObsolete("the link was no longer valid")
     if mail.sealed_message is not None:
