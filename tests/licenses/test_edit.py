@@ -1,9 +1,10 @@
 """Issued licenses are changed, given to others, and get new keys, while published clients go on."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from keysat.catalog.products import Terms
 from keysat.core.db import DATABASE, reading, transaction
@@ -16,12 +17,15 @@ from keysat.licenses.machines import deactivate, heartbeat
 from keysat.licenses.releases import list_seats
 from keysat.licenses.seats import Caller, validate
 from keysat.licenses.state import Reason
-from keysat.models import License, OutboundEvent
+from keysat.models import AuditLine, License, OutboundEvent
 from keysat.models.license import LicenseStatus
 from tests.builders import audit_actions, issue_now, load_licenses, load_machines, make_invoice, make_license
+from tests.nodes import wait_until
+from tests.races import race
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 LAPTOP = Caller.of("laptop")
+WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 @pytest.fixture
@@ -44,6 +48,15 @@ def change(function, license_id, *args):
         return function(session, license_id, *args, "cli", "because")
 
 
+def audited(license_id):
+    """The last line of the audit log on a license, which must have the note: its action and its fields."""
+    with reading() as session:
+        lines = select(AuditLine).where(AuditLine.subject_id == license_id).order_by(AuditLine.id.desc())
+        line = session.scalars(lines.limit(1)).one()
+    assert (line.actor, line.detail["note"]) == ("cli", "because")
+    return line.action, line.detail.get("fields")
+
+
 def holders(email):
     with reading() as session:
         return list(session.scalars(select(License.id).where(held_by(email))))
@@ -58,7 +71,7 @@ def test_edited_license_keeps_earlier_keys_valid(row, signer, check):
     assert edited.expires_at == end.replace(microsecond=0)
     assert check(old) is None
     assert check(signer.key_for(edited)) is None
-    assert audit_actions(row.id)[-1] == "license.changed"
+    assert audited(row.id) == ("license.changed", ["entitlements", "expires_at", "max_machines"])
 
 
 @pytest.mark.parametrize(
@@ -85,6 +98,7 @@ def test_rotated_key_replaces_every_earlier_one(row, signer, check):
     keys = [first, *(signer.key_for(change(replace_key, row.id)) for _ in range(2))]
     assert len(set(keys)) == 3
     assert [check(key) for key in keys] == [Reason.REVOKED, Reason.REVOKED, None]
+    assert audited(row.id) == ("license.rotated", None)
     assert len(load_machines(row.id)) == 1
 
 
@@ -119,6 +133,7 @@ def test_transferred_license_has_a_new_key_and_free_seats(row, signer, check):
     moved = change(transfer_license, row.id, "new@example.com")
     assert (check(old), check(signer.key_for(moved), Caller.of("desk"))) == (Reason.REVOKED, None)
     assert (moved.holder_email, holders("NEW@example.com")) == ("new@example.com", [row.id])
+    assert audited(row.id) == ("license.transferred", None)
     assert [machine.deactivated for machine in load_machines(row.id)] == [True, False]
 
 
@@ -140,6 +155,38 @@ def test_revoked_license_stays_as_it_is(row, function, args):
         session.get_one(License, row.id).status = LicenseStatus.REVOKED
     with pytest.raises(Conflict, match="stays as it is"):
         change(function, row.id, *args)
+
+
+@pytest.mark.parametrize("note", ["", " \n"])
+@pytest.mark.parametrize(
+    ("function", "args"), [(edit_license, ({},)), (replace_key, ()), (transfer_license, ("new@example.com",))]
+)
+def test_change_without_a_reason_is_refused(row, function, args, note):
+    before = audit_actions(row.id)
+    with pytest.raises(InvalidInput, match="say why"), transaction() as session:
+        function(session, row.id, *args, "cli", note)
+    assert audit_actions(row.id) == before
+
+
+def test_racing_editors_replace_the_key_one_after_the_other(row):
+    """Each key is later than the one before, though all are made at once. So no two editors hand out the same one."""
+    made, surprises = race(1, lambda *_: change(replace_key, row.id).rotated_at, count=8)
+    assert surprises == []
+    assert len(set(made)) == 8
+    with reading() as session:
+        assert session.get_one(License, row.id).rotated_at == max(made)
+
+
+@pytest.mark.parametrize(("function", "args"), [(replace_key, ()), (transfer_license, ("new@example.com",))])
+def test_editor_waits_for_a_revocation_in_progress(row, function, args):
+    with ThreadPoolExecutor(1) as other:
+        with transaction() as session:
+            session.get_one(License, row.id).status = LicenseStatus.REVOKED
+            session.flush()
+            late = other.submit(change, function, row.id, *args)
+            wait_until(lambda: session.scalar(WAITING) or late.done())
+        with pytest.raises(Conflict, match="stays as it is"):
+            late.result()
 
 
 def test_rotation_within_the_first_second_is_later_than_the_issue(row):

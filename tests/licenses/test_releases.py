@@ -5,17 +5,17 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
 from keysat.catalog.products import Terms
 from keysat.core.db import DATABASE, Database, reading, transaction
 from keysat.licenses.edit import replace_key, transfer_license
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate, deactivate
-from keysat.licenses.releases import WINDOW, list_seats, release_seat
+from keysat.licenses.releases import list_seats, release_seat
 from keysat.licenses.seats import Caller
 from keysat.licenses.state import Reason
-from keysat.models import Machine
+from keysat.models import AuditLine, Machine
 from keysat.models.license import LicenseStatus
 from tests.builders import audit_actions, load_machines, make_license, set_license
 from tests.races import race
@@ -43,8 +43,8 @@ class Holder:
     def seats(self):
         return list_seats(self.database, self._read_key, self.key)
 
-    def release(self, machine_id):
-        return release_seat(self.database, self._read_key, self.key, machine_id)
+    def release(self, machine_id, note=None):
+        return release_seat(self.database, self._read_key, self.key, machine_id, note)
 
 
 @pytest.fixture
@@ -73,8 +73,24 @@ def test_releases_are_limited_for_30_days(holder):
     [third] = holder.use_on("c")
     refused = holder.release(third)
     assert (refused.reason, [machine.id for machine in refused.machines]) == (Reason.TOO_MANY_RELEASES, [third])
-    freed_earlier(first, WINDOW + timedelta(minutes=1))
+    freed_earlier(first, timedelta(days=30, minutes=-1))
+    assert holder.release(third).reason == Reason.TOO_MANY_RELEASES
+    freed_earlier(first, timedelta(days=30, minutes=1))
     assert holder.release(third).reason is None
+
+
+def test_reason_of_a_release_is_kept(holder):
+    lost, desk = holder.use_on("lost", "desk")
+    holder.release(lost, "it was stolen")
+    holder.release(desk)
+    kept = {
+        machine.id: (machine.deactivation_reason, machine.by_holder) for machine in load_machines(holder.license_id)
+    }
+    assert kept == {lost: ("it was stolen", True), desk: (None, True)}
+    with reading() as session:
+        lines = select(AuditLine.subject_id, AuditLine.actor, AuditLine.detail["reason"].astext)
+        freed = session.execute(lines.where(AuditLine.action == "machine.deactivated").order_by(AuditLine.id)).all()
+    assert freed == [(lost, "holder", "it was stolen"), (desk, "holder", None)]
 
 
 def test_program_that_frees_its_own_seat_is_not_counted(holder):
