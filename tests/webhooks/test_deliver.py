@@ -12,7 +12,7 @@ from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 from keysat.queue.outbox import EventType, emit
-from keysat.webhooks.deliver import Sender, deliver
+from keysat.webhooks.deliver import DeliveryResult, Sender, deliver
 from keysat.webhooks.delivery_queue import Attempt, due_deliveries, lease, record_attempt
 from keysat.webhooks.endpoints import pause_endpoint, remove_endpoint, resume_endpoint, rotate_secret
 from tests.webhooks.receiver import Receiver, verified
@@ -208,6 +208,7 @@ def test_success_ends_the_failing(sender, new_endpoint):
     new_endpoint(receiver.url)
     happen()
     send_all(sender)
+    assert load_endpoint().failing_since
     make_due()
     send_all(sender)
     assert load_endpoint().failing_since is None
@@ -238,8 +239,41 @@ def test_removed_endpoint_takes_its_deliveries_along(sender, receiver, new_endpo
         remove_endpoint(session, "shop", actor="cli")
     with transaction() as session:
         assert record_attempt(session, leased, Attempt(1, status_code=204)) is None
-    assert deliver(DATABASE, sender, owed).next_id is None
+    assert deliver(DATABASE, sender, owed) == DeliveryResult("nothing to do")
     assert attempts() == []
+
+
+def remove_shop(_):
+    with transaction() as session:
+        remove_endpoint(session, "shop", actor="cli")
+    return 204
+
+
+def lease_again(_):
+    with transaction() as session:
+        session.execute(update(WebhookDelivery).values(leased_until=func.now() + timedelta(seconds=9)))
+    return 500
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempts_before", "sentence"),
+    [
+        (remove_shop, 0, "the endpoint was removed"),
+        (lease_again, 0, "failed: 500, superseded"),
+        (lambda _: 500, 9, "failed: 500, given up"),
+        (lambda _: 410, 0, "failed: 410, given up"),
+    ],
+    ids=["removed meanwhile", "leased meanwhile", "tenth attempt", "gone"],
+)
+def test_result_says_what_an_attempt_led_to(sender, receiver, new_endpoint, answer, attempts_before, sentence):
+    receiver.answer = answer
+    new_endpoint(receiver.url)
+    happen()
+    (owed,) = due()
+    with transaction() as session:
+        session.execute(update(WebhookDelivery).values(attempts=attempts_before))
+    assert deliver(DATABASE, sender, owed) == DeliveryResult(sentence)
+    assert len(receiver.copies) == 1
 
 
 def test_both_secrets_verify_until_the_overlap_ends(sender, receiver, new_endpoint):
