@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,13 @@ from keysat.embedded.process import Process
 from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import Sandbox
 from tests.bench.bar import Bar
-from tests.nodes import wait_until
 
 MAX_MB = 550.0
 _SETTLE_SECONDS = 20.0
-_START_SECONDS = 600.0  # on a machine that is busy
+_START_SECONDS = 600.0  # for the start and for the sale, on a machine that is busy
+_POLL_SECONDS = 0.5  # each question costs the web server something, too
 _API_KEY = "made-up-api-key"
+_NAMES = {"supervisor", "postgres", "valkey", "worker", "sender", "beat", "web"}
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ def measure(*, flower: bool) -> tuple[Memory, Memory]:
     """Start `keysat up`, let it settle, sell a license. Returns its memory before and after the sale."""
     with _up(flower=flower) as (supervisor, environment):
         time.sleep(_SETTLE_SECONDS)  # what a process does after its start is what counts, and announces no end
-        at_start = _memory(supervisor)
+        at_start = _memory(supervisor, flower=flower)
         with Sandbox() as sandbox, SandboxClient(sandbox.url) as buyer:
-            _sell(buyer, sandbox.url, environment)
+            _sell(buyer, sandbox.url, environment, supervisor)
         time.sleep(_SETTLE_SECONDS)
-        return at_start, _memory(supervisor)
+        return at_start, _memory(supervisor, flower=flower)
 
 
 @contextmanager
-def _up(*, flower: bool) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+def _up(*, flower: bool) -> Iterator[tuple[Process, dict[str, str]]]:
     scratch = Path(tempfile.mkdtemp(prefix="keysat-memory-"))
     own = ("KEYSAT_", "DATABASE_URL", "BROKER_URL")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
@@ -77,14 +78,23 @@ def _up(*, flower: bool) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
     command = [sys.executable, "-m", "keysat", "up", "--flower" if flower else "--no-flower"]
     supervisor = Process("up", command, scratch / "up.log", environment)
     supervisor.start()
-    assert supervisor.pid is not None
     try:
-        wait_until(lambda: "Keysat is ready" in supervisor.log.read_text(), _START_SECONDS)
-        yield psutil.Process(supervisor.pid), environment
+        _await(lambda: "Keysat is ready" in supervisor.log.read_text(), supervisor)
+        yield supervisor, environment
     finally:
-        os.kill(supervisor.pid, signal.SIGTERM)
+        if supervisor.alive and supervisor.pid is not None:
+            os.kill(supervisor.pid, signal.SIGTERM)
         supervisor.wait()
         shutil.rmtree(scratch)
+
+
+def _await(condition: Callable[[], object], supervisor: Process) -> None:
+    """Poll until a condition is true. Fails as soon as `keysat up` ended."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not condition():
+        assert supervisor.alive, supervisor.obituary()
+        assert time.monotonic() < deadline, f"nothing happened within {_START_SECONDS:g} s"
+        time.sleep(_POLL_SECONDS)
 
 
 def _free_port() -> int:
@@ -93,7 +103,7 @@ def _free_port() -> int:
         return port
 
 
-def _sell(buyer: SandboxClient, url: str, environment: dict[str, str]) -> None:
+def _sell(buyer: SandboxClient, url: str, environment: dict[str, str], supervisor: Process) -> None:
     """Open an invoice as a program would, pay it, and wait for its license."""
     shop = f"http://127.0.0.1:{environment['KEYSAT_WEB_PORT']}"
     buyer.register_store("store", _API_KEY, f"{shop}/v1/btcpay/webhook/main")
@@ -108,7 +118,7 @@ def _sell(buyer: SandboxClient, url: str, environment: dict[str, str]) -> None:
     (invoice,) = buyer.ledger()["invoices"]
     buyer.pay(invoice["id"] if isinstance(invoice, dict) else invoice)
     purchase = f"{shop}/v1/purchase/{sold.json()['invoice_id']}"
-    wait_until(lambda: requests.get(purchase, timeout=60).json().get("license_key"))
+    _await(lambda: requests.get(purchase, timeout=60).json().get("license_key"), supervisor)
 
 
 def _run(words: list[str], environment: dict[str, str]) -> None:
@@ -118,18 +128,22 @@ def _run(words: list[str], environment: dict[str, str]) -> None:
     assert command.wait() == 0, log.read_text()
 
 
-def _memory(supervisor: psutil.Process) -> Memory:
+def _memory(supervisor: Process, *, flower: bool) -> Memory:
+    assert supervisor.pid is not None
     sizes: dict[str, float] = {"supervisor": _pss(supervisor.pid)}
-    for child in supervisor.children():
+    for child in psutil.Process(supervisor.pid).children():
         name = _name(child)
-        sizes[name] = _pss(child.pid) + sum(_pss(process.pid) for process in child.children(recursive=True))
+        size = _pss(child.pid) + sum(_pss(process.pid) for process in child.children(recursive=True))
+        sizes[name] = sizes.get(name, 0.0) + size
+    assert set(sizes) == _NAMES | ({"Flower"} if flower else set()), sorted(sizes)
     return Memory(sizes)
 
 
 def _name(process: psutil.Process) -> str:
     words = process.cmdline()
     names = {"sender@%h": "sender", "beat": "beat", "flower": "Flower", "web": "web", "worker": "worker"}
-    return next((name for word, name in names.items() if word in words), process.name())
+    found = next((name for word, name in names.items() if word in words), process.name())
+    return found.removesuffix("-server")
 
 
 def _pss(pid: int) -> float:
