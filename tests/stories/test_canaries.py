@@ -18,7 +18,7 @@ from keysat.webhooks.endpoints import add_endpoint
 from tests.builders import SECRET, STORE, load_account, load_licenses
 from tests.canaries import GIVEN, kept_in_files, leaks, leaks_in_logs
 from tests.environment import SCRATCH
-from tests.mail.letters import load_mails
+from tests.mail.letters import html_of, load_mails, parsed, text_of
 from tests.mail.server import MailServer
 from tests.nodes import ProcessContainer, wait_until, worker_command
 from tests.webhooks.receiver import Receiver
@@ -131,12 +131,32 @@ def echoing_receiver(settings, shop):
     return receiver
 
 
+class EchoingMailServer(MailServer):
+    """Wants a password, keeps each message that it is handed, and refuses it with the recipient's address."""
+
+    def __init__(self):
+        self.handed_over = []
+        super().__init__(self._refuse, login=("shop", MAIL_PASSWORD))
+
+    def _refuse(self, at, what):
+        if at != "data":
+            return None
+        self.handed_over.append(what)
+        return f"451 4.7.1 {what.recipients[0]} later"
+
+    def text(self):
+        """All that it was handed, decoded, and the user names."""
+        messages = [text for taken in self.handed_over for text in (headers_of(taken), text_of(taken), html_of(taken))]
+        return "\n".join([*messages, *(user for user, _ in self.logins)])
+
+
+def headers_of(taken):
+    return "\n".join(f"{name}: {value}" for name, value in parsed(taken).items())
+
+
 @pytest.fixture
 def echoing_mail_server():
-    """A mail server that wants a password, and repeats what it got."""
-    server = MailServer(
-        lambda at, what: f"451 4.7.1 {what} later" if at == "rcpt" else None, login=("shop", MAIL_PASSWORD)
-    )
+    server = EchoingMailServer()
     yield server
     server.close()
 
@@ -178,6 +198,10 @@ def test_no_secret_turns_up_anywhere(
         "database": dump(),
     }
     assert all(texts.values())
+    assert {password for _, password in echoing_mail_server.logins} == {MAIL_PASSWORD}
+    # What is the buyer's goes to the buyer, and nothing else.
+    assert leaks(echoing_mail_server.text(), secrets) == {"a license key", "a purchase's token"}
+    assert license_key in echoing_mail_server.text()
     assert "issue_license" in texts["broker"]
     assert {where: found for where, text in texts.items() if (found := leaks(text, secrets))} == {}
     assert leaks_in_logs(SCRATCH, secrets) == {}
