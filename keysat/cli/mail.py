@@ -73,7 +73,10 @@ def retry(
     mail: Annotated[UUID | None, typer.Argument(metavar="MAIL", help="Its id.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All dead letters, as after a server refused all.")] = False,
 ) -> None:
-    """Send a mail again at once, with new attempts: a dead letter, a dropped one, or a second copy of a sent one."""
+    """Send a mail again at once, with new attempts. Of a sent one, a second copy goes out.
+
+    A recovery link that was sent or dropped can't be sent again. What is no longer true is dropped instead.
+    """
     if (mail is None) != failed:
         raise InvalidInput("name either a mail or --failed.")
     with transaction() as session:
@@ -88,7 +91,7 @@ def drop(mail: WhichMail, note: Note) -> None:
     """Let a pending mail or a dead letter be, as when the buyer has the key already. It ends the alarm."""
     with transaction() as session:
         drop_mail(session, mail, note, actor="cli")
-    say(f"mail {mail} is dropped; `keysat mail retry` sends it after all")
+    say(f"mail {mail} is dropped")
 
 
 @app.command()

@@ -76,9 +76,7 @@ def record_sent(session: Session, leased: LeasedMail, answer: str) -> UUID | Non
             attempts=Mail.attempts + 1,
             answer=answer,
             last_error=None,
-            **_ended(),
-            sealed_message=None,
-            sealed_link=None,
+            **ended(),
         )
     )
     return next(iter(due_mails(session, 1)), None)
@@ -119,13 +117,20 @@ def record_dropped(session: Session, leased: LeasedMail, why: str) -> UUID | Non
     session.execute(
         update(Mail)
         .where(Mail.id == leased.mail_id, Mail.leased_until == leased.leased_until)
-        .values(status=MailStatus.DROPPED, last_error=why, **_ended(), sealed_message=None)
+        .values(status=MailStatus.DROPPED, last_error=why, **ended())
     )
     return next(iter(due_mails(session, 1)), None)
 
 
-def _ended() -> dict[str, object]:
-    return {"next_attempt_at": None, "leased_until": None, "ended_at": func.now()}
+def ended() -> dict[str, object]:
+    """Return the values of a mail that was sent or dropped. Its message and its link open what it is about."""
+    return {
+        "next_attempt_at": None,
+        "leased_until": None,
+        "ended_at": func.now(),
+        "sealed_message": None,
+        "sealed_link": None,
+    }
 
 
 def _running(session: Session) -> int:

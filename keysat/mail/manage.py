@@ -13,6 +13,7 @@ from keysat.core.errors import Conflict, InvalidInput, require
 from keysat.core.hints import Hint
 from keysat.core.settings import load_settings
 from keysat.core.texts import check_note
+from keysat.mail.mail_queue import ended
 from keysat.mail.owe import MAILS, new_message_id
 from keysat.models import Mail
 from keysat.models.audit import audit
@@ -99,9 +100,7 @@ def drop_mail(session: Session, mail_id: UUID, note: str, actor: str) -> None:
     changed = session.scalar(
         update(Mail)
         .where(Mail.id == mail_id, Mail.status.in_([MailStatus.PENDING, MailStatus.FAILED]), _free())
-        .values(
-            status=MailStatus.DROPPED, next_attempt_at=None, leased_until=None, ended_at=func.now(), sealed_message=None
-        )
+        .values(status=MailStatus.DROPPED, **ended())
         .returning(Mail.id)
     )
     if changed is None:

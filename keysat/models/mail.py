@@ -37,9 +37,9 @@ class Mail(Base):
 
     It stores no license key. `sealed_message` is a Fernet token of the bytes that were made at the first attempt, so
     that each further attempt sends the same. `sealed_link` is one of the link's path, which only a recovery has. Both
-    are deleted once the message was sent. `message_id` is the Message-ID of all attempts. `useful_until` is when the
-    message is dropped. `pending_since` is when it became pending, also by a retry. Another worker may be sending it
-    until `leased_until`. `answer` is the server's reply that took it.
+    are deleted once the message was sent or dropped. `message_id` is the Message-ID of all attempts. `useful_until` is
+    when the message is dropped. `pending_since` is when it became pending, also by a retry. Another worker may be
+    sending it until `leased_until`. `answer` is the server's reply that took it.
     """
 
     __tablename__ = "mails"
@@ -50,7 +50,10 @@ class Mail(Base):
         one_of("status", MailStatus),
         CheckConstraint("(status = 'pending') = (next_attempt_at IS NOT NULL)", name="next_attempt_at"),
         CheckConstraint("(status = 'pending') = (ended_at IS NULL)", name="ended_at"),
-        CheckConstraint("status <> 'sent' OR (sealed_message IS NULL AND sealed_link IS NULL)", name="sealed_message"),
+        CheckConstraint(
+            "status NOT IN ('sent', 'dropped') OR (sealed_message IS NULL AND sealed_link IS NULL)",
+            name="sealed_message",
+        ),
         Index("ix_mails_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
         Index("ix_mails_leased", "leased_until", postgresql_where=text("leased_until IS NOT NULL")),
         Index("ix_mails_failed", "ended_at", postgresql_where=text("status = 'failed'")),

@@ -87,7 +87,7 @@ def test_mail_that_is_being_sent_is_not_touched(keysat, dead):
 
 
 def test_link_that_is_gone_is_not_sent_again(keysat, dead):
-    set_mails(kind="recovery", status="dropped")
+    set_mails(kind="recovery", status="dropped", sealed_message=None)
     assert "has a link that is no longer valid" in keysat("mail", "retry", dead.id).refusal
 
 

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import func, update
 
 from keysat.core.db import DATABASE, reading, transaction
-from keysat.core.errors import SettingsError
+from keysat.core.errors import Conflict, SettingsError
 from keysat.core.secrets import secret_box
 from keysat.licenses.keys import verify
 from keysat.mail.mail_queue import AT_ONCE, DELAYS, LEASE, due_mails, lease_mail, pull_back_mails, record_sent
+from keysat.mail.manage import drop_mail
 from keysat.mail.owe import MailedLink, owe_recovery_link, owe_seen, owe_short
 from keysat.mail.send import Mailer, MailIsOff, send_mail, send_test_mail
 from keysat.models import Product
@@ -302,6 +303,21 @@ def test_recovery_link_that_is_over_is_dropped(mail_on, mailer, mail_server):
     make_mails_due()
     send_due(mailer)
     assert (load_mail().status, mail_server.taken) == ("dropped", [])
+    assert (load_mail().sealed_message, load_mail().sealed_link) == (None, None)
+
+
+def test_link_that_a_person_drops_is_forgotten(mail_on):
+    recovery(mail_on)
+    with transaction() as session:
+        drop_mail(session, load_mail().id, "asked twice", "cli")
+    assert (load_mail().status, load_mail().sealed_link) == ("dropped", None)
+
+
+@pytest.mark.parametrize("status", ["sent", "dropped"])
+def test_mail_that_ended_has_no_link(mail_on, status):
+    recovery(mail_on)
+    with pytest.raises(Conflict, match="ck_mails_sealed_message"):
+        set_mails(status=status, next_attempt_at=None, ended_at=func.now())
 
 
 def test_name_of_a_product_splits_no_header(mailer, signer, mail_server):

@@ -1,0 +1,19 @@
+"""A mail that ended keeps neither its message nor its link."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0017"
+down_revision = "0016"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute(sa.text("UPDATE mails SET sealed_message = NULL, sealed_link = NULL WHERE status = 'dropped'"))
+    op.drop_constraint(op.f("ck_mails_sealed_message"), "mails", type_="check")
+    op.create_check_constraint(
+        op.f("ck_mails_sealed_message"),
+        "mails",
+        "status NOT IN ('sent', 'dropped') OR (sealed_message IS NULL AND sealed_link IS NULL)",
+    )
