@@ -21,7 +21,7 @@ from keysat.core.settings import Settings, load_settings
 from keysat.models import Invoice, Mail
 from keysat.models.mail import MailKind
 
-# The key in a session's `info` of the mails that its transaction wrote, so that they can be sent at once.
+# The key in a session's `info` of the mails that its transaction wrote and that are due, so that they are sent at once.
 MAILS = "mails"
 # A payment that is confirmed within this time needs no mail that it was seen.
 SEEN_AFTER = timedelta(seconds=30)
@@ -96,6 +96,6 @@ def _write(
     facts = {"id": uuid7(), "kind": kind, "subject_id": subject_id, "recipient": recipient}
     facts |= {"message_id": new_message_id(settings), "next_attempt_at": func.now(), **values}
     once = insert(Mail).values(facts).on_conflict_do_nothing(index_elements=[Mail.kind, Mail.subject_id])
-    mail_id = session.scalar(once.returning(Mail.id))
-    if mail_id is not None:
-        session.info.setdefault(MAILS, []).append(mail_id)
+    written = session.execute(once.returning(Mail.id, (Mail.next_attempt_at <= func.now()).label("due"))).one_or_none()
+    if written is not None and written.due:
+        session.info.setdefault(MAILS, []).append(written.id)

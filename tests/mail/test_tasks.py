@@ -3,7 +3,7 @@
 import pytest
 
 from keysat.core.db import transaction
-from keysat.mail.owe import owe_short
+from keysat.mail.owe import owe_seen, owe_short
 from keysat.queue.send import queued
 from keysat.tasks import sending, support
 from keysat.tasks.app import app
@@ -23,6 +23,17 @@ def _new_mailer():
 def test_new_mail_wakes_a_sender(signer):
     license_sold(signer)
     assert queued(app, "deliver") == 1
+
+
+def test_mail_that_waits_wakes_nobody():
+    """A sender would find nothing to do. The scan sends it when it is due."""
+    invoice = make_invoice()
+    with transaction() as session:
+        owe_seen(session, invoice.id)
+    assert queued(app, "deliver") == 0
+    assert sending.scan_mails() == "sent: 0 mails"
+    make_mails_due()
+    assert sending.scan_mails() == "sent: 1 mails"
 
 
 def write_and_fail(invoice_id):
