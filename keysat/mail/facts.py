@@ -90,6 +90,8 @@ def _receipt(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
 def _seen(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
     if invoice.status == InvoiceStatus.SETTLED:
         raise MailObsolete("the payment is confirmed")
+    if invoice.status != InvoiceStatus.PENDING or invoice.review_reason is not None:
+        raise MailObsolete("the payment no longer waits for its confirmation")
     return _amounts(invoice)
 
 

@@ -18,7 +18,7 @@ from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.queue.outbox import EventType, emit_invoice
 from keysat.settlement.check import Check
-from keysat.settlement.decision import gone
+from keysat.settlement.decision import UNDER_WAY, gone
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
 from keysat.settlement.reverse import reverse
 
@@ -88,10 +88,11 @@ def _emit(session: Session, check: Check, outcome: Outcome) -> None:
 
 
 def _owe_mail(session: Session, check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> None:
-    """Write the buyer's mail about a payment that is too low, or that was seen first and isn't confirmed."""
+    """Write the buyer's mail about a payment that is too low, or that was seen first and waits for its confirmation."""
+    waits = check.status == InvoiceStatus.PENDING and snapshot.status in UNDER_WAY
     if outcome.review in _SHORT:
         owe_short(session, check.invoice_id)
-    elif snapshot.payment_seen and check.payment_seen_at is None and outcome.action is not Action.SETTLE:
+    elif outcome.action is Action.KEEP and waits and snapshot.payment_seen and check.payment_seen_at is None:
         owe_seen(session, check.invoice_id)
 
 

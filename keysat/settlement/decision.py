@@ -61,7 +61,7 @@ _REVIEWS = {
     Reading.REFUNDED: ReviewReason.REFUNDED,
     Reading.INVALID: ReviewReason.INVALIDATED,
 }
-_UNDER_WAY = {ProviderStatus.PENDING, ProviderStatus.PROCESSING}
+UNDER_WAY = {ProviderStatus.PENDING, ProviderStatus.PROCESSING}
 _KEEP = Outcome(Action.KEEP)
 
 
@@ -131,7 +131,7 @@ def _keep(known: InvoiceState, snapshot: InvoiceSnapshot, rules: SettlementRules
     if known.status is InvoiceStatus.SETTLED:
         return _KEEP
     reason = _money_reason(known, snapshot, rules)
-    closed = known.status is not InvoiceStatus.PENDING and snapshot.status not in _UNDER_WAY
+    closed = known.status is not InvoiceStatus.PENDING and snapshot.status not in UNDER_WAY
     if reason is not None and (known.last or (closed and snapshot.payment_seen)):
         return _review(known, snapshot, reason)
     return Outcome(Action.KEEP, unpaid=known.last and reason is None)

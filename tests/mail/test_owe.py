@@ -15,7 +15,7 @@ from keysat.providers.base import ProviderStatus
 from keysat.settlement.by_hand import settle_and_issue
 from keysat.settlement.issue import issue
 from keysat.settlement.reverse import reverse
-from tests.builders import check_invoice, make_invoice
+from tests.builders import check_invoice, load_invoice, make_invoice
 from tests.mail.letters import BUYER, license_sold, load_mail, load_mails
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
@@ -85,6 +85,20 @@ def test_payment_that_waits_for_its_confirmation_is_reported_once(mail_on, fake)
     mail = load_mail()
     assert (mail.kind, mail.subject_id) == ("seen", invoice.id)
     assert mail.next_attempt_at - mail.created_at == SEEN_AFTER
+
+
+@pytest.mark.parametrize("status", [ProviderStatus.INVALID, ProviderStatus.REFUNDED, ProviderStatus.EXPIRED])
+def test_payment_that_nothing_confirms_is_no_seen_one(mail_on, fake, status):
+    """The full amount came in, and the invoice is invalid, was refunded or ended, so that a person decides."""
+    invoice = make_invoice()
+    check_as(fake, invoice, status, 21_000)
+    assert load_invoice(invoice.id).in_review
+    assert load_mails() == []
+
+
+def test_payment_of_an_invoice_that_was_closed_is_no_seen_one(mail_on, fake):
+    check_as(fake, make_invoice(status="invalid"), ProviderStatus.PROCESSING, 21_000)
+    assert load_mails() == []
 
 
 def test_confirmed_payment_is_no_seen_one(mail_on, fake):

@@ -256,12 +256,13 @@ def test_reversal_tells_what_became_of_the_license(mailer, signer, mail_server, 
 
 def test_seen_payment_is_told_unless_it_is_confirmed_by_then(mailer, signer, mail_server):
     waiting, confirmed = make_invoice(paid_amount=20_000), make_invoice(status="settled", settled_at=func.now())
+    ended, in_review = make_invoice(status="invalid"), make_invoice(review_reason="refunded")
     with transaction() as session:
-        for invoice in (waiting, confirmed):
+        for invoice in (waiting, confirmed, ended, in_review):
             owe_seen(session, invoice.id)
     make_mails_due()
     send_due(mailer)
-    assert sorted(mail.status for mail in load_mails()) == ["dropped", "sent"]
+    assert [mail.status for mail in load_mails()] == ["sent", "dropped", "dropped", "dropped"]
     [taken] = mail_server.taken
     assert "20,000 sat" in text_of(taken)
     assert signer.purchase_token(waiting.id) in text_of(taken)
