@@ -16,7 +16,7 @@ from keysat.core.money import Money
 from keysat.core.secrets import unseal
 from keysat.core.settings import Settings
 from keysat.models import Invoice, License, Mail, Policy, Product
-from keysat.models.invoice_status import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus, money_is_missing
 from keysat.models.license import LicenseStatus
 from keysat.models.mail import MailKind
 
@@ -98,6 +98,8 @@ def _seen(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
 def _short(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
     if not invoice.in_review:
         raise MailObsolete("the review is over")
+    if not money_is_missing(invoice.review_reason, invoice.paid_amount, invoice.amount):
+        raise MailObsolete("no money is missing")
     return _amounts(invoice)
 
 

@@ -36,3 +36,13 @@ class ReviewReason(StrEnum):
     UNCONFIRMED = "unconfirmed"
     SETTLED_AGAIN = "settled_again"
     EXCESS = "excess"
+
+
+def money_is_missing(review: ReviewReason | None, paid: int | None, price: int) -> bool:
+    """Whether a review is about a payment that is too low. If the amount isn't known (None), the provider must say so.
+
+    Both amounts are in the smallest unit of the price's currency.
+    """
+    if paid is None:
+        return review == ReviewReason.UNDERPAID
+    return review in {ReviewReason.UNDERPAID, ReviewReason.AMOUNT} and paid < price

@@ -14,7 +14,7 @@ from keysat.invoices.schedule import FINAL_AFTER, FINAL_CHECK_INTERVAL, REVERSAL
 from keysat.mail.owe import owe_seen, owe_short
 from keysat.models import Invoice
 from keysat.models.audit import audit
-from keysat.models.invoice_status import InvoiceStatus, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, ReviewReason, money_is_missing
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.queue.outbox import EventType, emit_invoice
 from keysat.settlement.check import Check
@@ -28,8 +28,6 @@ _EVENTS = {
     Action.INVALIDATE: EventType.INVOICE_INVALID,
     Action.REVIEW: EventType.INVOICE_REVIEW_NEEDED,
 }
-
-_SHORT = {ReviewReason.UNDERPAID, ReviewReason.AMOUNT}
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def _emit(session: Session, check: Check, outcome: Outcome) -> None:
 def _owe_mail(session: Session, check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> None:
     """Write the buyer's mail about a payment that is too low, or that was seen first and waits for its confirmation."""
     waits = check.status == InvoiceStatus.PENDING and snapshot.status in UNDER_WAY
-    if outcome.review in _SHORT:
+    if money_is_missing(outcome.review, check.paid_of(snapshot), check.amount):
         owe_short(session, check.invoice_id)
     elif outcome.action is Action.KEEP and waits and snapshot.payment_seen and check.payment_seen_at is None:
         owe_seen(session, check.invoice_id)

@@ -1,5 +1,6 @@
 """A mail is written in the transaction of what it reports, once, if mail is on and the buyer gave an address."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy import func
 
 from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.money import Money
 from keysat.core.secrets import secret_box
 from keysat.mail.mail_queue import due_mails
 from keysat.mail.owe import SEEN_AFTER, MailedLink, owe_receipt, owe_recovery_link
@@ -112,6 +114,18 @@ def test_payment_that_is_too_low_is_reported_once(mail_on, fake, status):
     for _ in range(2):
         check_as(fake, invoice, status, 20_000, PaymentException.PARTIAL)
     assert (load_mail().kind, load_mail().subject_id) == ("short", invoice.id)
+
+
+def test_payment_of_an_unknown_amount_is_not_called_too_low(mail_on, fake):
+    """The provider asked for less than the price, so that a person decides."""
+    invoice = make_invoice()
+    asked = fake.snapshots[invoice.provider_invoice_id]
+    fake.snapshots[invoice.provider_invoice_id] = replace(
+        asked, charged=Money(20_000, "BTC"), paid=None, status=ProviderStatus.SETTLED, provider_status="settled"
+    )
+    check_invoice(invoice.id)
+    assert load_invoice(invoice.id).review_reason == "amount"
+    assert load_mails() == []
 
 
 @pytest.mark.parametrize("how", ["suspend", "revoke"])

@@ -276,8 +276,29 @@ def test_short_payment_is_told_with_its_amounts(mailer, signer, mail_server):
             owe_short(session, invoice.id)
         dismiss(session, dismissed.id, "refunded by hand", "cli")
     send_due(mailer)
+    assert [mail.status for mail in load_mails()] == ["sent", "dropped"]
     [taken] = mail_server.taken
     assert all(amount in text_of(taken) for amount in ("20,000 sat", "21,000 sat", "1,000 sat"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "paid", "status"),
+    [
+        ("underpaid", None, "sent"),
+        ("underpaid", 21_000, "dropped"),
+        ("amount", 20_999, "sent"),
+        ("amount", None, "dropped"),
+        ("refunded", 20_000, "dropped"),
+        ("unconfirmed", 21_000, "dropped"),
+    ],
+)
+def test_payment_is_called_too_low_only_if_money_is_missing(mailer, fake, mail_server, reason, paid, status):
+    """By then: the rest may have arrived, or the review may be another one."""
+    invoice = make_invoice(review_reason=reason, paid_amount=paid)
+    with transaction() as session:
+        owe_short(session, invoice.id)
+    send_due(mailer)
+    assert load_mail().status == status
 
 
 def recovery(mail_on, valid_for=timedelta(minutes=30)):
