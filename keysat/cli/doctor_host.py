@@ -19,7 +19,7 @@ from keysat.mail.samples import check_templates
 from keysat.mail.send import mail_server
 from keysat.net.certificates import tls_context
 from keysat.net.client import HttpClient
-from keysat.net.smtp import SmtpFailed
+from keysat.net.smtp_failed import SmtpFailed
 from keysat.operations.status import Status
 
 _MIN_FREE_BYTES, _MIN_FREE_SHARE = 500_000_000, 0.02

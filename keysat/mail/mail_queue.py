@@ -1,13 +1,14 @@
 """Queue mails: select the due ones, lease them to senders, and record what the mail server replied.
 
-Trouble of the server counts against no mail: each waits a minute. A reply about one mail counts against that mail. It
-is a dead letter at once if the server refuses it for good, or after ten attempts in at least five days.
+Trouble of the server counts against no mail: each waits a minute. A reply about one mail counts against that mail, and
+so does no reply to one that was handed over, of which each attempt may make a copy. It is a dead letter at once if the
+server refuses it for good, or after ten attempts in at least five days.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from keysat.models.columns import seconds
 from keysat.models.mail import MailStatus
 from keysat.queue.claim import claim, pull_back
 
-# An attempt takes at most 20 s. A longer lease belongs to a sender that died.
+# The sender renews it at each third. One that is over belongs to a sender that died.
 LEASE = timedelta(seconds=45)
 AT_ONCE = 4
 # Seconds between each attempt and the one before. Greylisting takes minutes.
@@ -64,6 +65,23 @@ def lease_mail(session: Session, mail_id: UUID) -> LeasedMail | None:
         return None
     row = session.execute(select(Mail.kind, Mail.attempts, Mail.leased_until).where(Mail.id == mail_id)).one()
     return LeasedMail(mail_id, row.kind, row.attempts, row.leased_until)
+
+
+def renewal_seconds() -> float:
+    """Return how often a sender renews its lease."""
+    return LEASE.total_seconds() / 3
+
+
+def renew_mail(session: Session, leased: LeasedMail) -> LeasedMail | None:
+    """Begin a lease anew. Return None if another sender leased the mail by now, or if it was sent."""
+    until = func.now() + LEASE
+    renewed = session.scalar(
+        update(Mail)
+        .where(Mail.id == leased.mail_id, Mail.leased_until == leased.leased_until)
+        .values(leased_until=until, next_attempt_at=until)
+        .returning(Mail.leased_until)
+    )
+    return None if renewed is None else replace(leased, leased_until=renewed)
 
 
 def record_sent(session: Session, leased: LeasedMail, answer: str) -> UUID | None:

@@ -21,6 +21,7 @@ from keysat.core.mailbox import Mailbox, parse_mailbox, parse_sender
 from keysat.core.secrets import secret_box
 from keysat.core.settings import Settings
 from keysat.mail.facts import KeyMaker, MailObsolete, read_facts, seller_facts
+from keysat.mail.lease import HeldLease
 from keysat.mail.mail_queue import (
     LeasedMail,
     lease_mail,
@@ -33,9 +34,10 @@ from keysat.mail.message import Envelope, build_message
 from keysat.mail.owe import new_message_id
 from keysat.mail.render import Templates
 from keysat.models import Mail
-from keysat.net.smtp import SmtpFailed, SmtpServer
+from keysat.net.smtp import SmtpServer
+from keysat.net.smtp_failed import SmtpFailed
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 20.0  # up to the end of the message
 TEST_TEMPLATE = "test"
 
 log = get_logger(__name__)
@@ -101,10 +103,12 @@ def send_mail(database: Database, mailer: Mailer, mail_id: UUID) -> UUID | None:
 
 def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[str, UUID | None]:
     """Send a leased mail. Return the result for the log, and the next mail. After trouble, none is sent at once."""
+    lease = HeldLease(database, leased)
     try:
         with database.transaction() as session:
             recipient, message = freeze_message(session, mailer, session.get_one(Mail, leased.mail_id))
-        answer = mailer.server.send(mailer.sender, recipient, message)
+        with lease:
+            answer = mailer.server.send(mailer.sender, recipient, message)
     except MailObsolete as error:
         with database.transaction() as session:
             return "dropped", record_dropped(session, leased, str(error))
@@ -115,9 +119,9 @@ def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[st
         where = f"{error.stage} {error.code or 'without a reply'}"
         with database.transaction() as session:
             if error.of_this_message:
-                next_mail = record_refused(session, leased, str(error), permanent=error.permanent)
-                return f"refused: {where}", next_mail
-            record_trouble(session, leased, str(error))
+                next_mail = record_refused(session, lease.current, str(error), permanent=error.permanent)
+                return f"refused: {where}", None if error.code is None else next_mail
+            record_trouble(session, lease.current, str(error))
             return f"failed: {where}", None
     except (SettingsError, InvalidInput) as error:  # a template, a key or a row, which a person must correct
         with database.transaction() as session:
@@ -131,7 +135,7 @@ def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[st
             record_trouble(session, leased, f"it can't be made from what is stored ({type(error).__name__}).")
             return f"failed: {type(error).__name__}", None
     with database.transaction() as session:
-        return "sent", record_sent(session, leased, answer)
+        return "sent", record_sent(session, lease.current, answer)
 
 
 def freeze_message(session: Session, mailer: Mailer, mail: Mail) -> tuple[Mailbox, bytes]:

@@ -50,13 +50,15 @@ class _Watchdog:
                     self._changed.wait(wait)
                     continue
                 deadline = heapq.heappop(self._calls)[2]
-            deadline.cut()
+            if not deadline.cut():
+                self.add(deadline)
 
 
 class Deadline:
     """Cuts the watched connections when the time is up, regardless of what the call is blocked on."""
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.expires_at = time.monotonic() + seconds
         self.expired = False
         self._over = False
@@ -86,6 +88,12 @@ class Deadline:
             raise TimeoutError
         return left
 
+    def begin_anew(self, seconds: float) -> None:
+        """Give the call so many seconds from now, unless its time is up."""
+        with self._lock:
+            if not self.expired:
+                self.seconds, self.expires_at = seconds, time.monotonic() + seconds
+
     @property
     def is_over(self) -> bool:
         """Whether the time is up, regardless of whether the watchdog or a timeout noticed first."""
@@ -98,15 +106,18 @@ class Deadline:
         if self.expired:
             self.cut()
 
-    def cut(self) -> None:
-        """End the call's connections, unless the call is over."""
+    def cut(self) -> bool:
+        """End the call's connections, unless the call is over. Returns False if it got more time meanwhile."""
         with self._lock:
+            if not self._over and not self.expired and self.expires_at > time.monotonic():
+                return False
             self.expired = not self._over
             for sock in self._watched:
                 try:
                     sock.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     continue  # the peer closed the connection first
+            return True
 
 
 _watchdog = _Watchdog()

@@ -6,6 +6,7 @@ whatever it is blocked on, and what the server may say is bounded.
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 from collections.abc import Iterator
@@ -16,44 +17,29 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from keysat.core.errors import RemoteError
 from keysat.core.hints import Hint
 from keysat.core.mailbox import Mailbox
 from keysat.core.texts import printable
 from keysat.net.certificates import problem_of, tls_context
 from keysat.net.deadlines import Deadline
+from keysat.net.smtp_failed import SmtpFailed
 
 _PORTS = {"smtp": 587, "smtps": 465}
 _MAX_REPLY_BYTES = 65_536
 _EXCERPT = 500
 _QUIT_SECONDS = 2.0
-_CLOSING = 421
-
-
-class SmtpFailed(RemoteError):
-    """A message was not taken. `stage` is how far it came: connect, starttls, login, sender, recipient or message.
-
-    `code` is the server's reply, or None without one.
-    """
-
-    def __init__(self, server: str, stage: str, cause: str, code: int | None = None, hint: Hint | None = None) -> None:
-        self.stage, self.code = stage, code
-        super().__init__(f"the mail server {server} {cause}.", hint)
-
-    @property
-    def of_this_message(self) -> bool:
-        """Whether the server replied about the recipient or the message, and another message may fare better."""
-        return self.code is not None and self.code != _CLOSING and self.stage in {"recipient", "message"}
-
-    @property
-    def permanent(self) -> bool:
-        """Whether the server refuses this message for good (5xx)."""
-        return self.of_this_message and self.code is not None and self.code >= 500
+# RFC 5321, 4.5.3.2.6: whoever stops waiting for the reply to a message earlier sends a copy of what was taken.
+CONFIRM_SECONDS = 600
+_GO_AHEAD = 354
+_DOTS = re.compile(rb"^\.", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """The server, and how it is reached. `helo` is the name by which this machine introduces itself."""
+    """The server, and how it is reached. `helo` is the name by which this machine introduces itself.
+
+    `deadline` is in seconds, for all of a call up to the end of the message, and `confirm_within` for the reply to it.
+    """
 
     host: str
     port: int
@@ -63,10 +49,11 @@ class SmtpServer:
     helo: str
     deadline: float
     ca_file: Path | None = None
+    confirm_within: float = CONFIRM_SECONDS
 
     @classmethod
     def of_url(cls, url: str, helo: str, deadline: float, ca_file: Path | None = None) -> SmtpServer:
-        """Read a URL as the settings checked it. `deadline` is in seconds, for all of a call."""
+        """Read a URL as the settings checked it."""
         parts = urlsplit(url)
         user = None if parts.username is None else unquote(parts.username)
         password = None if parts.password is None else unquote(parts.password)
@@ -100,7 +87,11 @@ class SmtpServer:
             with self._stage("recipient", deadline):
                 self._expect(connection.rcpt(recipient.address), "recipient")
             with self._stage("message", deadline):
-                return _reply_text(self._expect(connection.data(message), "message"))
+                connection.begin_message()
+            with self._stage("confirmation", deadline):
+                connection.send_message_text(message)
+                connection.wait_anew(self.confirm_within)
+                return _reply_text(self._expect(connection.getreply(), "confirmation"))
 
     @contextmanager
     def _connected(self, deadline: Deadline) -> Iterator[_Connection]:
@@ -148,7 +139,7 @@ class SmtpServer:
                 cause = f"has a certificate that isn't trusted ({certificate})"
                 raise SmtpFailed(str(self), stage, cause, hint=Hint.TRUST_AUTHORITY) from None
             if deadline.is_over:
-                cause = f"took longer than {self.deadline:g} s for the {_NOUNS[stage]}"
+                cause = f"took longer than {deadline.seconds:g} s for the {_NOUNS[stage]}"
             else:
                 cause = f"failed at the {_NOUNS[stage]} ({printable(str(error)) or type(error).__name__})"
             raise SmtpFailed(str(self), stage, cause) from None
@@ -161,6 +152,7 @@ _NOUNS = {
     "sender": "sender",
     "recipient": "recipient",
     "message": "message",
+    "confirmation": "message",
 }
 
 
@@ -202,6 +194,22 @@ class _Connection(smtplib.SMTP):
         if self.file is None and self.sock is not None:
             self.file = _Bounded(self.sock.makefile("rb"))
         return super().getreply()
+
+    def begin_message(self) -> None:
+        """Ask to send a message. Raises SMTPDataError if the server doesn't want it."""
+        code, text = self.docmd("DATA")
+        if code != _GO_AHEAD:
+            raise smtplib.SMTPDataError(code, text)
+
+    def send_message_text(self, message: bytes) -> None:
+        """Send a message and its end."""
+        self.send(_DOTS.sub(b"..", message) + b".\r\n")
+
+    def wait_anew(self, seconds: float) -> None:
+        """Wait so many seconds from now."""
+        self._deadline.begin_anew(seconds)
+        if self.sock is not None:
+            self.sock.settimeout(self._deadline.seconds_left())
 
     def leave(self) -> None:
         """Say good-bye. Nothing depends on the response."""

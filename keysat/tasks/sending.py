@@ -7,6 +7,7 @@ from keysat.core.errors import KeysatError
 from keysat.core.settings import load_settings
 from keysat.mail.mail_queue import due_mails, pull_back_mails
 from keysat.mail.send import send_mail
+from keysat.net.smtp import CONFIRM_SECONDS
 from keysat.queue.send import as_id, queued
 from keysat.tasks.app import app
 from keysat.tasks.support import mailer, sender
@@ -50,7 +51,13 @@ def scan_mails() -> str:
     return f"sent: {len(mails)} mails"
 
 
-@app.task(name="keysat.deliver_mail", throws=(KeysatError,))
+# The mail server may take its time to reply to a message.
+@app.task(
+    name="keysat.deliver_mail",
+    throws=(KeysatError,),
+    soft_time_limit=CONFIRM_SECONDS + 60,
+    time_limit=CONFIRM_SECONDS + 90,
+)
 def deliver_mail(mail_id: str) -> str:
     """Attempt a mail, then send the next one."""
     next_mail = send_mail(DATABASE, mailer(), as_id(mail_id))

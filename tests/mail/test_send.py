@@ -11,6 +11,7 @@ from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, SettingsError
 from keysat.core.secrets import secret_box
 from keysat.licenses.keys import verify
+from keysat.mail import mail_queue
 from keysat.mail.mail_queue import AT_ONCE, DELAYS, LEASE, due_mails, lease_mail, pull_back_mails, record_sent
 from keysat.mail.manage import drop_mail
 from keysat.mail.owe import MailedLink, owe_recovery_link, owe_seen, owe_short
@@ -85,7 +86,7 @@ def test_each_attempt_sends_the_same_bytes(mailer, signer, mail_server, at):
     mail_server.answer = reply_at(at, CUT)
     send_due(mailer)
     first, sealed = load_mail(), load_mail().sealed_message
-    assert (first.status, first.attempts) == ("pending", 0)
+    assert (first.status, first.attempts) == ("pending", int(at in {"data", "taken"}))
     assert sealed is not None
     with transaction() as session:
         session.execute(update(Product).values(name="Renamed"))
@@ -150,7 +151,8 @@ def test_refused_for_days_makes_a_dead_letter(mailer, signer, mail_server):
 
 
 @pytest.mark.parametrize(
-    ("at", "reply"), [("connect", CUT), ("mail", "550 unknown sender"), ("rcpt", "421 closing"), ("data", CUT)]
+    ("at", "reply"),
+    [("connect", CUT), ("mail", "550 unknown sender"), ("rcpt", "421 closing"), ("data", "421 closing")],
 )
 def test_trouble_of_the_server_counts_against_no_mail(mailer, signer, mail_server, at, reply):
     license_sold(signer)
@@ -160,6 +162,42 @@ def test_trouble_of_the_server_counts_against_no_mail(mailer, signer, mail_serve
     mail = load_mail()
     assert (mail.status, mail.attempts, mail.leased_until) == ("pending", len(DELAYS), None)
     assert str(mail_server.port) in mail.last_error
+
+
+@pytest.mark.parametrize("at", ["data", "taken"])
+def test_message_without_a_reply_counts_as_refused_for_now(mailer, signer, mail_server, at):
+    """Each attempt may make a copy, so they get rarer and end. The next mail waits for the scan, as after trouble."""
+    license_sold(signer)
+    mail_server.answer = reply_at(at, CUT)
+    next_mail = send_mail(DATABASE, mailer, load_mail().id)
+    mail = load_mail()
+    assert (mail.status, mail.attempts, next_mail) == ("pending", 1, None)
+    set_mails(attempts=len(DELAYS) - 2)
+    make_mails_due()
+    send_due(mailer)
+    mail = load_mail()
+    assert mail.next_attempt_at > mail.created_at + timedelta(seconds=DELAYS[-1] * 0.7)
+    set_mails(pending_since=func.now() - timedelta(days=6))
+    make_mails_due()
+    send_due(mailer)
+    assert load_mail().status == "failed"
+
+
+def test_lease_is_kept_while_the_server_takes_its_time(mailer, signer, mail_server, monkeypatch):
+    """No other sender takes the mail meanwhile, and the reply is recorded."""
+    monkeypatch.setattr(mail_queue, "LEASE", timedelta(seconds=4.5))
+    license_sold(signer)
+    mail_id, reached, go_on = load_mail().id, threading.Event(), threading.Event()
+    mail_server.answer = lambda at, _: (reached.set(), go_on.wait(120), None)[2] if at == "taken" else None
+    sending = threading.Thread(target=send_mail, args=(DATABASE, mailer, mail_id))
+    sending.start()
+    assert reached.wait(60)
+    first_lease_ends = load_mail().leased_until
+    wait_until(lambda: load_mail().leased_until > first_lease_ends + mail_queue.LEASE, timeout=60)
+    assert send_mail(DATABASE, mailer, mail_id) is None
+    go_on.set()
+    sending.join()
+    assert (load_mail().status, load_mail().attempts, len(mail_server.taken)) == ("sent", 1, 1)
 
 
 def test_mail_that_is_being_sent_is_left_alone(mailer, signer, mail_server):

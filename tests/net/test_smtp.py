@@ -3,20 +3,22 @@
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from keysat.core.hints import Hint
 from keysat.core.mailbox import parse_mailbox
 from keysat.net import smtp
-from keysat.net.smtp import SmtpFailed, SmtpServer, is_local
+from keysat.net.smtp import SmtpServer, is_local
+from keysat.net.smtp_failed import SmtpFailed
 from tests.mail.server import CUT, HANG, MailServer
 from tests.net.test_certificates import Authority
 
 ME, YOU = parse_mailbox("licenses@shop.example"), parse_mailbox("buyer@example.com")
 MESSAGE = b"Subject: hello\r\n\r\n.a line that begins with a dot\r\n"
 # The stage of a failure at each stage of the mail server.
-STAGES = {"connect": "connect", "mail": "sender", "rcpt": "recipient", "data": "message", "taken": "message"}
+STAGES = {"connect": "connect", "mail": "sender", "rcpt": "recipient", "data": "confirmation", "taken": "confirmation"}
 
 
 @pytest.fixture
@@ -175,27 +177,47 @@ def test_refusal_counts_where_it_belongs(start_server, at, reply, of_this_messag
 
 
 @pytest.mark.parametrize("at", STAGES)
-def test_cut_at_each_stage_is_no_refusal(start_server, at):
-    """Also after the message was taken: without a reply nobody knows that."""
+def test_cut_counts_only_after_the_message(start_server, at):
+    """Without a reply nobody knows whether it was taken, so it is no refusal for good."""
     server = start_server(lambda stage, _: CUT if stage == at else None)
     failed = failure_of(server)
-    assert (failed.stage, failed.code, failed.of_this_message) == (STAGES[at], None, False)
+    assert (failed.stage, failed.code, failed.permanent) == (STAGES[at], None, False)
+    assert failed.of_this_message == (at in {"data", "taken"})
     assert len(server.taken) == (at == "taken")
 
 
-@pytest.mark.parametrize(
-    ("at", "noun"), [("mail", "sender"), ("rcpt", "recipient"), ("data", "message"), ("taken", "message")]
-)
+@pytest.mark.parametrize(("at", "noun"), [("mail", "sender"), ("rcpt", "recipient")])
 def test_hanging_server_is_left_at_the_deadline(start_server, at, noun):
     server = start_server(lambda stage, _: HANG if stage == at else None)
     failed = failure_of(server, deadline=0.3)
     assert f"took longer than 0.3 s for the {noun}" in str(failed)
-    assert (failed.stage, failed.code) == (STAGES[at], None)
+    assert (failed.stage, failed.code, failed.of_this_message) == (STAGES[at], None, False)
+
+
+@pytest.mark.parametrize("at", ["data", "taken"])
+def test_reply_to_a_message_has_a_deadline_of_its_own(start_server, at):
+    server = start_server(lambda stage, _: HANG if stage == at else None)
+    with pytest.raises(SmtpFailed, match=r"took longer than 0\.3 s for the message") as failed:
+        replace(server_at(server.url), confirm_within=0.3).send(ME, YOU, MESSAGE)
+    assert (failed.value.stage, failed.value.of_this_message) == (STAGES[at], True)
+
+
+def test_reply_to_a_message_may_take_longer_than_all_before(start_server):
+    """Both the time of a read and the watchdog's begin anew."""
+    server = start_server(lambda stage, _: 5.0 if stage == "taken" else None)
+    assert send_to(server, deadline=4.0) == "250 queued as 1234"
+
+
+def test_server_may_refuse_before_the_message_is_sent(start_server):
+    server = start_server()
+    server.answer = lambda stage, _: "250 OK" if stage == "rcpt" else None  # an answer that keeps no recipient
+    failed = failure_of(server)
+    assert (failed.stage, failed.code, server.taken) == ("message", 503, [])
 
 
 def test_deadline_is_for_all_stages_together(start_server):
-    """Each stage takes less than the deadline, and all of them more."""
-    server = start_server(lambda stage, _: 0.8 if stage in {"mail", "rcpt", "data"} else None)
+    """Each stage takes less than the deadline, and those up to the end of the message more."""
+    server = start_server(lambda stage, _: 1.2 if stage in {"mail", "rcpt"} else None)
     assert "took longer than 2 s" in str(failure_of(server, deadline=2.0))
 
 
