@@ -73,9 +73,10 @@ def retry(
     mail: Annotated[UUID | None, typer.Argument(metavar="MAIL", help="Its id.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All dead letters, as after a server refused all.")] = False,
 ) -> None:
-    """Send a mail again at once, with new attempts. Of a sent one, a second copy goes out.
+    """Send a mail again at once, with new attempts, to its recipient's present address.
 
-    A recovery link that was sent or dropped can't be sent again. What is no longer true is dropped instead.
+    Of a sent one, a second copy goes out. A recovery link that was sent or dropped can't be sent again. What is no
+    longer true is dropped instead.
     """
     if (mail is None) != failed:
         raise InvalidInput("name either a mail or --failed.")

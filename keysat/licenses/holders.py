@@ -27,6 +27,4 @@ def held_by(email: str) -> ColumnElement[bool]:
 
 def holder_email(session: Session, row: License) -> str | None:
     """Return the e-mail address of a license's holder, or None if none is known."""
-    if row.holder_email is not None or row.invoice_id is None or row.transferred_at is not None:
-        return row.holder_email
-    return session.scalar(select(Invoice.buyer_email).where(Invoice.id == row.invoice_id))
+    return row.holder(session.scalar(select(Invoice.buyer_email).where(Invoice.id == row.invoice_id)))

@@ -1,8 +1,14 @@
-"""What a mail is about, read when it is sent: the names, amounts, links and the key that its template shows."""
+"""What a mail is about, read before each attempt: the address, and what its template shows.
+
+That are names, amounts, links and the key.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -39,14 +45,27 @@ class MailObsolete(KeysatError):
     """What a mail would report is no longer so."""
 
 
+@dataclass(frozen=True)
+class MailFacts:
+    """The present address of a mail's recipient, and the values that its template shows.
+
+    `digest` differs whenever a message that was made before must not be sent any more, as after its key changed. Names
+    and links don't count, so that each attempt sends the same message.
+    """
+
+    recipient: str
+    shown: Facts
+    digest: bytes
+
+
 def seller_facts(settings: Settings) -> Facts:
     """Return who sells, and where buyers get help."""
     host = urlsplit(settings.url).hostname or settings.url
     return {"seller": settings.seller_name or settings.operator or host, "support": settings.support_address or host}
 
 
-def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings, box: MultiFernet) -> Facts:
-    """Return the values that the template of a mail shows.
+def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings, box: MultiFernet) -> MailFacts:
+    """Return what a mail says at present, and to whom.
 
     Raises:
         MailObsolete: what it reports is no longer so.
@@ -57,7 +76,8 @@ def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings,
         if mail.sealed_link is None:
             raise MailObsolete("the link is gone")
         path = unseal(box, mail.sealed_link, f"mail {mail.id}", "path")["path"]
-        return {**facts, "link": f"{settings.url}{path}", "valid_until": mail.useful_until}
+        shown = {**facts, "link": f"{settings.url}{path}", "valid_until": mail.useful_until}
+        return MailFacts(mail.recipient, shown, _digest(mail.recipient, {"path": path}))
     if mail.kind not in _ABOUT:
         raise SettingsError(f"mail {mail.id} is of the kind {mail.kind}, which this version doesn't know.")
     invoice, product, policy = session.execute(
@@ -68,13 +88,29 @@ def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings,
     ).one()
     row = session.scalar(select(License).where(License.invoice_id == invoice.id))
     about = _ABOUT[mail.kind](invoice, row, keys)
+    recipient = buyer_address(invoice.buyer_email, row)
+    if recipient is None:
+        raise MailObsolete("the buyer has no address any more")
     page = f"{settings.url}/p/{keys.purchase_token(invoice.id)}"
-    return {**facts, "product": product.name, "policy": policy.name, "page": page, **about}
+    shown = {**facts, "product": product.name, "policy": policy.name, "page": page, **about}
+    return MailFacts(recipient, shown, _digest(recipient, about))
+
+
+def buyer_address(buyer_email: str | None, row: License | None) -> str | None:
+    """Return the buyer's present address. While the buyer holds the license, that is the holder's, which may be new."""
+    return buyer_email if row is None or row.transferred_at is not None else row.holder(buyer_email)
+
+
+def _digest(recipient: str, about: Facts) -> bytes:
+    """Return a SHA-256. What must stay secret of the facts has more than 128 random bits."""
+    return hashlib.sha256(json.dumps([recipient, about], default=str, sort_keys=True).encode()).digest()
 
 
 def _receipt(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
     if row is None or row.status != LicenseStatus.ACTIVE:
         raise MailObsolete("the license is withdrawn")
+    if row.transferred_at is not None:
+        raise MailObsolete("the license was transferred")
     price = Money(invoice.came_in, invoice.currency)
     return {
         "key": keys.key_for(row),

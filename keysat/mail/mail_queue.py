@@ -67,6 +67,12 @@ def lease_mail(session: Session, mail_id: UUID) -> LeasedMail | None:
     return LeasedMail(mail_id, row.kind, row.attempts, row.leased_until)
 
 
+def lock_mail(session: Session, leased: LeasedMail) -> Mail | None:
+    """Lock a leased mail until the transaction ends. Return None if another sender leased it by now, or if it ended."""
+    ours = select(Mail).where(Mail.id == leased.mail_id, Mail.leased_until == leased.leased_until)
+    return session.scalar(ours.with_for_update())
+
+
 def renewal_seconds() -> float:
     """Return how often a sender renews its lease."""
     return LEASE.total_seconds() / 3

@@ -11,10 +11,9 @@ from uuid_utils.compat import uuid7
 
 from keysat.core.errors import Conflict, InvalidInput, require
 from keysat.core.hints import Hint
-from keysat.core.settings import load_settings
 from keysat.core.texts import check_note
 from keysat.mail.mail_queue import ended
-from keysat.mail.owe import MAILS, new_message_id
+from keysat.mail.owe import MAILS
 from keysat.models import Mail
 from keysat.models.audit import audit
 from keysat.models.columns import newest
@@ -65,7 +64,9 @@ def require_mail(session: Session, mail_id: UUID) -> Mail:
 
 
 def retry_mail(session: Session, mail_id: UUID, actor: str) -> None:
-    """Send a mail at once, with new attempts. One that was sent gets a new Message-ID, as it is a second copy.
+    """Send a mail at once, with new attempts, to the present address of its recipient.
+
+    One that was sent gets a new Message-ID, as it is a second copy.
 
     Raises:
         NotFound: no such mail.
@@ -115,28 +116,21 @@ def _free() -> ColumnElement[bool]:
 
 
 def _retry(session: Session, which: ColumnElement[bool]) -> int:
-    """Make mails pending, each with its own bytes if it wasn't sent yet."""
-    mails = session.execute(
-        select(Mail.id, Mail.status)
+    """Make mails pending, each with the bytes that were made for it if it wasn't sent or dropped."""
+    retried = session.scalars(
+        update(Mail)
         .where(which, _free(), or_(Mail.kind != MailKind.RECOVERY, ~Mail.finished))
-        .with_for_update()
-    ).all()
-    for mail_id, status in mails:
-        again = {"message_id": new_message_id(load_settings())} if status == MailStatus.SENT else {}
-        session.execute(
-            update(Mail)
-            .where(Mail.id == mail_id)
-            .values(
-                status=MailStatus.PENDING,
-                attempts=0,
-                pending_since=func.now(),
-                next_attempt_at=func.now(),
-                leased_until=None,
-                ended_at=None,
-                answer=None,
-                last_error=case((Mail.status == MailStatus.PENDING, Mail.last_error), else_=None),
-                **again,
-            )
+        .values(
+            status=MailStatus.PENDING,
+            attempts=0,
+            pending_since=func.now(),
+            next_attempt_at=func.now(),
+            leased_until=None,
+            ended_at=None,
+            answer=None,
+            last_error=case((Mail.status == MailStatus.PENDING, Mail.last_error), else_=None),
         )
-    session.info.setdefault(MAILS, []).extend(mail.id for mail in mails)
-    return len(mails)
+        .returning(Mail.id)
+    ).all()
+    session.info.setdefault(MAILS, []).extend(retried)
+    return len(retried)

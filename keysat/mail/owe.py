@@ -18,7 +18,8 @@ from uuid_utils.compat import uuid7
 from keysat.core.mailbox import parse_sender
 from keysat.core.secrets import seal
 from keysat.core.settings import Settings, load_settings
-from keysat.models import Invoice, Mail
+from keysat.mail.facts import buyer_address
+from keysat.models import Invoice, License, Mail
 from keysat.models.mail import MailKind
 
 # The key in a session's `info` of the mails that its transaction wrote and that are due, so that they are sent at once.
@@ -83,7 +84,9 @@ def _owe_buyer(
     settings = load_settings()
     if not settings.mail_is_on:
         return
-    email = session.scalar(select(Invoice.buyer_email).where(Invoice.id == invoice_id))
+    bought = select(Invoice.buyer_email, License).outerjoin(License, License.invoice_id == Invoice.id)
+    buyer_email, row = session.execute(bought.where(Invoice.id == invoice_id)).one()
+    email = buyer_address(buyer_email, row)
     if email:
         due = func.now() + after
         values = {"invoice_id": invoice_id, "next_attempt_at": due, "language": settings.mail_language}

@@ -1,4 +1,7 @@
-"""Send a mail: lease it, make its bytes once, hand them over, record the reply. No transaction is open meanwhile."""
+"""Send a mail: lease it, check its facts, hand over its bytes, record the reply. No transaction is open meanwhile.
+
+Its bytes are made at the first attempt, and anew under another Message-ID if its facts changed since.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from email.policy import SMTP
 from uuid import UUID
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from keysat.core import metrics
@@ -20,11 +23,12 @@ from keysat.core.logs import get_logger
 from keysat.core.mailbox import Mailbox, parse_mailbox, parse_sender
 from keysat.core.secrets import secret_box
 from keysat.core.settings import Settings
-from keysat.mail.facts import KeyMaker, MailObsolete, read_facts, seller_facts
+from keysat.mail.facts import KeyMaker, MailFacts, MailObsolete, read_facts, seller_facts
 from keysat.mail.lease import HeldLease
 from keysat.mail.mail_queue import (
     LeasedMail,
     lease_mail,
+    lock_mail,
     record_dropped,
     record_refused,
     record_sent,
@@ -106,7 +110,10 @@ def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[st
     lease = HeldLease(database, leased)
     try:
         with database.transaction() as session:
-            recipient, message = freeze_message(session, mailer, session.get_one(Mail, leased.mail_id))
+            mail = lock_mail(session, leased)
+            if mail is None:
+                return "superseded", None
+            recipient, message = freeze_message(session, mailer, mail)
         with lease:
             answer = mailer.server.send(mailer.sender, recipient, message)
     except MailObsolete as error:
@@ -139,42 +146,38 @@ def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[st
 
 
 def freeze_message(session: Session, mailer: Mailer, mail: Mail) -> tuple[Mailbox, bytes]:
-    """Return the recipient and the bytes of a mail. They are made at the first attempt, and stored encrypted.
+    """Return the recipient and the bytes of a mail. They are stored encrypted, for further attempts.
+
+    The row must be locked, so that two senders never make different bytes with one Message-ID.
 
     Raises:
-        MailObsolete: its link is over; or what it reports is no longer so, and it was never attempted.
+        MailObsolete: what it reports is no longer so, or its link is over.
         RecipientUnusable: no mail can be sent to the address.
         SettingsError: a template or a key is wrong.
         InvalidInput: what it reports can't be read by this version.
     """
+    if mail.useful_until is not None and mail.useful_until <= session.scalars(select(func.now())).one():
+        raise MailObsolete("the link was no longer valid")
+    facts = read_facts(session, mail, mailer.keys, mailer.settings, mailer.box)
+    mail.recipient = facts.recipient
     try:
         recipient = parse_mailbox(mail.recipient)
     except InvalidInput as error:
         raise RecipientUnusable(str(error)) from None
-    if mail.useful_until is not None and mail.useful_until <= session.scalars(select(func.now())).one():
-        raise MailObsolete("the link was no longer valid")
-    if mail.sealed_message is not None:
-        return recipient, _unsealed(mailer, mail, mail.sealed_message)
-    message = make_message(session, mailer, mail, recipient)
-    session.execute(update(Mail).where(Mail.id == mail.id).values(sealed_message=mailer.box.encrypt(message)))
+    frozen = _frozen(mailer, mail, facts)
+    if frozen is not None:
+        return recipient, frozen
+    if mail.facts_hash is not None:  # the server may have taken a message with the Message-ID so far
+        mail.message_id = new_message_id(mailer.settings)
+    message = _make_message(mailer, mail, facts)
+    mail.sealed_message, mail.facts_hash = mailer.box.encrypt(message), facts.digest
     return recipient, message
 
 
-def make_message(session: Session, mailer: Mailer, mail: Mail, recipient: Mailbox) -> bytes:
-    """Return the bytes of a mail from the current facts. Raises as `freeze_message`."""
-    facts = read_facts(session, mail, mailer.keys, mailer.settings, mailer.box)
-    rendered = mailer.templates.render(mail.kind, mail.language, facts)
-    reply_to = parse_sender(mailer.settings.mail_reply_to) if mailer.settings.mail_reply_to else None
-    envelope = Envelope(mailer.sender, recipient, reply_to, mail.message_id, mail.created_at, mail.language)
-    return build_message(envelope, rendered)
-
-
 def preview_text(session: Session, mailer: Mailer, mail: Mail) -> str:
-    """Return the plain text of a mail: what is sent, or what would be sent now. Raises as `freeze_message`."""
-    if mail.sealed_message is None:
-        message = make_message(session, mailer, mail, parse_mailbox(mail.recipient))
-    else:
-        message = _unsealed(mailer, mail, mail.sealed_message)
+    """Return the plain text of a mail as it is sent, or would be sent now. Raises as `freeze_message`."""
+    facts = read_facts(session, mail, mailer.keys, mailer.settings, mailer.box)
+    message = _frozen(mailer, mail, facts) or _make_message(mailer, mail, facts)
     body = message_from_bytes(message, policy=SMTP).get_body(("plain",))
     return "" if body is None else str(body.get_content())
 
@@ -194,9 +197,20 @@ def send_test_mail(mailer: Mailer, address: str) -> str:
     return mailer.server.send(mailer.sender, recipient, build_message(envelope, rendered))
 
 
-def _unsealed(mailer: Mailer, mail: Mail, sealed: bytes) -> bytes:
+def _make_message(mailer: Mailer, mail: Mail, facts: MailFacts) -> bytes:
+    rendered = mailer.templates.render(mail.kind, mail.language, facts.shown)
+    recipient = parse_mailbox(facts.recipient)
+    reply_to = parse_sender(mailer.settings.mail_reply_to) if mailer.settings.mail_reply_to else None
+    envelope = Envelope(mailer.sender, recipient, reply_to, mail.message_id, mail.created_at, mail.language)
+    return build_message(envelope, rendered)
+
+
+def _frozen(mailer: Mailer, mail: Mail, facts: MailFacts) -> bytes | None:
+    """Return the bytes that were made before, or None if there are none, or if they were made from other facts."""
+    if mail.sealed_message is None or mail.facts_hash != facts.digest:
+        return None
     try:
-        return mailer.box.decrypt(sealed)
+        return mailer.box.decrypt(mail.sealed_message)
     except InvalidToken:
         raise SettingsError(
             f"mail {mail.id} can't be decrypted with the configured keys.", Hint.RESTORE_SECRETS_KEY

@@ -69,6 +69,11 @@ class License(Base):
     rotated_at: Mapped[Time | None]
     transferred_at: Mapped[Time | None]
 
+    def holder(self, buyer_email: str | None) -> str | None:
+        """Return the holder's address, given that of its invoice's buyer. Returns None if none is known."""
+        own = self.holder_email is not None or self.transferred_at is not None
+        return self.holder_email if own else buyer_email
+
     @property
     def key_issued_at(self) -> datetime:
         """The time that the current key carries."""

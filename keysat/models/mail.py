@@ -37,9 +37,10 @@ class Mail(Base):
 
     It stores no license key. `sealed_message` is a Fernet token of the bytes that were made at the first attempt, so
     that each further attempt sends the same. `sealed_link` is one of the link's path, which only a recovery has. Both
-    are deleted once the message was sent or dropped. `message_id` is the Message-ID of all attempts. `useful_until` is
-    when the message is dropped. `pending_since` is when it became pending, also by a retry. Another worker may be
-    sending it until `leased_until`. `answer` is the server's reply that took it.
+    are deleted once the message was sent or dropped. `facts_hash` is the SHA-256 of the facts that bytes were made
+    from, and NULL until then. `message_id` is the Message-ID of those bytes alone. `useful_until` is when the message
+    is dropped. `pending_since` is when it became pending, also by a retry. Another worker may be sending it until
+    `leased_until`. `answer` is the server's reply that took it.
     """
 
     __tablename__ = "mails"
@@ -69,6 +70,7 @@ class Mail(Base):
     message_id: Mapped[str]
     sealed_link: Mapped[bytes | None]
     sealed_message: Mapped[bytes | None]
+    facts_hash: Mapped[bytes | None]
     useful_until: Mapped[Time | None]
     status: Mapped[MailStatus] = enum_column(MailStatus, MailStatus.PENDING)
     created_at: Mapped[CreatedAt]

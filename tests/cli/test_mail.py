@@ -5,10 +5,11 @@ from sqlalchemy import func
 
 from keysat.cli import doctor_host
 from keysat.core.db import transaction
+from keysat.licenses.edit import transfer_license
 from keysat.mail.mail_queue import lease_mail
 from keysat.mail.render import TemplateBroken
 from keysat.models import AuditLine
-from tests.builders import audit_actions
+from tests.builders import audit_actions, load_licenses
 from tests.mail.conftest import mail_on, mail_server, mailer
 from tests.mail.letters import BUYER, license_sold, load_mail, make_mails_due, send_due, set_mails
 from tests.mail.server import CUT
@@ -47,6 +48,15 @@ def test_show_has_the_text(keysat, dead, mailer):
     keysat("mail", "retry", dead.id)
     send_due(mailer)
     assert "LIC1-" in keysat("mail", "show", dead.id).out
+
+
+def test_show_has_no_key_of_another_holder(keysat, dead):
+    [row] = load_licenses()
+    with transaction() as session:
+        transfer_license(session, row.id, "new@example.com", "cli", "sold")
+    shown = keysat("mail", "show", dead.id)
+    assert "LIC1-" not in shown.out
+    assert "its text can't be shown: the license was transferred" in shown.err
 
 
 def test_retry_sends_the_same_message_again(keysat, dead, mailer, mail_server):

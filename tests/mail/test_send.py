@@ -10,16 +10,19 @@ from sqlalchemy import func, update
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, SettingsError
 from keysat.core.secrets import secret_box
+from keysat.licenses.edit import edit_license, replace_key, transfer_license
 from keysat.licenses.keys import verify
+from keysat.licenses.withdraw import change_status
 from keysat.mail import mail_queue
 from keysat.mail.mail_queue import AT_ONCE, DELAYS, LEASE, due_mails, lease_mail, pull_back_mails, record_sent
-from keysat.mail.manage import drop_mail
+from keysat.mail.manage import drop_mail, retry_mail
 from keysat.mail.owe import MailedLink, owe_recovery_link, owe_seen, owe_short
 from keysat.mail.send import Mailer, MailIsOff, send_mail, send_test_mail
 from keysat.models import Product
+from keysat.models.license import LicenseStatus
 from keysat.settlement.resolve import dismiss
 from keysat.settlement.reverse import reverse, undo
-from tests.builders import load_licenses, make_invoice, set_license
+from tests.builders import load_licenses, make_invoice, set_columns, set_license
 from tests.mail.letters import (
     BUYER,
     html_of,
@@ -273,6 +276,120 @@ def test_receipt_of_a_withdrawn_license_is_dropped(mailer, signer, mail_server):
     assert mail_server.taken == []
 
 
+def attempt_twice(mailer, mail_server, change, at="rcpt", reply="451 later"):
+    """Attempt the only mail, which fails, then make a change and attempt it again."""
+    mail_server.answer = reply_at(at, reply)
+    send_due(mailer)
+    assert load_mail().sealed_message is not None
+    with transaction() as session:
+        change(session)
+    mail_server.answer = lambda *_: None
+    make_mails_due()
+    send_due(mailer)
+
+
+@pytest.mark.parametrize("target", [LicenseStatus.SUSPENDED, LicenseStatus.REVOKED])
+def test_receipt_of_a_license_withdrawn_since_the_first_attempt_is_dropped(mailer, signer, mail_server, target):
+    _, license_id = license_sold(signer)
+    attempt_twice(mailer, mail_server, lambda session: change_status(session, license_id, target, "cli", "shared"))
+    mail = load_mail()
+    assert (mail.status, mail.last_error) == ("dropped", "the license is withdrawn")
+    assert (mail.sealed_message, mail_server.taken) == (None, [])
+
+
+def transfer(license_id):
+    return lambda session: transfer_license(session, license_id, "new@example.com", "cli", "sold")
+
+
+def test_receipt_of_a_transferred_license_is_dropped(mailer, signer, mail_server):
+    """Its key is the new holder's, and its page is the buyer's. Nobody gets both."""
+    _, license_id = license_sold(signer)
+    attempt_twice(mailer, mail_server, transfer(license_id))
+    assert (load_mail().status, load_mail().last_error) == ("dropped", "the license was transferred")
+    assert mail_server.taken == []
+
+
+def test_retry_gives_no_key_to_the_former_holder(mailer, signer, mail_server):
+    _, license_id = license_sold(signer)
+    send_due(mailer)
+    with transaction() as session:
+        transfer(license_id)(session)
+        retry_mail(session, load_mail().id, "cli")
+    send_due(mailer)
+    assert (load_mail().status, len(mail_server.taken)) == ("dropped", 1)
+
+
+def test_replaced_key_is_sent_with_an_id_of_its_own(mailer, signer, mail_server):
+    """The server may have taken the first message, so no Message-ID has two bodies."""
+    _, license_id = license_sold(signer)
+    attempt_twice(
+        mailer, mail_server, lambda session: replace_key(session, license_id, "cli", "leaked"), at="taken", reply=CUT
+    )
+    first, second = mail_server.taken
+    assert key_in(text_of(second)) == signer.key_for(load_licenses()[0]) != key_in(text_of(first))
+    assert parsed(second)["Message-ID"] == load_mail().message_id != parsed(first)["Message-ID"]
+
+
+def test_receipt_goes_to_the_holders_corrected_address(mailer, signer, mail_server):
+    """Whether it was attempted or sent before. The former address gets nothing more."""
+    _, license_id = license_sold(signer)
+
+    def correct(session):
+        edit_license(session, license_id, {"holder_email": "right@example.com"}, "cli", "a typo")
+
+    attempt_twice(mailer, mail_server, correct)
+    with transaction() as session:
+        edit_license(session, license_id, {"holder_email": "newer@example.com"}, "cli", "moved")
+        retry_mail(session, load_mail().id, "cli")
+    send_due(mailer)
+    assert [taken.recipients for taken in mail_server.taken] == [["right@example.com"], ["newer@example.com"]]
+    assert [parsed(taken)["To"] for taken in mail_server.taken] == ["right@example.com", "newer@example.com"]
+    assert load_mail().recipient == "newer@example.com"
+    assert len({parsed(taken)["Message-ID"] for taken in mail_server.taken}) == 2
+
+
+def test_mail_whose_recipient_has_no_address_any_more_is_dropped(mailer, signer, mail_server):
+    license_sold(signer)
+    set_columns(load_mail().invoice_id, buyer_email=None)
+    send_due(mailer)
+    assert (load_mail().status, mail_server.taken) == ("dropped", [])
+
+
+def test_dropped_mail_that_is_true_again_has_another_id(mailer, signer, mail_server):
+    """Its bytes are gone, and the server may have taken them."""
+    _, license_id = license_sold(signer)
+
+    def suspend(session):
+        change_status(session, license_id, LicenseStatus.SUSPENDED, "cli", "a mistake")
+
+    attempt_twice(mailer, mail_server, suspend, at="taken", reply=CUT)
+    assert load_mail().status == "dropped"
+    with transaction() as session:
+        change_status(session, license_id, LicenseStatus.ACTIVE, "cli", "it was")
+        session.execute(update(Product).values(name="Renamed"))
+        retry_mail(session, load_mail().id, "cli")
+    send_due(mailer)
+    assert len({parsed(taken)["Message-ID"] for taken in mail_server.taken}) == len(mail_server.taken) == 2
+
+
+def test_reversal_of_another_kind_is_told_anew(mailer, signer, mail_server):
+    """The license was suspended at the first attempt and is revoked now."""
+    invoice_id, license_id = license_sold(signer)
+    send_due(mailer)
+    mail_server.answer = reply_at("taken", CUT)
+    with transaction() as session:
+        reverse(session, invoice_id, "suspend", "refunded", "cli")
+    send_due(mailer)
+    mail_server.answer = lambda *_: None
+    set_license(license_id, status="revoked")
+    make_mails_due()
+    send_due(mailer)
+    _, first, second = mail_server.taken
+    assert "is suspended" in " ".join(text_of(first).split())
+    assert "no longer valid" in " ".join(text_of(second).split())
+    assert parsed(first)["Message-ID"] != parsed(second)["Message-ID"]
+
+
 def test_undone_reversal_is_not_reported(mailer, signer, mail_server):
     invoice_id, _ = license_sold(signer)
     send_due(mailer)
@@ -429,7 +546,10 @@ def test_key_that_is_gone_waits_for_a_person(mailer, signer, mail_server):
 
 def test_message_of_an_unknown_secrets_key_waits(mailer, signer, mail_server):
     license_sold(signer)
+    mail_server.answer = reply_at("rcpt", "451 later")
+    send_due(mailer)
     set_mails(sealed_message=b"gAAAA")
+    make_mails_due()
     send_due(mailer)
     assert "can't be decrypted with the configured keys" in load_mail().last_error
 

@@ -1,4 +1,4 @@
-"""A mail that ended keeps neither its message nor its link."""
+"""A mail that ended keeps neither its message nor its link. One whose facts changed is made anew."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,3 +17,6 @@ def upgrade() -> None:
         "mails",
         "status NOT IN ('sent', 'dropped') OR (sealed_message IS NULL AND sealed_link IS NULL)",
     )
+    op.add_column("mails", sa.Column("facts_hash", sa.LargeBinary(), nullable=True))
+    # Nobody knows what the messages so far were made from, so those that are sent again are made anew.
+    op.execute(sa.text("UPDATE mails SET facts_hash = '' WHERE sealed_message IS NOT NULL OR status <> 'pending'"))
