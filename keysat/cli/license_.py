@@ -17,12 +17,12 @@ from keysat.licenses.edit import edit_license, replace_key, transfer_license
 from keysat.licenses.holders import holder_email
 from keysat.licenses.signer import installed_signer
 from keysat.licenses.state import require_license
-from keysat.licenses.withdraw import change_status
 from keysat.models import License
 from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
 from keysat.sales.recover import make_link
+from keysat.sales.withdraw import change_license
 
 app = typer.Typer(help="Licenses.", no_args_is_help=True)
 
@@ -123,7 +123,7 @@ def revoke(license_id: LicenseId, note: Note) -> None:
 
 def _change(license_id: UUID, target: LicenseStatus, note: str) -> None:
     with transaction() as session:
-        change_status(session, license_id, target, "cli", note)
+        change_license(session, license_id, target, "cli", note)
     say(f"license {license_id} is {target}")
 
 

@@ -55,8 +55,11 @@ def withdraw_of_invoice(
 
 def restore_of_invoice(
     session: Session, invoice_id: UUID, became: LicenseStatus, was: LicenseStatus, actor: str, note: str
-) -> None:
-    """Restore the license status from before an invoice's reversal, unless the status has changed since."""
+) -> bool:
+    """Restore the license status from before an invoice's reversal, unless the status has changed since.
+
+    Returns whether it was restored.
+    """
     restored = session.scalar(
         update(License)
         .where(License.invoice_id == invoice_id, License.status == became)
@@ -66,6 +69,7 @@ def restore_of_invoice(
     if restored is not None:
         emit_license(session, _EVENTS[was], restored)
         audit(session, actor, "license.restored", restored, status=str(was), note=note)
+    return restored is not None
 
 
 def _move(session: Session, which: ColumnElement[bool], target: LicenseStatus, actor: str, note: str) -> UUID | None:

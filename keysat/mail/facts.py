@@ -89,8 +89,10 @@ def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings,
     row = session.scalar(select(License).where(License.invoice_id == invoice.id))
     about = _ABOUT[mail.kind](invoice, row, keys)
     recipient = buyer_address(invoice.buyer_email, row)
+    if row is not None and mail.kind in _TO_HOLDERS:
+        recipient = row.holder(invoice.buyer_email)
     if recipient is None:
-        raise MailObsolete("the buyer has no address any more")
+        raise MailObsolete("its recipient has no address any more")
     page = f"{settings.url}/p/{keys.purchase_token(invoice.id)}"
     shown = {**facts, "product": product.name, "policy": policy.name, "page": page, **about}
     return MailFacts(recipient, shown, _digest(recipient, about))
@@ -145,6 +147,24 @@ def _reversed(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
     return {"license_status": None if row is None else row.status, "invoice_id": str(invoice.id)}
 
 
+def _suspended(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
+    if row is None or row.status != LicenseStatus.SUSPENDED:
+        raise MailObsolete("the license isn't suspended any more")
+    return {"invoice_id": str(invoice.id)}
+
+
+def _revoked(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
+    if row is None or row.status != LicenseStatus.REVOKED:
+        raise MailObsolete("the license isn't revoked any more")
+    return {"invoice_id": str(invoice.id)}
+
+
+def _restored(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
+    if row is None or row.status != LicenseStatus.ACTIVE:
+        raise MailObsolete("the license is withdrawn")
+    return {"key": keys.key_for(row), "invoice_id": str(invoice.id)}
+
+
 def _amounts(invoice: Invoice) -> Facts:
     price, paid = Money(invoice.amount, invoice.currency), Money(invoice.paid_amount or 0, invoice.currency)
     missing = Money(max(0, price.amount - paid.amount), price.currency)
@@ -156,4 +176,9 @@ _ABOUT: dict[MailKind, Callable[[Invoice, License | None, KeyMaker], Facts]] = {
     MailKind.SEEN: _seen,
     MailKind.SHORT: _short,
     MailKind.REVERSED: _reversed,
+    MailKind.SUSPENDED: _suspended,
+    MailKind.REVOKED: _revoked,
+    MailKind.RESTORED: _restored,
 }
+# Also to holders who aren't the buyer. The other kinds are about the payment, or have a link to the buyer's page.
+_TO_HOLDERS = {MailKind.SUSPENDED, MailKind.REVOKED, MailKind.RESTORED}

@@ -20,12 +20,20 @@ from keysat.core.secrets import seal
 from keysat.core.settings import Settings, load_settings
 from keysat.mail.facts import buyer_address
 from keysat.models import Invoice, License, Mail
-from keysat.models.mail import MailKind
+from keysat.models.license import LicenseStatus
+from keysat.models.mail import MailKind, MailStatus
 
 # The key in a session's `info` of the mails that its transaction wrote and that are due, so that they are sent at once.
 MAILS = "mails"
 # A payment that is confirmed within this time needs no mail that it was seen.
 SEEN_AFTER = timedelta(seconds=30)
+
+
+_STATUS_KINDS = {
+    LicenseStatus.SUSPENDED: MailKind.SUSPENDED,
+    LicenseStatus.REVOKED: MailKind.REVOKED,
+    LicenseStatus.ACTIVE: MailKind.RESTORED,
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,41 @@ def owe_short(session: Session, invoice_id: UUID) -> None:
 def owe_reversed(session: Session, invoice_id: UUID) -> None:
     """Write that the payment went back, and what became of the license."""
     _owe_buyer(session, MailKind.REVERSED, invoice_id, invoice_id)
+
+
+def owe_license_status(session: Session, invoice_id: UUID, *, only_new_holder: bool = False) -> None:
+    """Write to a license's holder that it was suspended or revoked, or that it is valid again, as its status is now.
+
+    Nothing is written to a holder who can't know that it wasn't valid. `only_new_holder`: nor to the buyer.
+    """
+    settings = load_settings()
+    sold = select(License, Invoice.buyer_email).join(Invoice, Invoice.id == License.invoice_id)
+    found = session.execute(
+        sold.where(License.invoice_id == invoice_id).execution_options(populate_existing=True)
+    ).one_or_none()
+    if not settings.mail_is_on or found is None or found.License.status not in _STATUS_KINDS:
+        return
+    row, email = found.License, found.License.holder(found.buyer_email)
+    if not email or (only_new_holder and row.transferred_at is None):
+        return
+    kind = _STATUS_KINDS[row.status]
+    if kind != MailKind.RESTORED or _withdrawal_was_told(session, row):
+        _write(session, settings, kind, uuid7(), email, invoice_id=invoice_id, language=settings.mail_language)
+
+
+def _withdrawal_was_told(session: Session, row: License) -> bool:
+    """Whether the holder may have read that the license was withdrawn, or has no receipt because it was.
+
+    The rows are locked, so that a sender has either made a message by now or will find that it isn't true any more.
+    """
+    told = {MailKind.SUSPENDED, MailKind.REVOKED} | ({MailKind.REVERSED} if row.transferred_at is None else set())
+    mails = session.execute(
+        select(Mail.kind, Mail.status, Mail.facts_hash).where(Mail.invoice_id == row.invoice_id).with_for_update()
+    ).all()
+    lost = row.transferred_at is None and any(
+        mail.kind == MailKind.RECEIPT and mail.status == MailStatus.DROPPED for mail in mails
+    )
+    return lost or any(mail.kind in told and mail.facts_hash is not None for mail in mails)
 
 
 def owe_recovery_link(session: Session, box: MultiFernet, email: str, link: MailedLink) -> None:

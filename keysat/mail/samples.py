@@ -33,6 +33,9 @@ SAMPLES: dict[str, Facts] = {
     MailKind.SEEN: {**_OF_A_PURCHASE, **_AMOUNTS},
     MailKind.SHORT: {**_OF_A_PURCHASE, **_AMOUNTS},
     MailKind.REVERSED: {**_OF_A_PURCHASE, "license_status": "suspended"},
+    MailKind.SUSPENDED: _OF_A_PURCHASE,
+    MailKind.REVOKED: _OF_A_PURCHASE,
+    MailKind.RESTORED: {**_OF_A_PURCHASE, "key": _RECEIPT["key"]},
     MailKind.RECOVERY: {"link": "https://license.example.com/me/secret", "valid_until": _DAY},
     TEST_TEMPLATE: {},
 }

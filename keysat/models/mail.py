@@ -20,6 +20,9 @@ class MailKind(StrEnum):
     SEEN = "seen"
     SHORT = "short"
     REVERSED = "reversed"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+    RESTORED = "restored"
     RECOVERY = "recovery"
 
 
@@ -33,7 +36,7 @@ class MailStatus(StrEnum):
 
 
 class Mail(Base):
-    """A message. `subject_id` is what it is about: a license, an invoice or a recovery link.
+    """A message. `subject_id` is what it is about: a license, an invoice, a recovery link or a change of status.
 
     It stores no license key. `sealed_message` is a Fernet token of the bytes that were made at the first attempt, so
     that each further attempt sends the same. `sealed_link` is one of the link's path, which only a recovery has. Both

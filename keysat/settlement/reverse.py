@@ -11,7 +11,7 @@ from keysat.codes.reserve import cancel
 from keysat.core.errors import Conflict, require
 from keysat.core.hints import Hint
 from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
-from keysat.mail.owe import owe_reversed
+from keysat.mail.owe import owe_license_status, owe_reversed
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus
@@ -51,6 +51,8 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
         )
     if completed_id is None:
         owe_reversed(session, invoice_id)
+    if was is not None:
+        owe_license_status(session, invoice_id, only_new_holder=True)
     audit(session, actor, "invoice.reversed", invoice_id, why=why, license_was=was and str(was))
     return True
 
@@ -96,5 +98,6 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     )
     if row.license_was is not None:
         became = row.license_became or LicenseStatus.SUSPENDED
-        restore_of_invoice(session, invoice_id, became, row.license_was, actor, note)
+        if restore_of_invoice(session, invoice_id, became, row.license_was, actor, note):
+            owe_license_status(session, invoice_id)
     audit(session, actor, "invoice.restored", invoice_id, note=note)

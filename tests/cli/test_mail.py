@@ -11,7 +11,7 @@ from keysat.mail.render import TemplateBroken
 from keysat.models import AuditLine
 from tests.builders import audit_actions, load_licenses
 from tests.mail.conftest import mail_on, mail_server, mailer
-from tests.mail.letters import BUYER, license_sold, load_mail, make_mails_due, send_due, set_mails
+from tests.mail.letters import BUYER, license_sold, load_mail, load_mails, make_mails_due, send_due, set_mails
 from tests.mail.server import CUT
 
 __all__ = ["mail_on", "mail_server", "mailer"]
@@ -120,6 +120,12 @@ def test_test_tells_the_answer(keysat, mail_server):
     mail_server.answer = lambda stage, _: "550 5.7.1 relaying denied" if stage == "rcpt" else None
     assert "refuses the recipient: 550 5.7.1 relaying denied" in keysat("mail", "test", "me@shop.example").refusal
     assert "no mail can be sent to 'nobody'" in keysat("mail", "test", "nobody").refusal
+
+
+@pytest.mark.parametrize("command", ["suspend", "revoke"])
+def test_license_withdrawn_by_hand_is_told(keysat, dead, command):
+    assert keysat("license", command, load_licenses()[0].id, "--note", "chargeback").code == 0
+    assert [mail.kind for mail in load_mails()] == ["receipt", f"{command.removesuffix('e')}ed"]
 
 
 def test_history_of_an_invoice_has_its_mail(keysat, dead, mailer):

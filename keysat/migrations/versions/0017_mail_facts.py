@@ -1,4 +1,7 @@
-"""A mail that ended keeps neither its message nor its link. One whose facts changed is made anew."""
+"""A mail that ended keeps neither its message nor its link. One whose facts changed is made anew.
+
+More kinds.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +12,12 @@ branch_labels = None
 depends_on = None
 
 
+_KINDS = "'receipt', 'seen', 'short', 'reversed', 'suspended', 'revoked', 'restored', 'recovery'"
+
+
 def upgrade() -> None:
+    op.drop_constraint(op.f("ck_mails_kind"), "mails", type_="check")
+    op.create_check_constraint(op.f("ck_mails_kind"), "mails", f"kind IN ({_KINDS})")
     op.execute(sa.text("UPDATE mails SET sealed_message = NULL, sealed_link = NULL WHERE status = 'dropped'"))
     op.drop_constraint(op.f("ck_mails_sealed_message"), "mails", type_="check")
     op.create_check_constraint(

@@ -12,11 +12,11 @@ from keysat.core.db import reading, transaction
 from keysat.licenses.edit import edit_license, replace_key, transfer_license
 from keysat.licenses.machines import deactivate_machine, list_machines
 from keysat.licenses.state import require_license
-from keysat.licenses.withdraw import change_status
 from keysat.models import License
 from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
+from keysat.sales.withdraw import change_license
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Entitlements, Limit, Machines, Note, NoteText, Releases, Row
 from keysat.web.errors import documented
@@ -192,7 +192,7 @@ def free_machine(machine_id: UUID, body: Note, actor: Writer) -> Done:
 
 def _change(license_id: UUID, target: LicenseStatus, note: str, actor: str) -> LicenseRow:
     with transaction() as session:
-        change_status(session, license_id, target, actor, note)
+        change_license(session, license_id, target, actor, note)
         return LicenseRow.model_validate(require_license(session, license_id))
 
 

@@ -10,6 +10,10 @@ from keysat.models import AuditLine
 from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus
 from tests.builders import PRICE, check_invoice, load_account, load_invoice, load_licenses, make_invoice, set_account
+from tests.mail.conftest import mail_on, mail_server
+from tests.mail.letters import license_sold, load_mails
+
+__all__ = ["mail_on", "mail_server"]
 
 
 def reviewed(fake):
@@ -105,6 +109,12 @@ def test_license_is_issued_by_hand_found_and_withdrawn(admin, api, signer):
     assert admin.post(f"{path}/revoke", {"note": "shared"})["status"] == "revoked"
     assert reason() == "revoked"
     assert admin.call("POST", f"{path}/unsuspend", {"note": "no"}).status_code == 409
+
+
+def test_license_withdrawn_over_the_api_is_told(admin, mail_on, signer):
+    _, license_id = license_sold(signer)
+    admin.post(f"licenses/{license_id}/suspend", {"note": "chargeback"})
+    assert [mail.kind for mail in load_mails()] == ["receipt", "suspended"]
 
 
 def test_machines_of_a_license_are_listed_and_freed(admin, api):
