@@ -113,7 +113,7 @@ def _receipt(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
         raise MailObsolete("the license is withdrawn")
     if row.transferred_at is not None:
         raise MailObsolete("the license was transferred")
-    price = Money(invoice.came_in, invoice.currency)
+    price = Money(invoice.came_in + invoice.rest_paid, invoice.currency)
     return {
         "key": keys.key_for(row),
         "price": price if price.amount else None,
