@@ -78,11 +78,7 @@ class Deadline:
                 self._watched.pop().close()
 
     def seconds_left(self) -> float:
-        """Return the remaining time.
-
-        Raises:
-            TimeoutError: no time is left.
-        """
+        """Return the remaining time. Raises TimeoutError if none is left."""
         left = self.expires_at - time.monotonic()
         if left <= 0:
             raise TimeoutError
