@@ -7,6 +7,7 @@ PYTHON := $(or $(shell python3 -c 'import os.path, sys; \
 endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+unexport PYTHONDONTWRITEBYTECODE  # pytest rewrites each test and plugin anew in each process where it can't keep the result
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 
 .DEFAULT_GOAL := help
