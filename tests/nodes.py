@@ -1,11 +1,9 @@
-"""pytest-celery's nodes as plain processes: what it expects of a container, over `keysat.embedded.process`."""
+"""Workers and beats as plain processes, over `keysat.embedded.process`, and the wait for what they do."""
 
 import os
 import sys
 import time
 import uuid
-
-from pytest_celery import CeleryTestWorker, RedisTestBroker
 
 from keysat.embedded.process import Process
 from tests.environment import SCRATCH
@@ -68,36 +66,6 @@ class ProcessContainer:
 
     def teardown(self):
         self._process.kill()  # stopping in order takes seconds, and the stack's tests see to it
-
-
-class BrokerContainer:
-    """The run's Valkey, as pytest-celery wants to know it."""
-
-    id, name, status = "valkey", "valkey", "running"
-
-    def __init__(self, url, client):
-        self.celeryconfig = {"url": url, "host_url": url}
-        self.client = client
-
-    def ready(self):
-        return self.client.ping()
-
-    def logs(self):
-        return ""
-
-    def reload(self):
-        """Nothing to read."""
-
-    def teardown(self):
-        self.client.flushall()
-
-
-class Broker(RedisTestBroker):
-    """The broker node."""
-
-
-class Worker(CeleryTestWorker):
-    """A worker node."""
 
 
 def worker_command(app="keysat.worker", concurrency=1, *, extra=()):

@@ -6,7 +6,8 @@ from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import Sandbox
 from keysat.tasks.app import app
 from tests.builders import STORE, make_account, make_catalog
-from tests.nodes import Broker, BrokerContainer, ProcessContainer, Worker, worker_command
+from tests.nodes import ProcessContainer, worker_command
+from tests.stories.cluster import Broker, BrokerContainer, Worker
 
 
 @pytest.fixture
