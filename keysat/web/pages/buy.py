@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -73,10 +74,10 @@ def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
 
 
 def _checked(session: Session, slug: str, form: Form) -> Form:
-    """Return the form with errors where the policy or the code can't be used."""
+    """Return the form with errors where the policy or the code can't be used. No policy means the default one."""
     product, policies = sold(session, slug)
     if form.policy is not None and form.policy not in {policy.slug for policy in policies}:
-        return form.wrong("policy", "buy.error.policy")
+        form = replace(form.wrong("policy", "buy.error.policy"), policy=None)
     if form.code is None:
         return form
     try:
