@@ -35,6 +35,7 @@ log = get_logger(__name__)
 
 ProductSlug = Annotated[Slug, Path()]
 _RETRY_SECONDS = 30
+_STATUSES = {"unread": 400, "again": 409, "unavailable": 503}
 
 
 @router.get("/buy/{product}", dependencies=[Depends(limit_validations)])
@@ -54,7 +55,14 @@ def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
     """Apply the code, or start the purchase and go to the checkout. A free one is complete at once."""
     with reading() as session:
         form = _checked(session, product, parse_form(posted))
-    if form.errors or posted.get("do") == "apply":
+    match posted.get("do"):
+        case "buy":
+            form = form if form.policy else form.wrong("policy", "buy.error.policy")
+        case "apply":
+            return _form_page(request, product, form)
+        case _:  # it isn't what a form of ours sends
+            return _form_page(request, product, form, "unread")
+    if form.errors:
         return _form_page(request, product, form)
     order = Order(product, form.policy, form.code, form.email, idempotency_key=form.idempotency_key)
     try:
@@ -98,7 +106,7 @@ def _form_page(request: Request, slug: str, form: Form, trouble: str | None = No
         product, policies = sold(session, slug)
         choices = cards(session, texts, product, policies, code)
         targets = _form_targets(session, product)
-    status = {None: 400 if form.errors else 200, "unavailable": 503}.get(trouble, 409)
+    status = _STATUSES[trouble] if trouble else 400 if form.errors else 200
     chosen = form.policy if form.policy in {card.slug for card in choices} else choices[0].slug
     return page(
         request,

@@ -28,3 +28,24 @@ def test_code_is_checked_beside_a_wrong_policy(buy, policy):
     assert "Choose one of the licenses below." in right
     assert "Code spring is applied." in right
     assert "15,750" in right
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "policy=standard",
+        "policy=standard&do=else",
+        "do=buy",
+        "do=buy&policy=",
+        "policy=standard&do=buy" + "&more=1" * 30,
+        '{"policy": "standard", "do": "buy"}',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_unreadable_form_buys_nothing(browser, body):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    sent = browser.session.post(browser.at("/buy/editor"), data=body, headers=form, timeout=60, allow_redirects=False)
+    assert sent.status_code == 400
+    assert "arrive as it should" in text_of(sent) or "Choose one of the licenses below." in text_of(sent)
+    assert count_invoices() == 0
