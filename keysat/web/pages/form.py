@@ -19,6 +19,7 @@ from keysat.web.fields import Email, Line, PublicInput, Slug
 
 _MAX_FIELDS = 20
 _MAX_TYPED = 500
+# In the order of the form.
 _ERRORS = {
     "policy": "buy.error.policy",
     "email": "buy.error.email",
@@ -35,7 +36,10 @@ class _Wanted(PublicInput):
 
 @dataclass(frozen=True)
 class Form:
-    """What a buyer typed, cleaned, and as it was typed. `errors` has the key of a text for each wrong field."""
+    """What a buyer typed, cleaned, and as it was typed.
+
+    `errors` has the key of a text for each wrong field, in the order of the form.
+    """
 
     policy: str | None = None
     email: str | None = None
@@ -52,7 +56,8 @@ class Form:
 
     def wrong(self, name: str, text: str) -> Form:
         """Return the form with an error at a field."""
-        return replace(self, errors={**self.errors, name: text})
+        errors = {**self.errors, name: text}
+        return replace(self, errors={field: errors[field] for field in _ERRORS if field in errors})
 
     def renewed(self) -> Form:
         """Return the form with another key, for a new purchase."""
@@ -63,16 +68,16 @@ def parse_form(given: dict[str, str]) -> Form:
     """Read the fields `policy`, `email`, `code` and `key`. Wrong ones become errors, and others are ignored."""
     typed = {name: given.get(name, "")[:_MAX_TYPED] for name in ("policy", "email", "code")}
     fields = {name: given[name] for name in (*typed, "key") if name in given}
-    errors: dict[str, str] = {}
+    wrong: set[str] = set()
     while True:
         try:
             wanted = _Wanted.model_validate(fields)
         except ValidationError as error:
-            for name in {str(problem["loc"][0]) for problem in error.errors()}:
-                del fields[name]
-                if name in _ERRORS:
-                    errors[name] = _ERRORS[name]
+            unusable = {str(problem["loc"][0]) for problem in error.errors()}
+            fields = {name: value for name, value in fields.items() if name not in unusable}
+            wrong |= unusable
             continue
+        errors = {name: text for name, text in _ERRORS.items() if name in wrong}
         read = Form(wanted.policy, wanted.email, wanted.code, typed=typed, errors=errors)
         return replace(read, key=wanted.key) if wanted.key else read
 

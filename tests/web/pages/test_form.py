@@ -1,5 +1,8 @@
 """What a sent form does, and what it says about its fields, over HTTP."""
 
+import re
+from itertools import permutations
+
 import pytest
 from sqlalchemy import func, select
 
@@ -7,6 +10,7 @@ from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import reading, transaction
 from keysat.models import Invoice
 from keysat.models.discount_code import CodeKind
+from keysat.web.pages.form import Form, parse_form
 from tests.web.pages.conftest import text_of
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake_shop")
@@ -49,3 +53,26 @@ def test_unreadable_form_buys_nothing(browser, body):
     assert sent.status_code == 400
     assert "arrive as it should" in text_of(sent) or "Choose one of the licenses below." in text_of(sent)
     assert count_invoices() == 0
+
+
+def test_mistakes_are_listed_in_the_order_of_the_form_and_tied_to_their_fields(buy):
+    shown = buy(policy="none-such", email="nobody", code="WINTER")
+    listed = re.findall(r'<li><a href="#(\w+)">(.+?)</a></li>', shown.text)
+    assert [name for name, _ in listed] == ["policy", "email", "code"]
+    for name, sentence in listed:
+        assert f'<p class="wrong" id="{name}-error">{sentence}</p>' in shown.text
+        assert re.search(rf'<(?:input|fieldset) [^>]*aria-describedby="[^"]*\b{name}-error"', shown.text)
+        assert re.search(rf'<input [^>]*id="{name}"', shown.text), "a link of the summary leads to a field"
+    assert shown.text.count('aria-invalid="true"') == 3
+    assert "<title>Please check what you entered · " in shown.text
+
+
+def test_order_of_mistakes_never_depends_on_the_order_of_fields():
+    """The order of a set of names differs between processes, so all orders are tried."""
+    given = {"policy": "NO SLUG", "email": "nobody", "code": "nul\0"}
+    for names in permutations(given):
+        assert list(parse_form({name: given[name] for name in names}).errors) == ["policy", "email", "code"]
+        form = Form()
+        for name in names:
+            form = form.wrong(name, "buy.error.policy")
+        assert list(form.errors) == ["policy", "email", "code"]
