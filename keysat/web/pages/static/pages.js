@@ -1,4 +1,4 @@
-// The pages work without this script. It copies a key, and shows news of a purchase without reloading the page.
+// The pages work without this script. It copies a key, applies a code, and shows news of a purchase without reloading.
 (() => {
   "use strict";
   const main = () => document.getElementById("content");
@@ -14,6 +14,14 @@
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
     button.textContent = button.dataset.done;
     document.getElementById("news").textContent = button.dataset.done;
+  });
+
+  // Enter in a field buys, but whoever has just typed a code wants to see what it does.
+  document.addEventListener("keydown", (event) => {
+    const apply = event.key === "Enter" && event.target.id === "code" && document.querySelector("[name=do][value=apply]");
+    if (!apply) return;
+    event.preventDefault();
+    apply.click();
   });
 
   const show = (page) => {

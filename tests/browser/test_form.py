@@ -1,0 +1,40 @@
+"""The form in a real browser: keys, Back, languages, and what is on the screen afterwards."""
+
+import pytest
+from playwright.sync_api import expect
+
+from keysat.codes.manage import NewCode, add_code
+from keysat.core.db import transaction
+from keysat.models.discount_code import CodeKind
+
+pytestmark = pytest.mark.usefixtures("empty_database")
+PHONE = {"viewport": {"width": 360, "height": 640}}
+
+
+@pytest.fixture
+def code():
+    with transaction() as session:
+        add_code(session, NewCode("SPRING", CodeKind.PERCENT, 2_500), actor="cli")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_enter_in_the_address_buys(shop, open_page, scripts):
+    page = open_page("/buy/editor", java_script_enabled=scripts)
+    page.fill("#email", "buyer@example.com")
+    page.press("#email", "Enter")
+    page.wait_for_url("**/i/*")
+
+
+def test_enter_in_the_code_applies_it(shop, code, open_page):
+    page = open_page("/buy/editor")
+    page.fill("#code", "spring")
+    page.press("#code", "Enter")
+    expect(page.get_by_text("Code spring is applied.")).to_be_visible()
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("spring", "#code-applied"), ("winter", "#code-error")])
+def test_answer_to_a_code_is_on_the_screen(shop, code, open_page, typed, answer):
+    page = open_page("/buy/editor", **PHONE)
+    page.fill("#code", typed)
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator(answer)).to_be_in_viewport()
