@@ -2,9 +2,11 @@
 
 import pytest
 from playwright.sync_api import expect
+from sqlalchemy import func, select
 
 from keysat.codes.manage import NewCode, add_code
-from keysat.core.db import transaction
+from keysat.core.db import reading, transaction
+from keysat.models import Invoice
 from keysat.models.discount_code import CodeKind
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -38,3 +40,35 @@ def test_answer_to_a_code_is_on_the_screen(shop, code, open_page, typed, answer)
     page.fill("#code", typed)
     page.get_by_role("button", name="Apply").click()
     expect(page.locator(answer)).to_be_in_viewport()
+
+
+def count_invoices():
+    with reading() as session:
+        return session.scalar(select(func.count()).select_from(Invoice))
+
+
+def buy(page):
+    page.get_by_role("button", name="Continue to payment").click()
+    page.wait_for_url("**/i/*")
+    return page.url
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_back_and_buy_is_the_same_purchase(shop, open_page, scripts):
+    page = open_page("/buy/editor", java_script_enabled=scripts)
+    first = buy(page)
+    page.go_back()
+    assert buy(page) == first
+    assert count_invoices() == 1
+    assert buy(open_page("/buy/editor", java_script_enabled=scripts)) != first
+
+
+def test_back_and_buy_where_nothing_is_kept(shop, open_page):
+    """As a browser does that stores no page: it loads the form anew."""
+    page = open_page("/buy/editor")
+    page.route("**", lambda route: route.continue_())  # turns the cache off
+    page.reload()
+    first = buy(page)
+    page.go_back()
+    assert buy(page) == first
+    assert count_invoices() == 1

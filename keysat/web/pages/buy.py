@@ -17,6 +17,7 @@ from keysat.core.db import DATABASE, reading
 from keysat.core.errors import CallFailed, Conflict, NotFound, SalesUnavailable
 from keysat.core.logs import get_logger
 from keysat.models import Invoice, Product
+from keysat.models.invoice_status import InvoiceStatus
 from keysat.sales.order import Order, PurchaseInProgress
 from keysat.sales.purchase import REFUSALS, purchase
 from keysat.sales.quote import preview
@@ -26,7 +27,7 @@ from keysat.web.limits import limit_purchases, limit_validations
 from keysat.web.pages.form import Form, Posted, form_of_purchase, parse_form
 from keysat.web.pages.language import chosen_language, texts_for
 from keysat.web.pages.offers import cards, sold
-from keysat.web.pages.render import PageRoute, origin_of, page, security_headers
+from keysat.web.pages.render import KEPT, PageRoute, origin_of, page, security_headers
 from keysat.web.state import signer_id
 from keysat.web.tokens import page_of, proven_purchase
 
@@ -113,7 +114,8 @@ def _form_page(request: Request, slug: str, form: Form, trouble: str | None = No
         "buy.html",
         status,
         targets,
-        {"Retry-After": str(_RETRY_SECONDS)} if status == 503 else None,
+        # Whoever comes back from the checkout and buys again sends the same key, and gets the same purchase.
+        KEPT | ({"Retry-After": str(_RETRY_SECONDS)} if status == 503 else {}),
         product=product,
         cards=choices,
         chosen=chosen,
@@ -135,11 +137,11 @@ def _form_targets(session: Session, product: Product) -> list[str]:
 
 
 def _after_purchase(request: Request, invoice_id: UUID) -> str:
-    """Return where the buyer goes: to the checkout, or to the purchase's page if nothing is to be paid."""
+    """Return where the buyer goes: to the checkout, or to the purchase's page if it can't be paid any more."""
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
         direct = origin_of(invoice.checkout_url) in _form_targets(session, session.get_one(Product, invoice.product_id))
-    if invoice.checkout_url is None:
+    if invoice.checkout_url is None or invoice.status != InvoiceStatus.PENDING:
         return _own_page(request, invoice_id)
     return invoice.checkout_url if direct else f"{page_of(invoice_id)}/pay"
 

@@ -62,6 +62,10 @@ def root() -> str:
     return urlsplit(load_settings().url).path
 
 
+# A browser that goes back to a page shows it as it was, and doesn't load it anew. For pages without secrets.
+KEPT = {"Cache-Control": "private, max-age=0"}
+
+
 def page(
     request: Request,
     template: str,

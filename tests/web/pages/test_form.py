@@ -11,7 +11,8 @@ from keysat.core.db import reading, transaction
 from keysat.models import Invoice
 from keysat.models.discount_code import CodeKind
 from keysat.web.pages.form import Form, parse_form
-from tests.web.pages.conftest import text_of
+from keysat.web.tokens import page_of
+from tests.web.pages.conftest import form_key, text_of
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake_shop")
 
@@ -76,3 +77,21 @@ def test_order_of_mistakes_never_depends_on_the_order_of_fields():
         for name in names:
             form = form.wrong(name, "buy.error.policy")
         assert list(form.errors) == ["policy", "email", "code"]
+
+
+@pytest.mark.parametrize("status", ["settled", "expired"])
+def test_form_sent_again_after_the_end_leads_to_the_purchase(browser, status):
+    fields = {"key": form_key(browser.get("/buy/editor")), "policy": "standard", "do": "buy"}
+    browser.post("/buy/editor?lang=de", **fields)
+    with transaction() as session:
+        invoice = session.scalars(select(Invoice)).one()
+        invoice.status, invoice.settled_at = status, func.now() if status == "settled" else None
+    sent = browser.post("/buy/editor?lang=de", **fields)
+    assert (sent.status_code, sent.headers["location"]) == (303, f"{page_of(invoice.id)}?lang=de")
+    assert count_invoices() == 1
+
+
+def test_form_is_kept_by_the_browser_alone(browser):
+    """Back shows it as it was, with its key. With `no-store` it would get another key, and be another purchase."""
+    for shown in (browser.get("/buy/editor"), browser.post("/buy/editor", do="apply")):
+        assert shown.headers["cache-control"] == "private, max-age=0"

@@ -52,7 +52,8 @@ def test_every_page_has_the_headers(browser):
         assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src")
         assert "base-uri 'none'; frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
-        assert headers["cache-control"] == "no-store"
+        # The form has no secret, and Back must show it with the same key.
+        assert headers["cache-control"] == ("private, max-age=0" if path == "/buy/editor" else "no-store")
         assert headers["x-robots-tag"] == "noindex"
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
@@ -130,7 +131,7 @@ def test_language_is_the_buyers(browser, header, query, language):
 
 
 def test_chosen_language_stays(browser, buy):
-    assert 'action="/buy/editor?lang=de"' in browser.get("/buy/editor?lang=de").text
+    assert 'action="/buy/editor?lang=de&amp;sent=1"' in browser.get("/buy/editor?lang=de").text
 
 
 def test_texts_of_strangers_are_text(browser, setting, buy):

@@ -24,6 +24,14 @@
     apply.click();
   });
 
+  // Browsers that load a page anew on Back get another key of the form. The entry in the history keeps the first one.
+  const keepKey = () => {
+    const key = document.querySelector("#order [name=key]");
+    if (!key) return;
+    if (history.state?.key) key.value = history.state.key;
+    else history.replaceState({ key: key.value }, "");
+  };
+
   const show = (page) => {
     const next = page.getElementById("content");
     const changed = next.dataset.state !== main().dataset.state;
@@ -57,5 +65,6 @@
     if (main().dataset.seconds && !document.hidden) ask();
   });
   reveal();
+  keepKey();
   wait();
 })();
