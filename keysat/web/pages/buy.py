@@ -53,13 +53,13 @@ def offer(request: Request, product: ProductSlug) -> HTMLResponse:
 
 @router.post("/buy/{product}", dependencies=[Depends(limit_purchases), Depends(provider_place)])
 def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
-    """Apply the code, or start the purchase and go to the checkout. A free one is complete at once."""
+    """Start the purchase and go to the checkout, or show the form again. A free purchase is complete at once."""
     with reading() as session:
         form = _checked(session, product, parse_form(posted))
     match posted.get("do"):
         case "buy":
             form = form if form.policy else form.wrong("policy", "buy.error.policy")
-        case "apply":
+        case "apply" | "show":
             return _form_page(request, product, form)
         case _:  # it isn't what a form of ours sends
             return _form_page(request, product, form, "unread")

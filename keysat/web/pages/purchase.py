@@ -106,7 +106,16 @@ def rest(request: Request, secret: Secret) -> RedirectResponse:
     return _redirect(request, f"/p/{secret}/pay")
 
 
+@router.get("/p/{secret}/check", dependencies=[Depends(limit_validations)])
+@router.get("/p/{secret}/rest", dependencies=[Depends(limit_validations)])
+def posted_to(request: Request, secret: Secret) -> RedirectResponse:
+    """Lead to the purchase, for who follows a link of an error page to the address that was posted to."""
+    _purchase(secret)
+    return _redirect(request, f"/p/{secret}")
+
+
 def _redirect(request: Request, path: str) -> RedirectResponse:
+    """Lead to an address of ours, in the language that the buyer chose."""
     chosen = chosen_language(request)
     return RedirectResponse(root() + path + (f"?lang={chosen}" if chosen else ""), 303, security_headers())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -85,11 +85,18 @@ def page(
             root=root(),
             asset=asset,
             lang=f"?lang={chosen}" if chosen else "",
+            here=partial(_here, request),
             languages={language: catalog(language)["page.language"] for language in LANGUAGES},
             **facts,
         )
     )
     return HTMLResponse(html, status, {**security_headers(form_targets), **(headers or {})})
+
+
+def _here(request: Request, language: str) -> str:
+    """Return a relative link to the same page in another language."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
+    return "?" + urlencode([*kept, ("lang", language)])
 
 
 @cache
