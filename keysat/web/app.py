@@ -57,6 +57,8 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
+        # It would send a path, perhaps with a secret, to the host that the request names.
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.provider_places = Places()
