@@ -28,6 +28,7 @@ from keysat.web.bulkhead import Places
 from keysat.web.middleware import BodyLimit, CountRequests, HeadAsGet, PublicCors
 from keysat.web.pages import assets, buy
 from keysat.web.pages import purchase as purchase_page
+from keysat.web.pages.render import as_page
 from keysat.web.proxies import TrustedProxies
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
@@ -62,7 +63,7 @@ def create_app() -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.provider_places = Places()
-    errors.install(app)
+    errors.install(app, as_page)
     for router in (
         health.router,
         service.router,
@@ -81,7 +82,7 @@ def create_app() -> FastAPI:
         app.include_router(router)
     app.add_middleware(HeadAsGet)
     app.add_middleware(PublicCors)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, shown=as_page)
     app.add_middleware(CountRequests)
     proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
     app.add_middleware(TrustedProxies, proxies=proxies, program=f"web{settings.web_port}")

@@ -6,9 +6,10 @@ log, not to the client.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -83,12 +84,19 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": _CODES.get(status, "bad_request")} for status in every}
 
 
-def install(app: FastAPI) -> None:
-    """Install handlers that return every error in the contract's format."""
-    app.add_exception_handler(KeysatError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
+def install(app: FastAPI, shown: Callable[[Request, Response], Response]) -> None:
+    """Install handlers that return every error in the contract's format, or as `shown` makes of it."""
+
+    def add(kind: type[Exception], handler: Callable[[Request, Exception], JSONResponse]) -> None:
+        async def handle(request: Request, error: Exception) -> Response:
+            return shown(request, handler(request, error))
+
+        app.add_exception_handler(kind, handle)
+
+    add(KeysatError, _refused)
+    add(RequestValidationError, _invalid)
+    add(HTTPException, _http)
+    add(Exception, _unexpected)
 
 
 def status_of(error: KeysatError) -> int:
@@ -123,7 +131,7 @@ def _route(request: Request) -> str:
     return str(getattr(request.scope.get("route"), "path", "none"))
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, KeysatError)
     status = status_of(error)
     if status >= 500 and not isinstance(error, TooBusy):  # clients can cause any number of these
@@ -141,9 +149,9 @@ def misread_validation() -> JSONResponse:
     return JSONResponse({"ok": False, "reason": "bad_format"})
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
+def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    if request.url.path == VALIDATE:
+    if request.scope["path"] == VALIDATE:
         return misread_validation()
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in {"body", "path", "query", "header"})
@@ -153,14 +161,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return problem(400, f"{named}: {why}{more}.")
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    if request.url.path == VALIDATE and error.status_code == 400:
+    if request.scope["path"] == VALIDATE and error.status_code == 400:
         return misread_validation()
     message = f"{str(error.detail).rstrip('.')}."
     return problem(error.status_code, message[:1].lower() + message[1:], dict(error.headers or {}))
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("request crashed", route=_route(request), exc_info=error)
     return problem(500, "something went wrong here; it was logged.")

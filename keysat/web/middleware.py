@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keysat.core import metrics
@@ -48,10 +51,14 @@ class CountRequests:
 
 
 class BodyLimit:
-    """Reads the whole body before the route runs: at most 64 KB, within 10 s."""
+    """Reads the whole body before the route runs: at most 64 KB, within 10 s.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `shown` makes of an error's response what its client gets.
+    """
+
+    def __init__(self, app: ASGIApp, shown: Callable[[Request, Response], Response]) -> None:
         self._app = app
+        self._shown = shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,14 +68,15 @@ class BodyLimit:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read(scope, receive)
         except TimeoutError:
-            await problem(408, "the body didn't come in time.", {"Connection": "close"})(scope, receive, send)
+            refusal = problem(408, "the body didn't come in time.", {"Connection": "close"})
+            await self._shown(Request(scope), refusal)(scope, receive, send)
             return
         if body is None:
             if scope["path"] == VALIDATE:
                 await misread_validation()(scope, receive, send)
                 return
             refusal = problem(413, f"a body may have {MAX_BYTES} bytes at most.", {"Connection": "close"})
-            await refusal(scope, receive, send)
+            await self._shown(Request(scope), refusal)(scope, receive, send)
             return
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from keysat import __version__
 from keysat.core.settings import load_settings
 from keysat.web.errors import documented
-from keysat.web.pages.home import home, wants_page
+from keysat.web.pages.home import home
+from keysat.web.pages.render import wants_page
 from keysat.web.state import signer
 
 router = APIRouter(tags=["service"], responses=documented())

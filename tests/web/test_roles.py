@@ -19,6 +19,8 @@ PUBLIC = {
     "/metrics": "Prometheus asks it; counts only",
     "/": "says what runs here",
     "/assets/{name}": "what the pages look like",
+    "/buy": "leads to the first page",
+    "/buy/": "leads to the first page",
     "/buy/{product}": "buyers have no account",
     "/p/{secret}": "the secret opens the purchase",
     "/p/{secret}/check": "the secret opens the purchase",

@@ -27,7 +27,7 @@ from keysat.web.limits import limit_purchases, limit_validations
 from keysat.web.pages.form import Form, Posted, form_of_purchase, parse_form
 from keysat.web.pages.language import chosen_language, texts_for
 from keysat.web.pages.offers import cards, sold
-from keysat.web.pages.render import KEPT, PageRoute, origin_of, page, security_headers
+from keysat.web.pages.render import KEPT, PageRoute, origin_of, page, root, security_headers
 from keysat.web.state import signer_id
 from keysat.web.tokens import page_of, proven_purchase
 
@@ -37,6 +37,14 @@ log = get_logger(__name__)
 ProductSlug = Annotated[Slug, Path()]
 _RETRY_SECONDS = 30
 _STATUSES = {"unread": 400, "again": 409, "unavailable": 503}
+
+
+@router.get("/buy")
+@router.get("/buy/")
+def products(request: Request) -> RedirectResponse:
+    """Lead to what is sold."""
+    chosen = chosen_language(request)
+    return _redirect(f"{root()}/" + (f"?lang={chosen}" if chosen else ""))
 
 
 @router.get("/buy/{product}", dependencies=[Depends(limit_validations)])

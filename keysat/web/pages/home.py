@@ -11,11 +11,6 @@ from keysat.web.pages.render import page
 from keysat.web.state import signer
 
 
-def wants_page(request: Request) -> bool:
-    """Whether the client is a browser. Programs accept anything, but don't name HTML."""
-    return "text/html" in request.headers.get("accept", "").lower()
-
-
 def home(request: Request) -> HTMLResponse:
     """Show who sells here, and what."""
     with reading() as session:

@@ -34,7 +34,13 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept, Accept-Language",
 }
+_KEPT_HEADERS = ("Allow", "Connection", "Retry-After")
 _TEXT_OF_STATUS = {404: "not_found", 429: "limited", 500: "failed", 503: "unavailable"}
+
+
+def wants_page(request: Request) -> bool:
+    """Whether the client is a browser. Programs accept anything, but don't name HTML."""
+    return "text/html" in request.headers.get("accept", "").lower()
 
 
 def origin_of(url: str | None) -> str | None:
@@ -145,3 +151,11 @@ def _refused(request: Request, error: KeysatError, route: str) -> HTMLResponse:
 def _error_page(request: Request, status: int, headers: dict[str, str] | None = None) -> HTMLResponse:
     text = _TEXT_OF_STATUS.get(status, "bad")
     return page(request, "error.html", status, headers=headers, text=text)
+
+
+def as_page(request: Request, response: Response) -> Response:
+    """Return the response to a failed request, or a page of the same status for a browser outside the API."""
+    if request.scope["path"].startswith("/v1/") or not wants_page(request):
+        return response
+    kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+    return _error_page(request, response.status_code, kept)
