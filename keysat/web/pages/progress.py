@@ -33,6 +33,7 @@ _NEVER = {State.LICENSED, State.REVERSED, State.NEVER_MADE}
 _PAYABLE = {State.WAITING, State.UNCHECKED, State.OVERDUE, State.PART_PAID, State.STUCK, State.ACCOUNT_FAILING}
 _TROUBLE = {State.STUCK, State.OVERDUE, State.ACCOUNT_FAILING, State.ACCOUNT_PAUSED, State.ACCOUNT_REJECTED}
 _OVER = {State.EXPIRED, State.INVALID, State.NEVER_MADE}
+_TAKEN = {"revoked", "transferred"}
 _PACE = ((timedelta(minutes=2), 3), (timedelta(minutes=10), 10))
 _SLOW_SECONDS = 30
 
@@ -59,7 +60,7 @@ class Progress:
         """How the page looks: good, busy, trouble or over."""
         if self.face == State.LICENSED:
             return "good"
-        if self.face in _OVER | {"ended", "revoked", "transferred"}:
+        if self.face in _OVER | _TAKEN | {"ended"}:
             return "over"
         return "busy" if self.why.state in _SOON - _TROUBLE else "trouble"
 
@@ -104,7 +105,8 @@ class Progress:
     @property
     def needs_seller(self) -> bool:
         """Whether the buyer should write to the seller."""
-        return self.tone == "trouble" and self.why.state not in _TROUBLE
+        in_trouble = self.tone == "trouble" and self.why.state not in _TROUBLE
+        return in_trouble or self.face in _TAKEN or self.why.over is not None
 
     @property
     def paid_late(self) -> bool:
