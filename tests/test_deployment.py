@@ -128,7 +128,6 @@ def test_no_secret_is_written_down():
         "FLOWER_BASIC_AUTH",
         "KEYSAT_SECRETS_KEY",
         "KEYSAT_PUBLIC_URL",
-        "KEYSAT_OPERATOR",
         "KEYSAT_SMTP_URL",
         "KEYSAT_MAIL_FROM",
         "KEYSAT_MAIL_REPLY_TO",

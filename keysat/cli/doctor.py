@@ -78,6 +78,7 @@ def examine(settings: Settings) -> list[Finding]:
         _check("web", lambda: host.web(settings)),
         _check("public URL", lambda: host.public_url(settings)),
         _check("mail", lambda: host.mail(settings)),
+        _check("seller", lambda: host.seller(settings)),
         _check("disk", lambda: host.disk(settings)),
         _check("backups", lambda: host.backups(settings)),
     ]

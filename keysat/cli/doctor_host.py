@@ -64,6 +64,14 @@ def mail(settings: Settings) -> str:
         raise Broken(f"{explained(error).rstrip('.')}; correct KEYSAT_SMTP_URL, or ask who runs the server.") from None
 
 
+def seller(settings: Settings) -> str:
+    """Return who buyers see, and what they don't."""
+    host = urlsplit(settings.url).hostname
+    name = settings.seller_name or f"{host}, the host of the public URL; KEYSAT_SELLER_NAME names you"
+    help_at = settings.support_address or "buyers find no address to write to; KEYSAT_SUPPORT_ADDRESS names one"
+    return f"{name}; {help_at}"
+
+
 def public_url(settings: Settings) -> str:
     """Check that the public URL uses encryption."""
     parts = urlsplit(settings.url)

@@ -11,11 +11,10 @@ from keysat.core.setting_types import Absolute, Address, Color
 class SellerSettings(BaseSettings):
     """Name, logo, color and address on the pages and in mail for buyers."""
 
-    operator: str = Field(default="", max_length=200, description="The seller's name, as the API shows it to programs.")
     seller_name: str = Field(
         default="",
         max_length=200,
-        description="The seller's name on pages and in mail; unset: the operator, or the host of the public URL.",
+        description="The seller's name on pages, in mail and in the API; unset: the host of the public URL.",
     )
     seller_logo: Absolute | None = Field(
         default=None, description="An image file (PNG, JPEG, WebP, GIF or SVG) shown on pages; unset: none."

@@ -61,7 +61,7 @@ class MailFacts:
 def seller_facts(settings: Settings) -> Facts:
     """Return who sells, and where buyers get help."""
     host = urlsplit(settings.url).hostname or settings.url
-    return {"seller": settings.seller_name or settings.operator or host, "support": settings.support_address or host}
+    return {"seller": settings.seller_name or host, "support": settings.support_address or host}
 
 
 def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings, box: MultiFernet) -> MailFacts:

@@ -39,7 +39,7 @@ def service(request: Request, response: Response) -> Service | HTMLResponse:
     if wants_page(request):
         return home(request)
     response.headers["Vary"] = "Accept, Accept-Language"
-    return Service(version=__version__, operator=load_settings().operator, public_key_pem=signer().public_key_pem)
+    return Service(version=__version__, operator=load_settings().seller_name, public_key_pem=signer().public_key_pem)
 
 
 @router.get("/v1/pubkey")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func
 
 from keysat import __version__, migrations
-from keysat.cli.doctor_host import Broken, backups, public_url
+from keysat.cli.doctor_host import Broken, backups, public_url, seller
 from keysat.core.errors import RemoteUnavailable
 from tests.builders import make_account, make_due, make_invoice, make_shop, set_account
 
@@ -191,3 +191,13 @@ def test_doctor_continues_after_failure(keysat, fake, settings):
     assert "rejected our credentials" in found["provider other"]["detail"]
     assert found["database"]["ok"]
     assert found["broker"]["ok"]
+
+
+def test_doctor_names_what_buyers_miss(settings):
+    nameless = settings.model_copy(update={"public_url": "https://license.shop.example"})
+    assert seller(nameless) == (
+        "license.shop.example, the host of the public URL; KEYSAT_SELLER_NAME names you; "
+        "buyers find no address to write to; KEYSAT_SUPPORT_ADDRESS names one"
+    )
+    named = settings.model_copy(update={"seller_name": "Lumen", "support_address": "help@lumen.example"})
+    assert seller(named) == "Lumen; help@lumen.example"

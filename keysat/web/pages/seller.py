@@ -31,7 +31,7 @@ class Seller:
 def read_seller() -> Seller:
     """Return the seller of the settings. Without a name, it is the host of the public URL."""
     settings = load_settings()
-    name = settings.seller_name or settings.operator or urlsplit(settings.url).hostname or "Keysat"
+    name = settings.seller_name or urlsplit(settings.url).hostname or "Keysat"
     logo = settings.seller_logo
     usable = logo is not None and logo.suffix.lower() in IMAGES and logo.is_file()
     return Seller(name, settings.support_address, logo if usable else None)

@@ -52,3 +52,12 @@ def test_license_that_was_paid_twice(browser, address):
 @pytest.mark.parametrize("state", SAYING_SO)
 def test_state_whose_text_says_so(browser, address, state):
     check_contact(browser, make_purchase(state))
+
+
+def test_sellers_name_is_the_operator_of_the_api(browser, monkeypatch):
+    monkeypatch.setenv("KEYSAT_SELLER_NAME", "Lumen Software")
+    load_settings.cache_clear()
+    assert browser.get("/", headers={"Accept": "*/*"}).json()["operator"] == "Lumen Software"
+    assert "Lumen Software" in text_of(browser.get("/"))
+    monkeypatch.undo()
+    load_settings.cache_clear()
