@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from keysat.core.errors import NotFound
 from keysat.models import DiscountCode, Invoice, Policy, Redemption
 from keysat.web.fields import Email, Line, PublicInput, Slug
 
@@ -94,8 +95,14 @@ Posted = Annotated[dict[str, str], Depends(_posted)]
 
 
 def form_of_purchase(session: Session, invoice_id: UUID) -> Form:
-    """Return the form of an earlier purchase, to buy the same again."""
-    invoice = session.get_one(Invoice, invoice_id)
+    """Return the form of an earlier purchase, to buy the same again.
+
+    Raises:
+        NotFound: the purchase was deleted.
+    """
+    invoice = session.get(Invoice, invoice_id)
+    if invoice is None:
+        raise NotFound("purchase", invoice_id)
     used = select(DiscountCode.code).join(Redemption).where(Redemption.invoice_id == invoice_id)
     facts = {
         "policy": session.get_one(Policy, invoice.policy_id).slug,
