@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
@@ -16,6 +17,7 @@ from keysat.codes.reserve import CodeUsedUp
 from keysat.core.db import DATABASE, reading
 from keysat.core.errors import CallFailed, Conflict, NotFound, SalesUnavailable
 from keysat.core.logs import get_logger
+from keysat.core.money import Money
 from keysat.models import Invoice, Product
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.sales.order import Order, PurchaseInProgress
@@ -130,8 +132,14 @@ def _form_page(request: Request, slug: str, form: Form, trouble: str | None = No
         form=form,
         applied=code,
         trouble=trouble,
-        free=all(not card.price.amount for card in choices),
+        kind=_kind([card.price for card in choices]),
     )
+
+
+def _kind(prices: Iterable[Money]) -> str:
+    """Return which texts fit: those of paid licenses, of free ones, or of both."""
+    free = {not price.amount for price in prices}
+    return "mixed" if len(free) > 1 else "free" if True in free else "paid"
 
 
 def _form_targets(session: Session, product: Product) -> list[str]:

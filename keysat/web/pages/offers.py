@@ -21,13 +21,17 @@ _YEAR, _DAY, _HOUR = 365 * 86_400, 86_400, 3_600
 
 @dataclass(frozen=True)
 class Window:
-    """A product on the first page, with its lowest price. `many`: it has policies of several prices."""
+    """A product on the first page, with its lowest price.
+
+    `many`: it has policies of several prices. `free`: none of them is paid for.
+    """
 
     slug: str
     name: str
     description: str
     lowest: Money
     many: bool
+    free: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def windows(session: Session) -> list[Window]:
         prices = [price_of(product, policy) for policy in asked]
         if prices:
             lowest = min(prices, key=lambda price: price.amount)
-            found.append(Window(product.slug, product.name, product.description, lowest, len(set(prices)) > 1))
+            many, free = len(set(prices)) > 1, not any(price.amount for price in prices)
+            found.append(Window(product.slug, product.name, product.description, lowest, many, free))
     return found
 
 
