@@ -159,13 +159,13 @@ def _after_purchase(request: Request, invoice_id: UUID) -> str:
         direct = origin_of(invoice.checkout_url) in _form_targets(session, session.get_one(Product, invoice.product_id))
     if invoice.checkout_url is None or invoice.status != InvoiceStatus.PENDING:
         return _own_page(request, invoice_id)
-    return invoice.checkout_url if direct else f"{page_of(invoice_id)}/pay"
+    return invoice.checkout_url if direct else _own_page(request, invoice_id, "/pay")
 
 
-def _own_page(request: Request, invoice_id: UUID) -> str:
-    """Return the URL of the purchase's page, in the language that the buyer chose."""
+def _own_page(request: Request, invoice_id: UUID, then: str = "") -> str:
+    """Return the URL of the purchase's page, or of one below it, in the language that the buyer chose."""
     chosen = chosen_language(request)
-    return page_of(invoice_id) + (f"?lang={chosen}" if chosen else "")
+    return page_of(invoice_id) + then + (f"?lang={chosen}" if chosen else "")
 
 
 def _redirect(url: str) -> RedirectResponse:

@@ -72,9 +72,15 @@ class Progress:
 
     @property
     def payable_at(self) -> str | None:
-        """Where it may still be paid, or None."""
+        """Where it may still be paid, or None. A payment that was seen isn't made again, but a part is completed."""
         open_still = self.current.status == InvoiceStatus.PENDING and self.why.state in _PAYABLE
-        return self.current.checkout_url if open_still else None
+        seen = self.current.payment_seen_at is not None and not self.paid_in_part
+        return self.current.checkout_url if open_still and not seen else None
+
+    @property
+    def paid_in_part(self) -> bool:
+        """Whether less than the price arrived."""
+        return 0 < self.why.paid.amount < self.why.price.amount
 
     @property
     def rest(self) -> Money | None:

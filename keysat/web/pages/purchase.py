@@ -55,10 +55,13 @@ def progress(request: Request, secret: Secret) -> HTMLResponse:
 
 
 @router.get("/p/{secret}/pay", dependencies=[Depends(limit_validations)])
-def pay(request: Request, secret: Secret) -> HTMLResponse:
-    """Go on to the checkout. A form's redirect may not, where the checkout has an origin of its own."""
+def pay(request: Request, secret: Secret) -> Response:
+    """Go on to the checkout, as a form's redirect may not where the checkout has an origin of its own.
+
+    Leads to the page of the purchase once it can't be paid any more.
+    """
     checkout = _usable(_purchase(secret).payable_at)
-    return page(request, "pay.html", secret=secret, checkout=checkout)
+    return _back(request, secret) if checkout is None else page(request, "pay.html", checkout=checkout)
 
 
 @router.get("/p/{secret}/license.txt", dependencies=[Depends(limit_validations)])
