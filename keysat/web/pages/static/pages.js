@@ -4,16 +4,23 @@
   const main = () => document.getElementById("content");
 
   const reveal = () => {
-    if (!navigator.clipboard) return;
     for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
   };
 
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
-    button.textContent = button.dataset.done;
-    document.getElementById("news").textContent = button.dataset.done;
+    const source = document.getElementById(button.dataset.copy);
+    let result = button.dataset.done;
+    try {
+      await navigator.clipboard.writeText(source.textContent.trim());
+    } catch {
+      // The browser refuses, or has no clipboard for pages without encryption.
+      getSelection().selectAllChildren(source);
+      result = button.dataset.failed;
+    }
+    button.textContent = result;
+    document.getElementById("news").textContent = result;
   });
 
   // Enter in a field buys, but whoever has just typed a code wants to see what it does.
