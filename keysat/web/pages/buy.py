@@ -25,7 +25,7 @@ from keysat.sales.purchase import REFUSALS, purchase
 from keysat.sales.quote import preview
 from keysat.web.bulkhead import provider_place
 from keysat.web.fields import Slug
-from keysat.web.limits import limit_purchases, limit_validations
+from keysat.web.limits import limit_previews, limit_purchases, limit_validations
 from keysat.web.pages.form import Form, Posted, form_of_purchase, parse_form
 from keysat.web.pages.language import chosen_language, texts_for
 from keysat.web.pages.offers import cards, sold
@@ -54,7 +54,7 @@ def offer(request: Request, product: ProductSlug) -> HTMLResponse:
     """Show a product's policies and the form. The query may fill it in, or `again` names an earlier purchase."""
     query = dict(request.query_params)
     if query.get("code"):
-        limit_purchases(request)  # the page tells whether a code exists
+        limit_previews(request)  # the page tells whether a code exists
     with reading() as session:
         form = form_of_purchase(session, proven_purchase(query["again"])) if "again" in query else parse_form(query)
         form = _checked(session, product, form)

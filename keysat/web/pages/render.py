@@ -35,6 +35,7 @@ _HEADERS = {
     "Vary": "Accept, Accept-Language",
 }
 _KEPT_HEADERS = ("Allow", "Connection", "Retry-After")
+_MAY_PASS = {408, 429, 500, 503}
 _TEXT_OF_STATUS = {404: "not_found", 429: "limited", 500: "failed", 503: "unavailable"}
 
 
@@ -150,7 +151,7 @@ def _refused(request: Request, error: KeysatError, route: str) -> HTMLResponse:
 
 def _error_page(request: Request, status: int, headers: dict[str, str] | None = None) -> HTMLResponse:
     text = _TEXT_OF_STATUS.get(status, "bad")
-    return page(request, "error.html", status, headers=headers, text=text)
+    return page(request, "error.html", status, headers=headers, text=text, again=status in _MAY_PASS)
 
 
 def as_page(request: Request, response: Response) -> Response:
