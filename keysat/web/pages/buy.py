@@ -27,7 +27,7 @@ from keysat.web.bulkhead import provider_place
 from keysat.web.fields import Slug
 from keysat.web.limits import limit_previews, limit_purchases, limit_validations
 from keysat.web.pages.form import Form, Posted, form_of_purchase, parse_form
-from keysat.web.pages.language import chosen_language, texts_for
+from keysat.web.pages.language import in_language, texts_for
 from keysat.web.pages.offers import cards, sold
 from keysat.web.pages.render import KEPT, PageRoute, origin_of, page, root, security_headers
 from keysat.web.state import signer_id
@@ -45,8 +45,7 @@ _STATUSES = {"unread": 400, "again": 409, "unavailable": 503}
 @router.get("/buy/")
 def products(request: Request) -> RedirectResponse:
     """Lead to what is sold."""
-    chosen = chosen_language(request)
-    return _redirect(f"{root()}/" + (f"?lang={chosen}" if chosen else ""))
+    return _redirect(in_language(request, f"{root()}/"))
 
 
 @router.get("/buy/{product}", dependencies=[Depends(limit_validations)])
@@ -164,8 +163,7 @@ def _after_purchase(request: Request, invoice_id: UUID) -> str:
 
 def _own_page(request: Request, invoice_id: UUID, then: str = "") -> str:
     """Return the URL of the purchase's page, or of one below it, in the language that the buyer chose."""
-    chosen = chosen_language(request)
-    return page_of(invoice_id) + then + (f"?lang={chosen}" if chosen else "")
+    return in_language(request, page_of(invoice_id) + then)
 
 
 def _redirect(url: str) -> RedirectResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -54,8 +54,13 @@ class Texts:
 
     def date(self, when: datetime) -> str:
         """Format the date of a time in UTC."""
+        when = when.astimezone(UTC)
         months = catalog(self.language)["format.months"].split()
         return self.plain("format.date", day=when.day, month=months[when.month - 1], year=when.year)
+
+    def moment(self, when: datetime) -> str:
+        """Format the date and the time of a time in UTC."""
+        return self.plain("format.moment", date=self.date(when), time=f"{when.astimezone(UTC):%H:%M}")
 
     def ago(self, age: timedelta) -> Markup:
         """Format how long ago something was."""
@@ -83,6 +88,12 @@ def chosen_language(request: Request) -> str | None:
     """Return the language that the address asks for by `?lang=`, or None."""
     wanted = request.query_params.get("lang", "")
     return wanted if wanted in LANGUAGES else None
+
+
+def in_language(request: Request, url: str) -> str:
+    """Return a URL without a query, in the language that the buyer chose."""
+    chosen = chosen_language(request)
+    return f"{url}?lang={chosen}" if chosen else url
 
 
 def texts_for(request: Request) -> Texts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -18,7 +19,7 @@ from keysat.tasks.tasks import reconcile_invoice
 from keysat.tasks.wake import wake
 from keysat.web.limits import limit_purchases, limit_validations
 from keysat.web.pages.home import grouped
-from keysat.web.pages.language import Texts, chosen_language, texts_for
+from keysat.web.pages.language import Texts, in_language, texts_for
 from keysat.web.pages.offers import named_entitlements
 from keysat.web.pages.progress import Progress, read_progress
 from keysat.web.pages.render import PageRoute, origin_of, page, root, security_headers
@@ -29,6 +30,7 @@ log = get_logger(__name__)
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
+_SHORT = timedelta(days=3)
 Secret = Annotated[str, Path(max_length=200)]
 
 
@@ -78,7 +80,7 @@ def download(request: Request, secret: Secret) -> Response:
         texts.plain("file.key"),
         key,
         "",
-        texts.plain("file.page", url=page_of(found.invoice.id)),
+        texts.plain("file.page", url=in_language(request, page_of(found.invoice.id))),
     ]
     disposition = {"Content-Disposition": f'attachment; filename="license-{found.product.slug}.txt"'}
     text = "\n".join(lines) + "\n"
@@ -119,8 +121,7 @@ def posted_to(request: Request, secret: Secret) -> RedirectResponse:
 
 def _redirect(request: Request, path: str) -> RedirectResponse:
     """Lead to an address of ours, in the language that the buyer chose."""
-    chosen = chosen_language(request)
-    return RedirectResponse(root() + path + (f"?lang={chosen}" if chosen else ""), 303, security_headers())
+    return RedirectResponse(in_language(request, root() + path), 303, security_headers())
 
 
 def _purchase(secret: str) -> Progress:
@@ -146,12 +147,20 @@ def _facts(texts: Texts, found: Progress) -> dict[str, str]:
         "paid": texts.amount(why.paid),
         "short": texts.amount(why.short),
         "seen": texts.money(why.paid if why.paid.amount else why.price),
-        "until": texts.date(owned.expires_at) if owned is not None and owned.expires_at else "",
+        "until": (_until(texts, owned) or "") if owned is not None else "",
         "over": texts.money(found.over) if found.over else "",
     }
 
 
+def _until(texts: Texts, owned: License) -> str | None:
+    """Return when the license ends, to the minute for a short one. None means never."""
+    if owned.expires_at is None:
+        return None
+    short = owned.expires_at - owned.issued_at < _SHORT
+    return texts.moment(owned.expires_at) if short else texts.date(owned.expires_at)
+
+
 def _terms(texts: Texts, owned: License) -> list[tuple[str, str]]:
-    until = texts.plain("license.forever") if owned.expires_at is None else texts.date(owned.expires_at)
+    until = _until(texts, owned) or texts.plain("license.forever")
     machines = texts.number(owned.max_machines) if owned.max_machines else texts.plain("license.machines_any")
     return [(texts.plain("license.valid"), until), (texts.plain("license.machines"), machines)]
