@@ -4,10 +4,15 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import func, select
 
+from keysat.catalog.changes import change_policy, change_product
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import reading, transaction
 from keysat.models import Invoice
 from keysat.models.discount_code import CodeKind
+from keysat.operations.why import State
+from keysat.web.tokens import page_of
+from tests.browser.conftest import examine
+from tests.web.pages.states import make_purchase
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 PHONE = {"viewport": {"width": 360, "height": 640}}
@@ -72,3 +77,17 @@ def test_back_and_buy_where_nothing_is_kept(shop, open_page):
     page.go_back()
     assert buy(page) == first
     assert count_invoices() == 1
+
+
+@pytest.mark.parametrize("text", ["Unbreakable" * 12, "Many words " * 12], ids=["one word", "words"])
+def test_long_names_stay_on_the_screen(shop, open_page, text):
+    with transaction() as session:
+        named = {"slug": "export", "name": text, "description": text}
+        change_product(session, "editor", {"name": text, "description": text, "entitlements_catalog": [named]}, "cli")
+        change_policy(session, "editor", "standard", {"name": text, "description": text, "is_trial": True}, "cli")
+    licensed = page_of(make_purchase(State.LICENSED))
+    for name, path in {"home": "/", "buy": "/buy/editor?lang=de", "licensed": licensed}.items():
+        examine(open_page(path), f"long-{name}")
+    page = open_page("/buy/editor", **PHONE)
+    button, name = (page.locator(f".pick {part}").bounding_box() for part in ("input", ".name"))
+    assert name["x"] > button["x"] + button["width"], "the name is beside its button, and not below it"
