@@ -70,7 +70,7 @@ class Checkout:
             return _static(request.path)
         invoice = self._ledger.find(unquote(match[1]))
         if invoice is None:
-            return SandboxResponse(404, b"There is no such invoice.", _HEADERS, "text/plain; charset=utf-8")
+            return SandboxResponse(404, _template("missing.html").render().encode(), _HEADERS, _HTML)
         if request.method != "POST":
             return self._page(invoice)
         action = self._actions.get(parse_qs(request.body.decode("utf-8", "replace")).get("do", [""])[0])
@@ -84,7 +84,7 @@ class Checkout:
     def _page(self, invoice: Invoice, problem: str | None = None) -> SandboxResponse:
         store = self._ledger.store(invoice.store_id)
         titles = (invoice.draft.metadata.get("itemDesc"), *map(invoice.draft.checkout.get, _TITLES))
-        html = _template().render(
+        html = _template("checkout.html").render(
             id=invoice.id,
             provider=_PROVIDERS[store.kind] if store else "provider",
             amount=Money(invoice.amount, invoice.draft.currency),
@@ -105,11 +105,11 @@ def _static(path: str) -> SandboxResponse:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("keysat.sandbox"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("checkout.html")
+    return environment.get_template(name)
 
 
 def _state(invoice: Invoice) -> str:

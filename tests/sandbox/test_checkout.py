@@ -108,7 +108,10 @@ def test_odd_return_address_is_no_link(client):
 
 
 def test_unknown_invoice_is_not_found(client):
-    assert requests.get(f"{client.url}/i/none", timeout=PATIENCE).status_code == 404
+    missing = requests.get(f"{client.url}/i/none", timeout=PATIENCE)
+    assert missing.status_code == 404
+    assert missing.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<h1>There is no such invoice</h1>" in missing.text
     for path, media_type in (("checkout.css", "text/css"), ("icon.svg", "image/svg+xml")):
         assert (
             requests.get(f"{client.url}/sandbox/{path}", timeout=PATIENCE)
