@@ -63,7 +63,7 @@ def pay(request: Request, secret: Secret) -> Response:
     Leads to the page of the purchase once it can't be paid any more.
     """
     checkout = _usable(_purchase(secret).payable_at)
-    return _back(request, secret) if checkout is None else page(request, "pay.html", checkout=checkout)
+    return _redirect(request, f"/p/{secret}") if checkout is None else page(request, "pay.html", checkout=checkout)
 
 
 @router.get("/p/{secret}/license.txt", dependencies=[Depends(limit_validations)])
