@@ -97,6 +97,7 @@ def adopt(session: Session, invoice_id: UUID, account_id: UUID, created: Created
         .values(
             provider_invoice_id=created.provider_invoice_id,
             checkout_url=created.checkout_url,
+            expires_at=created.expires_at,
             next_check_at=func.coalesce(Invoice.next_check_at, func.now() + FIRST_CHECK),  # check it even if closed
         )
     )

@@ -33,9 +33,9 @@ class Invoice(Base):
 
     `base_amount` is the price before the discount. A free invoice (`amount` 0) has no provider account and is created
     as settled. An invoice with an account and no `provider_invoice_id` is unopened: it was requested from the provider,
-    last at `asked_at`. `paid_at` is when the payment was received, if the provider reports it. `last_said` is the
-    reading of the last check. `idempotency_key` identifies the request that opened the invoice, and `request_hash` is
-    the SHA-256 of that request.
+    last at `asked_at`. `expires_at` is until when it can be paid there, and `paid_at` is when the payment was received,
+    if the provider reports it. `last_said` is the reading of the last check. `idempotency_key` identifies the request
+    that opened the invoice, and `request_hash` is the SHA-256 of that request.
 
     `next_check_at` is when `scan_pending` next checks the provider or, once settled, for a missing license. NULL means
     that nothing is pending. `license_was` is the status of the license before `reversed_at`, if the reversal changed
@@ -128,6 +128,7 @@ class Invoice(Base):
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[bytes | None]
     created_at: Mapped[CreatedAt]
+    expires_at: Mapped[Time | None]
     paid_at: Mapped[Time | None]
     settled_at: Mapped[Time | None]
     settled_by_hand: Mapped[bool] = mapped_column(server_default="false")

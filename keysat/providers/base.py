@@ -36,7 +36,8 @@ class InvoiceSnapshot:
 
     `charged` is the amount requested from the buyer, and `paid` the amount received. Each is None if the provider
     doesn't report it. `order_id` is our invoice id as stored by the provider. `provider_status` is the provider's
-    own status, for display. `unconfirmed` means that a payment was seen and isn't confirmed yet.
+    own status, for display. `unconfirmed` means that a payment was seen and isn't confirmed yet. `expires_at` is until
+    when it can be paid, None if the provider doesn't report it.
     """
 
     provider_invoice_id: str
@@ -47,6 +48,7 @@ class InvoiceSnapshot:
     order_id: str | None
     provider_status: str
     unconfirmed: bool = False
+    expires_at: datetime | None = None
 
     @property
     def payment_seen(self) -> bool:
@@ -73,10 +75,11 @@ class NewInvoice:
 
 @dataclass(frozen=True)
 class CreatedInvoice:
-    """The provider's id of a new invoice, and its checkout URL."""
+    """The provider's id of a new invoice, its checkout URL, and until when it can be paid, if reported."""
 
     provider_invoice_id: str
     checkout_url: str
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Unpack
 from uuid import uuid4
 
@@ -28,6 +28,8 @@ from keysat.providers.base import (
     Webhook,
 )
 from keysat.providers.signed_events import read_event, require_signature
+
+_LIFE = timedelta(minutes=15)
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Fake(Provider):
         server = self._ask()
         server.wanted.append(wanted)
         invoice_id = f"{self._store_id}-{uuid4().hex}"
-        server.snapshots[invoice_id] = InvoiceSnapshot(
+        snapshot = InvoiceSnapshot(
             provider_invoice_id=invoice_id,
             status=ProviderStatus.PENDING,
             exception=PaymentException.NONE,
@@ -95,8 +97,10 @@ class Fake(Provider):
             paid=Money(0, wanted.price.currency),
             order_id=wanted.order_id,
             provider_status="pending/none",
+            expires_at=datetime.now(UTC).replace(microsecond=0) + _LIFE,
         )
-        return _created(invoice_id)
+        server.snapshots[invoice_id] = snapshot
+        return _created(snapshot)
 
     def find_invoices(self, order_id: str) -> list[FoundInvoice]:
         snapshots = self._ask().snapshots.values()
@@ -105,15 +109,12 @@ class Fake(Provider):
             for snapshot in snapshots
             if snapshot.order_id == order_id and self._owns(snapshot.provider_invoice_id)
         ]
-        return [FoundInvoice(_created(snapshot.provider_invoice_id), snapshot) for snapshot in found]
+        return [FoundInvoice(_created(snapshot), snapshot) for snapshot in found]
 
     def list_invoices(self, since: datetime, until: datetime, skip: int, take: int) -> InvoicePage:
         del since, until  # everything in memory is recent
         mine = [snapshot for snapshot in self._ask().snapshots.values() if self._owns(snapshot.provider_invoice_id)]
-        page = tuple(
-            FoundInvoice(_created(snapshot.provider_invoice_id), snapshot)
-            for snapshot in mine[::-1][skip : skip + take]
-        )
+        page = tuple(FoundInvoice(_created(snapshot), snapshot) for snapshot in mine[::-1][skip : skip + take])
         return InvoicePage(page, (), len(page), None, is_last=len(page) < take)
 
     def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
@@ -135,5 +136,6 @@ class Fake(Provider):
         return read_event(webhook.body)[0]
 
 
-def _created(invoice_id: str) -> CreatedInvoice:
-    return CreatedInvoice(invoice_id, f"https://pay.example/i/{invoice_id}")
+def _created(snapshot: InvoiceSnapshot) -> CreatedInvoice:
+    invoice_id = snapshot.provider_invoice_id
+    return CreatedInvoice(invoice_id, f"https://pay.example/i/{invoice_id}", snapshot.expires_at)

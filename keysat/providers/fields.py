@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from keysat.core.errors import RemoteResponseInvalid
@@ -40,3 +41,20 @@ def optional_text(fields: Any, field: str) -> str | None:
     """Return a field that is a text, or None if it is none, or if `fields` is no object."""
     value = fields.get(field) if isinstance(fields, dict) else None
     return value if isinstance(value, str) else None
+
+
+def unix_time(value: Any) -> datetime | None:
+    """Read a time in Unix seconds, or None if there is none that can be read."""
+    try:
+        return datetime.fromtimestamp(value, UTC) if type(value) is int else None
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def iso_time(value: Any) -> datetime | None:
+    """Read a time in ISO 8601, by default in UTC, or None if there is none that can be read."""
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return at and (at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC))
+    except (OverflowError, ValueError):
+        return None

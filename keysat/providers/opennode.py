@@ -5,6 +5,7 @@ What the adapter relies on, and where it is written:
 - `POST /v1/charges` takes an amount in sats, or in the currency that comes with it, and the webhook's URL of this one
   charge (https://developers.opennode.com/docs/creating-a-charge). The reply carries the charge in `data`, a refusal has
   a `message` (https://developers.opennode.com/docs/errors).
+- `created_at` is in Unix seconds, and `ttl` is the life of the checkout in minutes (the same pages).
 - `amount` is in sats. `source_fiat_value` is the price in the currency of the request (`src/types` of
   https://github.com/opennodedev/opennode-node).
 - The statuses are those of https://developers.opennode.com/docs/charge-lifecycle. `failed`, which the types above list,
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar, NoReturn, Unpack
 from urllib.parse import parse_qsl, quote
 from uuid import UUID
@@ -38,7 +40,7 @@ from keysat.providers.base import (
     ReceivedEvent,
     Webhook,
 )
-from keysat.providers.fields import optional_text, require_object, require_text
+from keysat.providers.fields import optional_text, require_object, require_text, unix_time
 from keysat.providers.refusals import NotSupported, WebhookMalformed, WebhookRejected
 from keysat.providers.signed_events import is_name, require_signature
 
@@ -147,7 +149,13 @@ def _text(charge: dict[str, Any], field: str) -> str:
 
 
 def _created(charge: dict[str, Any]) -> CreatedInvoice:
-    return CreatedInvoice(_text(charge, "id"), _text(charge, "hosted_checkout_url"))
+    return CreatedInvoice(_text(charge, "id"), _text(charge, "hosted_checkout_url"), _expires_at(charge))
+
+
+def _expires_at(charge: dict[str, Any]) -> datetime | None:
+    """Return when the checkout ends. The Lightning invoice in it ends sooner, and the checkout renews it."""
+    made, minutes = charge.get("created_at"), charge.get("ttl")
+    return unix_time(made + 60 * minutes) if type(made) is int and type(minutes) is int else None
 
 
 def _snapshot(charge: dict[str, Any]) -> InvoiceSnapshot:
@@ -169,6 +177,7 @@ def _snapshot(charge: dict[str, Any]) -> InvoiceSnapshot:
         order_id=optional_text(charge, "order_id"),
         provider_status=printable(word[:_MAX_STATUS]),
         unconfirmed=status is not ProviderStatus.SETTLED and not all(map(_is_confirmed, _transactions(charge))),
+        expires_at=_expires_at(charge),
     )
 
 

@@ -107,6 +107,7 @@ def _charge(invoice: Invoice) -> dict[str, Any]:
         "currency": currency,
         "source_fiat_value": 0 if currency == "BTC" else Money(invoice.amount, currency).to_decimal(),
         "created_at": int(invoice.created_at),
+        "ttl": _EXPIRES_IN // 60,
         "missing_amt": price - paid if is_underpaid else 0,
         "overpaid_by": max(0, paid - price),
         "transactions": [_transaction(payment, currency) for payment in invoice.payments],

@@ -18,6 +18,7 @@ def order_data(invoice: Invoice, base_url: str) -> dict[str, Any]:
         **invoice.draft.checkout,
         **_state(invoice),
         "createdAt": datetime.fromtimestamp(invoice.created_at, UTC).isoformat(),
+        "expiresAt": datetime.fromtimestamp(invoice.expires_at, UTC).isoformat(),
         "checkoutUrl": f"{base_url}/order/{invoice.id}",
         "totalAmount": invoice.amount,
         "currency": currency,

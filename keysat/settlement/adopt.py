@@ -59,6 +59,7 @@ def _write(session: Session, account: ProviderAccount, found: FoundInvoice, ids:
         "provider_account_id": account.id,
         "provider_invoice_id": found.created.provider_invoice_id,
         "checkout_url": found.created.checkout_url,
+        "expires_at": found.created.expires_at,
         "product_id": product_id,
         "policy_id": policy_id,
         "status": InvoiceStatus.PENDING,

@@ -130,12 +130,7 @@ def _compare_and_set(check: Check, outcome: Outcome) -> Update:
 
 
 def _changes(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    if check.status != InvoiceStatus.SETTLED:
-        changes["paid_amount"] = check.paid_of(snapshot)
-    if snapshot.payment_seen and check.payment_seen_at is None:
-        changes["payment_seen_at"] = func.now()
-    changes |= _end_of_checks(check, snapshot)
+    changes = _reported(check, snapshot) | _end_of_checks(check, snapshot)
     if outcome.action is Action.KEEP:
         return changes
     if check.status != InvoiceStatus.SETTLED:
@@ -164,6 +159,18 @@ def _changes(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[
         if check.status == InvoiceStatus.SETTLED:  # a license not issued yet waits for the review
             changes["next_check_at"] = None
     return changes
+
+
+def _reported(check: Check, snapshot: InvoiceSnapshot) -> dict[str, Any]:
+    """Return what the provider reports whatever the outcome is."""
+    reported: dict[str, Any] = {}
+    if check.status != InvoiceStatus.SETTLED:
+        reported["paid_amount"] = check.paid_of(snapshot)
+    if snapshot.payment_seen and check.payment_seen_at is None:
+        reported["payment_seen_at"] = func.now()
+    if snapshot.expires_at is not None:
+        reported["expires_at"] = snapshot.expires_at
+    return reported
 
 
 def _end_of_checks(check: Check, snapshot: InvoiceSnapshot) -> dict[str, Any]:

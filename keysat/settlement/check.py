@@ -48,6 +48,7 @@ class Check:
     open_until: datetime | None
     breaker_open: bool
     created_at: datetime
+    expires_at: datetime | None
     next_check_at: datetime | None
     settled_by_hand: bool
     last_said: str | None
@@ -140,6 +141,7 @@ _CHECK = (
         _accounts.open_until,
         label("breaker_open", ProviderAccount.breaker_open(func.now())),
         _invoices.created_at,
+        _invoices.expires_at,
         _invoices.next_check_at,
         _invoices.settled_by_hand,
         _invoices.last_said,

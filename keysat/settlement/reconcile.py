@@ -165,10 +165,11 @@ def _settled_meanwhile(session: Session, check: Check) -> bool:
 def _news(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
     """Whether a check that keeps the status still has something to write.
 
-    That is a new provider status, a new amount, a step towards the end of checks, a changed alarm, or a recovery.
+    That is a new provider status, amount or expiry, a step towards the end of checks, a changed alarm, or a recovery.
     """
     paid_more = check.status != InvoiceStatus.SETTLED and (check.paid_of(snapshot) or 0) != (check.paid_amount or 0)
     changed = snapshot.provider_status != check.last_said or (snapshot.payment_seen and check.payment_seen_at is None)
+    changed = changed or snapshot.expires_at not in {None, check.expires_at}
     ends = check.is_over or (check.final_check_at is not None and check.next_check_at is not None)
     return changed or paid_more or ends or check.last_error != outcome.alarm or check.failure_count > 0
 

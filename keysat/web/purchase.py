@@ -91,7 +91,7 @@ class Polled(BaseModel):
 
     `invoice_id` is the one in the request. `state` says more, as `short` or `seen`: see its values. `paid_amount` is
     what came in, in the smallest unit of `currency`, if the provider reports it. `seen_at` is when a payment was first
-    seen, confirmed or not.
+    seen, confirmed or not. `expires_at` is until when it can be paid, if the provider reports it.
     """
 
     invoice_id: str
@@ -103,6 +103,7 @@ class Polled(BaseModel):
     currency: str
     paid_amount: int | None
     seen_at: datetime | None
+    expires_at: datetime | None
     license_key: str | None
     license_id: UUID | None
 
@@ -181,6 +182,7 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
         currency=price.currency,
         paid_amount=invoice.paid_amount,
         seen_at=invoice.payment_seen_at,
+        expires_at=invoice.expires_at,
         license_key=owned and signer().key_for(owned),
         license_id=owned and owned.id,
     )

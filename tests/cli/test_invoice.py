@@ -53,6 +53,7 @@ def test_opened_invoice_shows_where_to_pay(keysat, fake):
         "id": str(row.id),
         "price": "21,000 sat",
         "pay_at": row.checkout_url,
+        "pay_until": row.expires_at.isoformat(),
         "provider_invoice_id": row.provider_invoice_id,
     }
     assert (row.buyer_email, row.buyer_note) == ("a@example.com", "VIP")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Protocol
 from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
@@ -124,6 +125,13 @@ class ProviderContract:
 
     def test_a_new_invoice_has_a_page_where_the_buyer_pays(self, provider_shop):
         assert provider_shop.provider.create_invoice(wanted()).checkout_url.startswith(("http://", "https://"))
+
+    def test_the_end_of_the_time_to_pay_is_known_at_once_and_at_each_check(self, provider_shop):
+        created = provider_shop.provider.create_invoice(wanted())
+        assert created.expires_at is not None
+        assert created.expires_at.utcoffset() == timedelta(0)
+        assert timedelta(minutes=10) < created.expires_at - datetime.now(UTC) < timedelta(days=2)
+        assert provider_shop.provider.get_invoice(created.provider_invoice_id).expires_at == created.expires_at
 
     @pytest.mark.parametrize(
         "price",

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 import pytest
@@ -84,6 +85,15 @@ def test_the_answer_these_tests_give_is_one_of_btcpays():
 
 
 # What it sends.
+
+
+@pytest.mark.parametrize(
+    ("expires", "end"),
+    [(1_795_788_300, datetime(2026, 11, 27, 14, 5, tzinfo=UTC)), (None, None), ("soon", None), (10**18, None)],
+)
+def test_end_of_the_time_to_pay(btcpay, recorder, expires, end):
+    recorder.answer = (200, answer(expirationTime=expires))
+    assert btcpay.get_invoice(INVOICE).expires_at == end
 
 
 @pytest.mark.parametrize(

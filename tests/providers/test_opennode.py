@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
@@ -57,6 +58,20 @@ def read(opennode, recorder):
         return opennode.get_invoice(CHARGE)
 
     return read
+
+
+@pytest.mark.parametrize(
+    ("facts", "end"),
+    [
+        ({"created_at": 1_795_788_000, "ttl": 10}, datetime(2026, 11, 27, 14, 10, tzinfo=UTC)),
+        ({"created_at": 1_795_788_000}, None),
+        ({"ttl": 10}, None),
+        ({"created_at": "2026-11-27", "ttl": 10}, None),
+        ({"created_at": 1_795_788_000, "ttl": 10**18}, None),
+    ],
+)
+def test_end_of_the_time_to_pay(read, facts, end):
+    assert read(**facts).expires_at == end
 
 
 # What it sends.

@@ -1,6 +1,7 @@
 """The Zaprite adapter's requests, and its reading of responses and events without a documented shape."""
 
 import json
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 import pytest
@@ -63,6 +64,22 @@ def read(zaprite, recorder):
         return zaprite.get_invoice(ORDER)
 
     return read
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "end"),
+    [
+        ("2026-11-27T14:05:00.000Z", datetime(2026, 11, 27, 14, 5, tzinfo=UTC)),
+        ("2026-11-27T16:05:00+02:00", datetime(2026, 11, 27, 14, 5, tzinfo=UTC)),
+        (None, None),
+        (..., None),
+        ("soon", None),
+        (1_795_788_300, None),
+        ("0001-01-01T00:00:00+02:00", None),
+    ],
+)
+def test_end_of_the_time_to_pay(read, expires_at, end):
+    assert read(expiresAt=expires_at).expires_at == end
 
 
 # What it sends.

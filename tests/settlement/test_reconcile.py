@@ -283,6 +283,21 @@ def test_check_without_news_writes_nothing(invoice, check_as, answer, exception,
     assert versions(invoice) == before
 
 
+def test_end_of_the_time_to_pay_is_stored_at_creation_and_follows_the_provider(fake, invoice, check_as):
+    snapshot = fake.snapshots[invoice.provider_invoice_id]
+    assert invoice.expires_at == snapshot.expires_at
+    check_as("pending")
+    later = snapshot.expires_at + timedelta(minutes=5)
+    fake.snapshots[invoice.provider_invoice_id] = replace(snapshot, expires_at=later)
+    check_invoice(invoice.id)
+    assert load_invoice(invoice.id).expires_at == later
+    fake.snapshots[invoice.provider_invoice_id] = replace(snapshot, expires_at=None)
+    before = versions(invoice)
+    check_invoice(invoice.id)
+    assert load_invoice(invoice.id).expires_at == later
+    assert versions(invoice) == before
+
+
 def test_alarm_is_written_once(licensed_invoice, check_as):
     check_as("pending")
     before = versions(licensed_invoice)

@@ -76,6 +76,7 @@ def test_poll_shows_each_step_and_the_license(api, fake_shop, signer):
         "currency": "BTC",
         "paid_amount": None,
         "seen_at": None,
+        "expires_at": f"{invoice.expires_at:%Y-%m-%dT%H:%M:%SZ}",
         "license_key": None,
         "license_id": None,
     }

@@ -43,6 +43,7 @@ from keysat.providers.btcpay.responses import (
     Received,
     created_at,
     created_invoice,
+    expires_at,
     lightning_payment,
     listed,
     mapping,
@@ -187,6 +188,7 @@ class BTCPay(Provider):
             paid=money(response, "paidAmount"),
             order_id=order_id_of(response),
             provider_status=printable(f"{status}/{exception}"[:_MAX_STATUS]),
+            expires_at=expires_at(response),
         )
 
     def parse_webhook(self, webhook: Webhook) -> ReceivedEvent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from keysat.core.errors import InvalidInput, RemoteResponseInvalid
@@ -12,7 +12,7 @@ from keysat.core.money import Money, parse_decimal
 from keysat.models.invoice_status import PaymentException
 from keysat.net.client import HttpResponse
 from keysat.providers.base import CreatedInvoice, ProviderStatus
-from keysat.providers.fields import optional_object, optional_text, require_object, require_text
+from keysat.providers.fields import optional_object, optional_text, require_object, require_text, unix_time
 from keysat.providers.lightning import LightningPayment, PaymentState
 
 STATUSES = {
@@ -53,8 +53,8 @@ class Received:
 
 
 def created_invoice(response: dict[str, Any]) -> CreatedInvoice:
-    """Parse the id of an invoice and its checkout URL."""
-    return CreatedInvoice(text(response, "id"), text(response, "checkoutLink"))
+    """Parse the id of an invoice, its checkout URL, and until when it can be paid."""
+    return CreatedInvoice(text(response, "id"), text(response, "checkoutLink"), expires_at(response))
 
 
 def order_id_of(fields: Any) -> str | None:
@@ -81,11 +81,12 @@ def listed(response: HttpResponse) -> list[Any]:
 
 def created_at(response: Any) -> datetime | None:
     """Return when an invoice was created, or None if unknown."""
-    made = response.get("createdTime") if isinstance(response, dict) else None
-    try:
-        return datetime.fromtimestamp(made, UTC) if type(made) is int else None
-    except (OverflowError, OSError, ValueError):
-        return None
+    return unix_time(response.get("createdTime")) if isinstance(response, dict) else None
+
+
+def expires_at(response: dict[str, Any]) -> datetime | None:
+    """Return until when an invoice can be paid, or None if unknown."""
+    return unix_time(response.get("expirationTime"))
 
 
 def money(response: dict[str, Any], field: str) -> Money | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from keysat.core.errors import InvalidInput, RemoteResponseInvalid
@@ -20,7 +20,7 @@ from keysat.providers.base import (
     ProviderStatus,
     ReceivedEvent,
 )
-from keysat.providers.fields import optional_object, optional_text, require_object, require_text
+from keysat.providers.fields import iso_time, optional_object, optional_text, require_object, require_text
 from keysat.providers.metadata import policy_of
 from keysat.providers.refusals import WebhookMalformed
 from keysat.providers.signed_events import is_name
@@ -44,8 +44,8 @@ _EXCEPTIONS = {"UNDERPAID": PaymentException.PARTIAL, "OVERPAID": PaymentExcepti
 
 
 def created_order(order: dict[str, Any]) -> CreatedInvoice:
-    """Parse the id of an order and its checkout URL."""
-    return CreatedInvoice(_text(order, "id"), _text(order, "checkoutUrl"))
+    """Parse the id of an order, its checkout URL, and until when it can be paid."""
+    return CreatedInvoice(_text(order, "id"), _text(order, "checkoutUrl"), iso_time(order.get("expiresAt")))
 
 
 def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
@@ -69,6 +69,7 @@ def snapshot_of(order: dict[str, Any]) -> InvoiceSnapshot:
         order_id=order_id_of(order),
         provider_status=printable(provider_status[:_MAX_STATUS]),
         unconfirmed=unconfirmed,
+        expires_at=iso_time(order.get("expiresAt")),
     )
 
 
@@ -92,12 +93,7 @@ def order_id_of(order: Any) -> str | None:
 
 def made_at(order: Any) -> datetime | None:
     """Return when an order was created, or None if unknown."""
-    made = optional_text(order, "createdAt")
-    try:
-        at = None if made is None else datetime.fromisoformat(made)
-    except ValueError:
-        return None
-    return at if at is None or at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return iso_time(order.get("createdAt")) if isinstance(order, dict) else None
 
 
 def _charged(order: dict[str, Any]) -> Money | None:

@@ -35,6 +35,7 @@ class InvoiceRow(Row):
 
     `rest_of_id`: it charges what was missing of that invoice, and gets no license. `rest_paid`: what such invoices
     brought in for this one.
+    `expires_at` is until when it can be paid at the provider, if reported.
     """
 
     id: UUID
@@ -54,6 +55,7 @@ class InvoiceRow(Row):
     buyer_note: str | None
     checkout_url: str | None
     created_at: datetime
+    expires_at: datetime | None
     paid_at: datetime | None
     settled_at: datetime | None
     fulfilled_at: datetime | None

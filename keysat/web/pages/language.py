@@ -60,7 +60,15 @@ class Texts:
 
     def moment(self, when: datetime) -> str:
         """Format the date and the time of a time in UTC."""
-        return self.plain("format.moment", date=self.date(when), time=f"{when.astimezone(UTC):%H:%M}")
+        return f"{self.date(when)}, {self._clock(when)}"
+
+    def until(self, end: datetime, now: datetime) -> str:
+        """Format a coming time in UTC, with its date unless it is today."""
+        today = end.astimezone(UTC).date() == now.astimezone(UTC).date()
+        return self._clock(end) if today else self.moment(end)
+
+    def _clock(self, when: datetime) -> str:
+        return self.plain("format.time", time=f"{when.astimezone(UTC):%H:%M}")
 
     def ago(self, age: timedelta) -> Markup:
         """Format how long ago something was."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -97,6 +97,12 @@ class Progress:
         """What was paid beyond the price, or None."""
         extra = self.excess + (self.why.over.amount if self.why.over else 0)
         return Money(extra, self.invoice.currency) if extra else None
+
+    @property
+    def payable_until(self) -> datetime | None:
+        """Until when it may still be paid, or None if that is unknown."""
+        end = self.current.expires_at
+        return end if end is not None and end > self.why.now and self.payable_at else None
 
     @property
     def may_check(self) -> bool:

@@ -51,6 +51,7 @@ def progress(request: Request, secret: Secret) -> HTMLResponse:
         fingerprint=grouped(signer().key_id),
         checked=found.current.last_checked_at and texts.ago(found.why.now - found.current.last_checked_at),
         pay_at=_usable(found.payable_at),
+        pay_until=found.payable_until and texts.until(found.payable_until, found.why.now),
         price=texts.money(found.price),
         rest=texts.amount(found.rest) if found.rest else None,
     )

@@ -1,6 +1,7 @@
 """The page of a purchase, over HTTP: a text for each state, its key, and nothing without the secret."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import func, select, update
@@ -65,6 +66,23 @@ def test_payment_page_is_offered_while_it_can_be_paid(browser):
     set_columns(invoice_id, checkout_url="javascript:alert(1)")
     assert "javascript:" not in browser.get(page_of(invoice_id)).text
     assert "javascript:" not in browser.get(page_of(invoice_id) + "/pay").text
+
+
+def test_time_to_pay_is_shown_while_it_can_be_paid(browser):
+    invoice_id = make_purchase(State.WAITING)
+    with reading() as session:
+        now = session.scalar(select(func.now())).astimezone(UTC)
+    end = now.replace(hour=23, minute=59, second=59, microsecond=0)
+    set_columns(invoice_id, expires_at=end)
+    page = page_of(invoice_id)
+    assert "Pay until 23:59 UTC." in text_of(browser.get(page))
+    assert "Zahlbar bis 23:59 Uhr UTC." in text_of(browser.get(page + "?lang=de"))
+    assert f'data-until="{end.isoformat()}"' in browser.get(page).text
+    set_columns(invoice_id, expires_at=datetime(2999, 1, 31, 14, 5, tzinfo=UTC))
+    assert "Pay until 31 January 2999, 14:05 UTC." in text_of(browser.get(page))
+    for over in ({"expires_at": now}, {"expires_at": None}, {"expires_at": end, "status": "expired"}):
+        set_columns(invoice_id, **over)
+        assert "Pay until" not in text_of(browser.get(page))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-// The pages work without this script. It copies a key, applies a code, and shows news of a purchase without reloading.
+// The pages work without this script. It copies a key, applies a code, counts down the time to pay, and shows news of a
+// purchase without reloading.
 (() => {
   "use strict";
   const main = () => document.getElementById("content");
@@ -46,9 +47,18 @@
     if (!changed && main().contains(document.activeElement)) return;
     main().replaceWith(next);
     reveal();
+    countDown();
     if (!changed) return;
     document.title = page.title;
     document.getElementById("news").textContent = next.querySelector("h1").textContent;
+  };
+
+  const countDown = () => {
+    for (const left of document.querySelectorAll("[data-until]")) {
+      const seconds = Math.max(0, Math.floor((Date.parse(left.dataset.until) - Date.now()) / 1000));
+      const minutes = String(Math.floor(seconds / 60) % 60).padStart(2, "0");
+      left.textContent = `(${Math.floor(seconds / 3600)}:${minutes}:${String(seconds % 60).padStart(2, "0")})`;
+    }
   };
 
   const ask = async () => {
@@ -73,5 +83,7 @@
   });
   reveal();
   keepKey();
+  countDown();
+  setInterval(countDown, 1000);
   wait();
 })();
