@@ -11,6 +11,7 @@ import typer
 from keysat.catalog.products import require_product
 from keysat.cli.output import AsJson, Row, say, show_record, show_rows
 from keysat.cli.product import parse_price
+from keysat.codes.edit import change_code
 from keysat.codes.manage import NewCode, add_code, disable_code, recount
 from keysat.codes.report import ReportedCode, list_codes, report_code, slots
 from keysat.core.db import reading, transaction
@@ -34,6 +35,9 @@ def add(
     max_uses: Annotated[int | None, typer.Option(help="How many buyers may use it; default: any number.")] = None,
     expires: Annotated[str | None, typer.Option(help="The last day, UTC, as 2027-01-31; default: never.")] = None,
     product: Annotated[str | None, typer.Option(help="The slug of the only product it is for.")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="The slug of a policy it is for; repeatable.")] = None,
+    per_buyer: Annotated[int | None, typer.Option(help="How often one e-mail address may use it.")] = None,
+    featured: Annotated[bool, typer.Option("--featured", help="Show it to everybody.")] = False,
     description: Annotated[str, typer.Option(help="What it is for; buyers don't see it.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -49,12 +53,49 @@ def add(
                 worth.currency,
                 max_uses,
                 None if product is None else require_product(session, product).id,
+                tuple(policy or ()),
+                per_buyer,
+                featured,
                 None if expires is None else _end_of(expires),
                 description,
             ),
             actor="cli",
         )
     show_record({"id": str(row.id), "code": row.code}, as_json)
+
+
+@app.command()
+def edit(
+    code: Code,
+    expires: Annotated[str | None, typer.Option(help="The last day, UTC, as 2027-01-31; '' = never.")] = None,
+    max_uses: Annotated[int | None, typer.Option(help="How many buyers may use it; 0 = any number.")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="All policies it is for; repeatable; '' = every policy.")
+    ] = None,
+    per_buyer: Annotated[
+        int | None, typer.Option(help="How often one e-mail address may use it; 0 = any number.")
+    ] = None,
+    featured: Annotated[bool | None, typer.Option(help="Show it to everybody.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it is for; buyers don't see it.")] = None,
+) -> None:
+    """Change a code for new purchases. What it takes off never changes: add another code for that."""
+    changes: dict[str, object] = {
+        "policies": None if policy is None else [slug for slug in policy if slug],
+        "featured": featured,
+        "description": description,
+    }
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if expires is not None:
+        changes["expires_at"] = _end_of(expires) if expires.strip() else None
+    if max_uses is not None:
+        changes["max_uses"] = max_uses or None
+    if per_buyer is not None:
+        changes["max_uses_per_buyer"] = per_buyer or None
+    if not changes:
+        raise InvalidInput("say what to change; `--help` lists it.")
+    with transaction() as session:
+        row = change_code(session, code, changes, actor="cli")
+    say(f"code {row.code} is changed")
 
 
 @app.command("list")
@@ -126,6 +167,9 @@ def _record(found: ReportedCode) -> Row:
         "max_uses": row.max_uses,
         "state": found.state,
         "product": found.product,
+        "policies": found.policies or "all",
+        "per_buyer": row.max_uses_per_buyer,
+        "featured": row.featured,
         "expires": row.expires_at,
     }
 

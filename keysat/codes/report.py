@@ -7,11 +7,12 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, any_, func, or_, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
 from keysat.codes.manage import require_code
-from keysat.models import DiscountCode, Product, Redemption
+from keysat.models import DiscountCode, Policy, Product, Redemption
 from keysat.models.columns import newest
 from keysat.models.discount_code import RedemptionStatus
 
@@ -27,17 +28,27 @@ class CodeState(StrEnum):
 
 @dataclass(frozen=True)
 class ReportedCode:
-    """A code, the slug of the only product it is for, and its state."""
+    """A code, the slugs of the only product and the only policies it is for, and its state."""
 
     row: DiscountCode
     product: str | None
+    policies: list[str]
     state: CodeState
 
 
 def list_codes(session: Session, limit: int | None = None, before: UUID | None = None) -> list[ReportedCode]:
     """Return the codes, newest first, at most `limit`, and only those older than the one with the id `before`."""
     rows = session.execute(newest(_codes(), DiscountCode.id, limit, before))
-    return [_reported(row, product, now) for row, product, now in rows]
+    return [_reported(*row) for row in rows]
+
+
+def featured_codes(session: Session, product_id: UUID | None = None) -> list[ReportedCode]:
+    """Return the codes that everybody may see and use now, newest first: all, or those that a product takes."""
+    wanted = _codes().where(DiscountCode.featured).order_by(DiscountCode.id.desc())
+    if product_id is not None:
+        wanted = wanted.where(or_(DiscountCode.product_id.is_(None), DiscountCode.product_id == product_id))
+    found = [_reported(*row) for row in session.execute(wanted)]
+    return [code for code in found if code.state is CodeState.ACTIVE]
 
 
 def report_code(session: Session, code: str) -> ReportedCode:
@@ -47,8 +58,7 @@ def report_code(session: Session, code: str) -> ReportedCode:
         NotFound: there is no such code.
     """
     wanted = _codes().where(DiscountCode.id == require_code(session, code).id)
-    row, product, now = session.execute(wanted).one()
-    return _reported(row, product, now)
+    return _reported(*session.execute(wanted).one())
 
 
 def slots(session: Session, code_id: UUID) -> dict[str, int]:
@@ -62,15 +72,18 @@ def slots(session: Session, code_id: UUID) -> dict[str, int]:
     return {str(status): counts.get(status, 0) for status in RedemptionStatus}
 
 
-def _codes() -> Select[DiscountCode, str, datetime]:
-    return select(DiscountCode, Product.slug, func.now()).outerjoin(Product, Product.id == DiscountCode.product_id)
+def _codes() -> Select[DiscountCode, str, list[str] | None, datetime]:
+    policies = select(func.array_agg(aggregate_order_by(Policy.slug, Policy.slug)))
+    policies = policies.where(Policy.id == any_(DiscountCode.policy_ids)).correlate(DiscountCode)
+    wanted = select(DiscountCode, Product.slug, policies.scalar_subquery(), func.now())
+    return wanted.outerjoin(Product, Product.id == DiscountCode.product_id)
 
 
-def _reported(row: DiscountCode, product: str | None, now: datetime) -> ReportedCode:
+def _reported(row: DiscountCode, product: str | None, policies: list[str] | None, now: datetime) -> ReportedCode:
     if row.disabled:
         state = CodeState.DISABLED
     elif row.expired(now):
         state = CodeState.EXPIRED
     else:
-        state = CodeState.USED_UP if row.uses == row.max_uses else CodeState.ACTIVE
-    return ReportedCode(row, product, state)
+        state = CodeState.USED_UP if row.used_up else CodeState.ACTIVE
+    return ReportedCode(row, product, policies or [], state)

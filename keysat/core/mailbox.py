@@ -69,6 +69,17 @@ def check_email(text: str) -> str:
     return text
 
 
+def same_buyer(text: str) -> str:
+    """Return what the addresses of one mailbox have in common: lower case, an ASCII domain, nothing behind a "+".
+
+    Raises:
+        InvalidInput: it isn't the address of one mailbox.
+    """
+    found = parse_mailbox(text)
+    local = found.local.casefold()
+    return f"{local.partition('+')[0] or local}@{found.domain.lower()}"
+
+
 def parse_sender(text: str) -> Mailbox:
     """Read `licenses@example.com` or `The shop <licenses@example.com>`. Raises InvalidInput."""
     named = _NAMED.fullmatch(text)

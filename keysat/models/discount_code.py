@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ColumnElement, ForeignKey, func
+from sqlalchemy import BigInteger, CheckConstraint, ColumnElement, ForeignKey, Index, Uuid, func
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.hybrid import hybrid_method
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -41,10 +42,15 @@ class RedemptionStatus(StrEnum):
     EXCESS = "excess"
 
 
+HELD = (RedemptionStatus.RESERVED, RedemptionStatus.REDEEMED)
+
+
 class DiscountCode(Base):
     """`uses` is the number of slots in use. A constraint limits it to `max_uses` (NULL = unlimited).
 
-    `currency` is the currency of a `set_price`. `product_id` NULL means every product.
+    `currency` is the currency of a `set_price`. `product_id` NULL means every product. `policy_ids` are the only
+    policies of the product that the code is for. If empty, it is for all. One buyer, by e-mail address, may have
+    `max_uses_per_buyer` slots (NULL = unlimited). A `featured` code is shown to everybody.
     """
 
     __tablename__ = "discount_codes"
@@ -58,6 +64,8 @@ class DiscountCode(Base):
         ),
         CheckConstraint("kind = 'set_price' OR currency = 'BTC'", name="currency"),
         CheckConstraint("max_uses > 0", name="max_uses"),
+        CheckConstraint("max_uses_per_buyer > 0", name="max_uses_per_buyer"),
+        CheckConstraint("product_id IS NOT NULL OR policy_ids = '{}'", name="policy_ids"),
         CheckConstraint("uses >= 0 AND (max_uses IS NULL OR uses <= max_uses)", name="uses"),
     )
 
@@ -69,6 +77,9 @@ class DiscountCode(Base):
     max_uses: Mapped[int | None]
     uses: Mapped[int] = mapped_column(server_default="0")
     product_id: Mapped[UUID | None] = mapped_column(ForeignKey("products.id"))
+    policy_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default="{}")
+    max_uses_per_buyer: Mapped[int | None]
+    featured: Mapped[bool] = mapped_column(server_default="false")
     description: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[Time | None]
@@ -95,16 +106,22 @@ class DiscountCode(Base):
 class Redemption(Base):
     """The use of a code for an invoice, at most one per invoice.
 
-    `discount` is in the smallest unit of the invoice's currency.
+    `discount` is in the smallest unit of the invoice's currency. `buyer_hash` is the SHA-256 of the buyer's normalized
+    e-mail address, or NULL if the buyer gave none.
     """
 
     __tablename__ = "redemptions"
-    __table_args__ = (one_of("status", RedemptionStatus), CheckConstraint("discount >= 0", name="discount"))
+    __table_args__ = (
+        one_of("status", RedemptionStatus),
+        CheckConstraint("discount >= 0", name="discount"),
+        Index("ix_redemptions_code_id_buyer_hash", "code_id", "buyer_hash"),
+    )
 
     id: Mapped[Id]
-    code_id: Mapped[UUID] = mapped_column(ForeignKey("discount_codes.id"), index=True)
+    code_id: Mapped[UUID] = mapped_column(ForeignKey("discount_codes.id"))
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), unique=True)
     status: Mapped[RedemptionStatus] = enum_column(RedemptionStatus, RedemptionStatus.RESERVED)
     discount: Mapped[int] = mapped_column(BigInteger)
+    buyer_hash: Mapped[bytes | None]
     created_at: Mapped[CreatedAt]
     changed_at: Mapped[CreatedAt]

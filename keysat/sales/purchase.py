@@ -83,7 +83,8 @@ def purchase(
         Conflict: the code can't be used or is used up. Or the idempotency key was used with another order, or with
             this order and its purchase is still in progress.
         SalesUnavailable: no selling account can take a payment now.
-        InvalidInput: the order requires a free license, and the code doesn't give one.
+        InvalidInput: the order requires a free license, and the code doesn't give one. Or the code is limited by buyer,
+            and the order has no e-mail address.
         CallFailed: the provider created no invoice, or it is unknown whether it did.
     """
     order.check()
@@ -158,7 +159,7 @@ def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: s
         ),
     )
     if offer.code is not None:
-        reserve(session, offer.code, invoice.id, offer.discount)
+        reserve(session, offer.code, invoice.id, offer.discount, order.buyer_email)
     payee = account.name if account else None
     audit(session, actor, "invoice.opened", invoice.id, price=str(offer.price), account=payee, code=order.code)
     if account is None:

@@ -35,13 +35,13 @@ def quote(session: Session, product: str, policy: str | None, code: str | None) 
 
     Raises:
         NotFound: no such product, policy or code.
-        NotApplicable: the code can't be used for the product.
+        NotApplicable: the code can't be used for the policy.
     """
     sold, terms = choose_policy(session, product, policy)
     base = price_of(sold, terms)
     if code is None:
         return Quote(sold, terms, base, base, None)
-    row = find_code(session, code, sold.id)
+    row = find_code(session, code, sold.id, terms.id)
     return Quote(sold, terms, base, discounted(base, discount_of(row)), row)
 
 
@@ -50,7 +50,7 @@ def preview(session: Session, order: Order) -> Quote:
 
     Raises:
         NotFound: no such product, policy or code.
-        NotApplicable: the code can't be used for the product.
+        NotApplicable: the code can't be used for the policy.
         CodeUsedUp: no slot of the code is left now.
     """
     offer = quote(session, order.product, order.policy, order.code)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from keysat.catalog.products import list_products, policies_of, price_of, require_product
+from keysat.codes.report import ReportedCode, featured_codes
 from keysat.core.db import reading
 from keysat.core.errors import NotFound
 from keysat.core.money import Money
 from keysat.models import Policy, Product
+from keysat.models.discount_code import CodeKind
 from keysat.web.errors import documented
 from keysat.web.fields import Slug
 
@@ -29,6 +33,20 @@ class Entitlement(BaseModel):
     description: str
 
 
+class FeaturedCode(BaseModel):
+    """A code that everybody may use. By `kind`, `amount` is in basis points, sats or the smallest unit of `currency`.
+
+    `policies` are the slugs of the only policies it is for, or empty.
+    """
+
+    code: str
+    kind: CodeKind | str
+    amount: int
+    currency: str
+    policies: list[str]
+    expires_at: datetime | None
+
+
 class PublicProduct(BaseModel):
     """A product. `price_amount` is in the smallest unit of `price_currency`. Sats are 0 for non-BTC prices."""
 
@@ -40,6 +58,7 @@ class PublicProduct(BaseModel):
     price_amount: int
     price_currency: str
     entitlements_catalog: list[Entitlement]
+    featured_codes: list[FeaturedCode]
 
 
 class PublicPolicy(BaseModel):
@@ -83,16 +102,17 @@ def sats(money: Money) -> int:
 def products() -> Products:
     """List the products on sale."""
     with reading() as session:
-        rows = list_products(session, on_sale=True)
-    return Products(products=[_product(row) for row in rows])
+        rows, codes = list_products(session, on_sale=True), featured_codes(session)
+    return Products(products=[_product(row, codes) for row in rows])
 
 
 @router.get("/{slug}", responses=documented(404))
 def product(slug: ProductSlug) -> PublicProduct:
     """Get a product."""
     with reading() as session:
-        row = require_product(session, slug)
-    return _product(_sold(row))
+        row = _sold(require_product(session, slug))
+        codes = featured_codes(session, row.id)
+    return _product(row, codes)
 
 
 @router.get("/{slug}/policies", responses=documented(404))
@@ -100,8 +120,8 @@ def policies(slug: ProductSlug) -> Policies:
     """List the policies that a product is sold under."""
     with reading() as session:
         row = _sold(require_product(session, slug))
-        terms = policies_of(session, row)
-    return Policies(product=_product(row), policies=[_policy(row, policy) for policy in terms])
+        terms, codes = policies_of(session, row), featured_codes(session, row.id)
+    return Policies(product=_product(row, codes), policies=[_policy(row, policy) for policy in terms])
 
 
 def _sold(row: Product) -> Product:
@@ -110,7 +130,7 @@ def _sold(row: Product) -> Product:
     return row
 
 
-def _product(row: Product) -> PublicProduct:
+def _product(row: Product, codes: Sequence[ReportedCode]) -> PublicProduct:
     price = Money(row.price_amount, row.price_currency)
     return PublicProduct(
         id=str(row.id),
@@ -121,6 +141,19 @@ def _product(row: Product) -> PublicProduct:
         price_amount=price.amount,
         price_currency=price.currency,
         entitlements_catalog=[Entitlement.model_validate(entitlement) for entitlement in row.entitlements_catalog],
+        featured_codes=[_featured(found) for found in codes if found.row.product_id in {None, row.id}],
+    )
+
+
+def _featured(found: ReportedCode) -> FeaturedCode:
+    code = found.row
+    return FeaturedCode(
+        code=code.code,
+        kind=code.kind,
+        amount=code.amount,
+        currency=code.currency,
+        policies=found.policies,
+        expires_at=code.expires_at,
     )
 
 

@@ -69,3 +69,18 @@ def test_disabled_code_starts_no_purchase(keysat, fake_shop):
     assert keysat("code", "disable", "spring").err == "code SPRING is disabled\n"
     assert keysat("code", "list", "--json").json[0]["state"] == "disabled"
     assert "no discount code SPRING" in keysat("invoice", "open", "editor", "--code", "spring").refusal
+
+
+def test_code_edit(keysat, fake_shop):
+    keysat("code", "add", "SPRING", "--percent", "10", "--product", "editor", "--policy", "standard", "--featured")
+    (row,) = keysat("code", "list", "--json").json
+    assert (row["policies"], row["featured"], row["per_buyer"]) == (["standard"], True, None)
+    changed = ("--expires", "2999-01-30", "--max-uses", "7", "--per-buyer", "2", "--policy", "", "--no-featured")
+    assert keysat("code", "edit", "spring", *changed).err == "code SPRING is changed\n"
+    (row,) = keysat("code", "list", "--json").json
+    assert row["expires"].startswith("2999-01-31")
+    assert (row["max_uses"], row["per_buyer"], row["policies"], row["featured"]) == (7, 2, "all", False)
+    keysat("code", "edit", "spring", "--expires", "", "--max-uses", "0", "--per-buyer", "0")
+    (row,) = keysat("code", "list", "--json").json
+    assert (row["expires"], row["max_uses"], row["per_buyer"], row["effect"]) == (None, None, None, "10 % off")
+    assert keysat("code", "edit", "spring").refusal == "say what to change; `--help` lists it."

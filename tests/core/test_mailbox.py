@@ -3,7 +3,7 @@
 import pytest
 
 from keysat.core.errors import InvalidInput
-from keysat.core.mailbox import parse_mailbox, parse_sender
+from keysat.core.mailbox import parse_mailbox, parse_sender, same_buyer
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,17 @@ def test_sender_may_have_a_name(text, header):
 def test_sender_is_one_mailbox(text):
     with pytest.raises(InvalidInput):
         parse_sender(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "same"),
+    [
+        ("Buyer@Example.COM", "buyer@example.com"),
+        ("buyer+shop@example.com", "buyer@example.com"),
+        ("buyer+a+b@example.com", "buyer@example.com"),
+        ("+buyer@example.com", "+buyer@example.com"),
+        ("käufer@bücher.example", "käufer@xn--bcher-kva.example"),
+    ],
+)
+def test_same_buyer(address, same):
+    assert same_buyer(address) == same

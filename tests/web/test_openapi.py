@@ -46,6 +46,7 @@ RULES_BEYOND_THE_DESCRIPTION = {
     "POST /v1/admin/products",  # a name of invisible characters is empty
     "PATCH /v1/admin/accounts/{name}",
     "POST /v1/admin/codes",
+    "PATCH /v1/admin/codes/{code}",  # policies of the product, uses that are taken, times to come
     "PATCH /v1/admin/products/{slug}",
     "POST /v1/admin/accounts",
     "POST /v1/admin/endpoints",

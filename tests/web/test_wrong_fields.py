@@ -24,6 +24,14 @@ TERMS = {
     "tip_label": "for the compiler",
     "releases_per_seat": 3,
 }
+LIMITS = {
+    "max_uses": 5,
+    "max_uses_per_buyer": 1,
+    "policies": ["standard"],
+    "featured": True,
+    "expires_at": "2099-01-01T00:00:00Z",
+    "description": "For the fair.",
+}
 # For each body one that its route takes: what is refused below is refused for the one field that is changed.
 FITTING = {
     "PurchaseRequest": {"product": "editor", "redirect_url": "https://shop.example.com/", "code": "GIFT", **BUYER},
@@ -53,11 +61,10 @@ FITTING = {
         "kind": "fixed_sats",
         "amount": 5,
         "currency": "BTC",
-        "max_uses": 5,
         "product": "editor",
-        "expires_at": "2099-01-01T00:00:00Z",
-        "description": "For the fair.",
+        **LIMITS,
     },
+    "CodeChanges": LIMITS,
     "Note": {"note": "because"},
     "Grant": {"note": "because", "product": "editor", "policy": "standard", "email": "buyer@example.com"},
     "LicenseChanges": {

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
 from keysat.accounts.selling import addresses_that_sell
-from keysat.codes.reserve import CodeUsedUp
+from keysat.codes.reserve import BuyerUnknown, CodeUsedByBuyer, CodeUsedUp
 from keysat.core.db import DATABASE, reading
 from keysat.core.errors import CallFailed, Conflict, NotFound, SalesUnavailable
 from keysat.core.logs import get_logger
@@ -28,7 +28,7 @@ from keysat.web.fields import Slug
 from keysat.web.limits import limit_previews, limit_purchases, limit_validations
 from keysat.web.pages.form import Form, Posted, form_of_purchase, parse_form
 from keysat.web.pages.language import in_language, texts_for
-from keysat.web.pages.offers import cards, sold
+from keysat.web.pages.offers import cards, featured, sold
 from keysat.web.pages.render import KEPT, PageRoute, origin_of, page, root, security_headers
 from keysat.web.state import signer_id
 from keysat.web.tokens import page_of, proven_purchase
@@ -86,6 +86,10 @@ def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
         return _form_page(request, product, form, "unavailable")
     except CodeUsedUp:
         return _form_page(request, product, form.wrong("code", "buy.error.code_used_up"))
+    except CodeUsedByBuyer:
+        return _form_page(request, product, form.wrong("code", "buy.error.code_used_by_buyer"))
+    except BuyerUnknown:
+        return _form_page(request, product, form.wrong("email", "buy.error.code_needs_email"))
     except Conflict:
         return _form_page(request, product, form.renewed(), "again")
     return _redirect(_after_purchase(request, invoice_id))
@@ -98,15 +102,24 @@ def _checked(session: Session, slug: str, form: Form) -> Form:
         form = replace(form.wrong("policy", "buy.error.policy"), policy=None)
     if form.code is None:
         return form
+    # Without a policy, the code may be for another one than the default.
+    wanted = [form.policy] if form.policy else [policy.slug for policy in policies]
+    wrong = {policy: _wrong_code(session, Order(product.slug, policy, form.code)) for policy in wanted}
+    fitting = [policy for policy, text in wrong.items() if text is None]
+    return replace(form, policy=fitting[0]) if fitting else form.wrong("code", wrong[wanted[0]] or "")
+
+
+def _wrong_code(session: Session, order: Order) -> str | None:
+    """Return the text for a code that the order can't use, or None."""
     try:
-        preview(session, Order(product.slug, form.policy, form.code))
+        preview(session, order)
     except NotFound:
-        return form.wrong("code", "buy.error.code_unknown")
+        return "buy.error.code_unknown"
     except CodeUsedUp:
-        return form.wrong("code", "buy.error.code_used_up")
+        return "buy.error.code_used_up"
     except Conflict:
-        return form.wrong("code", "buy.error.code_unfit")
-    return form
+        return "buy.error.code_unfit"
+    return None
 
 
 def _form_page(request: Request, slug: str, form: Form, trouble: str | None = None) -> HTMLResponse:
@@ -115,6 +128,7 @@ def _form_page(request: Request, slug: str, form: Form, trouble: str | None = No
     with reading() as session:
         product, policies = sold(session, slug)
         choices = cards(session, texts, product, policies, code)
+        tips = [] if form.code else featured(session, texts, product)
         targets = _form_targets(session, product)
     status = _STATUSES[trouble] if trouble else 400 if form.errors else 200
     chosen = form.policy if form.policy in {card.slug for card in choices} else choices[0].slug
@@ -130,6 +144,7 @@ def _form_page(request: Request, slug: str, form: Form, trouble: str | None = No
         chosen=chosen,
         form=form,
         applied=code,
+        featured=tips,
         trouble=trouble,
         kind=_kind([card.price for card in choices]),
     )

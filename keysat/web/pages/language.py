@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -41,6 +42,10 @@ class Texts:
     def number(self, number: int) -> str:
         """Format a whole number."""
         return f"{number:,}".replace(",", catalog(self.language)["format.thousands"])
+
+    def decimal(self, number: Decimal) -> str:
+        """Format a number with decimals, without zeros at its end."""
+        return f"{number.normalize():f}".replace(".", catalog(self.language)["format.decimal"])
 
     def money(self, money: Money) -> str:
         """Format a price: 21,000 sat, 19.99 EUR, Free."""

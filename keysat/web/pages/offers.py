@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from keysat.catalog.products import list_products, policies_of, price_of, require_product
+from keysat.codes.report import featured_codes
 from keysat.core.errors import Conflict, NotFound
 from keysat.core.money import Money
-from keysat.models import Policy, Product
+from keysat.models import DiscountCode, Policy, Product
+from keysat.models.discount_code import CodeKind
 from keysat.sales.order import Order
 from keysat.sales.quote import preview
 from keysat.web.pages.language import Texts
@@ -109,6 +112,18 @@ def _card(session: Session, texts: Texts, product: Product, policy: Policy, code
         is_trial=policy.is_trial,
         highlighted=policy.highlighted,
     )
+
+
+def featured(session: Session, texts: Texts, product: Product) -> list[tuple[str, Markup]]:
+    """Return the codes that everybody may use for the product, each with what it does in words."""
+    known = [found.row for found in featured_codes(session, product.id) if found.row.kind in set(CodeKind)]
+    return [(code.code, _effect(texts, code)) for code in known]
+
+
+def _effect(texts: Texts, code: DiscountCode) -> Markup:
+    if code.kind == CodeKind.PERCENT:
+        return texts("code.percent", percent=texts.decimal(Decimal(code.amount) / 100))
+    return texts(f"code.{code.kind}", amount=texts.money(Money(code.amount, code.currency)))
 
 
 def named_entitlements(product: Product, slugs: Sequence[str]) -> list[tuple[str, str]]:

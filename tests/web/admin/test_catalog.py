@@ -82,6 +82,31 @@ def test_code_is_added_used_shown_and_disabled(admin, api):
     assert admin.call("POST", "codes", {"code": "SPRING", "kind": "free_license"}).status_code == 409
 
 
+def test_code_is_changed_and_shown_to_everybody_while_it_can_be_used(admin, api):
+    admin.post("codes", {"code": "SPRING", "kind": "percent", "amount": 2_500, "product": "editor"}, 201)
+    assert api.get("/v1/products").json()["products"][0]["featured_codes"] == []
+    changed = admin.patch("codes/spring", {"featured": True, "policies": ["standard"], "max_uses_per_buyer": 1})
+    assert (changed["featured"], len(changed["policy_ids"]), changed["max_uses_per_buyer"]) == (True, 1, 1)
+    shown = {
+        "code": "SPRING",
+        "kind": "percent",
+        "amount": 2_500,
+        "currency": "BTC",
+        "policies": ["standard"],
+        "expires_at": None,
+    }
+    assert api.get("/v1/products").json()["products"][0]["featured_codes"] == [shown]
+    assert api.get("/v1/products/editor").json()["featured_codes"] == [shown]
+    assert api.get("/v1/products/editor/policies").json()["product"]["featured_codes"] == [shown]
+    order = {"product": "editor", "code": "spring"}
+    refused = api.post("/v1/purchase", order)
+    assert (refused.status_code, "give the buyer's e-mail address" in refused.text) == (400, True)
+    assert api.post("/v1/purchase", {**order, "buyer_email": "buyer@example.com"}).status_code == 200
+    admin.patch("codes/spring", {"max_uses": 1})
+    assert api.get("/v1/products/editor").json()["featured_codes"] == []
+    assert admin.call("PATCH", "codes/spring", {"amount": 1}).status_code == 400
+
+
 def test_codes_come_in_pages(admin):
     for number in range(5):
         admin.post("codes", {"code": f"C{number}", "kind": "free_license"}, 201)

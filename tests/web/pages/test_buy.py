@@ -193,3 +193,27 @@ def test_same_again_is_filled_in(browser, buy, fake_shop):
     assert 'value="buyer@example.com"' in shown.text
     assert 'value="SPRING"' in shown.text
     assert browser.get(f"/buy/editor?again={secret[:-1]}").status_code == 404
+
+
+def test_featured_code_is_offered_until_one_is_typed(browser, fake_shop):
+    give_code(featured=True, amount=1_250)
+    shown = browser.get("/buy/editor")
+    assert "Use the code SPRING : 12.5 % off" in text_of(shown)
+    assert 'href="/buy/editor?code=SPRING"' in shown.text
+    assert "Code SPRING verwenden : 12,5 % weniger" in text_of(browser.get("/buy/editor?lang=de"))
+    assert "Use the code" not in text_of(browser.get("/buy/editor?code=SPRING"))
+
+
+def test_link_with_a_code_for_another_policy_chooses_that_policy(browser, fake_shop):
+    with transaction() as session:
+        product_id = add_policy(session, "editor", "pro", "Pro", Terms(), actor="cli").product_id
+    give_code(product_id=product_id, policies=("pro",))
+    assert 'value="pro" checked' in browser.get("/buy/editor?code=SPRING").text
+
+
+def test_code_limited_by_buyer_asks_for_the_address_and_counts_it(buy, fake_shop):
+    give_code(max_uses_per_buyer=1)
+    assert "This code needs your e-mail address." in text_of(buy(code="SPRING"))
+    assert buy(code="SPRING", email="buyer@example.com").status_code == 303
+    assert "was used with your e-mail address already" in text_of(buy(code="SPRING", email="BUYER@example.com"))
+    assert uses() == 1
