@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from keysat.catalog.products import Terms, check_terms, require_product
+from keysat.catalog.products import Display, Terms, check_display, check_terms, require_product
 from keysat.core.errors import InvalidInput, NotFound, require
 from keysat.core.hints import Hint
 from keysat.core.texts import check_name, check_note
@@ -40,6 +40,9 @@ POLICY_FIELDS = {
     "tip_pct_bps",
     "tip_label",
     "highlighted",
+    "hidden",
+    "position",
+    "bullets",
     "archived",
 }
 
@@ -93,6 +96,7 @@ def change_policy(session: Session, product: str, slug: str, changes: Mapping[st
     _check(changes, POLICY_FIELDS)
     _write(policy, changes)
     check_terms(Terms.of(policy))
+    check_display(Display.of(policy))
     session.flush()
     session.refresh(policy)
     audit(session, actor, "policy.changed", policy.id, product=product, slug=slug, fields=sorted(changes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput, NotFound, require
@@ -17,6 +17,8 @@ from keysat.models import Policy, Product
 from keysat.models.audit import audit
 from keysat.models.product import SLUG
 from keysat.net.lightning_address import parse_address
+
+_MAX_BULLETS, _MAX_POSITION = 20, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,20 @@ class Terms:
     def of(cls, policy: Policy) -> Terms:
         """Return the terms of a stored policy."""
         return cls(**{field.name: getattr(policy, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Display:
+    """How a policy is shown: its bullets, its place among the others, or not at all. It is sold all the same."""
+
+    bullets: tuple[str, ...] = ()
+    position: int = 0
+    hidden: bool = False
+
+    @classmethod
+    def of(cls, policy: Policy) -> Display:
+        """Return how a stored policy is shown."""
+        return cls(tuple(policy.bullets), policy.position, policy.hidden)
 
 
 def add_product(session: Session, slug: str, name: str, price: Money, description: str = "", *, actor: str) -> Product:
@@ -93,6 +109,7 @@ def add_policy(
     name: str,
     terms: Terms,
     description: str = "",
+    display: Display = Display(),
     *,
     actor: str,
 ) -> Policy:
@@ -107,6 +124,7 @@ def add_policy(
     check_name(name)
     check_note(description, "the description")
     check_terms(terms)
+    check_display(display)
     product = require_product(session, product_slug)
     taken = select(Policy).where(Policy.product_id == product.id, Policy.slug == slug)
     if session.scalar(taken) is not None:
@@ -126,6 +144,9 @@ def add_policy(
         tip_recipient=terms.tip_recipient,
         tip_pct_bps=terms.tip_pct_bps,
         tip_label=terms.tip_label,
+        bullets=list(display.bullets),
+        position=display.position,
+        hidden=display.hidden,
     )
     session.add(policy)
     session.flush()
@@ -134,7 +155,7 @@ def add_policy(
 
 
 def choose_policy(session: Session, product_slug: str, policy_slug: str | None) -> tuple[Product, Policy]:
-    """Return a product on sale and its policy with that slug. Without a slug, return its oldest policy, the default.
+    """Return a product on sale and its policy with that slug, hidden or not. Without a slug, return the default.
 
     Raises:
         NotFound: no such product or policy, or it was archived.
@@ -142,21 +163,25 @@ def choose_policy(session: Session, product_slug: str, policy_slug: str | None) 
     product = require_product(session, product_slug)
     if product.archived:
         raise NotFound("product", product_slug, Hint.UNARCHIVE_PRODUCT, product=product_slug)
-    policies = policies_of(session, product)
+    policies = policies_of(session, product, policy_slug)
     policy = next((candidate for candidate in policies if policy_slug in {None, candidate.slug}), None)
     wanted = policy_slug or f"of {product_slug}"
     return product, require(policy, "policy", wanted, Hint.ADD_POLICY, product=product_slug)
 
 
-def policies_of(session: Session, product: Product) -> list[Policy]:
-    """Return a product's policies that aren't archived, oldest first."""
-    wanted = select(Policy).where(Policy.product_id == product.id, ~Policy.archived).order_by(Policy.id)
-    return list(session.scalars(wanted))
+def policies_of(session: Session, product: Product, named: str | None = None) -> list[Policy]:
+    """Return a product's policies that are shown, in their order, the default first; and the one with the slug `named`.
+
+    Archived policies are left out.
+    """
+    shown = or_(~Policy.hidden, Policy.slug == named)
+    wanted = select(Policy).where(Policy.product_id == product.id, ~Policy.archived, shown)
+    return list(session.scalars(wanted.order_by(Policy.position, Policy.id)))
 
 
 def list_policies(session: Session, product_slug: str | None = None) -> list[tuple[Policy, Product]]:
-    """Return all policies, or those of a product, each with its product, by its slug and then oldest first."""
-    wanted = select(Policy, Product).join(Product).order_by(Product.slug, Policy.id)
+    """Return all policies, or those of a product, each with its product, by its slug and then in their order."""
+    wanted = select(Policy, Product).join(Product).order_by(Product.slug, Policy.position, Policy.id)
     if product_slug is not None:
         wanted = wanted.where(Product.slug == product_slug)
     return [(policy, product) for policy, product in session.execute(wanted)]
@@ -187,6 +212,16 @@ def check_terms(terms: Terms) -> None:
         raise InvalidInput("a price can't be negative.")
     _check_tip(terms)
     check_entitlements(terms.entitlements)
+
+
+def check_display(display: Display) -> None:
+    """Check that a policy's bullets are lines of text, and its place is in range. Raises `InvalidInput`."""
+    if len(display.bullets) > _MAX_BULLETS:
+        raise InvalidInput(f"a policy can have {_MAX_BULLETS} bullets at most.")
+    for bullet in display.bullets:
+        check_name(bullet, "a bullet")
+    if abs(display.position) > _MAX_POSITION:
+        raise InvalidInput(f"a policy's position must be {-_MAX_POSITION:,} to {_MAX_POSITION:,}.")
 
 
 def _check_tip(terms: Terms) -> None:

@@ -39,7 +39,7 @@ WhichInvoice = Annotated[str, typer.Argument(metavar="INVOICE", help="Its id, or
 @app.command("open")
 def open_(
     product: Annotated[str, typer.Argument(help="The product's slug.")],
-    policy: Annotated[str | None, typer.Option(help="The policy's slug; default: the product's oldest.")] = None,
+    policy: Annotated[str | None, typer.Option(help="The policy's slug; default: the product's first.")] = None,
     account: Annotated[str | None, typer.Option(help="The provider account; default: the first that works.")] = None,
     code: Annotated[str | None, typer.Option(help="A discount code.")] = None,
     email: Annotated[str | None, typer.Option(help="The buyer's e-mail address.")] = None,

@@ -92,7 +92,7 @@ def show(license_id: LicenseId, as_json: AsJson = False) -> None:
 def issue(
     product: Annotated[str, typer.Argument(help="The product's slug.")],
     note: Note,
-    policy: Annotated[str | None, typer.Option(help="The policy's slug; default: the product's oldest.")] = None,
+    policy: Annotated[str | None, typer.Option(help="The policy's slug; default: the product's first.")] = None,
     email: Annotated[str | None, typer.Option(help="The holder's address.")] = None,
     as_json: AsJson = False,
 ) -> None:

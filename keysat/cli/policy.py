@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from keysat.catalog.changes import change_policy
-from keysat.catalog.products import Terms, add_policy, list_policies, price_of, require_product
+from keysat.catalog.products import Display, Terms, add_policy, list_policies, price_of, require_product
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.product import parse_price
 from keysat.core.db import reading, transaction
@@ -22,6 +22,8 @@ DAY = 86_400
 Product_ = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's slug.")]
 Policy_ = Annotated[str, typer.Argument(metavar="POLICY", help="The policy's slug.")]
 _RELEASES = typer.Option(min=0, max=1_000, help="Seats that a key's holder may free in 30 days, for each seat.")
+_POSITION = "Its place among the product's policies: lower comes first, and the first is the default."
+_HIDDEN = "Show it to nobody; those who know its slug can buy it."
 TipRecipient = Annotated[str | None, typer.Option(help="A Lightning Address that gets a share of what is paid.")]
 TipShare = Annotated[int | None, typer.Option(min=1, max=10_000, help="Its share in basis points: 500 is 5 %.")]
 TipLabel = Annotated[str, typer.Option(help="What the tip is for, as your records should say.")]
@@ -43,6 +45,9 @@ def add(
     tip_recipient: TipRecipient = None,
     tip_bps: TipShare = None,
     tip_label: TipLabel = "",
+    bullet: Annotated[list[str] | None, typer.Option(help="A line that buyers read; repeatable.")] = None,
+    position: Annotated[int, typer.Option(help=_POSITION)] = 0,
+    hidden: Annotated[bool, typer.Option("--hidden", help=_HIDDEN)] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a policy to a product."""
@@ -59,9 +64,8 @@ def add(
     )
     with transaction() as session:
         own = None if price is None else _in_currency_of(require_product(session, product), price)
-        policy = add_policy(
-            session, product, slug, name or slug, replace(terms, price_amount=own), description, actor="cli"
-        )
+        terms, display = replace(terms, price_amount=own), Display(tuple(bullet or ()), position, hidden)
+        policy = add_policy(session, product, slug, name or slug, terms, description, display, actor="cli")
     show_record({"id": str(policy.id), "product": product, "slug": policy.slug}, as_json)
 
 
@@ -95,6 +99,11 @@ def edit(
     tip_bps: TipShare = None,
     tip_label: Annotated[str | None, typer.Option(help="What the tip is for, as your records should say.")] = None,
     highlight: Annotated[bool | None, typer.Option(help="Show it to buyers as the one to take.")] = None,
+    bullet: Annotated[
+        list[str] | None, typer.Option(help="All lines that buyers read; repeatable; '' takes them back.")
+    ] = None,
+    position: Annotated[int | None, typer.Option(help=_POSITION)] = None,
+    hidden: Annotated[bool | None, typer.Option(help=_HIDDEN)] = None,
 ) -> None:
     """Change the terms of licenses issued from now on. Issued licenses keep their terms."""
     changes: dict[str, object] = {
@@ -109,6 +118,9 @@ def edit(
         "tip_pct_bps": tip_bps,
         "tip_label": tip_label,
         "highlighted": highlight,
+        "bullets": None if bullet is None else [line for line in bullet if line],
+        "position": position,
+        "hidden": hidden,
     }
     changes = {field: value for field, value in changes.items() if value is not None}
     if tip_recipient is not None and not tip_recipient.strip():
@@ -159,6 +171,7 @@ def list_(
                 "seat_releases": row.releases_per_seat,
                 "trial": row.is_trial,
                 "entitlements": row.entitlements,
+                "hidden": row.hidden,
                 "archived": row.archived_at,
             }
             for row, sold in rows

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Select, any_, func, or_, select
+from sqlalchemy import ColumnElement, Select, any_, func, or_, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
@@ -43,12 +43,15 @@ def list_codes(session: Session, limit: int | None = None, before: UUID | None =
 
 
 def featured_codes(session: Session, product_id: UUID | None = None) -> list[ReportedCode]:
-    """Return the codes that everybody may see and use now, newest first: all, or those that a product takes."""
-    wanted = _codes().where(DiscountCode.featured).order_by(DiscountCode.id.desc())
+    """Return the codes that everybody may see and use now, newest first: all, or those that a product takes.
+
+    Their policies are those that everybody may see.
+    """
+    wanted = _codes(~Policy.archived, ~Policy.hidden).where(DiscountCode.featured).order_by(DiscountCode.id.desc())
     if product_id is not None:
         wanted = wanted.where(or_(DiscountCode.product_id.is_(None), DiscountCode.product_id == product_id))
     found = [_reported(*row) for row in session.execute(wanted)]
-    return [code for code in found if code.state is CodeState.ACTIVE]
+    return [code for code in found if code.state is CodeState.ACTIVE and (code.policies or not code.row.policy_ids)]
 
 
 def report_code(session: Session, code: str) -> ReportedCode:
@@ -72,9 +75,9 @@ def slots(session: Session, code_id: UUID) -> dict[str, int]:
     return {str(status): counts.get(status, 0) for status in RedemptionStatus}
 
 
-def _codes() -> Select[DiscountCode, str, list[str] | None, datetime]:
+def _codes(*shown: ColumnElement[bool]) -> Select[DiscountCode, str, list[str] | None, datetime]:
     policies = select(func.array_agg(aggregate_order_by(Policy.slug, Policy.slug)))
-    policies = policies.where(Policy.id == any_(DiscountCode.policy_ids)).correlate(DiscountCode)
+    policies = policies.where(Policy.id == any_(DiscountCode.policy_ids), *shown).correlate(DiscountCode)
     wanted = select(DiscountCode, Product.slug, policies.scalar_subquery(), func.now())
     return wanted.outerjoin(Product, Product.id == DiscountCode.product_id)
 

@@ -18,9 +18,10 @@ from keysat.models.product import SLUG
 class Policy(Base):
     """Durations are in seconds. NULL `duration_seconds` means perpetual. 0 `max_machines` means unlimited.
 
-    `price_amount`, in the product's currency, overrides the product's price if it is not NULL. The oldest policy of a
-    product that isn't archived is the default. `tip_pct_bps` basis points of the payment go to the Lightning Address
-    `tip_recipient`. A license's holder may free `releases_per_seat` seats in 30 days for each seat of the license.
+    `price_amount`, in the product's currency, overrides the product's price if it is not NULL. Policies are shown by
+    `position`, and then oldest first. The first one is the default. A `hidden` policy isn't shown, and is sold to those
+    who name it. `bullets` are lines that buyers read. `tip_pct_bps` basis points of the payment go to the Lightning
+    Address `tip_recipient`. A license's holder may free `releases_per_seat` seats in 30 days for each of its seats.
     """
 
     __tablename__ = "policies"
@@ -33,6 +34,7 @@ class Policy(Base):
         CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("price_amount >= 0", name="price_amount"),
         CheckConstraint("cardinality(entitlements) <= 255", name="entitlements"),
+        CheckConstraint("cardinality(bullets) <= 20", name="bullets"),
         CheckConstraint("tip_pct_bps BETWEEN 1 AND 10000", name="tip_pct_bps"),
         CheckConstraint("(tip_recipient IS NULL) = (tip_pct_bps IS NULL)", name="tip"),
     )
@@ -53,6 +55,9 @@ class Policy(Base):
     tip_pct_bps: Mapped[int | None]
     tip_label: Mapped[str] = mapped_column(server_default="")
     highlighted: Mapped[bool] = mapped_column(server_default="false")
+    hidden: Mapped[bool] = mapped_column(server_default="false")
+    position: Mapped[int] = mapped_column(server_default="0")
+    bullets: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     created_at: Mapped[CreatedAt]
     archived_at: Mapped[Time | None]
 

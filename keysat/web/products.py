@@ -75,6 +75,7 @@ class PublicPolicy(BaseModel):
     is_trial: bool
     entitlements: list[str]
     highlighted: bool
+    bullets: list[str]
     is_recurring: bool = False
     renewal_period_days: int = 0
     trial_days: int
@@ -172,5 +173,6 @@ def _policy(product: Product, row: Policy) -> PublicPolicy:
         is_trial=row.is_trial,
         entitlements=row.entitlements,
         highlighted=row.highlighted,
+        bullets=row.bullets,
         trial_days=duration // _SECONDS_OF_A_DAY if row.is_trial else 0,
     )

@@ -1,7 +1,10 @@
 """`keysat policy`: the terms under which a product is licensed."""
 
 import pytest
+from sqlalchemy import select
 
+from keysat.core.db import reading
+from keysat.models import Policy
 from tests.builders import make_catalog
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -28,6 +31,7 @@ def test_policy_is_added_with_its_terms(keysat):
         "seat_releases": 2,
         "trial": True,
         "entitlements": ["export", "sync"],
+        "hidden": False,
         "archived": None,
     }
 
@@ -105,3 +109,15 @@ def test_edit_changes_terms_and_takes_prices_and_entitlements_back(keysat):
 def test_name_is_not_emptied(keysat, command):
     make_catalog()
     assert "can't be empty" in keysat(*command, "--name", " ").refusal
+
+
+def test_policy_is_hidden_placed_and_described(keysat):
+    make_catalog()
+    keysat("policy", "add", "editor", "friends", "--hidden", "--position", "-1", "--bullet", "Help", "--bullet", "More")
+    rows = keysat("policy", "list", "editor", "--json").json
+    assert [(row["policy"], row["hidden"]) for row in rows] == [("friends", True), ("standard", False)]
+    keysat("policy", "edit", "editor", "friends", "--no-hidden", "--position", "1", "--bullet", "")
+    rows = keysat("policy", "list", "editor", "--json").json
+    assert [(row["policy"], row["hidden"]) for row in rows] == [("standard", False), ("friends", False)]
+    with reading() as session:
+        assert session.scalar(select(Policy.bullets).where(Policy.slug == "friends")) == []

@@ -23,6 +23,9 @@ TERMS = {
     "tip_pct_bps": 500,
     "tip_label": "for the compiler",
     "releases_per_seat": 3,
+    "hidden": False,
+    "position": 2,
+    "bullets": ["Updates for a year"],
 }
 LIMITS = {
     "max_uses": 5,

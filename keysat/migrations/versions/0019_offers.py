@@ -1,4 +1,4 @@
-"""Codes for some policies, for each buyer, and for everybody to see."""
+"""Codes for some policies, for each buyer, and for everybody to see. Policies in an order, or hidden, with bullets."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,3 +26,7 @@ def upgrade() -> None:
     )
     op.drop_index(op.f("ix_redemptions_code_id"), table_name="redemptions")
     op.create_index("ix_redemptions_code_id_buyer_hash", "redemptions", ["code_id", "buyer_hash"])
+    op.add_column("policies", sa.Column("hidden", sa.Boolean(), server_default="false", nullable=False))
+    op.add_column("policies", sa.Column("position", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("policies", sa.Column("bullets", ARRAY(sa.Text()), server_default="{}", nullable=False))
+    op.create_check_constraint("bullets", "policies", "cardinality(bullets) <= 20")

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from keysat.catalog import products
 from keysat.catalog.changes import change_policy, require_policy
-from keysat.catalog.products import Terms, add_policy, require_product
+from keysat.catalog.products import Display, Terms, add_policy, require_product
 from keysat.core.db import reading, transaction
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Entitlements, Machines, Number, Releases, Row
@@ -23,6 +23,11 @@ router = APIRouter(prefix="/products/{slug}/policies", tags=["admin: policies"],
 
 PolicySlug = Annotated[Slug, Path(description="The policy's slug.")]
 Duration = Annotated[int | None, Field(gt=0, le=10**9, description="Seconds; null = perpetual.")]
+
+
+Hidden = Annotated[bool, Field(description="Shown to nobody. Those who know its slug can buy it.")]
+Position = Annotated[int, Field(ge=-1_000_000, le=1_000_000, description="Lower comes first, as the default.")]
+Bullets = Annotated[list[Name], Field(max_length=20, description="Lines that buyers read.")]
 
 
 class NewPolicy(Input):
@@ -46,6 +51,9 @@ class NewPolicy(Input):
     tip_recipient: Line | None = None
     tip_pct_bps: Annotated[int | None, Field(ge=1, le=10_000, description="500 = 5 %.")] = None
     tip_label: Line = ""
+    hidden: Hidden = False
+    position: Position = 0
+    bullets: Bullets = Field(default_factory=list)
 
 
 class PolicyChanges(Changes):
@@ -64,6 +72,9 @@ class PolicyChanges(Changes):
     tip_pct_bps: Annotated[int | None, Field(ge=1, le=10_000, description="500 = 5 %.")] = UNCHANGED
     tip_label: Line = UNCHANGED
     highlighted: bool = UNCHANGED
+    hidden: Hidden = UNCHANGED
+    position: Position = UNCHANGED
+    bullets: Bullets = UNCHANGED
     archived: bool = UNCHANGED
 
 
@@ -86,13 +97,16 @@ class PolicyRow(Row):
     tip_pct_bps: int | None
     tip_label: str
     highlighted: bool
+    hidden: bool
+    position: int
+    bullets: list[str]
     created_at: datetime
     archived_at: datetime | None
 
 
 @router.get("")
 def list_policies(slug: ProductSlug, _: Reader) -> list[PolicyRow]:
-    """List a product's policies, oldest first. The first that isn't archived is the default."""
+    """List a product's policies in their order. The first that is neither archived nor hidden is the default."""
     with reading() as session:
         require_product(session, slug)
         rows = products.list_policies(session, slug)
@@ -102,10 +116,12 @@ def list_policies(slug: ProductSlug, _: Reader) -> list[PolicyRow]:
 @router.post("", status_code=201, responses=documented(409))
 def create_policy(slug: ProductSlug, body: NewPolicy, actor: Writer) -> PolicyRow:
     """Add a policy to a product."""
-    facts = body.model_dump(exclude={"slug", "name", "description"})
+    facts = body.model_dump(exclude={"slug", "name", "description", "bullets", "position", "hidden"})
     terms = Terms(**{**facts, "entitlements": tuple(body.entitlements)})
+    display = Display(tuple(body.bullets), body.position, body.hidden)
     with transaction() as session:
-        row = add_policy(session, slug, body.slug, body.name or body.slug, terms, body.description, actor=actor)
+        name = body.name or body.slug
+        row = add_policy(session, slug, body.slug, name, terms, body.description, display, actor=actor)
         session.refresh(row)
     return PolicyRow.model_validate(row)
 

@@ -97,7 +97,7 @@ def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
 
 def _checked(session: Session, slug: str, form: Form) -> Form:
     """Return the form with errors where the policy or the code can't be used. No policy means the default one."""
-    product, policies = sold(session, slug)
+    product, policies = sold(session, slug, form.policy)
     if form.policy is not None and form.policy not in {policy.slug for policy in policies}:
         form = replace(form.wrong("policy", "buy.error.policy"), policy=None)
     if form.code is None:
@@ -126,7 +126,7 @@ def _form_page(request: Request, slug: str, form: Form, trouble: str | None = No
     """Show the form. `trouble` names the text of a failure that isn't the buyer's."""
     texts, code = texts_for(request), None if "code" in form.errors else form.code
     with reading() as session:
-        product, policies = sold(session, slug)
+        product, policies = sold(session, slug, form.policy)
         choices = cards(session, texts, product, policies, code)
         tips = [] if form.code else featured(session, texts, product)
         targets = _form_targets(session, product)

@@ -51,6 +51,7 @@ class Card:
     contains: tuple[tuple[str, str], ...]
     is_trial: bool
     highlighted: bool
+    bullets: tuple[str, ...]
 
 
 class NotSold(NotFound):
@@ -61,15 +62,15 @@ class NotSold(NotFound):
         super().__init__("product on sale", product.slug)
 
 
-def sold(session: Session, slug: str) -> tuple[Product, list[Policy]]:
-    """Return a product on sale, and its policies, the default first.
+def sold(session: Session, slug: str, named: str | None) -> tuple[Product, list[Policy]]:
+    """Return a product on sale, and its policies, the default first. A hidden one is there only if `named`.
 
     Raises:
         NotFound: no such product.
         NotSold: it is no longer sold.
     """
     product = require_product(session, slug)
-    policies = [] if product.archived else policies_of(session, product)
+    policies = [] if product.archived else policies_of(session, product, named)
     if not policies:
         raise NotSold(product)
     return product, policies
@@ -111,6 +112,7 @@ def _card(session: Session, texts: Texts, product: Product, policy: Policy, code
         contains=tuple(named_entitlements(product, policy.entitlements)),
         is_trial=policy.is_trial,
         highlighted=policy.highlighted,
+        bullets=tuple(policy.bullets),
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.builders import audit_actions
+from tests.builders import audit_actions, invoice_of, load_invoice
 
 POLICY = {"slug": "team", "name": "Team", "duration_seconds": 86_400, "max_machines": 5, "entitlements": ["export"]}
 
@@ -44,6 +44,31 @@ def test_policy_is_added_changed_and_archived(admin, api):
     admin.patch("products/editor/policies/team", {"archived": True})
     assert api.post("/v1/purchase", {"product": "editor", "policy_slug": "team"}).status_code == 404
     assert [policy["slug"] for policy in admin.get("products/editor/policies")] == ["standard", "team"]
+
+
+def test_policies_are_shown_in_their_order_and_hidden_ones_to_those_who_name_them(admin, api):
+    bullets = ["Updates for a year", "Help by mail"]
+    made = admin.post("products/editor/policies", {**POLICY, "hidden": True, "position": -1, "bullets": bullets}, 201)
+    assert (made["hidden"], made["position"], made["bullets"]) == (True, -1, bullets)
+
+    def shown():
+        return [policy["slug"] for policy in api.get("/v1/products/editor/policies").json()["policies"]]
+
+    def bought(**wanted):
+        invoice_id = api.post("/v1/purchase", {"product": "editor", **wanted}).json()["invoice_id"]
+        return str(load_invoice(invoice_of(invoice_id)).policy_id)
+
+    assert shown() == ["standard"]
+    assert bought() != made["id"]
+    assert bought(policy_slug="team") == made["id"]
+    admin.patch("products/editor/policies/team", {"hidden": False})
+    assert shown() == ["team", "standard"]
+    assert bought() == made["id"]
+    assert api.get("/v1/products/editor/policies").json()["policies"][0]["bullets"] == bullets
+    admin.patch("products/editor/policies/team", {"position": 1})
+    assert [policy["slug"] for policy in admin.get("products/editor/policies")] == ["standard", "team"]
+    for wrong in ({"bullets": [" "]}, {"bullets": ["x"] * 21}, {"position": 10**7}):
+        assert admin.call("PATCH", "products/editor/policies/team", wrong).status_code == 400
 
 
 def test_currency_is_not_changed_under_the_prices_of_policies(admin):
@@ -98,6 +123,9 @@ def test_code_is_changed_and_shown_to_everybody_while_it_can_be_used(admin, api)
     assert api.get("/v1/products").json()["products"][0]["featured_codes"] == [shown]
     assert api.get("/v1/products/editor").json()["featured_codes"] == [shown]
     assert api.get("/v1/products/editor/policies").json()["product"]["featured_codes"] == [shown]
+    admin.patch("products/editor/policies/standard", {"hidden": True})
+    assert api.get("/v1/products/editor").json()["featured_codes"] == []
+    admin.patch("products/editor/policies/standard", {"hidden": False})
     order = {"product": "editor", "code": "spring"}
     refused = api.post("/v1/purchase", order)
     assert (refused.status_code, "give the buyer's e-mail address" in refused.text) == (400, True)

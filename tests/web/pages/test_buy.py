@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from keysat.catalog.changes import change_product
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.changes import change_policy, change_product
+from keysat.catalog.products import Display, Terms, add_policy
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import reading, transaction
 from keysat.core.errors import CredentialsRejected, RemoteUnavailable
@@ -217,3 +217,22 @@ def test_code_limited_by_buyer_asks_for_the_address_and_counts_it(buy, fake_shop
     assert buy(code="SPRING", email="buyer@example.com").status_code == 303
     assert "was used with your e-mail address already" in text_of(buy(code="SPRING", email="BUYER@example.com"))
     assert uses() == 1
+
+
+def test_hidden_policy_is_shown_to_those_who_name_it(browser, buy, fake_shop):
+    with transaction() as session:
+        display = Display(bullets=("For friends & <family>",), hidden=True)
+        add_policy(session, "editor", "friends", "Friends", Terms(), display=display, actor="cli")
+    assert "Friends" not in text_of(browser.get("/buy/editor"))
+    named = browser.get("/buy/editor?policy=friends")
+    assert 'value="friends" checked' in named.text
+    assert "For friends & <family>" in text_of(named)
+    assert buy(policy="friends").status_code == 303
+
+
+def test_product_whose_policies_are_all_hidden_is_sold_to_those_who_name_one(browser, fake_shop):
+    with transaction() as session:
+        change_policy(session, "editor", "standard", {"hidden": True}, "cli")
+    assert "Editor" not in text_of(browser.get("/"))
+    assert browser.get("/buy/editor").status_code == 410
+    assert browser.get("/buy/editor?policy=standard").status_code == 200
