@@ -11,10 +11,11 @@ from keysat.cli import delivery
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.secret_input import read_secret
 from keysat.cli.when import parse_age
-from keysat.core.db import reading, transaction
+from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import KeysatError
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
+from keysat.licenses.signer import installed_signer
 from keysat.models import WebhookEndpoint
 from keysat.queue.outbox import EventType
 from keysat.webhooks import endpoints
@@ -32,6 +33,8 @@ SecretFile = Annotated[
     Path | None, typer.Option(help="A file with the secret of a receiver you have already; default: a new one.")
 ]
 
+_WITH_KEY = "Put the license's key into license.issued; needs https://."
+
 
 class NotDelivered(KeysatError):
     """The receiver didn't accept a test event."""
@@ -43,6 +46,7 @@ def add(
     url: Url,
     event: Events = None,
     secret_file: SecretFile = None,
+    with_key: Annotated[bool, typer.Option("--with-key", help=_WITH_KEY)] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add an endpoint and print its secret, only this once. Try it with `keysat webhook test NAME`."""
@@ -56,6 +60,7 @@ def add(
             url,
             event or (),
             secret=given,
+            with_key=with_key,
             allow_http=settings.webhook_may_be_http,
             actor="cli",
         )
@@ -73,6 +78,7 @@ def list_(as_json: AsJson = False) -> None:
                 "name": row.name,
                 "url": row.url,
                 "events": row.event_types or "all",
+                "with_key": row.with_key,
                 "state": _state(row),
                 "failing_since": row.failing_since,
             }
@@ -95,12 +101,19 @@ def edit(
     event: Annotated[
         list[str] | None, typer.Option("--event", help="All events it wants; repeatable; '' = all there are.")
     ] = None,
+    with_key: Annotated[bool | None, typer.Option("--with-key/--without-key", help=_WITH_KEY)] = None,
 ) -> None:
-    """Change an endpoint's URL, also for pending deliveries, or its events."""
+    """Change an endpoint's URL or whether it gets keys, also for pending deliveries, or its events."""
     wanted = None if event is None else [event_type for event_type in event if event_type]
     with transaction() as session:
         endpoints.change_endpoint(
-            session, name, url=url, event_types=wanted, allow_http=load_settings().webhook_may_be_http, actor="cli"
+            session,
+            name,
+            url=url,
+            event_types=wanted,
+            with_key=with_key,
+            allow_http=load_settings().webhook_may_be_http,
+            actor="cli",
         )
     say(f"endpoint {name} is changed")
 
@@ -158,7 +171,11 @@ def try_(
     """Send a signed sample of an event now, and show the response. It is not retried."""
     with reading() as session:
         row = endpoints.require_endpoint(session, name)
-    attempt = send_test(Sender.of(load_settings()), row, event)
+    attempt = send_test(_sender(), row, event)
     show_record({"status": attempt.status_code, "answer": attempt.answer, "ms": attempt.duration_ms}, as_json)
     if not attempt.delivered:
         raise NotDelivered(f"{name} didn't take the test event: {attempt.failure}")
+
+
+def _sender() -> Sender:
+    return Sender.of(load_settings(), lambda row: installed_signer(DATABASE).key_for(row))

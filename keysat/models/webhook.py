@@ -29,19 +29,21 @@ class WebhookEndpoint(Base):
 
     `sealed_secrets` is a Fernet token over {"secret": ..., "previous": ...}. Deliveries are signed with both until
     `previous_until`. Deliveries to a paused endpoint wait. A disabled endpoint gets no new deliveries.
-    `failing_since` is when it last stopped working.
+    `failing_since` is when it last stopped working. `with_key` adds the license's key to `license.issued`.
     """
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
         UniqueConstraint("name"),
         CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_reason"),
+        CheckConstraint("NOT with_key OR url LIKE 'https://%'", name="with_key"),
     )
 
     id: Mapped[Id]
     name: Mapped[str]
     url: Mapped[str]
     event_types: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    with_key: Mapped[bool] = mapped_column(server_default="false")
     sealed_secrets: Mapped[bytes]
     previous_until: Mapped[Time | None]
     created_at: Mapped[CreatedAt]
@@ -65,7 +67,7 @@ class WebhookEndpoint(Base):
 
 
 class OutboundEvent(Base):
-    """Something that happened. `body` is the JSON sent byte for byte in every delivery attempt.
+    """Something that happened. `body` is the JSON sent byte for byte in every attempt, but for a license's key in it.
 
     `invoice_id` and `license_id` link the event to timelines.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from keysat.net.client import retry_after
 from keysat.net.untrusted import UntrustedClient
 from keysat.queue.outbox import EventType
 from keysat.webhooks.delivery_queue import Attempt, LeasedDelivery, Recorded, lease, record_attempt
+from keysat.webhooks.license_keys import KeyOf, with_key, without_keys
 from keysat.webhooks.samples import sample
 from keysat.webhooks.signing import signed_headers
 
@@ -41,9 +42,10 @@ class Sender:
     client: UntrustedClient
     box: MultiFernet
     at_once: int
+    key_of: KeyOf
 
     @classmethod
-    def of(cls, settings: Settings) -> Sender:
+    def of(cls, settings: Settings, key_of: KeyOf) -> Sender:
         """Build the sender from the settings.
 
         Raises:
@@ -56,7 +58,7 @@ class Sender:
             ca_file=settings.ca_file,
             allow_http=settings.webhook_allow_http,
         )
-        return cls(client, secret_box(settings), settings.webhook_concurrency)
+        return cls(client, secret_box(settings), settings.webhook_concurrency, key_of)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def deliver(database: Database, sender: Sender, delivery_id: UUID) -> DeliveryRe
     if leased is None:
         log.debug("nothing to deliver", delivery_id=str(delivery_id))
         return DeliveryResult("nothing to do")
-    attempt = _attempt(sender, leased)
+    attempt = _attempt(database, sender, leased)
     metrics.deliveries.labels(leased.endpoint, "delivered" if attempt.delivered else "failed").inc()
     with database.transaction() as session:
         recorded = record_attempt(session, leased, attempt)
@@ -129,20 +131,25 @@ def send_test(sender: Sender, endpoint: WebhookEndpoint, event_type: EventType |
     secret = unseal(sender.box, endpoint.sealed_secrets, f"endpoint {endpoint.name}", "secret")["secret"]
     now = datetime.now(UTC)
     name = event_type or TEST_EVENT
-    data = {"endpoint": endpoint.name} if event_type is None else sample(event_type)
+    data = {"endpoint": endpoint.name} if event_type is None else sample(event_type, with_key=endpoint.with_key)
     body = json.dumps({"event_type": name, "timestamp": now.isoformat(), "data": data}).encode()
     headers = signed_headers(uuid7(), name, body, [secret], int(now.timestamp()))
     return call_receiver(sender, endpoint.url, headers, body)
 
 
-def _attempt(sender: Sender, leased: LeasedDelivery) -> Attempt:
+def _attempt(database: Database, sender: Sender, leased: LeasedDelivery) -> Attempt:
     try:
         secrets = unseal(sender.box, leased.sealed_secrets, f"endpoint {leased.endpoint}", "secret")
+        body = leased.body
+        if leased.license_id is not None:
+            with database.reading() as session:
+                body = with_key(session, sender.key_of, leased.license_id, body)
     except SettingsError as error:
         return Attempt(0, error=str(error))
     keys = [secrets["secret"], *([secrets["previous"]] if leased.with_previous and "previous" in secrets else [])]
-    headers = signed_headers(leased.delivery_id, leased.event_type, leased.body, keys, int(time.time()))
-    return call_receiver(sender, leased.url, headers, leased.body)
+    headers = signed_headers(leased.delivery_id, leased.event_type, body, keys, int(time.time()))
+    attempt = call_receiver(sender, leased.url, headers, body)
+    return replace(attempt, answer=without_keys(attempt.answer))
 
 
 def _since(began: float) -> int:

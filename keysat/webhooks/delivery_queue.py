@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 from keysat.models.columns import seconds
 from keysat.queue.claim import pull_back
+from keysat.queue.outbox import EventType
 from keysat.webhooks.endpoints import disable_endpoint
 
 # An attempt takes at most 10 s. A longer lease belongs to a sender that died.
@@ -34,7 +35,10 @@ _MAX_RETRY_AFTER = 86_400.0
 
 @dataclass(frozen=True)
 class LeasedDelivery:
-    """A delivery to attempt now. No other sender attempts it until `leased_until`."""
+    """A delivery to attempt now. No other sender attempts it until `leased_until`.
+
+    `license_id` is the license whose key the endpoint gets with it, if any.
+    """
 
     delivery_id: UUID
     endpoint_id: UUID
@@ -44,6 +48,7 @@ class LeasedDelivery:
     with_previous: bool
     event_type: str
     body: bytes
+    license_id: UUID | None
     attempts: int
     leased_until: datetime
 
@@ -124,7 +129,7 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> LeasedDelivery |
         .values(leased_until=until, next_attempt_at=until)
         .returning(
             *(WebhookDelivery.id, WebhookDelivery.attempts, WebhookDelivery.leased_until),
-            *(OutboundEvent.event_type, OutboundEvent.body),
+            *(OutboundEvent.event_type, OutboundEvent.body, OutboundEvent.license_id),
         )
     ).one_or_none()
     if row is None:
@@ -138,6 +143,7 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> LeasedDelivery |
         with_previous=bool(with_previous),
         event_type=row.event_type,
         body=row.body.encode(),
+        license_id=row.license_id if to.with_key and row.event_type == EventType.LICENSE_ISSUED else None,
         attempts=row.attempts,
         leased_until=row.leased_until,
     )

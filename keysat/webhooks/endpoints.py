@@ -32,6 +32,7 @@ def add_endpoint(
     event_types: Sequence[str] = (),
     *,
     secret: str = "",
+    with_key: bool = False,
     allow_http: bool = False,
     actor: str,
 ) -> tuple[WebhookEndpoint, str]:
@@ -47,15 +48,20 @@ def add_endpoint(
         raise Conflict(f"there is an endpoint {name} already; choose another name.")
     if secret:
         check_secret(secret)
-    _check(url, allow_http=allow_http)
+    _check(url, allow_http=allow_http, with_key=with_key)
     secret = secret or new_secret()
     endpoint = WebhookEndpoint(
-        name=name, url=url, event_types=_known(event_types), sealed_secrets=seal(box, {"secret": secret})
+        name=name,
+        url=url,
+        event_types=_known(event_types),
+        with_key=with_key,
+        sealed_secrets=seal(box, {"secret": secret}),
     )
     session.add(endpoint)
     session.flush()
     session.refresh(endpoint)
-    audit(session, actor, "endpoint.added", endpoint.id, name=name, event_types=list(event_types) or None)
+    facts = {"name": name, "event_types": list(event_types) or None, "with_key": with_key or None}
+    audit(session, actor, "endpoint.added", endpoint.id, **facts)
     return endpoint, secret
 
 
@@ -65,23 +71,25 @@ def change_endpoint(
     *,
     url: str | None = None,
     event_types: Sequence[str] | None = None,
+    with_key: bool | None = None,
     allow_http: bool = False,
     actor: str,
 ) -> WebhookEndpoint:
-    """Change an endpoint's URL, which also applies to its pending deliveries, or the events it gets from now on.
+    """Change an endpoint's URL or whether it gets keys, also for pending deliveries, or its events from now on.
 
     Raises:
         NotFound: no such endpoint.
         InvalidInput: the URL or an event type is invalid.
     """
     endpoint = require_endpoint(session, name)
-    if url is not None:
-        _check(url, allow_http=allow_http)
-        endpoint.url = url
+    gets_key = endpoint.with_key if with_key is None else with_key
+    if url is not None or gets_key:
+        _check(url or endpoint.url, allow_http=allow_http, with_key=gets_key)
+    endpoint.url, endpoint.with_key = url or endpoint.url, gets_key
     if event_types is not None:
         endpoint.event_types = _known(event_types)
     session.flush()
-    audit(session, actor, "endpoint.changed", endpoint.id, name=name)
+    audit(session, actor, "endpoint.changed", endpoint.id, name=name, with_key=with_key)
     return endpoint
 
 
@@ -181,7 +189,9 @@ def require_endpoint(session: Session, name: str) -> WebhookEndpoint:
     return require(endpoint, "webhook endpoint", name, Hint.LIST_ENDPOINTS)
 
 
-def _check(url: str, *, allow_http: bool) -> None:
+def _check(url: str, *, allow_http: bool, with_key: bool) -> None:
+    if with_key and not url.startswith("https://"):
+        raise InvalidInput(f"license keys are sent to https:// only; the URL {url[:100]!r} can't get them.")
     if url.startswith("http://") and not allow_http:
         raise InvalidInput(
             f"the URL {url[:100]!r} must start with https://, as the settings allow no http://.",

@@ -93,6 +93,7 @@ _SAMPLES: dict[EventType, dict[str, object]] = {
 }
 
 
-def sample(event_type: EventType) -> dict[str, object]:
-    """Return the data of a made-up event. `sample` in it tells a receiver so."""
-    return {**_SAMPLES[event_type], "sample": True}
+def sample(event_type: EventType, *, with_key: bool = False) -> dict[str, object]:
+    """Return the data of a made-up event. `sample` in it tells a receiver so. `with_key` as the endpoint's."""
+    key = {"license_key": "LIC1-SAMPLE-SAMPLE"} if with_key and event_type is EventType.LICENSE_ISSUED else {}
+    return {**_SAMPLES[event_type], **key, "sample": True}

@@ -36,7 +36,7 @@ def listed(keysat, *options):
 
 
 def send_all(keysat):
-    sender = Sender.of(load_settings())
+    sender = Sender.of(load_settings(), str)
     for row in listed(keysat, "--status", "pending"):
         deliver(DATABASE, sender, row["id"])
 
@@ -157,3 +157,12 @@ def test_replay_respects_rate_and_filters(keysat, receiver):
         "no delivery"
     )
     assert "must be like" in keysat(*replay, "--since", "yesterday").refusal
+
+
+def test_endpoint_asks_for_keys(keysat):
+    url = "https://shop.example.com/hooks"
+    assert "https:// only" in keysat("webhook", "endpoint", "add", "shop", "http://127.0.0.1/x", "--with-key").refusal
+    keysat("webhook", "endpoint", "add", "shop", url, "--with-key")
+    assert keysat("webhook", "endpoint", "list", "--json").json[0]["with_key"] is True
+    keysat("webhook", "endpoint", "edit", "shop", "--without-key")
+    assert keysat("webhook", "endpoint", "list", "--json").json[0]["with_key"] is False

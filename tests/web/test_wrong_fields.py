@@ -111,8 +111,9 @@ FITTING = {
         "url": "https://shop.example.com/",
         "event_types": ["license.issued"],
         "secret": "c2VjcmV0IG9mIHRoZSByZWNlaXZlciBvZiB0aGUgc2hvcA==",
+        "with_key": True,
     },
-    "EndpointChanges": {"url": "https://shop.example.com/", "event_types": []},
+    "EndpointChanges": {"url": "https://shop.example.com/", "event_types": [], "with_key": True},
     "Rotation": {"overlap_seconds": 60, "secret": "c2VjcmV0IG9mIHRoZSByZWNlaXZlciBvZiB0aGUgc2hvcA=="},
     "Replay": {
         "endpoint": "shop",

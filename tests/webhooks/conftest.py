@@ -17,16 +17,16 @@ def receiver():
 
 
 @pytest.fixture
-def sender(settings):
+def sender(settings, signer):
     """A sender that may reach this machine."""
-    return Sender.of(settings.model_copy(update={"webhook_allowed_networks": "127.0.0.0/8"}))
+    return Sender.of(settings.model_copy(update={"webhook_allowed_networks": "127.0.0.0/8"}), signer.key_for)
 
 
 @pytest.fixture
 def new_endpoint(empty_database):
     """Adds endpoints. Returns the row and its secret."""
 
-    def add(url, name="shop", event_types=(), secret=""):
+    def add(url, name="shop", event_types=(), secret="", with_key=False):
         with transaction() as session:
             return add_endpoint(
                 session,
@@ -35,6 +35,7 @@ def new_endpoint(empty_database):
                 url,
                 event_types,
                 secret=secret,
+                with_key=with_key,
                 allow_http=True,
                 actor="cli",
             )

@@ -17,9 +17,12 @@ class Copy(NamedTuple):
 
 
 class Receiver:
-    """Responds to each call with the result of `answer(copy)`: a status, or (status, headers, body). None hangs."""
+    """Responds to each call with the result of `answer(copy)`: a status, or (status, headers, body). None hangs.
 
-    def __init__(self, answer=lambda copy: 204):
+    With a `context` for TLS it is an https server.
+    """
+
+    def __init__(self, answer=lambda copy: 204, context=None):
         self.answer, self.copies = answer, []
         self._lock, self._over = threading.Lock(), threading.Event()
         receiver = self
@@ -57,7 +60,10 @@ class Receiver:
                 """A sender that is killed cuts its connection."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hooks"
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}/hooks"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def by_delivery(self):

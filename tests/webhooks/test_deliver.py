@@ -295,7 +295,7 @@ def test_both_secrets_verify_until_the_overlap_ends(sender, receiver, new_endpoi
 def test_address_of_this_machine_is_refused_unless_it_is_allowed(settings, receiver, new_endpoint):
     new_endpoint(receiver.url.replace("http://", "https://"))
     happen()
-    send_all(Sender.of(settings))
+    send_all(Sender.of(settings, str))
     assert "nothing is sent to 127.0.0.1: this machine" in deliveries()[0].last_error
     assert receiver.copies == []
 

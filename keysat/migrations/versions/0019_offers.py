@@ -1,4 +1,7 @@
-"""Codes for some policies, for each buyer, and for everybody to see. Policies in an order, or hidden, with bullets."""
+"""Codes for some policies, for each buyer, and for everybody to see. Policies in an order, or hidden, with bullets.
+
+Endpoints that get the keys of licenses.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,3 +33,5 @@ def upgrade() -> None:
     op.add_column("policies", sa.Column("position", sa.Integer(), server_default="0", nullable=False))
     op.add_column("policies", sa.Column("bullets", ARRAY(sa.Text()), server_default="{}", nullable=False))
     op.create_check_constraint("bullets", "policies", "cardinality(bullets) <= 20")
+    op.add_column("webhook_endpoints", sa.Column("with_key", sa.Boolean(), server_default="false", nullable=False))
+    op.create_check_constraint("with_key", "webhook_endpoints", "NOT with_key OR url LIKE 'https://%'")

@@ -26,6 +26,8 @@ Name = Annotated[Slug, Path(description="The endpoint's name.")]
 GivenSecret = Annotated[str, StringConstraints(max_length=1_000, pattern=rf"^([\x21-\x7e]{{{MIN_SECRET_BYTES},}})?$")]
 EventTypes = Annotated[list[EventType], Field(max_length=50, description="Which it wants; empty = all.")]
 
+WithKey = Annotated[bool, Field(description="Put `license_key` into `license.issued`. Only for https URLs.")]
+
 
 class NewEndpoint(Input):
     """A new endpoint. Without a `secret` one is generated and returned, only this once."""
@@ -34,6 +36,7 @@ class NewEndpoint(Input):
     url: Line
     event_types: EventTypes = Field(default_factory=list)
     secret: GivenSecret = ""
+    with_key: WithKey = False
 
 
 class EndpointChanges(Changes):
@@ -41,6 +44,7 @@ class EndpointChanges(Changes):
 
     url: Line = UNCHANGED
     event_types: EventTypes = UNCHANGED
+    with_key: WithKey = UNCHANGED
 
 
 class Rotation(Input):
@@ -57,6 +61,7 @@ class EndpointRow(Row):
     name: str
     url: str
     event_types: list[str]
+    with_key: bool
     created_at: datetime
     paused_at: datetime | None
     disabled_at: datetime | None
@@ -91,6 +96,7 @@ def create_endpoint(body: NewEndpoint, actor: Writer) -> EndpointWithSecret:
             body.url,
             body.event_types,
             secret=body.secret,
+            with_key=body.with_key,
             allow_http=settings.webhook_may_be_http,
             actor=actor,
         )
@@ -99,11 +105,17 @@ def create_endpoint(body: NewEndpoint, actor: Writer) -> EndpointWithSecret:
 
 @router.patch("/{name}", responses=documented(404))
 def update_endpoint(name: Name, body: EndpointChanges, actor: Writer) -> EndpointRow:
-    """Change an endpoint's URL, also for pending deliveries, or its events."""
+    """Change an endpoint's URL or whether it gets keys, also for pending deliveries, or its events."""
     http = load_settings().webhook_may_be_http
     with transaction() as session:
         endpoints.change_endpoint(
-            session, name, url=body.url, event_types=body.event_types, allow_http=http, actor=actor
+            session,
+            name,
+            url=body.url,
+            event_types=body.event_types,
+            with_key=body.with_key,
+            allow_http=http,
+            actor=actor,
         )
     return _endpoint(name)
 
