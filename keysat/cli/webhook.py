@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keysat.cli import delivery
+from keysat.cli.listen import listen
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.secret_input import read_secret
 from keysat.cli.when import parse_age
@@ -25,6 +26,7 @@ app = typer.Typer(help="Outbound webhooks: notifications for your own programs."
 endpoint = typer.Typer(help="Endpoints: the URLs of your programs.", no_args_is_help=True)
 app.add_typer(endpoint, name="endpoint")
 app.add_typer(delivery.app, name="delivery")
+app.command()(listen)
 
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The endpoint's name.")]
 Url = Annotated[str, typer.Argument(help="Where it listens, as https://shop.example.com/hooks.")]

@@ -22,6 +22,7 @@ from keysat.models import (
     WebhookDelivery,
 )
 from keysat.models.columns import seconds
+from keysat.webhooks.listen import remove_abandoned
 
 _BATCH = 1_000
 _DAY = 86_400
@@ -69,8 +70,11 @@ def count_prunable(database: Database, days: int) -> dict[str, int]:
 def prune(database: Database, days: int, seconds_left: float = math.inf) -> dict[str, int]:
     """Delete rows that finished more than `days` ago, for about `seconds_left`. Returns the number of rows by table.
 
-    Dead letters, pending rows, and rows that wait for a person are never deleted, regardless of age.
+    Dead letters, pending rows, and rows that wait for a person are never deleted, regardless of age. Endpoints of
+    listeners whose command was killed are removed, too.
     """
+    with database.transaction() as session:
+        remove_abandoned(session, "prune")
     counts, until = {kind.name: 0 for kind in KINDS}, time.monotonic() + seconds_left
     for kind in KINDS:
         after: object = None

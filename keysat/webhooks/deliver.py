@@ -51,14 +51,20 @@ class Sender:
         Raises:
             SettingsError: the key for the endpoints' secrets is missing.
         """
-        client = UntrustedClient(
-            Networks.parse(settings.webhook_allowed_networks),
-            deadline=DEADLINE_SECONDS,
-            max_bytes=_EXCERPT_BYTES,
-            ca_file=settings.ca_file,
-            allow_http=settings.webhook_allow_http,
-        )
+        networks = Networks.parse(settings.webhook_allowed_networks)
+        client = client_of(settings, networks, allow_http=settings.webhook_allow_http)
         return cls(client, secret_box(settings), settings.webhook_concurrency, key_of)
+
+
+def client_of(settings: Settings, networks: Networks, *, allow_http: bool) -> UntrustedClient:
+    """Return a client that calls receivers at public addresses and in `networks`."""
+    return UntrustedClient(
+        networks,
+        deadline=DEADLINE_SECONDS,
+        max_bytes=_EXCERPT_BYTES,
+        ca_file=settings.ca_file,
+        allow_http=allow_http,
+    )
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,11 @@ def _reported(leased: LeasedDelivery, attempt: Attempt, recorded: Recorded | Non
     return f"failed: {status}, retried in {recorded.wait:.0f} s"
 
 
-def call_receiver(sender: Sender, url: str, headers: dict[str, str], body: bytes) -> Attempt:
+def call_receiver(client: UntrustedClient, url: str, headers: dict[str, str], body: bytes) -> Attempt:
     """Call a receiver once. A failure is returned as the attempt's error."""
     began = time.monotonic()
     try:
-        answer = sender.client.request("POST", url, body=body, headers=headers)
+        answer = client.request("POST", url, body=body, headers=headers)
     except (CallFailed, InvalidInput) as error:
         return Attempt(_since(began), error=str(error))
     return Attempt(
@@ -134,7 +140,7 @@ def send_test(sender: Sender, endpoint: WebhookEndpoint, event_type: EventType |
     data = {"endpoint": endpoint.name} if event_type is None else sample(event_type, with_key=endpoint.with_key)
     body = json.dumps({"event_type": name, "timestamp": now.isoformat(), "data": data}).encode()
     headers = signed_headers(uuid7(), name, body, [secret], int(now.timestamp()))
-    return call_receiver(sender, endpoint.url, headers, body)
+    return call_receiver(sender.client, endpoint.url, headers, body)
 
 
 def _attempt(database: Database, sender: Sender, leased: LeasedDelivery) -> Attempt:
@@ -148,7 +154,7 @@ def _attempt(database: Database, sender: Sender, leased: LeasedDelivery) -> Atte
         return Attempt(0, error=str(error))
     keys = [secrets["secret"], *([secrets["previous"]] if leased.with_previous and "previous" in secrets else [])]
     headers = signed_headers(leased.delivery_id, leased.event_type, body, keys, int(time.time()))
-    attempt = call_receiver(sender, leased.url, headers, body)
+    attempt = call_receiver(sender.client, leased.url, headers, body)
     return replace(attempt, answer=without_keys(attempt.answer))
 
 
