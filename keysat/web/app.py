@@ -30,6 +30,9 @@ from keysat.web.pages import assets, buy
 from keysat.web.pages import purchase as purchase_page
 from keysat.web.pages.render import as_page
 from keysat.web.proxies import TrustedProxies
+from keysat.web.reference import docs_page
+from keysat.web.reference.described import complete
+from keysat.web.reference.events import event_routes
 
 DESCRIPTION = """Software licenses, sold for Bitcoin through the operator's own payment provider.
 
@@ -77,9 +80,11 @@ def create_app() -> FastAPI:
         assets.router,
         buy.router,
         purchase_page.router,
+        docs_page.router,
         admin.router,
     ):
         app.include_router(router)
+    app.webhooks.include_router(event_routes())
     app.add_middleware(HeadAsGet)
     app.add_middleware(PublicCors)
     app.add_middleware(BodyLimit, shown=as_page)
@@ -94,10 +99,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """Return FastAPI's schema without the 422 it adds to every route: malformed input gets a 400."""
     if app.openapi_schema is None:
         described = FastAPI.openapi(app)
-        for path in described["paths"].values():
+        for path in (*described["paths"].values(), *described["webhooks"].values()):
             for operation in path.values():
                 operation["responses"].pop("422", None)
         for unused in ("HTTPValidationError", "ValidationError"):
             described["components"]["schemas"].pop(unused, None)
+        complete(described)
         app.openapi_schema = described
     return app.openapi_schema

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from keysat.queue.outbox import EventType
 
-_AT = "2026-11-26T12:00:00+00:00"
+AT = "2026-11-26T12:00:00+00:00"
 
 
 def _id(number: int) -> str:
@@ -38,7 +38,7 @@ _INVOICE: dict[str, object] = {
     "amount": 21_000,
     "currency": "BTC",
     "paid_amount": 21_000,
-    "settled_at": _AT,
+    "settled_at": AT,
     "review_reason": None,
     "rest_of_id": None,
 }

@@ -21,6 +21,8 @@ PUBLIC = {
     "/assets/{name}": "what the pages look like",
     "/buy": "leads to the first page",
     "/buy/": "leads to the first page",
+    "/docs": "the API's description, for people",
+    "/docs/{name}": "what that page looks like",
     "/buy/{product}": "buyers have no account",
     "/p/{secret}": "the secret opens the purchase",
     "/p/{secret}/check": "the secret opens the purchase",
