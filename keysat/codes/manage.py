@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import func, literal, select, update
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import Conflict, InvalidInput, require
+from keysat.core.errors import Conflict, InvalidInput, NotFound, require
 from keysat.core.hints import Hint
 from keysat.core.money import BASIS_POINTS, DECIMALS, MAX_AMOUNT
 from keysat.core.texts import check_note

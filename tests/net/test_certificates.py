@@ -1,5 +1,7 @@
 """Servers with certificates of an authority of the operator's own: trusted where it is named, and never unverified."""
 
+import ssl
+
 import pytest
 
 from keysat.core.errors import InvalidInput, RemoteUnavailable, SettingsError
