@@ -75,8 +75,8 @@ MUTATIONS = (
         (
             Change(
                 "keysat/settlement/apply.py",
-                ".where(Invoice.id == check.invoice_id, Invoice.status == check.status)",
-                ".where(Invoice.id == check.invoice_id)",
+                "same = (Invoice.status == check.status, Invoice.rest_paid == check.rest_paid)",
+                "same = (Invoice.rest_paid == check.rest_paid,)",
             ),
         ),
     ),

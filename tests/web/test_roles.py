@@ -26,6 +26,7 @@ PUBLIC = {
     "/buy/{product}": "buyers have no account",
     "/p/{secret}": "the secret opens the purchase",
     "/p/{secret}/check": "the secret opens the purchase",
+    "/p/{secret}/rest": "the secret opens the purchase",
     "/p/{secret}/license.txt": "the secret opens the purchase",
     "/p/{secret}/pay": "the secret opens the purchase",
     "/v1/products": "the shop's window",

@@ -11,7 +11,7 @@ FOLDER = Path(keysat.web.pages.__file__).parent
 SOURCES = [path.read_text() for suffix in ("py", "html") for path in FOLDER.rglob(f"*.{suffix}")]
 DOTTED = r"[a-z_]+(?:\.[a-z_]+)*"
 # "state." ~ found.face ~ ".title" of a template, and f"term.{unit}" of the code
-JOINED = re.compile(rf"""["']({DOTTED}[._])["'] ~ [\w.]+(?: ~ ["']([._a-z]+)["'])?|f"({DOTTED}\.)\{{\w+\}}\"""")
+JOINED = re.compile(rf"""["']({DOTTED}[._])["'] ~ [\w.]+(?: ~ ["']([._a-z]+)["'])?|f"({DOTTED}\.)\{{[\w.]+\}}\"""")
 FACES = {*map(str, State), "preparing", "suspended", "revoked", "transferred", "ended"}
 
 
