@@ -11,6 +11,7 @@ from keysat.mail.render import TemplateBroken, Templates
 from keysat.mail.samples import SAMPLES, check_templates
 from keysat.mail.texts import TEXTS
 from keysat.models.mail import MailKind
+from tests.markup import faults
 
 FACTS = {"seller": "Bits & Bytes", "support": "help@shop.example"}
 
@@ -43,6 +44,12 @@ def test_text_and_html_say_the_same(name, language):
     assert set(re.findall(r'href="([^"]+)"', found.html)) == links
     assert f'<html lang="{language}">' in found.html
     assert all(len(line) <= 72 or "https://" in line for line in found.text.splitlines())
+
+
+@pytest.mark.parametrize("language", TEXTS)
+@pytest.mark.parametrize("name", SAMPLES)
+def test_html_is_valid(name, language):
+    assert faults(render(name, language).html) == []
 
 
 def test_values_are_escaped_in_html_alone():
