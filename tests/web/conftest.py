@@ -4,8 +4,10 @@ import pytest
 import requests
 
 from keysat.core.db import transaction
+from keysat.core.settings import load_settings
 from keysat.models.api_key import Scope
 from keysat.operations.api_keys import create_key
+from keysat.web.pages.assets import _content
 from tests.builders import make_shop
 from tests.canaries import GIVEN, leaks
 from tests.serving import serving_with
@@ -77,6 +79,22 @@ def module_api(web_url):
     client = Api(web_url)
     yield client
     client.close()
+
+
+@pytest.fixture
+def setting(monkeypatch):
+    """Set variables of the web server, which runs in this process."""
+
+    def change(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        load_settings.cache_clear()
+        _content.cache_clear()
+
+    yield change
+    monkeypatch.undo()
+    load_settings.cache_clear()
+    _content.cache_clear()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
 from keysat.core.money import Money
 from keysat.models.discount_code import CodeKind
-from keysat.web import limits
 from tests.builders import make_catalog
 
 pytestmark = pytest.mark.usefixtures("fake_shop")
@@ -66,7 +65,7 @@ def test_preview_refuses_what_is_not_sold(api, query, status):
     assert api.get(PATH, params=query).status_code == status
 
 
-def test_guesses_at_codes_are_limited(api, settings, monkeypatch, empty_broker):
-    monkeypatch.setattr(limits, "load_settings", lambda: settings.model_copy(update={"rate_purchase": "3/minute"}))
+def test_guesses_at_codes_are_limited(api, setting, empty_broker):
+    setting(KEYSAT_RATE_PURCHASE="3/minute")
     guesses = [api.get(PATH, params={"product": "editor", "code": f"GUESS{n}"}).status_code for n in range(4)]
     assert guesses == [404, 404, 404, 429]

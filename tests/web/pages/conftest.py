@@ -19,10 +19,10 @@ class Browser:
         self.session.headers.update(HTML)
 
     def get(self, path, **options):
-        return self.session.get(self.at(path), timeout=60, allow_redirects=False, **options)
+        return self.session.get(self.at(path), timeout=120, allow_redirects=False, **options)
 
     def post(self, path, **fields):
-        return self.session.post(self.at(path), data=fields, timeout=60, allow_redirects=False)
+        return self.session.post(self.at(path), data=fields, timeout=120, allow_redirects=False)
 
     def at(self, path):
         """The address of a path, or of the same path of an address that begins with the configured URL."""
@@ -36,6 +36,22 @@ def text_of(response):
     """The words of a page."""
     body = response.text.split("<body>")[1]
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def with_language(path, language):
+    """The path or URL of a page in a language."""
+    return f"{path}{'&' if '?' in path else '?'}lang={language}"
+
+
+def title_of(response):
+    """The title of the window."""
+    return unescape(re.search(r"<title>(.*?)</title>", response.text, re.DOTALL)[1])
+
+
+def headings_of(response):
+    """The words of the headings of the first level."""
+    found = re.findall(r"<h1>(.*?)</h1>", response.text, re.DOTALL)
+    return [unescape(re.sub(r"<[^>]+>", "", heading)) for heading in found]
 
 
 def form_key(response):
