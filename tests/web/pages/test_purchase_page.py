@@ -1,7 +1,11 @@
 """The page of a purchase, over HTTP: a text for each state, its key, and nothing without the secret."""
 
+import json
 import re
 from datetime import UTC, datetime
+from itertools import islice
+from string import ascii_letters, digits
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, update
@@ -12,33 +16,39 @@ from keysat.licenses.keys import verify
 from keysat.models import Invoice, License
 from keysat.models.license import LicenseStatus
 from keysat.operations.why import State
+from keysat.web.pages.language import LANGUAGES
 from keysat.web.pages.progress import _NEVER
 from keysat.web.tokens import page_of
 from tests.builders import load_licenses, make_invoice, set_columns, set_license
-from tests.web.pages.conftest import text_of
+from tests.nodes import wait_until
+from tests.web.pages.conftest import headings_of, text_of, title_of
 from tests.web.pages.states import make_purchase
+from tests.web.pages.titles import OTHER_TITLES, TITLES
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake_shop")
 
-TITLES = {
-    State.SHORT: "Your payment was too small",
-    State.SEEN: "Payment seen",
-    State.LICENSE_DUE: "Paid, thank you",
-    State.EXPIRED: "The time to pay is over",
-    State.STUCK: "If you paid, nothing is lost",
-    State.REVERSED: "Your payment went back",
-}
+
+def assert_is_titled(shown, title):
+    """The window and the page's only heading of the first level have the same title."""
+    assert title_of(shown) == f"{title} · 127.0.0.1"
+    assert headings_of(shown) == [title]
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("state", State)
 def test_every_state_is_put_into_words(browser, state, language):
     shown = browser.get(page_of(make_purchase(state)) + f"?lang={language}")
     assert shown.status_code == 200
-    words = text_of(shown)
-    assert not re.search(r"\{|None|Undefined", words)
-    if language == "en":
-        assert TITLES.get(state, "") in words
+    assert_is_titled(shown, TITLES[state][language])
+    assert f'data-state="{state}"' in shown.text
+    assert not re.search(r"\{|None|Undefined", text_of(shown))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_purchase_without_an_invoice_is_being_prepared(browser, language):
+    invoice_id = make_purchase(State.WAITING)
+    set_columns(invoice_id, provider_invoice_id=None, checkout_url=None)
+    assert_is_titled(browser.get(page_of(invoice_id) + f"?lang={language}"), OTHER_TITLES["preparing"][language])
 
 
 def test_amounts_are_in_the_buyers_language(browser):
@@ -86,22 +96,23 @@ def test_time_to_pay_is_shown_while_it_can_be_paid(browser):
 
 
 @pytest.mark.parametrize(
-    ("facts", "title", "key_is_shown"),
+    ("facts", "face", "key_is_shown"),
     [
-        ({"status": LicenseStatus.SUSPENDED}, "This license is suspended", True),
-        ({"status": LicenseStatus.REVOKED}, "This license was revoked", False),
-        ({"transferred_at": func.now()}, "This license was transferred", False),
-        ({"issued_at": func.now() - func.make_interval(1), "expires_at": func.now()}, "This license is over", True),
+        ({"status": LicenseStatus.SUSPENDED}, "suspended", True),
+        ({"status": LicenseStatus.REVOKED}, "revoked", False),
+        ({"transferred_at": func.now()}, "transferred", False),
+        ({"issued_at": func.now() - func.make_interval(1), "expires_at": func.now()}, "ended", True),
     ],
 )
-def test_license_that_is_not_valid(browser, signer, facts, title, key_is_shown):
+def test_license_that_is_not_valid(browser, signer, facts, face, key_is_shown):
     invoice_id = make_purchase(State.LICENSED)
     (owned,) = load_licenses(invoice_id)
     set_license(owned.id, **facts)
     (owned,) = load_licenses(invoice_id)
-    words = text_of(browser.get(page_of(invoice_id)))
-    assert title in words
-    assert (signer.key_for(owned) in words) is key_is_shown
+    for language in LANGUAGES:
+        shown = browser.get(page_of(invoice_id) + f"?lang={language}")
+        assert_is_titled(shown, OTHER_TITLES[face][language])
+        assert (signer.key_for(owned) in text_of(shown)) is key_is_shown
     assert browser.get(page_of(invoice_id) + "/license.txt").status_code == (200 if key_is_shown else 404)
 
 
@@ -127,6 +138,43 @@ def test_wrong_secrets_all_get_the_same_page(browser):
         assert browser.get(f"{path}/license.txt").status_code == 404
 
 
+GUESSES, ALLOWED = 500, 317
+LETTERS = ascii_letters + digits + "-_"
+
+
+def guesses(right, other):
+    """What somebody may try who knows a purchase's id, or half of its link, or another link, or nothing."""
+    plain, _, secret = right.partition(".")
+    yield from (f"{plain}.{secret[:length]}" for length in range(len(secret)))
+    yield from (plain, f"{plain}.{other.partition('.')[2]}")
+    yield from (f"{uuid4()}.{secret}" for _ in range(50))
+    for place, old in enumerate(secret):
+        yield from (
+            f"{plain}.{secret[:place]}{new}{secret[place + 1 :]}" for new in LETTERS[place % 5 :: 5] if new != old
+        )
+
+
+def kept(headers):
+    """The headers that aren't about the moment."""
+    return tuple(sorted((name, value) for name, value in headers.items() if name not in {"date", "retry-after"}))
+
+
+def test_guesses_all_get_the_same_answer_until_the_limit(browser, setting):
+    """Once it is reached, the right link gets the same answer as the others, and nobody learns that it is right."""
+    right, other = (page_of(make_purchase(State.LICENSED)).rpartition("/")[2] for _ in range(2))
+    setting(KEYSAT_RATE_VALIDATE=f"{ALLOWED}/day")
+    tried = list(islice(guesses(right, other), GUESSES))
+    assert len(set(tried)) == GUESSES
+    answers = [browser.get(f"/p/{guess}") for guess in [*tried, right]]
+    assert [answer.status_code for answer in answers] == [404] * ALLOWED + [429] * (GUESSES + 1 - ALLOWED)
+    refused, limited = answers[:ALLOWED], answers[ALLOWED:]
+    for alike in (refused, limited):
+        assert len({(answer.text, kept(answer.headers)) for answer in alike}) == 1
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in limited)
+    setting(KEYSAT_RATE_VALIDATE="1000000/minute")
+    assert browser.get(f"/p/{right}").status_code == 200
+
+
 def checks(invoice_id):
     with reading() as session:
         return session.scalars(select(Invoice.check_count).where(Invoice.id == invoice_id)).one()
@@ -142,6 +190,11 @@ def test_buyer_triggers_a_check_but_not_many(browser, empty_broker):
         assert (sent.status_code, sent.headers["location"]) == (303, re.sub(r"^https?://[^/]+", "", page))
     assert checks(invoice_id) == 6
     assert not re.search(r"Last checked 2\d seconds", text_of(browser.get(page)))
+    wait_until(lambda: empty_broker.llen("reconcile"))
+    sent = [json.loads(raw)["headers"] for raw in empty_broker.lrange("reconcile", 0, -1)]
+    assert [(header["task"], header["argsrepr"]) for header in sent] == [
+        ("keysat.reconcile_invoice", repr((str(invoice_id),)))
+    ]
 
 
 @pytest.mark.parametrize("facts", [{"status": "settled", "settled_at": func.now()}, {"next_check_at": None}])
