@@ -1,16 +1,18 @@
 """A real Chromium, driven by Playwright, against the pages, a real worker and the sandbox's checkout."""
 
 import shutil
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from keysat.core.settings import load_settings
 from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import Sandbox
 from tests.builders import SECRET, STORE, load_account, make_account, make_catalog
+from tests.serving import serving
 from tests.stories.conftest import (  # noqa: F401 - fixtures of the worker
     celery_backend_cluster,
     celery_broker,
@@ -20,14 +22,15 @@ from tests.stories.conftest import (  # noqa: F401 - fixtures of the worker
     worker_environment,
     worker_processes,
 )
+from tests.web.conftest import api, setting  # noqa: F401 - fixtures of the web server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SHOTS = Path(__file__).parents[2] / ".screenshots"
 SIZES = {"phone": (360, 740), "desk": (1280, 900)}
 SCHEMES = ("light", "dark")
 AXE = {("phone", "light"), ("desk", "dark")}  # each size and each scheme once: it takes seconds
-# Chromium logs the status of a page that asks for a correction or is gone, too.
-EXPECTED = "Failed to load resource: the server responded with a status of 4"
+SELLER = "Lumen Software"
+SECONDS = 60_000
 
 
 def pytest_collection_modifyitems(items):
@@ -50,7 +53,7 @@ def chromium():
 def site(web_url, monkeypatch):
     """Where the pages are. Keysat knows its address, so that buyers return to it."""
     monkeypatch.setenv("KEYSAT_PUBLIC_URL", web_url)
-    monkeypatch.setenv("KEYSAT_SELLER_NAME", "Lumen Software")
+    monkeypatch.setenv("KEYSAT_SELLER_NAME", SELLER)
     monkeypatch.setenv("KEYSAT_SUPPORT_ADDRESS", "help@lumen.example")
     load_settings.cache_clear()
     yield web_url
@@ -58,28 +61,64 @@ def site(web_url, monkeypatch):
     load_settings.cache_clear()
 
 
-def is_complaint(line):
-    return line.type in {"error", "warning"} and not line.text.startswith(EXPECTED)
+class Windows:
+    """Opens each page in a window of its own, and collects what it logs: errors, warnings, dialogs, refused scripts."""
+
+    def __init__(self, chromium, site):
+        self._chromium, self._site = chromium, site
+        self._contexts, self._complaints, self._refusals = [], [], []
+
+    def __call__(self, path, status=200, **options):
+        """Open a page, which has to have this status."""
+        context = self._chromium.new_context(**{"locale": "en-US", **options})
+        self._contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda line: self._complain(line.text) if line.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: self._complain(str(error)))
+        page.on("dialog", lambda dialog: [self._complain(f"dialog: {dialog.message}"), dialog.dismiss()])
+        self.go(page, path, status)
+        return page
+
+    def go(self, page, path, status=200):
+        """Go on to another page in the same window."""
+        response = page.goto(path if path.startswith("http") else self._site + path)
+        assert response.status == status, path
+        self.expect_refusal(status)
+
+    def expect_refusal(self, status):
+        """Chromium logs the status of a page that asks for a correction or isn't there."""
+        if status >= 400:
+            phrase = f"{status} ({HTTPStatus(status).phrase})"
+            self._refusals.append(f"Failed to load resource: the server responded with a status of {phrase}")
+
+    def close(self):
+        for context in self._contexts:
+            context.close()
+        assert sorted(self._complaints) == sorted(self._refusals)
+
+    def _complain(self, text):
+        self._complaints.append(text)
 
 
 @pytest.fixture
 def open_page(chromium, site):
-    """Open a page in a window of its own. At the end, none of them has logged an error."""
-    contexts, complaints = [], []
+    """Open pages. At the end, none has logged an error but for the statuses that the test expects."""
+    windows = Windows(chromium, site)
+    yield windows
+    windows.close()
 
-    def open_at(path, **options):
-        context = chromium.new_context(locale="en-US", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda line: complaints.append(line.text) if is_complaint(line) else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(path if path.startswith("http") else site + path)
-        return page
 
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert complaints == []
+@pytest.fixture
+def nowhere():
+    """A checkout that a browser may be sent to without leaving its page: it has no content. Returns its URL."""
+
+    async def checkout(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+    with serving(checkout, lifespan="off") as url:
+        yield url
 
 
 @pytest.fixture
@@ -91,6 +130,13 @@ def shop(empty_database, site):
         client.register_store(STORE, "key-of-test-store", f"{site}/v1/btcpay/webhook/{load_account().id}", SECRET)
         make_catalog()
         yield client
+
+
+def assert_is_titled(page, title, language):
+    """The window and the page's only heading of the first level have this title, in this language."""
+    expect(page).to_have_title(f"{title} · {SELLER}", timeout=SECONDS)
+    expect(page.locator("h1")).to_have_text([title], timeout=SECONDS)
+    expect(page.locator("html")).to_have_attribute("lang", language, timeout=SECONDS)
 
 
 def violations(page):

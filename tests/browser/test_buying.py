@@ -9,9 +9,8 @@ from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
 from keysat.licenses.keys import verify
 from keysat.models.discount_code import CodeKind
-from tests.browser.conftest import examine, violations
+from tests.browser.conftest import SECONDS, examine, violations
 
-SECONDS = 60_000
 KEY = re.compile(r"LIC1-\S+")
 
 

@@ -2,58 +2,56 @@
 
 import pytest
 
-from keysat.catalog.products import Terms, add_policy
-from keysat.codes.manage import NewCode, add_code
-from keysat.core.db import transaction
-from keysat.models import Policy, Product
-from keysat.models.discount_code import CodeKind
 from keysat.operations.why import State
 from keysat.web.tokens import page_of
-from tests.browser.conftest import examine
-from tests.builders import make_catalog
+from tests.browser.conftest import SIZES, assert_is_titled, examine
+from tests.web.pages.conftest import with_language
+from tests.web.pages.scenes import SCENES
 from tests.web.pages.states import make_purchase
+from tests.web.pages.titles import TITLES
 
-pytestmark = pytest.mark.usefixtures("empty_database", "fake_shop")
-
-
-def furnish():
-    """A shop with several policies, products and a code."""
-    catalog = [{"slug": "export", "name": "Export to PDF", "description": "also in print quality"}]
-    with transaction() as session:
-        product = session.query(Product).one()
-        product.name, product.entitlements_catalog = "Editor", catalog
-        product.description = "Write, arrange and publish long texts, alone or together."
-        session.query(Policy).one().description = "For one person, for good."
-        yearly = Terms(
-            duration_seconds=365 * 86_400, max_machines=3, entitlements=("export", "sync"), price_amount=9_000
-        )
-        add_policy(session, "editor", "yearly", "One year", yearly, "All new versions within a year.", actor="cli")
-        trial = Terms(duration_seconds=14 * 86_400, is_trial=True, price_amount=0)
-        add_policy(session, "editor", "trial", "Try it", trial, actor="cli")
-        add_code(session, NewCode("SPRING", CodeKind.PERCENT, 2_500), actor="cli")
-    make_catalog("player")
+pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake_shop")
 
 
-def test_first_page(open_page):
-    furnish()
-    examine(open_page("/"), "home")
+def examine_german(page, open_page, path, status, title):
+    """Check a page in the language with the longer words."""
+    width, height = SIZES["phone"]
+    page.set_viewport_size({"width": width, "height": height})
+    open_page.go(page, with_language(path, "de"), status)
+    assert_is_titled(page, title, "de")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_form(open_page):
-    furnish()
-    examine(open_page("/buy/editor?code=spring&email=buyer@example.com"), "buy")
+@pytest.mark.parametrize("name", SCENES)
+def test_page(open_page, setting, nowhere, name):
+    scene = SCENES[name]
+    setting(**scene.variables)
+    path = scene.prepare(f"{nowhere}/i/1")
+    if scene.status == 429:
+        open_page(path, 400)
+    page = open_page(path, scene.status)
+    assert_is_titled(page, scene.titles["en"], "en")
+    examine(page, name)
+    examine_german(page, open_page, path, scene.status, scene.titles["de"])
 
 
 def test_form_with_errors(open_page):
-    furnish()
-    page = open_page("/buy/editor?lang=de")
+    path = "/buy/editor?lang=de"
+    page = open_page(path)
     page.fill("#email", "nobody")
     page.fill("#code", "WINTER")
-    page.click("button[value=buy]")
-    examine(page, "buy-wrong")
+    with page.expect_response("**/buy/editor?lang=de") as answer:
+        page.click("button[value=buy]")
+    assert answer.value.status == 400
+    open_page.expect_refusal(400)
+    assert_is_titled(page, "Editor kaufen", "de")
+    examine(page, "buy-typed")
 
 
 @pytest.mark.parametrize("state", State)
 def test_state(open_page, state):
-    invoice_id = make_purchase(state)
-    examine(open_page(page_of(invoice_id)), f"purchase-{state}")
+    path = page_of(make_purchase(state))
+    page = open_page(path)
+    assert_is_titled(page, TITLES[state]["en"], "en")
+    examine(page, f"purchase-{state}")
+    examine_german(page, open_page, path, 200, TITLES[state]["de"])
