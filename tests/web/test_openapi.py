@@ -54,14 +54,15 @@ RULES_BEYOND_THE_DESCRIPTION = {
     "PATCH /v1/admin/products/{slug}/policies/{policy}",
     "GET /v1/admin/report",
     "PATCH /v1/admin/endpoints/{name}",
-    "PATCH /v1/admin/licenses/{license_id}",  # the years that a key can hold
 }
+# As above, but only for these fields. The rest of such a request is sent again without them, and has to be accepted.
+RULES_OF_FIELDS = {"PATCH /v1/admin/licenses/{license_id}": {"expires_at"}}  # the years that a key can hold
 
 
 @pytest.fixture(scope="module")
 def schema(web_url):
     """The description without its examples, which name servers of others. `test_reference.py` checks them."""
-    loaded = schemathesis.openapi.from_url(f"{web_url}/openapi.json")
+    loaded = schemathesis.openapi.from_url(f"{web_url}/openapi.json", timeout=120)
     drop_examples(loaded.raw_schema)
     return loaded
 
@@ -149,6 +150,11 @@ def try_out(operation, headers, existing, mode):
     elif mode is GenerationMode.POSITIVE and operation.label not in RULES_BEYOND_THE_DESCRIPTION:
         wanted.append(openapi_checks.positive_data_acceptance)
 
+    def send(case, expected):
+        response = case.call(headers=headers, timeout=120)
+        statuses.append(response.status_code)
+        case.validate_response(response, checks=expected)
+
     @hypothesis.seed(SEED)
     @hypothesis.settings(
         max_examples=EXAMPLES,
@@ -162,9 +168,12 @@ def try_out(operation, headers, existing, mode):
         if next(turn) and mode is GenerationMode.POSITIVE:
             known = {name: existing[name] for name in case.path_parameters or {} if name in existing}
             case.path_parameters = {**(case.path_parameters or {}), **known}
-        response = case.call(headers=headers, timeout=120)
-        statuses.append(response.status_code)
-        case.validate_response(response, checks=wanted)
+        given = case.body if mode is GenerationMode.POSITIVE and isinstance(case.body, dict) else {}
+        ruled = RULES_OF_FIELDS.get(operation.label, set()) & given.keys()
+        send(case, CHECKS if ruled else wanted)
+        if ruled:
+            case.body = {name: value for name, value in given.items() if name not in ruled}
+            send(case, wanted)
 
     check()
     return statuses
