@@ -11,7 +11,7 @@ def words(text):
 
 
 ANYWHERE = words(
-    "autocapitalize class dir hidden id lang role spellcheck style tabindex title"
+    "autocapitalize autofocus class dir hidden id lang role spellcheck style tabindex title"
     " aria-current aria-describedby aria-hidden aria-invalid aria-label aria-labelledby aria-live"
 )
 # The elements that pages and mails have, and the attributes that only some of them may have. A new one is added here.
@@ -22,7 +22,7 @@ ELEMENTS = words(
 )
 ATTRIBUTES = {
     "a": words("href rel hreflang download"),
-    "button": words("name value type disabled"),
+    "button": words("name value type disabled form formaction"),
     "form": words("action method novalidate"),
     "img": words("src alt height width"),
     "input": words("name type value checked autocomplete required maxlength disabled"),

@@ -132,9 +132,16 @@ def shop(empty_database, site):
         yield client
 
 
-def assert_is_titled(page, title, language):
-    """The window and the page's only heading of the first level have this title, in this language."""
-    expect(page).to_have_title(f"{title} · {SELLER}", timeout=SECONDS)
+MISTAKES = {"en": "Please check what you entered · ", "de": "Bitte prüfen Sie Ihre Eingaben · "}
+
+
+def assert_is_titled(page, title, language, *, has_mistakes=False):
+    """The window and the page's only heading of the first level have this title, in this language.
+
+    The window of a form with mistakes says so first, for those who hear it.
+    """
+    first = MISTAKES[language] if has_mistakes else ""
+    expect(page).to_have_title(f"{first}{title} · {SELLER}", timeout=SECONDS)
     expect(page.locator("h1")).to_have_text([title], timeout=SECONDS)
     expect(page.locator("html")).to_have_attribute("lang", language, timeout=SECONDS)
 

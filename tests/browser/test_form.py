@@ -39,12 +39,15 @@ def test_enter_in_the_code_applies_it(shop, code, open_page):
     expect(page.get_by_text("Code spring is applied.")).to_be_visible()
 
 
-@pytest.mark.parametrize(("typed", "answer"), [("spring", "#code-applied"), ("winter", "#code-error")])
-def test_answer_to_a_code_is_on_the_screen(shop, code, open_page, typed, answer):
+@pytest.mark.parametrize(
+    ("typed", "answer", "status"), [("spring", "#code-applied", 200), ("winter", "#code-error", 400)]
+)
+def test_answer_to_a_code_is_on_the_screen(shop, code, open_page, typed, answer, status):
     page = open_page("/buy/editor", **PHONE)
     page.fill("#code", typed)
     page.get_by_role("button", name="Apply").click()
     expect(page.locator(answer)).to_be_in_viewport()
+    open_page.expect_refusal(status)
 
 
 def count_invoices():

@@ -13,12 +13,12 @@ from tests.web.pages.titles import TITLES
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake_shop")
 
 
-def examine_german(page, open_page, path, status, title):
+def examine_german(page, open_page, path, status, title, **options):
     """Check a page in the language with the longer words."""
     width, height = SIZES["phone"]
     page.set_viewport_size({"width": width, "height": height})
     open_page.go(page, with_language(path, "de"), status)
-    assert_is_titled(page, title, "de")
+    assert_is_titled(page, title, "de", **options)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -30,9 +30,10 @@ def test_page(open_page, setting, nowhere, name):
     if scene.status == 429:
         open_page(path, 400)
     page = open_page(path, scene.status)
-    assert_is_titled(page, scene.titles["en"], "en")
+    has_mistakes = scene.status == 400
+    assert_is_titled(page, scene.titles["en"], "en", has_mistakes=has_mistakes)
     examine(page, name)
-    examine_german(page, open_page, path, scene.status, scene.titles["de"])
+    examine_german(page, open_page, path, scene.status, scene.titles["de"], has_mistakes=has_mistakes)
 
 
 def test_form_with_errors(open_page):
@@ -40,11 +41,11 @@ def test_form_with_errors(open_page):
     page = open_page(path)
     page.fill("#email", "nobody")
     page.fill("#code", "WINTER")
-    with page.expect_response("**/buy/editor?lang=de") as answer:
+    with page.expect_response("**/buy/editor?lang=de&sent=1") as answer:
         page.click("button[value=buy]")
     assert answer.value.status == 400
     open_page.expect_refusal(400)
-    assert_is_titled(page, "Editor kaufen", "de")
+    assert_is_titled(page, "Editor kaufen", "de", has_mistakes=True)
     examine(page, "buy-typed")
 
 

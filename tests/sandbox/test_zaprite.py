@@ -52,6 +52,7 @@ def test_order_has_what_was_asked_for_and_a_page_to_pay_at(orders, sandbox_serve
         "status": "PENDING",
         "checkoutUrl": f"{sandbox_server.url}/order/{order['id']}",
         "createdAt": order["createdAt"],
+        "expiresAt": order["expiresAt"],
         "totalAmount": 2_100,
         "currency": "BTC",
         "transactions": [],

@@ -34,8 +34,7 @@ class InvoiceRow(Row):
     """An invoice. Amounts are in the smallest unit of `currency`. `in_review`: it waits for a person.
 
     `rest_of_id`: it charges what was missing of that invoice, and gets no license. `rest_paid`: what such invoices
-    brought in for this one.
-    `expires_at` is until when it can be paid at the provider, if reported.
+    brought in for this one. `expires_at` is until when it can be paid at the provider, if reported.
     """
 
     id: UUID

@@ -57,6 +57,7 @@ class InvoiceEvent(BaseModel):
     paid_amount: int | None
     settled_at: datetime | None
     review_reason: str | None
+    rest_of_id: UUID | None
     sample: Sample = None
 
 

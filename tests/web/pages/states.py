@@ -58,17 +58,23 @@ ACCOUNTS = {
 }
 
 
-RESTS = {State.EXCESS, State.CREDITED}
+# The purchase whose rest an invoice is.
+RESTS = {State.EXCESS: {"status": "expired"}, State.CREDITED: SETTLED}
+
+
+# The page of a credited rest is that of the purchase which it completes, so no page has this state.
+SHOWN_AS = {State.CREDITED: State.LICENSED}
+SHOWN = [state for state in State if state not in SHOWN_AS]
 
 
 def make_purchase(state):
     """Store a purchase in this state. Returns its invoice's id."""
-    facts = {"rest_of_id": make_invoice(status="expired").id} if state in RESTS else {}
+    facts = {"rest_of_id": make_invoice(**RESTS[state]).id} if state in RESTS else {}
     invoice = make_invoice(**{**CHECKED, **COLUMNS[state], **facts})
     if state in ACCOUNTS:
         set_account(**ACCOUNTS[state])
-    if state is State.LICENSED:
-        issue_now(invoice.id, load_signer(load_settings().signing_key_file).key_id)
+    if state in {State.LICENSED, State.CREDITED}:
+        issue_now(invoice.rest_of_id or invoice.id, load_signer(load_settings().signing_key_file).key_id)
     with reading() as session:
         found = read_why(session, load_invoice(invoice.id)).state
     assert found == state

@@ -22,7 +22,7 @@ from keysat.web.tokens import page_of
 from tests.builders import load_licenses, make_invoice, set_columns, set_license
 from tests.nodes import wait_until
 from tests.web.pages.conftest import headings_of, text_of, title_of
-from tests.web.pages.states import make_purchase
+from tests.web.pages.states import SHOWN_AS, make_purchase
 from tests.web.pages.titles import OTHER_TITLES, TITLES
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake_shop")
@@ -40,7 +40,7 @@ def test_every_state_is_put_into_words(browser, state, language):
     shown = browser.get(page_of(make_purchase(state)) + f"?lang={language}")
     assert shown.status_code == 200
     assert_is_titled(shown, TITLES[state][language])
-    assert f'data-state="{state}"' in shown.text
+    assert f'data-state="{SHOWN_AS.get(state, state)}"' in shown.text
     assert not re.search(r"\{|None|Undefined", text_of(shown))
 
 

@@ -4,15 +4,15 @@ import re
 from pathlib import Path
 
 import keysat.web.pages
-from keysat.operations.why import State
 from keysat.web.pages.language import catalog
+from tests.web.pages.states import SHOWN
 
 FOLDER = Path(keysat.web.pages.__file__).parent
 SOURCES = [path.read_text() for suffix in ("py", "html") for path in FOLDER.rglob(f"*.{suffix}")]
 DOTTED = r"[a-z_]+(?:\.[a-z_]+)*"
 # "state." ~ found.face ~ ".title" of a template, and f"term.{unit}" of the code
 JOINED = re.compile(rf"""["']({DOTTED}[._])["'] ~ [\w.]+(?: ~ ["']([._a-z]+)["'])?|f"({DOTTED}\.)\{{[\w.]+\}}\"""")
-FACES = {*map(str, State), "preparing", "suspended", "revoked", "transferred", "ended"}
+FACES = {*map(str, SHOWN), "preparing", "suspended", "revoked", "transferred", "ended"}
 
 
 def used(key):

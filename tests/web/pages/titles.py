@@ -12,11 +12,12 @@ _NO_RESPONSE = {
     "en": "The payment provider doesn\N{RIGHT SINGLE QUOTATION MARK}t respond",
     "de": "Der Zahlungsdienst antwortet nicht",
 }
+_LICENSED = {"en": "Thank you, here is your license", "de": "Vielen Dank, hier ist Ihre Lizenz"}
 
 TITLES = {
     State.REVERSED: {"en": "Your payment went back", "de": "Ihre Zahlung ging zurück"},
     State.SETTLED_AGAIN: _BY_HAND,
-    State.SHORT: {"en": "Your payment was too small", "de": "Ihre Zahlung war zu klein"},
+    State.SHORT: {"en": "Your payment was too small", "de": "Ihre Zahlung war zu niedrig"},
     State.LATE: {"en": "Your payment came after the deadline", "de": "Ihre Zahlung kam nach der Frist"},
     State.NEVER_CONFIRMED: {
         "en": "Your payment isn\N{RIGHT SINGLE QUOTATION MARK}t confirmed yet",
@@ -29,7 +30,9 @@ TITLES = {
         "de": "Ihre Zahlung wurde für ungültig erklärt",
     },
     State.IN_REVIEW: _BY_HAND,
-    State.LICENSED: {"en": "Thank you, here is your license", "de": "Vielen Dank, hier ist Ihre Lizenz"},
+    State.EXCESS: {"en": "Paid, and no longer needed", "de": "Bezahlt, und nicht mehr nötig"},
+    State.CREDITED: _LICENSED,  # the page is that of the purchase which the rest completes
+    State.LICENSED: _LICENSED,
     State.LICENSE_DUE: {"en": "Paid, thank you", "de": "Bezahlt, vielen Dank"},
     State.NEVER_MADE: {
         "en": "The payment could not be prepared",
