@@ -14,10 +14,10 @@ from keysat.cli.when import parse_when
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, InvalidInput, SettingsError
 from keysat.licenses.edit import edit_license, replace_key, transfer_license
-from keysat.licenses.holders import holder_email
 from keysat.licenses.signer import installed_signer
 from keysat.licenses.state import require_license
 from keysat.models import License
+from keysat.models.holders import holder_email
 from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
@@ -187,10 +187,10 @@ def transfer(
 def link(email: Annotated[str, typer.Argument(help="The holder's address.")], as_json: AsJson = False) -> None:
     """Print a secret to send to a holder who lost keys. POST /v1/recover/link takes it, once, within 30 minutes."""
     with transaction() as session:
-        secret = make_link(session, email, "cli")
-    if secret is None:
+        made = make_link(session, email, "cli")
+    if made is None:
         raise Conflict(f"{email} holds no license, or got a link within the last hour.")
-    show_record({"secret": secret}, as_json)
+    show_record({"secret": made.secret}, as_json)
 
 
 app.command("verify")(license_key.verify_)

@@ -22,6 +22,7 @@ from keysat.core.money import Money
 from keysat.core.secrets import unseal
 from keysat.core.settings import Settings
 from keysat.models import Invoice, License, Mail, Policy, Product
+from keysat.models.holders import is_holder
 from keysat.models.invoice_status import InvoiceStatus, money_is_missing
 from keysat.models.license import LicenseStatus
 from keysat.models.mail import MailKind
@@ -75,6 +76,8 @@ def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings,
     if mail.kind == MailKind.RECOVERY:
         if mail.sealed_link is None:
             raise MailObsolete("the link is gone")
+        if not is_holder(session, mail.recipient):
+            raise MailObsolete("the address holds no license")
         path = unseal(box, mail.sealed_link, f"mail {mail.id}", "path")["path"]
         shown = {**facts, "link": f"{settings.url}{path}", "valid_until": mail.useful_until}
         return MailFacts(mail.recipient, shown, _digest(mail.recipient, {"path": path}))

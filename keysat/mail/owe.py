@@ -105,7 +105,11 @@ def _withdrawal_was_told(session: Session, row: License) -> bool:
 
 
 def owe_recovery_link(session: Session, box: MultiFernet, email: str, link: MailedLink) -> None:
-    """Write the mail with a recovery link. It is dropped once the link is no longer valid."""
+    """Write the mail with a recovery link. It is dropped once the link is no longer valid.
+
+    It is dropped, too, if the address holds no license when it is sent. Until then nobody asks, so that strangers can't
+    learn it from the time that a request takes.
+    """
     settings = load_settings()
     if settings.mail_is_on:
         values = {

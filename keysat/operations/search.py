@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from keysat.core.errors import require
 from keysat.core.hints import Hint
 from keysat.invoices.find import by_any_id
-from keysat.licenses.holders import held_by
 from keysat.models import Invoice, License, Product, ProviderAccount
 from keysat.models.columns import newest
+from keysat.models.holders import held_by
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 

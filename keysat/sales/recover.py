@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
@@ -16,14 +18,23 @@ from sqlalchemy.orm import Session
 from keysat.core.errors import NotFound
 from keysat.core.logs import get_logger
 from keysat.invoices.find import by_any_id
-from keysat.licenses.holders import held_by
 from keysat.models import Invoice, License, RecoveryLink
 from keysat.models.audit import audit
+from keysat.models.holders import held_by, is_holder
 
 LINK_LIFE = timedelta(minutes=30)
 LINK_EVERY = timedelta(hours=1)
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class NewLink:
+    """A recovery link. Only its hash is stored. `email` is its address in lower case: it may be sent nowhere else."""
+
+    id: UUID
+    email: str
+    secret: str
 
 
 def recover(session: Session, invoice_id: str, email: str, actor: str) -> License:
@@ -51,28 +62,44 @@ def email_hash(email: str) -> str:
     return hashlib.sha256(email.strip().lower().encode()).hexdigest()[:16]
 
 
-def make_link(session: Session, email: str, actor: str) -> str | None:
-    """Return the secret of a new link to the licenses of an e-mail address. It works once, within 30 minutes.
+def make_link(session: Session, email: str, actor: str) -> NewLink | None:
+    """Make a link to the licenses of an e-mail address, for the operator. It works once, within 30 minutes.
 
-    Returns None if the address holds no license, or got a link within the last hour. The caller must tell nobody which.
+    Returns None if the address holds no license, or got a link within the last hour.
+    """
+    return request_link(session, email, actor) if is_holder(session, email) else None
+
+
+def request_link(session: Session, email: str, actor: str) -> NewLink | None:
+    """Make a link like `make_link`, for anybody who names an address, also one that holds no license.
+
+    The same is done for every address, so that the time it takes tells nothing. The mail with the link is only sent to
+    a holder. Returns None if the address got a link within the last hour.
     """
     address = email.strip().lower()
     # Of two concurrent requests for one mailbox, the second waits here and then finds the first one's link.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"recovery:{address}", 0))))
     recent = exists().where(RecoveryLink.email == address, RecoveryLink.created_at > func.now() - LINK_EVERY)
-    held = exists().where(held_by(address))
-    if not session.scalar(select(held & ~recent)):
+    if session.scalar(select(recent)):
         return None
     secret = secrets.token_urlsafe(32)
     link = RecoveryLink(email=address, secret_hash=_digest(secret), expires_at=func.now() + LINK_LIFE)
     session.add(link)
     session.flush()
     audit(session, actor, "recovery.linked", link.id, address=email_hash(address))
-    return secret
+    return NewLink(link.id, address, secret)
 
 
-def redeem_link(session: Session, secret: str, actor: str) -> list[License]:
-    """Use up a link. Return the licenses of its address, newest first.
+@dataclass(frozen=True)
+class Redeemed:
+    """The address of a link, in lower case, and the licenses that it holds, newest first."""
+
+    email: str
+    licenses: list[License]
+
+
+def redeem_link(session: Session, secret: str, actor: str) -> Redeemed:
+    """Use up a link. Build the answer in the same transaction, so that a link without an answer isn't used up.
 
     Raises:
         NotFound: no such link, it was used, or it has expired.
@@ -90,7 +117,12 @@ def redeem_link(session: Session, secret: str, actor: str) -> list[License]:
     if used is None:
         raise NotFound("link", "that works any more; ask for a new one")
     audit(session, actor, "recovery.redeemed", used.id, address=email_hash(used.email))
-    return list(session.scalars(select(License).where(held_by(used.email)).order_by(License.id.desc())))
+    return Redeemed(used.email, licenses_held(session, used.email))
+
+
+def licenses_held(session: Session, email: str) -> list[License]:
+    """Return the licenses of which an e-mail address is the holder's, newest first."""
+    return list(session.scalars(select(License).where(held_by(email)).order_by(License.id.desc())))
 
 
 def _digest(secret: str) -> bytes:

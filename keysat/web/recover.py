@@ -15,7 +15,7 @@ from keysat.sales import recover as recovery
 from keysat.web.errors import documented
 from keysat.web.fields import Email, Line, PublicInput
 from keysat.web.limits import limit_recoveries
-from keysat.web.state import signer
+from keysat.web.state import key_of, signer
 
 router = APIRouter(tags=["purchase"])
 
@@ -45,9 +45,13 @@ class LinkRequest(PublicInput):
 
 
 class RecoveredLicenses(BaseModel):
-    """All licenses of the link's address, newest first."""
+    """The licenses of the link's address, newest first.
+
+    `unavailable` has the ids of those whose key can't be made here, because another signing key issued them.
+    """
 
     licenses: list[Recovered]
+    unavailable: list[UUID]
 
 
 @router.post("/v1/recover", responses=documented(404), dependencies=[Depends(limit_recoveries)])
@@ -55,20 +59,26 @@ def recover(body: RecoverRequest) -> Recovered:
     """Get a lost license key. Every failure is the same 404."""
     with transaction() as session:
         row = recovery.recover(session, body.invoice_id, body.email, "api")
-    return _recovered(row)
+        return _recovered(row, signer().key_for(row))
 
 
 @router.post("/v1/recover/link", responses=documented(404), dependencies=[Depends(limit_recoveries)])
 def redeem_link(body: LinkRequest) -> RecoveredLicenses:
-    """Get all license keys of an address with the secret of a link that was sent there. It works once."""
+    """Get all license keys of an address with the secret of a link that was sent there. It works once.
+
+    A link whose keys can't be made isn't used up.
+    """
     with transaction() as session:
-        rows = recovery.redeem_link(session, body.secret, "api")
-    return RecoveredLicenses(licenses=[_recovered(row) for row in rows])
+        keys = [(row, key_of(row)) for row in recovery.redeem_link(session, body.secret, "api").licenses]
+        return RecoveredLicenses(
+            licenses=[_recovered(row, key) for row, key in keys if key is not None],
+            unavailable=[row.id for row, key in keys if key is None],
+        )
 
 
-def _recovered(row: License) -> Recovered:
+def _recovered(row: License, key: str) -> Recovered:
     return Recovered(
-        license_key=signer().key_for(row),
+        license_key=key,
         license_id=row.id,
         product_id=row.product_id,
         issued_at=row.issued_at,

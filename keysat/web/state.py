@@ -5,8 +5,12 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 from keysat.core.db import DATABASE
+from keysat.core.logs import get_logger
 from keysat.licenses.keys import Payload, clean, verify
-from keysat.licenses.signer import Signer, installed_signer
+from keysat.licenses.signer import Signer, SigningKeyMismatch, installed_signer
+from keysat.models import License
+
+log = get_logger(__name__)
 
 
 @cache
@@ -23,6 +27,16 @@ def signer() -> Signer:
 def signer_id() -> str:
     """Return the id of the signing key. Raises as `signer`."""
     return signer().key_id
+
+
+def key_of(row: License) -> str | None:
+    """Return a license's key, or None if another signing key issued it. Raises as `signer`."""
+    installed = signer()  # out here, as it also raises the error below if the key itself is the wrong one
+    try:
+        return installed.key_for(row)
+    except SigningKeyMismatch as error:
+        log.warning("key not shown", license_id=str(row.id), reason=str(error))
+        return None
 
 
 def read_key(text: str) -> Payload:

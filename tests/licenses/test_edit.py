@@ -11,13 +11,13 @@ from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, InvalidInput
 from keysat.licenses import seats
 from keysat.licenses.edit import edit_license, replace_key, transfer_license
-from keysat.licenses.holders import held_by, holder_email
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import deactivate, heartbeat
 from keysat.licenses.releases import list_seats
 from keysat.licenses.seats import Caller, validate
 from keysat.licenses.state import Reason
 from keysat.models import AuditLine, License, OutboundEvent
+from keysat.models.holders import held_by, holder_email
 from keysat.models.license import LicenseStatus
 from tests.builders import audit_actions, issue_now, load_licenses, load_machines, make_invoice, make_license
 from tests.nodes import wait_until

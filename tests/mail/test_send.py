@@ -22,7 +22,7 @@ from keysat.models import Product
 from keysat.models.license import LicenseStatus
 from keysat.settlement.resolve import dismiss
 from keysat.settlement.reverse import reverse, undo
-from tests.builders import load_licenses, make_invoice, set_columns, set_license
+from tests.builders import load_licenses, make_invoice, make_license, set_columns, set_license
 from tests.mail.letters import (
     BUYER,
     html_of,
@@ -470,7 +470,8 @@ def test_payment_is_called_too_low_only_if_money_is_missing(mailer, fake, mail_s
     assert load_mail().status == status
 
 
-def recovery(mail_on, valid_for=timedelta(minutes=30)):
+def recovery(mail_on, holder=BUYER, valid_for=timedelta(minutes=30)):
+    make_license(holder_email=holder)
     with transaction() as session:
         link = MailedLink(uuid4(), "/me/secret", valid_for, "de")
         owe_recovery_link(session, secret_box(mail_on), BUYER, link)
@@ -482,6 +483,14 @@ def test_recovery_link_arrives_and_is_forgotten(mail_on, mailer, mail_server):
     assert "https://license.shop.example/me/secret" in text_of(mail_server.taken[0])
     assert parsed(mail_server.taken[0])["Subject"] == "Deine Käufe bei license.shop.example"
     assert load_mail().sealed_link is None
+
+
+def test_recovery_link_of_nobody_is_dropped(mail_on, mailer, mail_server):
+    """Whether the address holds a license is asked here, not when a stranger requests a link."""
+    recovery(mail_on, holder="other@example.com")
+    send_due(mailer)
+    assert (load_mail().status, load_mail().last_error) == ("dropped", "the address holds no license")
+    assert mail_server.taken == []
 
 
 def test_recovery_link_that_is_over_is_dropped(mail_on, mailer, mail_server):

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from keysat.core.db import reading, transaction
 from keysat.core.errors import NotFound
 from keysat.models import AuditLine, RecoveryLink
-from keysat.sales.recover import LINK_EVERY, LINK_LIFE, make_link, recover, redeem_link
+from keysat.sales.recover import LINK_EVERY, LINK_LIFE, make_link, recover, redeem_link, request_link
 from tests.builders import issue_now, load_licenses, make_invoice, make_license
 from tests.races import race
 
@@ -24,12 +24,13 @@ def row():
 
 def make(email=EMAIL):
     with transaction() as session:
-        return make_link(session, email, "cli")
+        link = make_link(session, email, "cli")
+    return link and link.secret
 
 
 def redeem(secret):
     with transaction() as session:
-        return [row.id for row in redeem_link(session, secret, "api")]
+        return [row.id for row in redeem_link(session, secret, "api").licenses]
 
 
 def let_pass(time):
@@ -70,6 +71,18 @@ def test_address_without_a_license_gets_no_link(row):
     assert make("other@example.com") is None
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(RecoveryLink)) == 0
+
+
+def test_anybody_may_request_a_link_and_learns_nothing(row):
+    """Both addresses get a row, and both only one an hour."""
+    made = []
+    for email in (EMAIL, "other@example.com", EMAIL, "other@example.com"):
+        with transaction() as session:
+            made.append(request_link(session, email, "page"))
+    assert [link and link.email for link in made] == ["holder@example.com", "other@example.com", None, None]
+    with reading() as session:
+        assert {link.id for link in session.scalars(select(RecoveryLink))} == {made[0].id, made[1].id}
+    assert redeem(made[1].secret) == []
 
 
 def test_racing_requests_make_one_link_and_racing_uses_one_success(row):

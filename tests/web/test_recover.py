@@ -10,7 +10,8 @@ from keysat.core.settings import load_settings
 from keysat.licenses.edit import transfer_license
 from keysat.models import AuditLine
 from keysat.sales.recover import make_link
-from tests.builders import issue_now, load_licenses, make_invoice
+from keysat.web.state import signer as installed
+from tests.builders import issue_now, load_licenses, make_invoice, make_license, set_license
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake")
 EMAIL = "buyer@example.com"
@@ -86,11 +87,46 @@ def test_transferred_license_is_recovered_by_its_new_holder(api, bought):
 
 
 def test_link_from_the_command_line_shows_the_keys(api, bought, signer):
-    with transaction() as session:
-        secret = make_link(session, EMAIL, "cli")
+    secret = make_secret()
     found = api.post("/v1/recover/link", {"secret": secret}).json()
     assert [one["license_key"] for one in found["licenses"]] == [signer.key_for(load_licenses(bought.id)[0])]
     assert api.post("/v1/recover/link", {"secret": secret}).status_code == 404
+
+
+def make_secret():
+    with transaction() as session:
+        return make_link(session, EMAIL, "cli").secret
+
+
+def test_license_of_another_signer_blocks_no_other(api, signer):
+    other = make_license("player", holder_email=EMAIL, signer="another")
+    row = make_license(holder_email=EMAIL)
+    found = api.post("/v1/recover/link", {"secret": make_secret()}).json()
+    assert [one["license_key"] for one in found["licenses"]] == [signer.key_for(row)]
+    assert found["unavailable"] == [str(other.id)]
+
+
+def test_link_without_an_answer_is_not_used_up(api, bought, settings, signer):
+    """The signing key is away for a moment."""
+    secret, key_file = make_secret(), settings.signing_key_file
+    kept = key_file.rename(key_file.with_suffix(".away"))
+    installed.cache_clear()
+    try:
+        assert api.post("/v1/recover/link", {"secret": secret}).status_code == 503
+        assert ask(api, bought.id).status_code == 503
+    finally:
+        kept.rename(key_file)
+    assert api.post("/v1/recover/link", {"secret": secret}).status_code == 200
+    assert [set(line) for line in audited()] == []
+
+
+def test_link_is_not_used_up_while_another_signing_key_is_installed(api, bought):
+    """The newest license names the key that should be there."""
+    secret, newest = make_secret(), make_license("player", signer="another")
+    installed.cache_clear()
+    assert api.post("/v1/recover/link", {"secret": secret}).status_code == 503
+    set_license(newest.id, signer=load_licenses(bought.id)[0].signer)
+    assert api.post("/v1/recover/link", {"secret": secret}).status_code == 200
 
 
 def test_attempts_are_limited(api, bought):

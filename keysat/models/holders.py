@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, func, select, union
+from sqlalchemy import ColumnElement, exists, func, select, union
 from sqlalchemy.orm import Session
 
-from keysat.models import Invoice, License
+from keysat.models.invoice import Invoice
+from keysat.models.license import License
 
 
 def held_by(email: str) -> ColumnElement[bool]:
@@ -23,6 +24,11 @@ def held_by(email: str) -> ColumnElement[bool]:
         .where(func.lower(Invoice.buyer_email) == wanted)
     )
     return License.id.in_(union(own, bought).subquery().select())
+
+
+def is_holder(session: Session, email: str) -> bool:
+    """Return whether an e-mail address is that of a license's holder."""
+    return session.scalar(select(exists().where(held_by(email)))) or False
 
 
 def holder_email(session: Session, row: License) -> str | None:
