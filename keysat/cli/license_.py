@@ -13,6 +13,7 @@ from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.cli.when import parse_when
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, InvalidInput, SettingsError
+from keysat.core.settings import load_settings
 from keysat.licenses.edit import edit_license, replace_key, transfer_license
 from keysat.licenses.signer import installed_signer
 from keysat.licenses.state import require_license
@@ -185,12 +186,15 @@ def transfer(
 
 @app.command()
 def link(email: Annotated[str, typer.Argument(help="The holder's address.")], as_json: AsJson = False) -> None:
-    """Print a secret to send to a holder who lost keys. POST /v1/recover/link takes it, once, within 30 minutes."""
+    """Print a link to send to a holder who lost keys. It shows all of them, once, within 30 minutes.
+
+    POST /v1/recover/link takes its secret, too.
+    """
     with transaction() as session:
         made = make_link(session, email, "cli")
     if made is None:
         raise Conflict(f"{email} holds no license, or got a link within the last hour.")
-    show_record({"secret": made.secret}, as_json)
+    show_record({"link": f"{load_settings().url}/recover/{made.secret}", "secret": made.secret}, as_json)
 
 
 app.command("verify")(license_key.verify_)

@@ -42,7 +42,7 @@ def list_seats(database: Database, read_key: KeyReader, key: str) -> Seats:
     if verdict.license_state is None:
         return Seats(verdict.reason)
     with database.reading() as session:
-        return _seats(session, verdict.license_state.license_id)
+        return read_seats(session, verdict.license_state.license_id)
 
 
 def release_seat(database: Database, read_key: KeyReader, key: str, machine_id: UUID, note: str | None = None) -> Seats:
@@ -57,7 +57,7 @@ def release_seat(database: Database, read_key: KeyReader, key: str, machine_id: 
     with database.transaction() as session:
         if not lock_license(session, verdict.license_state):
             return Seats(Reason.REVOKED)
-        return _seats(session, license_id, _release(session, license_id, machine_id, note))
+        return read_seats(session, license_id, _release(session, license_id, machine_id, note))
 
 
 def _release(session: Session, license_id: UUID, machine_id: UUID, note: str | None) -> Reason | None:
@@ -69,7 +69,8 @@ def _release(session: Session, license_id: UUID, machine_id: UUID, note: str | N
     return None if free_seat(session, machine_id, note, _ACTOR, by_holder=True) else Reason.NOT_FOUND
 
 
-def _seats(session: Session, license_id: UUID, reason: Reason | None = None) -> Seats:
+def read_seats(session: Session, license_id: UUID, reason: Reason | None = None) -> Seats:
+    """Return the seats of a license."""
     row = session.get_one(License, license_id)
     seated = select(Machine).where(Machine.license_id == license_id, ~Machine.deactivated).order_by(Machine.id)
     return Seats(reason, list(session.scalars(seated)), row.max_machines, _releases_left(session, row))

@@ -26,8 +26,9 @@ from keysat.web import (
 )
 from keysat.web.bulkhead import Places
 from keysat.web.middleware import BodyLimit, CountRequests, HeadAsGet, PublicCors
-from keysat.web.pages import assets, buy
+from keysat.web.pages import assets, buy, me
 from keysat.web.pages import purchase as purchase_page
+from keysat.web.pages import recover as recover_page
 from keysat.web.pages.render import as_page
 from keysat.web.proxies import TrustedProxies
 from keysat.web.reference import docs_page
@@ -80,6 +81,8 @@ def create_app() -> FastAPI:
         assets.router,
         buy.router,
         purchase_page.router,
+        recover_page.router,
+        me.router,
         docs_page.router,
         admin.router,
     ):

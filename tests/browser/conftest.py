@@ -12,6 +12,7 @@ from keysat.core.settings import load_settings
 from keysat.sandbox.client import SandboxClient
 from keysat.sandbox.server import Sandbox
 from tests.builders import SECRET, STORE, load_account, make_account, make_catalog
+from tests.mail.conftest import mail_on, mail_server, mailer  # noqa: F401 - fixtures of mail
 from tests.serving import serving
 from tests.stories.conftest import (  # noqa: F401 - fixtures of the worker
     celery_backend_cluster,

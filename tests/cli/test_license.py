@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func
 
+from keysat.core.settings import load_settings
 from keysat.licenses.keys import Payload, sign
 from tests.builders import audit_actions, issue_now, load_licenses, make_invoice
 
@@ -95,6 +96,7 @@ def test_license_gets_a_new_key_and_a_new_holder(keysat, owned, signer):
 def test_recovery_link_is_made_for_a_holder(keysat, owned):
     made = keysat("license", "link", "buyer@example.com", "--json").json
     assert len(made["secret"]) > 40
+    assert made["link"] == f"{load_settings().url}/recover/{made['secret']}"
     assert "within the last hour" in keysat("license", "link", "buyer@example.com").refusal
 
 

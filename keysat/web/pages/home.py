@@ -15,16 +15,9 @@ def home(request: Request) -> HTMLResponse:
     """Show who sells here, and what."""
     with reading() as session:
         products = windows(session)
-    return page(
-        request, "home.html", products=products, fingerprint=grouped(signer().key_id), recover=_recover(request)
-    )
+    return page(request, "home.html", products=products, fingerprint=grouped(signer().key_id))
 
 
 def grouped(text: str) -> str:
     """Return a fingerprint in groups of four, which people can compare."""
     return " ".join(text[start : start + 4] for start in range(0, len(text), 4))
-
-
-def _recover(request: Request) -> bool:
-    """Whether there is a page for lost keys."""
-    return any(getattr(route, "path", None) == "/recover" for route in request.app.routes)

@@ -91,6 +91,7 @@ def page(
             seller=read_seller(),
             root=root(),
             asset=asset,
+            mail=load_settings().mail_is_on,
             lang=f"?lang={chosen}" if chosen else "",
             here=partial(_here, request),
             languages={language: catalog(language)["page.language"] for language in LANGUAGES},

@@ -6,6 +6,9 @@ from html import unescape
 import pytest
 import requests
 
+from keysat.core.settings import load_settings
+from tests.mail.conftest import mail_on, mail_server, mailer  # noqa: F401 - fixtures of mail
+
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -64,6 +67,17 @@ def browser(web_url):
     client = Browser(web_url)
     yield client
     client.close()
+
+
+@pytest.fixture
+def many_attempts(monkeypatch, servers):
+    """Ten attempts a minute are few for a file of tests from one address."""
+    monkeypatch.setenv("KEYSAT_RATE_RECOVER", "10000/minute")
+    monkeypatch.setenv("KEYSAT_RATE_PURCHASE", "10000/minute")
+    load_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    load_settings.cache_clear()
 
 
 @pytest.fixture

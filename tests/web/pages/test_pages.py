@@ -27,7 +27,18 @@ XSS = """"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"""
 def paths():
     """A path to each page."""
     page = page_of(make_purchase(State.LICENSED))
-    return ["/", "/buy/editor", "/buy/none-such", page, f"{page}/pay", f"{page}/license.txt", "/p/nothing"]
+    return [
+        "/",
+        "/buy/editor",
+        "/buy/none-such",
+        page,
+        f"{page}/pay",
+        f"{page}/license.txt",
+        "/p/nothing",
+        "/recover",
+        "/recover/x",
+        "/me",
+    ]
 
 
 def test_every_page_has_the_headers(browser):

@@ -1,0 +1,114 @@
+"""A holder's licenses, by a license key or by a mailed link: keys, machines whose seats can be freed, receipts.
+
+Every request is a form that carries a key or a pass. There is no session and no cookie.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
+
+from keysat.core.db import DATABASE, reading
+from keysat.core.errors import NotFound
+from keysat.core.money import Money
+from keysat.licenses.releases import release_seat
+from keysat.licenses.state import Reason, evaluate
+from keysat.models import Invoice, License, Policy, Product
+from keysat.web.limits import limit_purchases, limit_recoveries, limit_validations
+from keysat.web.pages.form import Posted
+from keysat.web.pages.holdings import purchases_page
+from keysat.web.pages.passes import PassOver, licenses_of_pass, pass_of_license
+from keysat.web.pages.render import PageRoute, page
+from keysat.web.state import key_of, read_key
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+class KeyUnknown(NotFound):
+    """The key opens no license: it is none, another signer made it, or a newer one replaced it."""
+
+    def __init__(self) -> None:
+        super().__init__("license", "with that key")
+
+
+@router.get("/me", dependencies=[Depends(limit_validations)])
+def ask_for_key(request: Request) -> HTMLResponse:
+    """Show the form for a license key."""
+    return page(request, "me.html", trouble=None)
+
+
+@router.post("/me")
+def act(request: Request, posted: Posted) -> HTMLResponse:
+    """Show the licenses of a key or a pass, free a seat, or show a receipt, as `do` says."""
+    (limit_purchases if "pass" in posted else limit_recoveries)(request)
+    try:
+        with reading() as session:
+            owned, proof = _opened(session, posted)
+            if posted.get("do") == "receipt":
+                return _receipt(request, session, _chosen(owned, posted))
+        outcome = _free(_chosen(owned, posted), posted) if posted.get("do") == "free" else None
+        with reading() as session:
+            return purchases_page(request, session, owned, proof, outcome=outcome)
+    except PassOver:
+        return page(request, "me.html", 404, trouble="over")
+    except KeyUnknown:
+        return page(request, "me.html", 404, trouble="unknown")
+
+
+def _opened(session: Session, posted: dict[str, str]) -> tuple[list[License], str]:
+    """Return the licenses that a form opens, and a pass for the next one.
+
+    Raises:
+        KeyUnknown: the key is wrong.
+        PassOver: the pass is wrong.
+    """
+    if "pass" in posted:
+        return licenses_of_pass(session, posted["pass"]), posted["pass"]
+    state = evaluate(DATABASE, read_key, posted.get("key", "")).license_state
+    if state is None:
+        raise KeyUnknown
+    row = session.get_one(License, state.license_id)
+    return [row], pass_of_license(row)
+
+
+def _chosen(owned: list[License], posted: dict[str, str]) -> License:
+    """Return the license that a form names, among those that it opens. Raises NotFound."""
+    named = posted.get("license", "")
+    found = next((row for row in owned if str(row.id) == named), None)
+    if found is None:
+        raise NotFound("license", ascii(named[:40]))
+    return found
+
+
+def _free(row: License, posted: dict[str, str]) -> str:
+    """Free the seat of a machine. Return the name of the result's text."""
+    try:
+        machine_id = UUID(posted.get("machine", ""))
+    except ValueError:
+        return Reason.NOT_FOUND
+    key = key_of(row)
+    seats = None if key is None else release_seat(DATABASE, read_key, key, machine_id)
+    if seats is None:
+        return Reason.NOT_FOUND
+    return "freed" if seats.reason is None else seats.reason
+
+
+def _receipt(request: Request, session: Session, row: License) -> HTMLResponse:
+    """Show the receipt of a license's purchase, to print. It has no data of the buyer."""
+    if row.invoice_id is None or row.transferred_at is not None:
+        raise NotFound("receipt of license", row.id)
+    invoice = session.get_one(Invoice, row.invoice_id)
+    return page(
+        request,
+        "receipt.html",
+        invoice=invoice,
+        product=session.get_one(Product, row.product_id),
+        policy=session.get_one(Policy, row.policy_id),
+        price=Money(invoice.base_amount, invoice.currency),
+        discount=Money(invoice.base_amount - invoice.amount, invoice.currency),
+        paid=Money(invoice.came_in, invoice.currency),
+        paid_on=invoice.paid_at or invoice.settled_at,
+    )

@@ -1,0 +1,82 @@
+"""A lost key comes back in a real browser: by mail, by the reference, and a seat is freed, with and without scripts."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from keysat.core.db import DATABASE
+from keysat.licenses.keys import verify
+from keysat.licenses.machines import activate
+from keysat.licenses.seats import Caller
+from keysat.web.state import read_key
+from tests.browser.conftest import examine
+from tests.builders import load_licenses, load_machines, make_license, set_columns, set_license
+from tests.mail.letters import BUYER, license_sold, send_due, text_of
+
+pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake_shop")
+
+
+@pytest.fixture
+def machines(signer):
+    """A license on two machines, and another one of the same holder. Returns the id of the first."""
+    invoice_id, license_id = license_sold(signer)
+    set_columns(invoice_id, base_amount=25_000)
+    set_license(license_id, max_machines=3)
+    (row,) = load_licenses(invoice_id)
+    for name, platform in (("lena-laptop", "Linux x86_64"), ("studio", "macOS arm64")):
+        activate(DATABASE, read_key, signer.key_for(row), Caller.of(name, name, platform))
+    make_license("player", holder_email=BUYER, is_trial=True)
+    return license_id
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
+def test_key_comes_by_mail_and_a_seat_is_freed(mailer, mail_server, machines, open_page, signer, scripts):
+    page = open_page("/", java_script_enabled=scripts)
+    page.get_by_role("link", name="I lost my key").click()
+    page.get_by_label("E-mail").fill(BUYER)
+    page.get_by_role("button", name="Find my key").click()
+    expect(page.get_by_role("heading", name="Look into your mailbox")).to_be_visible()
+    send_due(mailer)
+    page.goto(page.url.partition("/recover")[0] + re.search(r"/recover/\S+", text_of(mail_server.taken[-1]))[0])
+    page.get_by_role("button", name="Show my purchases").click()
+    assert verify(page.locator("#key-2").inner_text().strip(), signer.public_key).license_id == machines
+    page.get_by_role("button", name=re.compile("Free this seat.*lena-laptop")).click()
+    expect(page.get_by_role("heading", name="The seat is free")).to_be_visible()
+    assert [machine.deactivated_at is None for machine in load_machines(machines)] == [False, True]
+    page.get_by_role("button", name="Receipt").click()
+    expect(page.get_by_role("heading", name="Receipt")).to_be_visible()
+
+
+def test_pages_with_mail(mailer, mail_server, machines, open_page):
+    page = open_page("/recover")
+    examine(page, "recover")
+    page.fill("#email", BUYER)
+    page.get_by_role("button", name="Find my key").click()
+    examine(page, "recover-sent")
+    send_due(mailer)
+    page.goto(page.url + re.search(r"/recover(/\S+)", text_of(mail_server.taken[-1]))[1])
+    examine(page, "recover-link")
+    page.get_by_role("button", name="Show my purchases").click()
+    examine(page, "licenses")
+    page.get_by_role("button", name=re.compile("Free this seat.*studio")).click()
+    examine(page, "licenses-freed")
+    page.get_by_role("button", name="Receipt").click()
+    examine(page, "receipt")
+
+
+def test_pages_without_mail(machines, open_page):
+    page = open_page("/recover?lang=de")
+    examine(page, "recover-reference")
+    page.fill("#email", "nobody")
+    page.get_by_role("button", name="Meinen Schlüssel finden").click()
+    examine(page, "recover-wrong")
+    page.fill("#email", "nobody@example.com")
+    page.fill("#reference", "1234")
+    page.get_by_role("button", name="Meinen Schlüssel finden").click()
+    examine(page, "recover-nothing")
+    page.get_by_role("link", name="Ihre Lizenzen").click()
+    examine(page, "me")
+    page.fill("#key", "LIC1-nonsense")
+    page.get_by_role("button", name="Lizenz zeigen").click()
+    examine(page, "me-unknown")
