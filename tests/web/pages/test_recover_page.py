@@ -197,3 +197,11 @@ def test_way_back_is_linked(browser):
     for path in ("/", "/p/nothing", "/me"):
         assert 'href="/recover"' in browser.get(path).text
     assert 'href="/me"' in browser.get("/recover").text
+
+
+def test_form_of_a_purchase_promises_no_mail_that_is_off(browser):
+    assert "No mail is sent." in text_of(browser.get("/buy/editor"))
+
+
+def test_form_of_a_purchase_promises_the_receipt(browser, mail_on):
+    assert "Your receipt comes there" in text_of(browser.get("/buy/editor"))
