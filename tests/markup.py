@@ -18,7 +18,7 @@ ANYWHERE = words(
 ELEMENTS = words(
     "html head title body noscript header footer main nav section details summary div p h1 h2 h3 ul ol li dl dt dd"
     " fieldset legend hr table tbody tr td th span bdi s code strong em br small time"
-    " a button form img input label link meta script"
+    " a button form img input label link meta script textarea"
 )
 ATTRIBUTES = {
     "a": words("href rel hreflang download"),
@@ -30,6 +30,7 @@ ATTRIBUTES = {
     "link": words("rel href type"),
     "meta": words("charset name content http-equiv"),
     "script": words("src defer"),
+    "textarea": words("name rows required autocomplete"),
 }
 REFERENCES = ("for", "aria-labelledby", "aria-describedby")
 BLOCKS = words("div p h1 h2 h3 ul ol dl fieldset form table hr section header footer main nav details")

@@ -80,3 +80,5 @@ def test_pages_without_mail(machines, open_page):
     page.fill("#key", "LIC1-nonsense")
     page.get_by_role("button", name="Lizenz zeigen").click()
     examine(page, "me-unknown")
+    for status in (400, 404, 404):
+        open_page.expect_refusal(status)

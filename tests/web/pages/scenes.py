@@ -92,6 +92,8 @@ SCENES = {
     "buy-wrong": Scene(_furnished("/buy/editor?code=WINTER&email=nobody&policy=none"), 400, _BUY),
     "gone": Scene(_archive("/buy/editor"), 410, {"en": "No longer sold", "de": "Nicht mehr im Verkauf"}),
     "pay": Scene(_pay, 200, {"en": "Taking you to the payment page", "de": "Sie werden zur Zahlung weitergeleitet"}),
+    "recover": Scene(lambda _: "/recover", 200, {"en": "I lost my key", "de": "Ich habe meinen Schlüssel verloren"}),
+    "me": Scene(lambda _: "/me", 200, {"en": "Your licenses", "de": "Ihre Lizenzen"}),
     "not-found": Scene(lambda _: "/p/nothing", 404, {"en": "Page not found", "de": "Seite nicht gefunden"}),
     "limited": Scene(
         lambda _: "/buy/editor?code=GUESS",
