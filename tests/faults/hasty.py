@@ -22,7 +22,7 @@ schedule.STEPS = {
 from keysat.accounts import breaker, inbox
 from keysat.invoices import draft
 from keysat.mail import mail_queue, owe
-from keysat.settlement import backlog, reconcile, sweep
+from keysat.settlement import backlog, failed_check, sweep
 from keysat.tips import bolt11, due
 from keysat.webhooks import delivery_queue
 
@@ -30,7 +30,7 @@ backlog.LEASE /= SPEED
 sweep.LEASE = backlog.LEASE
 draft.IN_PROGRESS /= SPEED
 breaker.COOL_DOWN /= SPEED
-reconcile._ERROR_BACKOFF_SECONDS /= SPEED
+failed_check._ERROR_BACKOFF_SECONDS /= SPEED
 inbox.FIRST_RETRY /= SPEED
 delivery_queue.LEASE /= SPEED
 delivery_queue.DELAYS = tuple(delay / SPEED for delay in delivery_queue.DELAYS)
