@@ -109,6 +109,6 @@ def _receipt(request: Request, session: Session, row: License) -> HTMLResponse:
         policy=session.get_one(Policy, row.policy_id),
         price=Money(invoice.base_amount, invoice.currency),
         discount=Money(invoice.base_amount - invoice.amount, invoice.currency),
-        paid=Money(invoice.came_in, invoice.currency),
+        paid=Money(invoice.came_in + invoice.rest_paid, invoice.currency),
         paid_on=invoice.paid_at or invoice.settled_at,
     )
