@@ -1,5 +1,6 @@
 """A real PostgreSQL and a real Valkey in a scratch directory, started once, by the first test that uses them."""
 
+import logging
 import shutil
 import threading
 
@@ -48,6 +49,17 @@ def _tier(request):
     else:
         with tiers.without_servers():
             yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    """A command that runs within a test leaves no handler behind that writes to that test's captured output."""
+    root, structured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**structured)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,10 @@
 
 import io
 import json
-import logging
 import sys
 from dataclasses import dataclass
 
 import pytest
-import structlog
 
 from keysat.cli import main
 
@@ -44,17 +42,7 @@ class Finished:
 
 
 @pytest.fixture
-def _logging_as_before():
-    root, structured = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**structured)
-
-
-@pytest.fixture
-def keysat(monkeypatch, capsys, _logging_as_before):
+def keysat(monkeypatch, capsys):
     """Runs a command: its arguments, and what it reads from stdin."""
 
     def run(*arguments, stdin=""):

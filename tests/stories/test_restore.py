@@ -17,12 +17,11 @@ from keysat.sandbox.server import Sandbox
 from keysat.tips.manage import retry_tip
 from keysat.tips.pay import Payer, pay
 from tests.builders import SECRET, STORE
-from tests.cli.conftest import _logging_as_before, keysat
+from tests.cli.conftest import keysat
 from tests.dumps import dump_to, restore_from, run
 from tests.test_migrations import fresh_database
 
 assert keysat
-assert _logging_as_before
 REVISIONS = sorted(script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions())
 TIPS = ("owed", "paying", "sent")
 
