@@ -9,7 +9,7 @@ from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
 from keysat.licenses.keys import verify
 from keysat.models.discount_code import CodeKind
-from tests.browser.conftest import SECONDS, examine, violations
+from tests.browser.conftest import ALL_LOOKS, SECONDS, examine, violations
 
 KEY = re.compile(r"LIC1-\S+")
 
@@ -37,7 +37,7 @@ def test_waiting_seen_licensed_without_reloading(celery_setup, shop, open_page, 
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     choose(page)
     checkout = page.url
-    examine(page, "sandbox-new")
+    examine(page, "sandbox-new", ALL_LOOKS)
     back = page.get_by_role("link", name="Back to the seller").get_attribute("href")
     mine = page.context.new_page()
     mine.goto(back)
@@ -54,7 +54,7 @@ def test_waiting_seen_licensed_without_reloading(celery_setup, shop, open_page, 
     expect(mine.get_by_role("button", name="Copied")).to_be_visible()
     copied = mine.evaluate("navigator.clipboard.readText()")
     assert verify(copied, signer.public_key).entitlements == ("export",)
-    examine(mine, "licensed")
+    examine(mine, "licensed", ALL_LOOKS)
     page.goto(checkout)
     assert violations(page) == []
     page.get_by_role("link", name="Back to the seller").click()

@@ -11,7 +11,6 @@ from keysat.models import Invoice
 from keysat.models.discount_code import CodeKind
 from keysat.operations.why import State
 from keysat.web.tokens import page_of
-from tests.browser.conftest import examine
 from tests.web.pages.states import make_purchase
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -89,8 +88,9 @@ def test_long_names_stay_on_the_screen(shop, open_page, text):
         change_product(session, "editor", {"name": text, "description": text, "entitlements_catalog": [named]}, "cli")
         change_policy(session, "editor", "standard", {"name": text, "description": text, "is_trial": True}, "cli")
     licensed = page_of(make_purchase(State.LICENSED))
-    for name, path in {"home": "/", "buy": "/buy/editor?lang=de", "licensed": licensed}.items():
-        examine(open_page(path), f"long-{name}")
-    page = open_page("/buy/editor", **PHONE)
+    page = open_page("/", **PHONE)
+    for path in ("/", licensed, "/buy/editor?lang=de"):
+        open_page.go(page, path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"], path
     button, name = (page.locator(f".pick {part}").bounding_box() for part in ("input", ".name"))
     assert name["x"] > button["x"] + button["width"], "the name is beside its button, and not below it"

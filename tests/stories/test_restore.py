@@ -24,6 +24,7 @@ from tests.test_migrations import fresh_database
 assert keysat
 REVISIONS = sorted(script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions())
 TIPS = ("owed", "paying", "sent")
+BEFORE_TIPS, BEFORE_EPOCHS, LATEST = "0003", "0008", REVISIONS[-1]
 
 
 @pytest.fixture
@@ -126,9 +127,10 @@ def test_dump_of_each_revision_is_restored_and_no_tip_is_paid_twice(database, pr
     migrations.upgrade()
     with transaction() as session:  # after the dump the tips were paid
         session.execute(update(Tip).values(status="sent", next_attempt_at=None))
-    for _ in range(2):  # a dump of what was restored is as good
-        drill(dump, keysat)
+    drill(dump, keysat)
+    if revision == LATEST:  # a dump of what was restored is as good
         dump_to(dump)
+        drill(dump, keysat)
     assert (count(Invoice), count(License)) == (6, 5)
     with reading() as session:
         assert session.scalars(select(License.status).where(License.status == "revoked")).all() == ["revoked"]
@@ -145,7 +147,7 @@ def test_dump_of_each_revision_is_restored_and_no_tip_is_paid_twice(database, pr
             assert pay(DATABASE, payer, tip_id, actor="tips") == "sent"
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("revision", [REVISIONS[0], BEFORE_TIPS, BEFORE_EPOCHS, LATEST])
 def test_dump_that_was_restored_over_other_tables_is_refused_in_a_sentence(
     database, provider, keysat, tmp_path, revision
 ):

@@ -17,7 +17,8 @@ from tests.webhooks.replay import SENDERS, WAYS, await_quiet, badly, deliver, ou
 pytestmark = pytest.mark.usefixtures("celery_setup")
 
 CONCURRENCY = 2  # of the stories' worker
-INVOICES = 6 * len(WAYS)
+INVOICES = 2 * len(WAYS)
+MANY = 300
 
 
 @pytest.fixture
@@ -51,11 +52,11 @@ def test_webhooks_shuffled_and_forged(celery_setup, shop, web_url):
     assert {row[4] for row in outcome("badly")} == {0, 1}
 
 
-def test_webhook_thousand_replays(celery_setup, shop, web_url):
-    """A thousand replays of one event have one effect and cause one check."""
+def test_webhook_many_replays(celery_setup, shop, web_url):
+    """Hundreds of replays of one event have one effect and cause one check."""
     first, *_ = play(shop, shop.url, "replayed", 1)
     before = shop.requests_made()["total"]
-    assert deliver(web_url, "replayed", [first] * 1_000, SENDERS) == {200: 1_000}
+    assert deliver(web_url, "replayed", [first] * MANY, SENDERS) == {200: MANY}
     await_quiet()
     assert len(load_licenses()) == 1
     assert shop.requests_made()["by_route"]["GET invoice"] == 1
@@ -65,11 +66,11 @@ def test_webhook_thousand_replays(celery_setup, shop, web_url):
 
 
 def test_webhook_flood_check_limit(celery_setup, shop, web_url, empty_broker):
-    """A thousand genuine events about one invoice cause at most ten checks a minute."""
+    """Hundreds of genuine events about one invoice cause at most ten checks a minute."""
     began = time.monotonic()
     first, *_ = play(shop, shop.url, "flooded", 1)
-    flood = [first.under_a_new_id() for _ in range(1_000)]
-    assert deliver(web_url, "flooded", flood, SENDERS) == {200: 1_000}
+    flood = [first.under_a_new_id() for _ in range(MANY)]
+    assert deliver(web_url, "flooded", flood, SENDERS) == {200: MANY}
     wait_until(lambda: len(load_licenses()) == 1)
     wait_until(lambda: empty_broker.llen("issue") == 0)
     assert shop.requests_made()["by_route"]["GET invoice"] <= _minutes(began) * MAX_CHECKS_A_MINUTE + CONCURRENCY

@@ -21,7 +21,7 @@ from keysat.tips.pay import Payer, pay
 from tests.builders import PRICE, STORE
 from tests.tips.conftest import make_due
 
-SEED, TIPS, THREADS, ROUNDS, MISHAPS = 20_261_125, 80, 4, 20, 200
+SEED, TIPS, THREADS, ROUNDS, MISHAPS = 20_261_125, 60, 4, 12, 150
 LONG = 300  # seconds, in which a busy machine gets to the second round
 CAP_SATS, BUDGET_SATS = 1_500, 50_000
 NODE = ["paid", "unclear-paid", "unclear-failed", "failed", "500-paid", "500-unheard"]
