@@ -32,7 +32,7 @@ def idle():
     return all(answer and not any(answer.values()) for answer in in_hand) and not waiting
 
 
-def calls_a_second(shop, worker, beats):
+def calls_a_second(shop, worker, beats, seconds=SECONDS):
     """Run several beats for a while. Returns the provider calls a second for each invoice.
 
     A message lives as long as its claim, a second here: when the machine stalls, some expire, and cost no call. A call
@@ -56,7 +56,7 @@ def calls_a_second(shop, worker, beats):
             threading.Event().wait(0.25)  # so that a second beat ticks between the first one's ticks
         wait_until(lambda: all(count >= 2 for count, _ in checks().values()) and calls())
         first = checks()
-        threading.Event().wait(SECONDS)  # an observation of a fixed length, not the wait for an event
+        threading.Event().wait(seconds)  # an observation of a fixed length, not the wait for an event
         last = checks()
     finally:
         for node in nodes:

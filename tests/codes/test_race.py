@@ -9,7 +9,7 @@ from tests.codes.races import SLOTS, race_for_slots
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def test_hundred_buyers_get_ten_slots_and_no_more():

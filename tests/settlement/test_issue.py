@@ -11,7 +11,7 @@ from keysat.models import License
 from tests.builders import audit_actions, issue_now, load_invoice, load_licenses, make_invoice, set_columns
 from tests.races import race_to_issue
 
-ROUNDS = 20
+ROUNDS = 8
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 

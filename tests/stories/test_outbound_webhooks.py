@@ -4,7 +4,7 @@ import pytest
 
 from tests.webhooks.storm import storm
 
-EVENTS, KILLS = 200, 4
+EVENTS, KILLS = 100, 2
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.builders import make_invoice
 from tests.nodes import ProcessContainer, beat_command, wait_until, worker_command
 
 APP = "tests.stories.fast_schedule"
-TICK_SECONDS, TICKS = 0.5, 20
+TICK_SECONDS, TICKS = 0.5, 10
 # 24 checks are due each second, and the provider takes 0.165 s for one: a quarter of the needed speed.
 INVOICES, LATENCY, CONCURRENCY = 24, 0.165, 1
 # What the worker can do before the messages expire: with so few in the queue, none does.
