@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,12 @@ def without_docstrings(tree):
         if isinstance(node, ast.Module | ast.ClassDef | Function) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
     return bare
+
+
+@cache
+def code_of(name):
+    """A file's code in small letters, without docstrings and comments."""
+    return ast.unparse(without_docstrings(TREES[name])).lower()
 
 
 def task_functions():
@@ -177,7 +184,7 @@ def test_only_the_http_module_speaks_http():
 @pytest.mark.parametrize("kind", sorted(set(kinds()) - NAMED_ELSEWHERE))
 def test_only_its_adapter_names_a_provider(kind):
     known = (f"keysat/providers/{kind}", "keysat/providers/registry.py", "keysat/sandbox/")
-    found = [name for name, tree in elsewhere(*known) if kind in ast.unparse(without_docstrings(tree)).lower()]
+    found = [name for name, _ in elsewhere(*known) if kind in code_of(name)]
     assert not found, (
         f"{found}: what is peculiar to one provider belongs in its adapter; what differs by provider, say in a class "
         "attribute of keysat.providers.base.Provider, and ask for that."

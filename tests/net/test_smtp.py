@@ -202,6 +202,7 @@ def test_reply_to_a_message_has_a_deadline_of_its_own(start_server, at):
     assert (failed.value.stage, failed.value.of_this_message) == (STAGES[at], True)
 
 
+@pytest.mark.slow
 def test_reply_to_a_message_may_take_longer_than_all_before(start_server):
     """Both the time of a read and the watchdog's begin anew."""
     server = start_server(lambda stage, _: 5.0 if stage == "taken" else None)
@@ -215,6 +216,7 @@ def test_server_may_refuse_before_the_message_is_sent(start_server):
     assert (failed.stage, failed.code, server.taken) == ("message", 503, [])
 
 
+@pytest.mark.slow
 def test_deadline_is_for_all_stages_together(start_server):
     """Each stage takes less than the deadline, and those up to the end of the message more."""
     server = start_server(lambda stage, _: 1.2 if stage in {"mail", "rcpt"} else None)
@@ -273,6 +275,7 @@ def test_endless_reply_is_bounded(raw_server):
         raw_server(endlessly(b"220-" + b"x" * 500 + b"\r\n"), deadline=60.0).send(ME, YOU, MESSAGE)
 
 
+@pytest.mark.slow
 def test_drip_ends_at_the_deadline(raw_server):
     with pytest.raises(SmtpFailed, match="took longer than 2 s for the connection"):
         raw_server(endlessly(b"2", every=0.05)).send(ME, YOU, MESSAGE)

@@ -92,6 +92,7 @@ def answered(connection):
     return b'"ok":true' in answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"", b"GET /livez HTTP/1.1\r\nHost: he"], ids=["silent", "half a header"])
 def test_connection_without_headers_in_time_is_closed(quick, begun):
     with socket.create_connection(("127.0.0.1", quick)) as connection:
@@ -99,6 +100,7 @@ def test_connection_without_headers_in_time_is_closed(quick, begun):
         assert closed(connection)
 
 
+@pytest.mark.slow
 def test_headers_that_drip_do_not_hold_a_connection(quick):
     with socket.create_connection(("127.0.0.1", quick)) as connection, selectors.DefaultSelector() as ready:
         ready.register(connection, selectors.EVENT_READ)
@@ -115,6 +117,7 @@ def dripped(connection):
     return False
 
 
+@pytest.mark.slow
 def test_headers_of_a_second_request_are_awaited_no_longer(quick):
     with socket.create_connection(("127.0.0.1", quick)) as connection:
         assert answered(connection)
@@ -122,12 +125,14 @@ def test_headers_of_a_second_request_are_awaited_no_longer(quick):
         assert closed(connection)
 
 
+@pytest.mark.slow
 def test_body_that_never_ends_does_not_hold_a_connection(quick):
     with socket.create_connection(("127.0.0.1", quick)) as connection:
         connection.sendall(b"POST /v1/validate HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n{")
         assert closed(connection)
 
 
+@pytest.mark.slow
 def test_idle_connection_stays_open_longer_than_headers_may_take(quick):
     with socket.create_connection(("127.0.0.1", quick)) as connection:
         assert answered(connection)
