@@ -31,7 +31,7 @@ demo: $(READY) ## See it work: 200 invoices, every webhook lost, a worker killed
 
 test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
 	@echo "Running the tests on PostgreSQL and Valkey started for them ..."
-	@$(BIN)/python -m pytest -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY) ## Run the tests that need no server (seconds)
 	@$(BIN)/python -m pytest -q -m "not servers and not slow" --disable-plugin-autoload -p xdist -p _hypothesis_pytestplugin -n 2

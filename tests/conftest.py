@@ -34,6 +34,7 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_collection_modifyitems(items):
     tiers.mark(items)
+    tiers.longest_first(items)
 
 
 def pytest_unconfigure():

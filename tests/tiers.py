@@ -20,6 +20,7 @@ HINT = (
     "`settings` or `empty_database`, or, where it starts servers of its own, mark it with `pytest.mark.servers`."
 )
 WHOLE_FILE = re.compile(r'^pytestmark = .*("empty_database"|"servers"|mark\.servers)', re.MULTILINE)
+LONGEST = ("faults", "browser", "stories", "embedded")  # with few tests each, they would begin last by themselves
 ENTRANCES = ((psycopg2, "connect"), (AbstractConnection, "connect"), (Postgres, "start"), (Valkey, "start"))
 
 
@@ -30,6 +31,11 @@ def needs_no_import(path, config):
         and path.name.startswith("test_")
         and (path.parent.name == "stories" or WHOLE_FILE.search(path.read_text()) is not None)
     )
+
+
+def longest_first(items):
+    """Let the folders whose files take longest begin first, so that none of their files runs alone at the end."""
+    items.sort(key=lambda item: not set(LONGEST).intersection(item.path.parts))
 
 
 def mark(items):
