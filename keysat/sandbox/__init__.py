@@ -30,8 +30,8 @@ and `rewrite` accumulate, and the first fault of another kind ends the evaluatio
     huge        {bytes}                            executes the request and responds with that many bytes of JSON
 
 The ledger: `{"invoices": [{id, store_id, order_id, amount, currency, paid_amount, status, additional_status,
-created_at, paid_at, refunded, payments: [{id, at, invoice_id, store_id, amount, confirmed}]}], "webhooks": {sent,
-dropped, delivered, failed}, "requests": {total, by_store, by_route}}`. Amounts are decimal strings in whole units,
-times are Unix seconds. `paid_at` is when the paid amount first reached the invoice's amount, or null. Sent webhooks
-that are neither delivered nor failed are pending.
+created_at, paid_at, refunded, payments: [{id, at, invoice_id, store_id, amount, confirmed, preimage}]}], "webhooks":
+{sent, dropped, delivered, failed}, "requests": {total, by_store, by_route}}`. Amounts are decimal strings in whole
+units, times are Unix seconds. `paid_at` is when the paid amount first reached the invoice's amount, or null. `preimage`
+is null unless the payment came over Lightning. Sent webhooks that are neither delivered nor failed are pending.
 """

@@ -36,8 +36,10 @@ _ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
     b'<rect x="3" y="8" width="26" height="17" rx="3" fill="#1f6f54"/></svg>'
 )
+_LIGHTNING = ("lightning", "Pay over Lightning")
 _NEW = (
     ("pay", "Pay"),
+    _LIGHTNING,
     ("unconfirmed", "Pay, and confirm later"),
     ("part", "Pay half of it"),
     ("late", "Let it expire, then pay"),
@@ -52,6 +54,7 @@ class Checkout:
         self._ledger = ledger
         self._actions: dict[str, Callable[[Invoice], Invoice]] = {
             "pay": lambda invoice: ledger.pay(invoice.id),
+            "lightning": lambda invoice: ledger.pay_lightning(invoice.id),
             "unconfirmed": lambda invoice: ledger.pay(invoice.id, is_confirmed=False),
             "part": lambda invoice: ledger.pay(invoice.id, _half(invoice)),
             "late": lambda invoice: ledger.pay(invoice.id, late=True),
@@ -83,6 +86,7 @@ class Checkout:
 
     def _page(self, invoice: Invoice, problem: str | None = None) -> SandboxResponse:
         store = self._ledger.store(invoice.store_id)
+        has_lightning = store is not None and store.kind is Kind.BTCPAY  # the only one with payment hashes
         titles = (invoice.draft.metadata.get("itemDesc"), *map(invoice.draft.checkout.get, _TITLES))
         html = _template("checkout.html").render(
             id=invoice.id,
@@ -90,7 +94,8 @@ class Checkout:
             amount=Money(invoice.amount, invoice.draft.currency),
             title=next(filter(None, titles), None),
             state=_state(invoice),
-            actions=_offered(invoice),
+            actions=[action for action in _offered(invoice) if action != _LIGHTNING or has_lightning],
+            preimages=[payment.preimage for payment in invoice.payments if payment.preimage],
             back=_back(invoice),
             problem=problem,
         )

@@ -66,6 +66,10 @@ class SandboxClient:
         body: dict[str, Any] = {"confirmations": confirmations, "late": late}
         return self._change(invoice_id, "pay", body if amount is None else {**body, "amount": amount})
 
+    def pay_lightning(self, invoice_id: str) -> dict[str, Any]:
+        """Pay the missing amount over Lightning, at a BTCPay store. The entry's payment has the preimage."""
+        return self._change(invoice_id, "pay-lightning")
+
     def confirm(self, invoice_id: str) -> dict[str, Any]:
         """Confirm all unconfirmed payments. Returns the ledger's entry."""
         return self._change(invoice_id, "confirm")

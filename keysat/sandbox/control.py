@@ -21,7 +21,7 @@ from keysat.sandbox.webhooks import Sender, WebhookPlan, parse_plan
 from keysat.sandbox.wire import Request, SandboxResponse
 
 _STORE = re.compile(r"/sandbox/stores/([^/]+)/?")
-_INVOICE = re.compile(r"/sandbox/invoices/([^/]+)/([a-z]+)/?")
+_INVOICE = re.compile(r"/sandbox/invoices/([^/]+)/([a-z-]+)/?")
 
 
 class Control:
@@ -50,6 +50,7 @@ class Control:
         }
         self._on_invoice: dict[str, Callable[[str, Any], Invoice]] = {
             "pay": self._pay,
+            "pay-lightning": lambda invoice_id, body: _plain(body, ledger.pay_lightning, invoice_id),
             "confirm": lambda invoice_id, body: _plain(body, ledger.confirm, invoice_id),
             "expire": lambda invoice_id, body: _plain(body, ledger.expire, invoice_id),
             "refund": lambda invoice_id, body: _plain(body, ledger.refund, invoice_id),

@@ -14,7 +14,7 @@ from typing import Any
 from keysat.core.errors import InvalidInput, NotFound
 from keysat.core.money import parse_decimal
 from keysat.sandbox import transitions
-from keysat.sandbox.records import Draft, Event, Invoice, Kind, Status, Store, Webhook
+from keysat.sandbox.records import Draft, Event, Invoice, Kind, Status, Store, Webhook, lightning_payment
 from keysat.sandbox.transitions import Step
 from keysat.sandbox.views import ledger_entry
 
@@ -127,6 +127,14 @@ class Ledger:
 
         def change(invoice: Invoice, now: float) -> Step:
             return transition(invoice, _units(invoice, amount), now, is_confirmed=is_confirmed)
+
+        return self._change(invoice_id, change)
+
+    def pay_lightning(self, invoice_id: str) -> Invoice:
+        """Pay the missing amount over Lightning, which is confirmed at once. Raises as `pay`."""
+
+        def change(invoice: Invoice, now: float) -> Step:
+            return transitions.received(invoice, lightning_payment(now, _units(invoice, None)), now)
 
         return self._change(invoice_id, change)
 

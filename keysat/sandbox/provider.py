@@ -14,7 +14,7 @@ from keysat.sandbox.drafts import Rejected, parse_draft, parse_listing
 from keysat.sandbox.fields import parse_json
 from keysat.sandbox.ledger import Ledger
 from keysat.sandbox.lightning import Lightning
-from keysat.sandbox.records import Invoice, Status, Webhook
+from keysat.sandbox.records import CHAIN, LIGHTNING, Invoice, Status, Webhook
 from keysat.sandbox.views import invoice_data, payment_method_data, store_data
 from keysat.sandbox.webhook_data import parse_webhook, webhook_data
 from keysat.sandbox.wire import Request, SandboxResponse
@@ -173,7 +173,7 @@ class Provider:
 
     def _payments(self, _request: Request, route: Route) -> SandboxResponse:
         invoice = self._find(route)
-        return SandboxResponse(200, [payment_method_data(invoice)]) if invoice else _invoice_missing()
+        return _methods_of(invoice) if invoice else _invoice_missing()
 
     def _mark(self, request: Request, route: Route) -> SandboxResponse:
         invoice = self._find(route)
@@ -222,6 +222,10 @@ class Provider:
 
     def _show(self, invoice: Invoice) -> SandboxResponse:
         return SandboxResponse(200, invoice_data(invoice, self._base_url()))
+
+
+def _methods_of(invoice: Invoice) -> SandboxResponse:
+    return SandboxResponse(200, [payment_method_data(invoice, method) for method in (CHAIN, LIGHTNING)])
 
 
 def _body(request: Request) -> Any:

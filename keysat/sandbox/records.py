@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+CHAIN, LIGHTNING = "BTC-CHAIN", "BTC-LN"
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -75,13 +77,28 @@ class Store:
 
 @dataclass(frozen=True)
 class Payment:
-    """A received payment: its time (Unix seconds), its amount (smallest unit), and whether it is confirmed."""
+    """A received payment: its time (Unix seconds), its amount (smallest unit), and whether it is confirmed.
+
+    `preimage` is the proof of a Lightning payment, in hex, whose id is the payment hash. Others have none.
+    """
 
     at: float
     amount: int
     is_confirmed: bool
     id: str = field(default_factory=new_id)
     destination: str = field(default_factory=lambda: f"sandbox-{new_id()}")
+    preimage: str | None = None
+
+    @property
+    def method(self) -> str:
+        """BTCPay's id of its payment method."""
+        return CHAIN if self.preimage is None else LIGHTNING
+
+
+def lightning_payment(at: float, amount: int) -> Payment:
+    """Return a Lightning payment. It is confirmed at once."""
+    preimage = secrets.token_bytes(32)
+    return Payment(at, amount, is_confirmed=True, id=hashlib.sha256(preimage).hexdigest(), preimage=preimage.hex())
 
 
 @dataclass(frozen=True)

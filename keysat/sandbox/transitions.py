@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from keysat.core.errors import Conflict
 from keysat.sandbox.records import Additional, Draft, Event, Invoice, Payment, Status
-from keysat.sandbox.views import PAYMENT_METHOD, payment_data
+from keysat.sandbox.views import payment_data
 
 Step = tuple[Invoice, list[Event]]
 
@@ -23,17 +23,21 @@ def opened(store_id: str, draft: Draft, now: float) -> Step:
 
 def paid(invoice: Invoice, amount: int, now: float, *, is_confirmed: bool) -> Step:
     """Add a payment of `amount` (smallest unit), confirmed or not, in any state of the invoice."""
-    payment = Payment(now, amount, is_confirmed)
+    return received(invoice, Payment(now, amount, is_confirmed), now)
+
+
+def received(invoice: Invoice, payment: Payment, now: float) -> Step:
+    """Add a payment in any state of the invoice."""
     after = replace(invoice, payments=(*invoice.payments, payment))
     if after.is_top_up and after.status is Status.NEW:
         after = replace(after, amount=after.paid)
     if after.paid_at is None and after.is_full:
         after = replace(after, paid_at=now)
     after, changes = _advanced(after, now)
-    received = [_payment_event("InvoiceReceivedPayment", after, payment, now)]
-    if is_confirmed:
-        received.append(_payment_event("InvoicePaymentSettled", after, payment, now))
-    return after, received + changes
+    events = [_payment_event("InvoiceReceivedPayment", after, payment, now)]
+    if payment.is_confirmed:
+        events.append(_payment_event("InvoicePaymentSettled", after, payment, now))
+    return after, events + changes
 
 
 def paid_late(invoice: Invoice, amount: int, now: float, *, is_confirmed: bool) -> Step:
@@ -130,7 +134,7 @@ def _reason(invoice: Invoice) -> Additional:
 def _payment_event(kind: str, invoice: Invoice, payment: Payment, now: float) -> Event:
     details = {
         "afterExpiration": invoice.status is Status.EXPIRED,
-        "paymentMethodId": PAYMENT_METHOD,
+        "paymentMethodId": payment.method,
         "payment": payment_data(payment, invoice.draft.currency),
     }
     return Event(kind, invoice, now, details)

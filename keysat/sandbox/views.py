@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keysat.core.money import Money
-from keysat.sandbox.records import Invoice, Payment, Status, Store
-
-PAYMENT_METHOD = "BTC-CHAIN"
+from keysat.sandbox.records import CHAIN, LIGHTNING, Invoice, Payment, Status, Store
 
 
 def decimal_string(amount: int, currency: str) -> str:
@@ -61,7 +59,7 @@ def _checkout(invoice: Invoice) -> dict[str, Any]:
     draft = invoice.draft
     return {
         "speedPolicy": "MediumSpeed",
-        "paymentMethods": [PAYMENT_METHOD],
+        "paymentMethods": [CHAIN, LIGHTNING],
         "paymentTolerance": 0,
         **draft.checkout,
         "expirationMinutes": draft.expires_in // 60,
@@ -81,18 +79,21 @@ def payment_data(payment: Payment, currency: str) -> dict[str, Any]:
     }
 
 
-def payment_method_data(invoice: Invoice) -> dict[str, Any]:
-    """Return BTCPay's `InvoicePaymentMethodDataModel` for the only payment method, at a rate of 1."""
+def payment_method_data(invoice: Invoice, method: str) -> dict[str, Any]:
+    """Return BTCPay's `InvoicePaymentMethodDataModel`, at a rate of 1. As BTCPay's, Lightning's has the preimage."""
     currency = invoice.draft.currency
+    payments = [payment for payment in invoice.payments if payment.method == method]
+    proofs = [{"paymentHash": payment.id, "preimage": payment.preimage} for payment in payments if payment.preimage]
     return {
-        "paymentMethodId": PAYMENT_METHOD,
+        "paymentMethodId": method,
         "currency": currency,
         "rate": "1.0",
         "amount": decimal_string(invoice.amount, currency),
-        "paymentMethodPaid": decimal_string(invoice.paid, currency),
+        "paymentMethodPaid": decimal_string(sum(payment.amount for payment in payments), currency),
         "totalPaid": decimal_string(invoice.paid, currency),
-        "payments": [payment_data(payment, currency) for payment in invoice.payments],
+        "payments": [payment_data(payment, currency) for payment in payments],
         "activated": True,
+        "additionalData": proofs[-1] if proofs else {},
     }
 
 
@@ -119,6 +120,7 @@ def ledger_entry(invoice: Invoice) -> dict[str, Any]:
                 "store_id": invoice.store_id,
                 "amount": decimal_string(payment.amount, currency),
                 "confirmed": payment.is_confirmed,
+                "preimage": payment.preimage,
             }
             for payment in invoice.payments
         ],

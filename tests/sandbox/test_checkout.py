@@ -80,6 +80,7 @@ def test_buyer_pays_and_goes_back(client, kind):
         (["part"], "New", "0.00010500"),
         (["part", "pay"], "Settled", "0.00021000"),
         (["part", "expire"], "Expired", "0.00010500"),
+        (["lightning"], "Settled", "0.00021000"),
         (["unconfirmed"], "Processing", "0.00021000"),
         (["unconfirmed", "confirm"], "Settled", "0.00021000"),
         (["late"], "Expired", "0.00021000"),
@@ -93,6 +94,21 @@ def test_each_button_does_what_it_says(client, actions, status, paid):
     for action in actions:
         assert act(link, action).status_code == 200
     assert (entry(client)["status"], entry(client)["paid_amount"]) == (status, paid)
+
+
+@pytest.mark.parametrize("kind", CREATES)
+def test_lightning_is_offered_where_its_payments_have_a_hash(client, kind):
+    shown = requests.get(create(client, kind), timeout=PATIENCE).text
+    assert ("Pay over Lightning" in shown) is (kind == "btcpay")
+
+
+def test_payer_sees_the_preimage(client):
+    link = create(client)
+    assert "preimage" not in act(link, "pay").text
+    link = create(client)
+    shown = act(link, "lightning").text
+    [payment] = client.ledger()["invoices"][-1]["payments"]
+    assert f'<code id="preimage">{payment["preimage"]}</code>' in shown
 
 
 def test_button_that_comes_too_late_says_so(client):

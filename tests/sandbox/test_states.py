@@ -1,8 +1,10 @@
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from keysat.core.errors import RemoteNotFound, RemoteRefused
+from tests.btcpay_openapi import validator
 
 
 def entry(client, invoice):
@@ -18,6 +20,21 @@ def test_a_full_payment_settles(merchant, sandbox, clock):
     truth = entry(sandbox, invoice)
     assert truth["paid_at"] == truth["payments"][0]["at"] == clock.now
     assert (truth["order_id"], truth["refunded"], truth["payments"][0]["amount"]) == ("42", False, "0.00002100")
+
+
+def test_lightning_payment_has_the_hash_of_its_preimage(merchant, sandbox):
+    invoice = merchant.create()
+    [payment] = sandbox.pay_lightning(invoice["id"])["payments"]
+    assert merchant.state(invoice) == "Settled/None"
+    assert payment["id"] == hashlib.sha256(bytes.fromhex(payment["preimage"])).hexdigest()
+    response = merchant.call("GET", f"/stores/shop/invoices/{invoice['id']}/payment-methods")
+    methods = {method["paymentMethodId"]: method for method in response.json()}
+    for method in methods.values():
+        validator("InvoicePaymentMethodDataModel").validate(method)
+    assert [paid["id"] for paid in methods["BTC-LN"]["payments"]] == [payment["id"]]
+    assert (methods["BTC-CHAIN"]["payments"], methods["BTC-CHAIN"]["paymentMethodPaid"]) == ([], "0.00000000")
+    with pytest.raises(RemoteRefused, match="nothing is missing"):
+        sandbox.pay_lightning(invoice["id"])
 
 
 def test_an_unconfirmed_payment_is_processing_until_it_confirms(merchant, sandbox, clock):
