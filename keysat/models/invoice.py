@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
+    LargeBinary,
     Text,
     UniqueConstraint,
     and_,
@@ -44,6 +45,8 @@ class Invoice(Base):
     created. What happened to an invoice since is unknown if it comes from an older dump or was adopted by a sweep.
     `rest_of_id` is the invoice that this one completes: it charges what was missing there. `rest_paid` is what such
     invoices brought in for this one.
+    `payment_hashes` has the payment hash of the Lightning payment that paid the invoice alone: who knows its preimage
+    paid. It is empty if there is none, and NULL until a check of the settled invoice read the payments.
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
     found the invoice too old to check. A second such check, a day later, ends the checks. `acknowledged_at` is when a
     person acknowledged the error, which then raises no more alarms. `reversal_check_at` is when a settled invoice is
@@ -130,6 +133,7 @@ class Invoice(Base):
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[Time | None]
     paid_at: Mapped[Time | None]
+    payment_hashes: Mapped[list[bytes] | None] = mapped_column(ARRAY(LargeBinary))
     settled_at: Mapped[Time | None]
     settled_by_hand: Mapped[bool] = mapped_column(server_default="false")
     fulfilled_at: Mapped[Time | None]

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from keysat.core.money import Money
 from keysat.models.invoice_status import PaymentException
-from keysat.providers.lightning import LightningPayment
+from keysat.providers.lightning import LightningPayment, ReceivedPayments
 from keysat.providers.refusals import NotSupported
 
 
@@ -145,8 +145,8 @@ class Provider(Protocol):
     """One store at one provider, with its credentials. Every call ends within the configured deadline."""
 
     kind: ClassVar[str]
-    # Accounts of a kind without stores are stored with "-".
-    has_stores: ClassVar[bool] = True
+    has_stores: ClassVar[bool] = True  # accounts of a kind without stores are stored with "-"
+    proves_payments: ClassVar[bool] = False  # whether `received` has the hashes of Lightning payments
     # Whether the webhook's URL ends with the account's secret, because the provider doesn't sign.
     token_in_url: ClassVar[bool] = False
     # Whether each invoice carries our webhook's URL, which is then registered nowhere and has no secret of ours.
@@ -202,8 +202,8 @@ class Provider(Protocol):
         """
         raise NotSupported(self.kind, "list its invoices by date, so the scan checks each by itself")
 
-    def paid_at(self, provider_invoice_id: str) -> datetime | None:
-        """Return when the payment of an invoice was received, or None if the provider doesn't report it.
+    def received(self, provider_invoice_id: str) -> ReceivedPayments | None:
+        """Return what an invoice received, or None if the provider doesn't report single payments.
 
         Raises:
             RemoteUnavailable, RemoteRefused, CredentialsRejected, RemoteResponseInvalid: as `get_invoice`.

@@ -1,8 +1,9 @@
-"""Outgoing Lightning payments, as an adapter reports them."""
+"""Lightning payments, outgoing and received, as an adapter reports them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -25,3 +26,15 @@ class LightningPayment:
     state: PaymentState
     fee_msat: int | None = None
     not_found: bool = False
+
+
+@dataclass(frozen=True)
+class ReceivedPayments:
+    """What an invoice received: the time of the last payment, and the payment hash that proves who paid.
+
+    `last_at` is None if nothing was received. `payment_hashes` has the 32 bytes of the settled Lightning payment that
+    paid the invoice alone. It is empty if there were other payments: none of several payers may claim the purchase.
+    """
+
+    last_at: datetime | None
+    payment_hashes: tuple[bytes, ...] = ()

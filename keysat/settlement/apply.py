@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Update, case, func, update
@@ -16,6 +15,7 @@ from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason, money_is_missing
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
+from keysat.providers.lightning import ReceivedPayments
 from keysat.queue.outbox import EventType, emit_invoice
 from keysat.settlement.check import Check
 from keysat.settlement.decision import UNDER_WAY, gone
@@ -32,10 +32,10 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class ProviderResponse:
-    """The provider's response. `paid_at` is the payment time, if the provider reported it."""
+    """The provider's response. `payments` is None if they weren't read."""
 
     snapshot: InvoiceSnapshot
-    paid_at: datetime | None = None
+    payments: ReceivedPayments | None = None
 
 
 def apply(
@@ -52,9 +52,8 @@ def apply(
         "error_count": 0,
         "acknowledged_at": None,
         **_changes(check, snapshot, outcome),
+        **_received(check, response.payments),
     }
-    if response.paid_at is not None:
-        values["paid_at"] = response.paid_at
     changed = session.scalar(_compare_and_set(check, outcome).values(values).returning(Invoice.id))
     if changed is None:
         return False
@@ -171,6 +170,14 @@ def _reported(check: Check, snapshot: InvoiceSnapshot) -> dict[str, Any]:
     if snapshot.expires_at is not None:
         reported["expires_at"] = snapshot.expires_at
     return reported
+
+
+def _received(check: Check, payments: ReceivedPayments | None) -> dict[str, Any]:
+    """Return what the payments say. Who paid the first part of a purchase that a rest completed can't claim it."""
+    if payments is None:
+        return {}
+    hashes = [] if check.rest_paid else list(payments.payment_hashes)
+    return {"payment_hashes": hashes} | ({} if payments.last_at is None else {"paid_at": payments.last_at})
 
 
 def _end_of_checks(check: Check, snapshot: InvoiceSnapshot) -> dict[str, Any]:

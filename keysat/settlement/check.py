@@ -54,6 +54,7 @@ class Check:
     last_said: str | None
     payment_seen_at: datetime | None
     final_check_at: datetime | None
+    payments_read: bool
     now: datetime
 
     @property
@@ -147,6 +148,7 @@ _CHECK = (
         _invoices.last_said,
         _invoices.payment_seen_at,
         _invoices.final_check_at,
+        _invoices.payment_hashes.is_not(None).label("payments_read"),
         func.now().label("now"),
     )
     .where(_accounts.id == _invoices.provider_account_id)

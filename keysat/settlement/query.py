@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from keysat.core.db import Database
 from keysat.core.errors import RemoteError, RemoteResponseInvalid
 from keysat.core.logs import get_logger
 from keysat.core.texts import printable
 from keysat.invoices import draft
 from keysat.providers.base import FoundInvoice, InvoiceSnapshot
+from keysat.providers.lightning import ReceivedPayments
 from keysat.providers.registry import provider_for
 from keysat.settlement.check import Check
 
@@ -50,10 +49,10 @@ def _find(check: Check, named: str | None) -> FoundInvoice | None:
     return found if found.snapshot.order_id == order_id else None
 
 
-def paid_at(check: Check, snapshot: InvoiceSnapshot) -> datetime | None:
-    """Return when the payment arrived, if the provider reports it."""
+def received(check: Check, snapshot: InvoiceSnapshot) -> ReceivedPayments | None:
+    """Return what the invoice received, if the provider reports it."""
     try:
-        return provider_for(check).paid_at(snapshot.provider_invoice_id)
+        return provider_for(check).received(snapshot.provider_invoice_id)
     except RemoteError as error:
-        log.info("the provider reports no time of the payment", invoice_id=str(check.invoice_id), reason=str(error))
+        log.info("the provider reports no payments", invoice_id=str(check.invoice_id), reason=str(error))
         return None

@@ -19,15 +19,15 @@ from keysat.core.errors import CallFailed, CredentialsRejected, RemoteNotFound
 from keysat.core.logs import get_logger
 from keysat.invoices import draft
 from keysat.models import Invoice
-from keysat.models.invoice_status import InvoiceStatus
-from keysat.providers.base import InvoiceSnapshot
-from keysat.providers.registry import provider_for
+from keysat.models.invoice_status import InvoiceStatus, PaymentException
+from keysat.providers.base import InvoiceSnapshot, ProviderStatus
+from keysat.providers.registry import adapter_of, provider_for
 from keysat.settlement.apply import ProviderResponse, apply, end_gone
 from keysat.settlement.check import Check, load, record_reading
 from keysat.settlement.decision import decide
 from keysat.settlement.failed_check import AccountNotCallable
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
-from keysat.settlement.query import paid_at, query
+from keysat.settlement.query import query, received
 
 _LOGGED = {
     Action.KEEP: "invoice checked",
@@ -106,10 +106,10 @@ def _decide_and_write(
     metrics.reconciles.labels(outcome.action).inc()
     if outcome.alarm:
         log.warning("unexpected provider status", **check.ids, alarm=outcome.alarm)
-    if outcome.action is Action.KEEP and not _news(check, snapshot, outcome):
+    paid = received(check, snapshot) if _payments_wanted(check, snapshot, outcome) else None
+    if outcome.action is Action.KEEP and paid is None and not _news(check, snapshot, outcome):
         log.debug("no news", **check.ids, provider_status=snapshot.provider_status)
         return Result(check.invoice_id, outcome, snapshot.provider_status, check.license_due, check.now)
-    paid = paid_at(check, snapshot) if outcome.action is Action.SETTLE else None
     with database.transaction() as session:
         applied, superseded = _write(session, check, ProviderResponse(snapshot, paid), outcome, rules, actor)
     _log_written(check, snapshot, outcome, applied=applied)
@@ -160,6 +160,15 @@ def _settled_meanwhile(session: Session, check: Check) -> bool:
     """Whether another check settled the invoice since this one. Settled is final, so this is true at most once."""
     status = session.scalar(select(Invoice.status).where(Invoice.id == check.invoice_id))
     return status == InvoiceStatus.SETTLED != check.status
+
+
+def _payments_wanted(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:
+    """Whether the payments have to be read: it settles now, or it is paid and no check has read them."""
+    if outcome.action is not Action.KEEP or check.status != InvoiceStatus.SETTLED:
+        return outcome.action is Action.SETTLE
+    if check.payments_read or not adapter_of(check.kind).proves_payments:
+        return False
+    return snapshot.status is ProviderStatus.SETTLED or snapshot.exception is PaymentException.LATE
 
 
 def _news(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar, Unpack
 from urllib.parse import quote
 
@@ -51,9 +51,10 @@ from keysat.providers.btcpay.responses import (
     order_id_of,
     own_error,
     received_payments,
+    summary,
     text,
 )
-from keysat.providers.lightning import LightningPayment, PaymentState
+from keysat.providers.lightning import LightningPayment, PaymentState, ReceivedPayments
 from keysat.providers.listing import read_page
 from keysat.providers.metadata import own_metadata, policy_of
 from keysat.providers.refusals import MIN_SECRET_BYTES, NoWebhookSecret, WebhookRejected
@@ -73,6 +74,7 @@ class BTCPay(Provider):
 
     kind: ClassVar[str] = "btcpay"
     pays_lightning: ClassVar[bool] = True
+    proves_payments: ClassVar[bool] = True
     lists_invoices: ClassVar[bool] = True
 
     def __init__(self, base_url: str, store_id: str, credentials: Mapping[str, str], **limits: Unpack[Limits]) -> None:
@@ -134,9 +136,8 @@ class BTCPay(Provider):
             )
         return snapshot
 
-    def paid_at(self, provider_invoice_id: str) -> datetime | None:
-        received = [payment.received_at for payment in self._payments(provider_invoice_id)]
-        return datetime.fromtimestamp(max(received), UTC) if received else None
+    def received(self, provider_invoice_id: str) -> ReceivedPayments:
+        return summary(self._payments(provider_invoice_id))
 
     def _unconfirmed(self, provider_invoice_id: str) -> bool | None:
         """Return whether a payment is still unconfirmed. BTCPay reports `PaidLate` as soon as a payment is seen.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from keysat.core.errors import InvalidInput, RemoteResponseInvalid
@@ -13,7 +13,7 @@ from keysat.models.invoice_status import PaymentException
 from keysat.net.client import HttpResponse
 from keysat.providers.base import CreatedInvoice, ProviderStatus
 from keysat.providers.fields import optional_object, optional_text, require_object, require_text, unix_time
-from keysat.providers.lightning import LightningPayment, PaymentState
+from keysat.providers.lightning import LightningPayment, PaymentState, ReceivedPayments
 
 STATUSES = {
     "New": ProviderStatus.PENDING,
@@ -33,6 +33,9 @@ EXCEPTIONS = {
 # Only this BTCPay error means that nothing was sent. A `generic-error` may hide a payment in flight.
 CERTAIN_REFUSALS = {"could-not-find-route"}
 _PAYMENTS = {"Complete": PaymentState.PAID, "Failed": PaymentState.FAILED}
+# BTC-LN and BTC-LNURL. BTCPay 1 has the longer names, in `paymentMethod`.
+_LIGHTNING = re.compile("[A-Z]+-(LN|LNURL|LightningNetwork|LNURLPAY)")
+_PAYMENT_HASH = re.compile("[0-9a-f]{64}")
 
 
 def own_error(problem: Any) -> bool:
@@ -46,10 +49,11 @@ def own_error(problem: Any) -> bool:
 
 @dataclass(frozen=True)
 class Received:
-    """A received payment. `received_at` is in Unix seconds."""
+    """A received payment. `received_at` is in Unix seconds. `payment_hash` is None unless it came over Lightning."""
 
     status: str
     received_at: int
+    payment_hash: bytes | None = None
 
 
 def created_invoice(response: dict[str, Any]) -> CreatedInvoice:
@@ -116,10 +120,31 @@ def received_payments(response: HttpResponse) -> list[Received]:
     """Parse the payments of an invoice, of all its payment methods. Raises `RemoteResponseInvalid`."""
     try:
         methods: list[Any] = response.json if isinstance(response.json, list) else [None]
-        payments = [payment for method in methods for payment in method["payments"]]
-        return [Received(payment["status"], _moment(payment.get("receivedDate", 0))) for payment in payments]
+        return [
+            Received(payment["status"], _moment(payment.get("receivedDate", 0)), _payment_hash(method, payment))
+            for method in methods
+            for payment in method["payments"]
+        ]
     except (TypeError, KeyError, ValueError, AttributeError):
         raise RemoteResponseInvalid("BTCPay's list of payments has another shape than it should.") from None
+
+
+def summary(payments: list[Received]) -> ReceivedPayments:
+    """Return the time of the last payment, and the hash of the only one if it is a settled Lightning payment."""
+    last_at = max((payment.received_at for payment in payments), default=None)
+    hashes = {payment.payment_hash for payment in payments if len(payments) == 1 and payment.status == "Settled"}
+    return ReceivedPayments(
+        None if last_at is None else datetime.fromtimestamp(last_at, UTC),
+        tuple(payment_hash for payment_hash in hashes if payment_hash is not None),
+    )
+
+
+def _payment_hash(method: dict[str, Any], payment: dict[str, Any]) -> bytes | None:
+    """Return a payment's id, which is its payment hash if it came over Lightning."""
+    name = optional_text(method, "paymentMethodId") or optional_text(method, "paymentMethod") or ""
+    payment_hash = optional_text(payment, "id") or ""
+    is_proof = _LIGHTNING.fullmatch(name) and _PAYMENT_HASH.fullmatch(payment_hash)
+    return bytes.fromhex(payment_hash) if is_proof else None
 
 
 def _moment(value: object) -> int:
