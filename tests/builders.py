@@ -1,5 +1,6 @@
 """Rows for tests, made the way the product makes them."""
 
+import hashlib
 from datetime import timedelta
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from keysat.sales.purchase import Order, purchase
 from keysat.settlement.issue import issue
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.reconcile import reconcile
+from tests.canaries import GIVEN
 
 FAKE_URL = "fake://tests"
 STORE = "store-of-tests"
@@ -68,6 +70,12 @@ def make_invoice(account="main", product="editor", **facts):
     if facts:
         set_columns(invoice_id, **facts)
     return load_invoice(invoice_id)
+
+
+def prove_payment(invoice_id: UUID, preimage: str = GIVEN["a buyer's preimage"]) -> str:
+    """Let a Lightning payment with that preimage, in hex, have paid an invoice. Returns the preimage."""
+    set_columns(invoice_id, payment_hashes=[hashlib.sha256(bytes.fromhex(preimage)).digest()])
+    return preimage
 
 
 def open_invoice(order: Order) -> UUID:

@@ -10,6 +10,7 @@ from keysat.core.settings import Settings
 GIVEN = {
     "a provider's API key": "key-of-test-store",
     "a provider's webhook secret": "webhook-secret-of-the-test-store",
+    "a buyer's preimage": "9f7d0c1f5e2a49384756a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6",
     "the database's password": "canary-of-the-database",
     "the mail server's password": "canary-of-the-mail-server",
 }

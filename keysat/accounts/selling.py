@@ -13,6 +13,7 @@ from keysat.core.errors import NotFound, SalesUnavailable
 from keysat.core.hints import Hint
 from keysat.models import ProviderAccount
 from keysat.models.audit import audit
+from keysat.providers.registry import adapter_of, kinds
 
 
 def choose_account(session: Session, name: str | None = None, account_id: UUID | None = None) -> ProviderAccount:
@@ -40,6 +41,12 @@ def addresses_that_sell(session: Session, account_id: UUID | None) -> list[str]:
     """Return the addresses of the accounts that may sell a product whose own account is `account_id`, or None."""
     wanted = ProviderAccount.selling_rank.is_not(None) if account_id is None else ProviderAccount.id == account_id
     return list(session.scalars(select(ProviderAccount.base_url).where(wanted)))
+
+
+def proves_payments(session: Session) -> bool:
+    """Return whether the provider of any account tells the payment hashes of Lightning payments."""
+    used = session.scalars(select(ProviderAccount.kind).distinct())
+    return any(kind in kinds() and adapter_of(kind).proves_payments for kind in used)
 
 
 def _first_able(session: Session, accounts: Sequence[ProviderAccount]) -> ProviderAccount:

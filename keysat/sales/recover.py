@@ -1,12 +1,15 @@
-"""Give a buyer a lost license again: for the purchase and its e-mail address, or for a link sent to that address.
+"""Give a buyer a lost license again: for the purchase and a proof, or for a link sent to the e-mail address.
 
-Every failure is the same for the caller, and takes the same statement. So nobody learns which of both was right.
+The proof is the e-mail address of the holder, or the preimage of the Lightning payment.
+
+Every failure is the same for the caller, and takes the same statement. So nobody learns what of it was right.
 Nothing is sent here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +27,8 @@ from keysat.models.holders import held_by, is_holder
 
 LINK_LIFE = timedelta(minutes=30)
 LINK_EVERY = timedelta(hours=1)
+# Compared with where no payment hash is known, so that this takes the same time. It has no known preimage.
+_NO_HASH = bytes(32)
 
 log = get_logger(__name__)
 
@@ -55,6 +60,34 @@ def recover(session: Session, invoice_id: str, email: str, actor: str) -> Licens
         raise NotFound("license", "of that invoice and e-mail address")
     audit(session, actor, "license.recovered", row.id, address=email_hash(email))
     return row
+
+
+def recover_paid(session: Session, invoice_id: str, preimage: bytes, actor: str) -> License:
+    """Return the license of an invoice that was paid over Lightning with that preimage, 32 bytes.
+
+    `invoice_id` is as in `recover`. A license that the buyer transferred isn't returned. A recovery is audited with a
+    part of the payment hash. Nothing here stores or logs the preimage.
+
+    Raises:
+        NotFound: no such invoice, it has no license, its payment is unknown, or the preimage is another one's.
+    """
+    wanted = by_any_id(invoice_id.strip().partition(".")[0])
+    bought = (
+        select(License.id, Invoice.payment_hashes)
+        .join(Invoice, Invoice.id == License.invoice_id)
+        .where(wanted, License.transferred_at.is_(None))
+    )
+    given, proven = hashlib.sha256(preimage).digest(), None
+    for license_id, hashes in [(None, None), *session.execute(bought).all()]:
+        for payment_hash in hashes or [_NO_HASH]:
+            if hmac.compare_digest(payment_hash, given):
+                proven = license_id
+    payment = given.hex()[:16]
+    if proven is None:
+        log.info("recovery refused", payment=payment)
+        raise NotFound("license", "of that invoice and preimage")
+    audit(session, actor, "license.recovered", proven, payment=payment)
+    return session.get_one(License, proven)
 
 
 def email_hash(email: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -53,6 +54,13 @@ def _mailable(text: str) -> str:
         return check_email(text)
     except InvalidInput as error:
         raise ValueError(str(error).removesuffix(".")) from None
+
+
+def _hashable(text: str) -> str:
+    cleaned = "".join(text.split()).lower()
+    if re.fullmatch("[0-9a-f]{64}", cleaned) is None:
+        raise ValueError("it has to have 64 hexadecimal digits")
+    return cleaned
 
 
 def _in_utc(when: datetime) -> datetime:
@@ -134,6 +142,13 @@ Email = Annotated[
     _bytes(MAX_EMAIL),
     AfterValidator(_mailable),
     Field(json_schema_extra={"format": "email"}),
+]
+# 32 bytes in hexadecimal digits of either case, as wallets show them, with or without spaces. Without them here.
+Preimage = Annotated[
+    str,
+    StringConstraints(max_length=500),
+    AfterValidator(_hashable),
+    Field(json_schema_extra={"pattern": r"^\s*([0-9A-Fa-f]\s*){64}$"}),
 ]
 HttpUrl = Annotated[
     str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s\x00-\x1f\x7f-\x9f]+$"), _bytes(MAX_URL)

@@ -11,7 +11,15 @@ from keysat.licenses.machines import activate
 from keysat.licenses.seats import Caller
 from keysat.web.state import read_key
 from tests.browser.conftest import examine
-from tests.builders import load_licenses, load_machines, make_license, set_columns, set_license
+from tests.builders import (
+    load_licenses,
+    load_machines,
+    make_account,
+    make_license,
+    prove_payment,
+    set_columns,
+    set_license,
+)
 from tests.mail.letters import BUYER, license_sold, send_due, text_of
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake_shop")
@@ -62,6 +70,23 @@ def test_pages_with_mail(mailer, mail_server, machines, open_page):
     examine(page, "licenses-freed")
     page.get_by_role("button", name="Receipt").click()
     examine(page, "receipt")
+
+
+def test_pages_of_a_proven_payment(machines, open_page, signer):
+    """Found, malformed and wrong, in the language with the longer words. The preimage is never shown again."""
+    make_account("lightning", "btcpay", "https://btcpay.example.com")
+    [row] = load_licenses()[:1]
+    preimage = prove_payment(row.invoice_id)
+    page = open_page("/recover?lang=de")
+    for typed, name in (("12", "recover-preimage-wrong"), ("0" * 64, "recover-unproven"), (preimage, "recover-proven")):
+        page.get_by_label("Kennung des Kaufs").fill(str(row.invoice_id))
+        page.get_by_label("Preimage der Zahlung").fill(typed)
+        page.get_by_role("button", name="Zahlung beweisen").click()
+        examine(page, name)
+        assert typed not in page.content()
+    assert verify(page.locator("#key-1").inner_text().strip(), signer.public_key).license_id == row.id
+    for status in (400, 404):
+        open_page.expect_refusal(status)
 
 
 def test_pages_without_mail(machines, open_page):

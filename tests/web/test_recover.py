@@ -1,5 +1,7 @@
 """A lost key is recovered by invoice and address, and a guess learns nothing."""
 
+import hashlib
+from collections import Counter
 from uuid import uuid4
 
 import pytest
@@ -11,7 +13,17 @@ from keysat.licenses.edit import transfer_license
 from keysat.models import AuditLine
 from keysat.sales.recover import make_link
 from keysat.web.state import signer as installed
-from tests.builders import issue_now, load_licenses, make_invoice, make_license, set_license
+from tests.builders import (
+    issue_now,
+    load_account,
+    load_licenses,
+    make_account,
+    make_invoice,
+    make_license,
+    prove_payment,
+    set_columns,
+    set_license,
+)
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake")
 EMAIL = "buyer@example.com"
@@ -127,6 +139,81 @@ def test_link_is_not_used_up_while_another_signing_key_is_installed(api, bought)
     assert api.post("/v1/recover/link", {"secret": secret}).status_code == 503
     set_license(newest.id, signer=load_licenses(bought.id)[0].signer)
     assert api.post("/v1/recover/link", {"secret": secret}).status_code == 200
+
+
+def prove(api, invoice_id, preimage):
+    return api.post("/v1/recover", {"invoice_id": str(invoice_id), "preimage": preimage})
+
+
+def test_preimage_of_the_payment_recovers_the_key_in_place_of_the_address(api, bought, signer):
+    preimage, [row] = prove_payment(bought.id), load_licenses(bought.id)
+    spaced = " ".join(preimage[place : place + 8] for place in range(0, 64, 8))
+    for name, typed in (
+        (bought.id, preimage),
+        (bought.provider_invoice_id, preimage.upper()),
+        (signer.purchase_token(bought.id), f" {spaced}\n"),
+    ):
+        assert prove(api, name, typed).json()["license_key"] == signer.key_for(row)
+    assert [set(line) for line in audited()] == [{"payment"}] * 3
+
+
+def test_every_failed_proof_is_the_same(api, bought, signer):
+    preimage = prove_payment(bought.id)
+    unpaid, sold_before = make_invoice(), make_invoice(status="settled", settled_at=func.now())
+    prove_payment(unpaid.id)
+    issue_now(sold_before.id, signer.key_id)
+    wrong = [
+        (bought.id, "0" * 64),
+        (bought.id, hashlib.sha256(bytes.fromhex(preimage)).hexdigest()),
+        *((name, preimage) for name in ("nonsense", unpaid.id, sold_before.id)),
+    ]
+    answers = {(answer.status_code, answer.text) for answer in (prove(api, *one) for one in wrong)}
+    assert len(answers) == 1
+    assert next(iter(answers))[0] == 404
+    assert audited() == []
+
+
+def test_transferred_license_is_no_longer_the_payers(api, bought):
+    preimage, [row] = prove_payment(bought.id), load_licenses(bought.id)
+    with transaction() as session:
+        transfer_license(session, row.id, "new@example.com", "cli", "sold")
+    assert prove(api, bought.id, preimage).status_code == 404
+
+
+def test_same_id_at_two_providers_opens_the_one_that_was_paid(api, bought, signer):
+    make_account("other", store_id="another")
+    twin = make_invoice(status="settled", settled_at=func.now())
+    set_columns(twin.id, provider_account_id=load_account("other").id, provider_invoice_id=bought.provider_invoice_id)
+    issue_now(twin.id, signer.key_id)
+    for invoice in (bought, twin):
+        preimage = prove_payment(invoice.id, f"{invoice.id.hex:0>64}")
+        assert prove(api, bought.provider_invoice_id, preimage).json()["license_key"] == signer.key_for(
+            load_licenses(invoice.id)[0]
+        )
+
+
+@pytest.mark.parametrize("preimage", ["", "0" * 63, "0" * 65, "g" * 64, "٣" * 64, "0x" + "0" * 62, "0" * 600, 5])
+def test_malformed_preimage_is_refused_and_not_repeated(api, preimage):
+    refused = prove(api, uuid4(), preimage)
+    assert refused.status_code == 400
+    assert preimage in {"", 5} or preimage not in refused.text
+
+
+def test_exactly_one_proof_is_taken(api, bought):
+    preimage = prove_payment(bought.id)
+    both = api.post("/v1/recover", {"invoice_id": str(bought.id), "email": EMAIL, "preimage": preimage})
+    assert both.status_code == 400
+    assert "give the e-mail address, or the preimage" in both.json()["message"]
+
+
+def test_guesses_of_a_preimage_are_limited_with_those_of_an_address(api, bought, log_of):
+    lines = log_of("keysat.sales.recover")
+    preimage = prove_payment(bought.id)
+    answers = [prove(api, bought.id if number % 2 else uuid4(), f"{number:064x}") for number in range(200)]
+    assert Counter(answer.status_code for answer in answers) == {404: 5, 429: 195}
+    assert len({answer.text for answer in answers if answer.status_code == 404}) == 1
+    assert ask(api, bought.id).status_code == prove(api, bought.id, preimage).status_code == 429
+    assert not any(f"{number:064x}" in str(lines) for number in range(5))
 
 
 def test_attempts_are_limited(api, bought):

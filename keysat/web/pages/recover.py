@@ -1,4 +1,8 @@
-"""The way back to a lost key: a link by mail, or the reference of the order together with its e-mail address."""
+"""The way back to a lost key: a link by mail, or the reference of the order with a proof.
+
+The proof is the e-mail address, or the preimage of the Lightning payment, which has a form of its own. A preimage is
+never shown again.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import HTMLResponse
 from pydantic import Field, ValidationError
 
-from keysat.core.db import transaction
+from keysat.accounts.selling import proves_payments
+from keysat.core.db import reading, transaction
 from keysat.core.errors import NotFound
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.mail.owe import MailedLink, owe_recovery_link
 from keysat.sales import recover as recovery
-from keysat.web.fields import Email, Line, PublicInput
+from keysat.web.fields import Email, Line, Preimage, PublicInput
 from keysat.web.limits import limit_recoveries, limit_validations
 from keysat.web.pages.form import Posted
 from keysat.web.pages.holdings import purchases_page
@@ -25,7 +30,7 @@ from keysat.web.pages.render import PageRoute, page
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Secret = Annotated[str, Path(max_length=200)]
-_FIELDS = ("email", "reference")
+_FIELDS = ("email", "reference", "payment_reference", "preimage")
 _MAX_TYPED = 500
 _MINUTES = int(recovery.LINK_LIFE.total_seconds() // 60)
 
@@ -33,6 +38,11 @@ _MINUTES = int(recovery.LINK_LIFE.total_seconds() // 60)
 class _Wanted(PublicInput):
     email: Email
     reference: Annotated[Line, Field(min_length=1)] | None = None
+
+
+class _Paid(PublicInput):
+    payment_reference: Annotated[Line, Field(min_length=1)]
+    preimage: Preimage
 
 
 @router.get("/recover", dependencies=[Depends(limit_validations)])
@@ -43,10 +53,12 @@ def ask(request: Request) -> HTMLResponse:
 
 @router.post("/recover", dependencies=[Depends(limit_recoveries)])
 def find(request: Request, posted: Posted) -> HTMLResponse:
-    """Show the license of a reference and an address. With an address alone, send a link, if mail is on.
+    """Show the license of a reference and a proof. With an address alone, send a link, if mail is on.
 
     The answer is the same for every address, and for every pair of which something is wrong.
     """
+    if "preimage" in posted:
+        return _by_payment(request, posted)
     try:
         wanted = _Wanted.model_validate(posted)
     except ValidationError as error:
@@ -85,6 +97,19 @@ def _by_reference(request: Request, posted: dict[str, str], reference: str, emai
         return _form(request, posted, trouble="nothing")
 
 
+def _by_payment(request: Request, posted: dict[str, str]) -> HTMLResponse:
+    try:
+        paid = _Paid.model_validate(posted)
+    except ValidationError as error:
+        return _form(request, posted, {str(problem["loc"][0]) for problem in error.errors()})
+    try:
+        with transaction() as session:
+            row = recovery.recover_paid(session, paid.payment_reference, bytes.fromhex(paid.preimage), "page")
+            return purchases_page(request, session, [row], pass_of_license(row))
+    except NotFound:
+        return _form(request, posted, trouble="unproven")
+
+
 def _send_link(request: Request, email: str) -> None:
     """Write the mail, unless the address got one within the last hour. Whether it holds a license is asked later."""
     language, chosen = texts_for(request).language, chosen_language(request)
@@ -99,8 +124,11 @@ def _send_link(request: Request, email: str) -> None:
 def _form(
     request: Request, posted: dict[str, str], wrong: set[str] | None = None, trouble: str | None = None
 ) -> HTMLResponse:
-    """Show the form with what was typed, and the fields that are wrong. `trouble` names the text of another failure."""
-    typed = {name: posted.get(name, "")[:_MAX_TYPED] for name in _FIELDS}
+    """Show the forms with what was typed, and what is wrong with it. `trouble` names the text of another failure."""
+    typed = {name: posted.get(name, "")[:_MAX_TYPED] for name in _FIELDS if name != "preimage"}
     errors = [name for name in _FIELDS if name in (wrong or set())]
     status = 400 if errors else 404 if trouble else 200
-    return page(request, "recover.html", status, typed=typed, errors=errors, trouble=trouble)
+    with reading() as session:
+        by_payment = proves_payments(session)
+    facts = {"typed": typed, "errors": errors, "trouble": trouble, "by_payment": by_payment}
+    return page(request, "recover.html", status, **facts)

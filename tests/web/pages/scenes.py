@@ -13,7 +13,7 @@ from keysat.models import License, Policy, Product
 from keysat.models.discount_code import CodeKind
 from keysat.operations.why import State
 from keysat.web.tokens import page_of
-from tests.builders import make_catalog, set_columns
+from tests.builders import make_account, make_catalog, set_columns
 from tests.web.pages.states import make_purchase
 
 
@@ -68,6 +68,12 @@ def _pay(checkout: str) -> str:
     return f"{page_of(invoice_id)}/pay"
 
 
+def _lightning(_: str) -> str:
+    """A seller whose provider tells payment hashes."""
+    make_account("lightning", "btcpay", "https://btcpay.example.com")
+    return "/recover"
+
+
 def _unsigned(_: str) -> str:
     """The license was signed with a key that this server doesn't have."""
     invoice_id = make_purchase(State.LICENSED)
@@ -93,6 +99,7 @@ SCENES = {
     "gone": Scene(_archive("/buy/editor"), 410, {"en": "No longer sold", "de": "Nicht mehr im Verkauf"}),
     "pay": Scene(_pay, 200, {"en": "Taking you to the payment page", "de": "Sie werden zur Zahlung weitergeleitet"}),
     "recover": Scene(lambda _: "/recover", 200, {"en": "I lost my key", "de": "Ich habe meinen Schlüssel verloren"}),
+    "recover-payment": Scene(_lightning, 200, {"en": "I lost my key", "de": "Ich habe meinen Schlüssel verloren"}),
     "me": Scene(lambda _: "/me", 200, {"en": "Your licenses", "de": "Ihre Lizenzen"}),
     "not-found": Scene(lambda _: "/p/nothing", 404, {"en": "Page not found", "de": "Seite nicht gefunden"}),
     "limited": Scene(
