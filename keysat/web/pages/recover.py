@@ -130,5 +130,4 @@ def _form(
     status = 400 if errors else 404 if trouble else 200
     with reading() as session:
         by_payment = proves_payments(session)
-    facts = {"typed": typed, "errors": errors, "trouble": trouble, "by_payment": by_payment}
-    return page(request, "recover.html", status, **facts)
+    return page(request, "recover.html", status, typed=typed, errors=errors, trouble=trouble, by_payment=by_payment)
