@@ -2,15 +2,16 @@
 
 import hashlib
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from keysat.core.db import reading, transaction
 from keysat.core.errors import NotFound
 from keysat.models import AuditLine, RecoveryLink
-from keysat.sales.recover import LINK_EVERY, LINK_LIFE, make_link, recover, redeem_link, request_link
-from tests.builders import issue_now, load_licenses, make_invoice, make_license
+from keysat.sales.recover import LINK_EVERY, LINK_LIFE, make_link, recover, recover_paid, redeem_link, request_link
+from tests.builders import issue_now, load_licenses, make_invoice, make_license, prove_payment
 from tests.races import race
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -92,6 +93,38 @@ def test_racing_requests_make_one_link_and_racing_uses_one_success(row):
     won, lost = race(1, lambda *_: redeem(secret), count=8)
     assert won == [[row.id]]
     assert [failure.partition("(")[0] for failure in lost] == ["NotFound"] * 7
+
+
+def test_failed_proof_takes_one_statement_whatever_is_wrong(fake, signer):
+    """A wrong preimage, a sale without a hash, an invoice without a license, and none at all."""
+    sold = [make_invoice(status="settled", settled_at=func.now()) for _ in range(2)]
+    for invoice in sold:
+        issue_now(invoice.id, signer.key_id)
+    unpaid = make_invoice()
+    for invoice in (sold[0], unpaid):
+        prove_payment(invoice.id)
+    assert {statements_of(invoice_id) for invoice_id in (sold[0].id, sold[1].id, unpaid.id, uuid4())} == {1}
+
+
+def statements_of(invoice_id):
+    """How many statements a recovery with a wrong preimage takes."""
+    made = []
+    with transaction() as session:
+        event.listen(session.connection(), "before_cursor_execute", lambda *given: made.append(given[2]))
+        with pytest.raises(NotFound):
+            recover_paid(session, str(invoice_id), bytes(32), "api")
+    return len(made)
+
+
+def test_proof_is_audited_by_a_part_of_the_payment_hash(fake, signer):
+    invoice = make_invoice(status="settled", settled_at=func.now())
+    issue_now(invoice.id, signer.key_id)
+    preimage = bytes.fromhex(prove_payment(invoice.id))
+    with transaction() as session:
+        assert recover_paid(session, str(invoice.id), preimage, "api").id == load_licenses(invoice.id)[0].id
+    with reading() as session:
+        details = session.scalars(select(AuditLine.detail).where(AuditLine.action == "license.recovered")).all()
+    assert details == [{"payment": hashlib.sha256(preimage).hexdigest()[:16]}]
 
 
 def test_audit_log_names_the_mailbox_by_its_hash(fake, signer):
