@@ -1,5 +1,6 @@
 """A provider or a broker that hangs takes no thread of the requests that don't need it."""
 
+import dis
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +14,35 @@ from keysat.core import background
 from keysat.core.db import transaction
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import load_signer
+from keysat.models.api_key import Scope
 from keysat.models.discount_code import CodeKind
+from keysat.operations.api_keys import create_key
+from keysat.operations.why import State
 from keysat.sales.grant import grant
 from keysat.web import bulkhead, limits
 from keysat.web.app import create_app
-from tests.builders import make_account, make_catalog
+from keysat.web.tokens import page_of
+from tests.builders import load_invoice, make_account, make_catalog, set_account
 from tests.nodes import wait_until
 from tests.serving import serving
+from tests.web.pages.states import make_purchase
+from tests.web.test_roles import contexts
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker")
 PURCHASES = 40
+# Routes whose work manages its own transactions, and calls no provider in between.
+CALL_NOBODY = {
+    "/me",
+    "/v1/admin/invoices/{invoice_id}/restore",
+    "/v1/admin/invoices/{invoice_id}/settle",
+    "/v1/machines/activate",
+    "/v1/machines/deactivate",
+    "/v1/machines/heartbeat",
+    "/v1/machines/list",
+    "/v1/machines/{machine_id}/deactivate",
+    "/v1/redeem",
+    "/v1/validate",
+}
 
 
 class Hanging:
@@ -96,6 +116,50 @@ def test_validations_are_answered_while_all_purchases_hang(license_key):
         answers = [purchase.result() for purchase in purchases]
     assert {answer.status_code for answer in answers} <= {502, 503}
     assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 503)
+
+
+@pytest.mark.parametrize("path", ["page", "admin"])
+def test_requests_beyond_the_places_of_a_hanging_provider_are_refused(fake_shop, monkeypatch, path):
+    """Buyers who pay a rest, and operators who check an invoice by hand, don't use up all threads."""
+    monkeypatch.setattr(bulkhead, "WAIT_SECONDS", 0.01)
+    short = make_purchase(State.SHORT)
+    with transaction() as session:
+        key = create_key(session, "shop", Scope.WRITE, actor="cli")
+    target = f"/p/{page_of(short).rpartition('/')[2]}/rest"
+    if path == "admin":
+        target = f"/v1/admin/invoices/{short}/reconcile"
+    app = create_app()
+    with hanging() as provider, serving(app) as url, ThreadPoolExecutor(1) as caller:
+        set_account("main", kind="btcpay", base_url=f"http://127.0.0.1:{provider.port}")
+        app.state.provider_places = bulkhead.Places(1)
+        first = caller.submit(post, url, target, {}, Authorization=f"Bearer {key}")
+        wait_until(lambda: provider.taken)
+        assert post(url, target, {}, Authorization=f"Bearer {key}").status_code == 503
+        provider.close()
+        assert first.result().status_code in {502, 503}
+    assert load_invoice(short).status == "expired"
+
+
+def may_call_a_provider(function, seen=()):
+    """Whether a function, or one of its module that it uses, hands out the database.
+
+    A provider is never called inside a transaction, so what calls one manages its own.
+    """
+    names = {step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"}
+    home = function.__globals__
+    own = [home[name] for name in names if getattr(home.get(name), "__module__", "") == home["__name__"]]
+    further = [found for found in own if hasattr(found, "__code__") and found not in {*seen, function}]
+    return "DATABASE" in names or any(may_call_a_provider(found, {*seen, function}) for found in further)
+
+
+def test_each_route_that_may_call_a_provider_takes_a_place():
+    callers = [found for found in contexts(create_app()) if may_call_a_provider(found.endpoint)]
+    limited = {
+        found.path for found in callers for each in found.dependencies if each.dependency is bulkhead.provider_place
+    }
+    without = {found.path for found in callers} - limited
+    assert without == CALL_NOBODY
+    assert len(limited) >= 8
 
 
 def test_delivery_with_hung_broker(license_key, monkeypatch):

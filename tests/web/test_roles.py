@@ -56,12 +56,17 @@ READING = {"GET", "HEAD"}
 ROLES = ("nobody", "garbage", "revoked", "reader", "writer")
 
 
-def routes(app: FastAPI):
-    """Every method of every route of an application, as it will be dispatched."""
+def contexts(app: FastAPI):
+    """Every route of an application, as it will be dispatched."""
     found = []
     for route in app.routes:
         found += route.effective_route_contexts() if hasattr(route, "effective_route_contexts") else [route]
-    return sorted({(method, route.path) for route in found for method in route.methods})
+    return found
+
+
+def routes(app: FastAPI):
+    """Every method of every route of an application."""
+    return sorted({(method, route.path) for route in contexts(app) for method in route.methods})
 
 
 def refused(status: int) -> bool:

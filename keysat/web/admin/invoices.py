@@ -21,6 +21,7 @@ from keysat.settlement.outcome import rules_of
 from keysat.settlement.resolve import acknowledge, dismiss
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Happened, Limit, Note, Row, happened
+from keysat.web.bulkhead import ASKING
 from keysat.web.errors import documented
 from keysat.web.fields import Line, Slug
 from keysat.web.state import signer_id
@@ -124,7 +125,7 @@ def get_invoice(invoice_id: InvoiceId, _: Reader) -> InvoiceDetails:
     )
 
 
-@router.post("/{invoice_id}/reconcile", responses=documented(404, 409, 502))
+@router.post("/{invoice_id}/reconcile", responses=documented(404, 409, 502), dependencies=ASKING)
 def reconcile_invoice(invoice_id: InvoiceId, actor: Writer) -> CheckResponse:
     """Check the provider now, act on its response, and issue the license if the invoice is paid."""
     with reading() as session:

@@ -17,6 +17,7 @@ from keysat.models import License
 from keysat.sales.rest import pay_rest
 from keysat.tasks.tasks import reconcile_invoice
 from keysat.tasks.wake import wake
+from keysat.web.bulkhead import provider_place
 from keysat.web.limits import limit_purchases, limit_validations
 from keysat.web.pages.home import grouped
 from keysat.web.pages.language import Texts, in_language, texts_for
@@ -100,7 +101,7 @@ def check(request: Request, secret: Secret) -> RedirectResponse:
     return _redirect(request, f"/p/{secret}")
 
 
-@router.post("/p/{secret}/rest", dependencies=[Depends(limit_purchases)])
+@router.post("/p/{secret}/rest", dependencies=[Depends(limit_purchases), Depends(provider_place)])
 def rest(request: Request, secret: Secret) -> RedirectResponse:
     """Open the invoice for what is missing, and go on to its checkout."""
     found = _purchase(secret)
