@@ -193,7 +193,7 @@ def link(email: Annotated[str, typer.Argument(help="The holder's address.")], as
     with transaction() as session:
         made = make_link(session, email, "cli")
     if made is None:
-        raise Conflict(f"{email} holds no license, or got a link within the last hour.")
+        raise Conflict(f"{email} holds no license.")
     show_record({"link": f"{load_settings().url}/recover/{made.secret}", "secret": made.secret}, as_json)
 
 

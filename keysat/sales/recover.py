@@ -21,12 +21,14 @@ from sqlalchemy.orm import Session
 from keysat.core.errors import NotFound
 from keysat.core.logs import get_logger
 from keysat.invoices.find import by_any_id
-from keysat.models import Invoice, License, RecoveryLink
+from keysat.models import Invoice, License, Mail, RecoveryLink
 from keysat.models.audit import audit
 from keysat.models.holders import held_by, is_holder
+from keysat.models.mail import MailKind
 
 LINK_LIFE = timedelta(minutes=30)
-LINK_EVERY = timedelta(hours=1)
+# The max number of links mailed to one address within `LIMIT_TIME`.
+MAX_LINKS, LIMIT_TIME = 3, timedelta(hours=1)
 # Compared with where no payment hash is known, so that this takes the same time. It has no known preimage.
 _NO_HASH = bytes(32)
 
@@ -98,23 +100,31 @@ def email_hash(email: str) -> str:
 def make_link(session: Session, email: str, actor: str) -> NewLink | None:
     """Make a link to the licenses of an e-mail address, for the operator. It works once, within 30 minutes.
 
-    Returns None if the address holds no license, or got a link within the last hour.
+    Returns None if the address holds no license. Links for the operator don't count as mailed.
     """
-    return request_link(session, email, actor) if is_holder(session, email) else None
+    return _make(session, email.strip().lower(), actor) if is_holder(session, email) else None
 
 
 def request_link(session: Session, email: str, actor: str) -> NewLink | None:
     """Make a link like `make_link`, for anybody who names an address, also one that holds no license.
 
-    The same is done for every address, so that the time it takes tells nothing. The mail with the link is only sent to
-    a holder. Returns None if the address got a link within the last hour.
+    The caller writes its mail in the same transaction. The same is done for every address, so that the time it takes
+    tells nothing. The mail is only sent to a holder. Returns None while a mailed link of the address still works, or if
+    three were mailed within the last hour.
     """
     address = email.strip().lower()
     # Of two concurrent requests for one mailbox, the second waits here and then finds the first one's link.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"recovery:{address}", 0))))
-    recent = exists().where(RecoveryLink.email == address, RecoveryLink.created_at > func.now() - LINK_EVERY)
-    if session.scalar(select(recent)):
-        return None
+    mailed = exists().where(Mail.kind == MailKind.RECOVERY, Mail.subject_id == RecoveryLink.id)
+    works = (RecoveryLink.used_at.is_(None)) & (RecoveryLink.expires_at > func.now())
+    recent = select(func.count(), func.count().filter(works)).where(
+        RecoveryLink.email == address, RecoveryLink.created_at > func.now() - LIMIT_TIME, mailed
+    )
+    number, working = session.execute(recent).one()
+    return None if working or number >= MAX_LINKS else _make(session, address, actor)
+
+
+def _make(session: Session, address: str, actor: str) -> NewLink:
     secret = secrets.token_urlsafe(32)
     link = RecoveryLink(email=address, secret_hash=_digest(secret), expires_at=func.now() + LINK_LIFE)
     session.add(link)

@@ -68,7 +68,7 @@ def find(request: Request, posted: Posted) -> HTMLResponse:
     if not load_settings().mail_is_on:
         return _form(request, posted, {"reference"})
     _send_link(request, wanted.email)
-    return page(request, "recover_sent.html", minutes=_MINUTES)
+    return page(request, "recover_sent.html", minutes=_MINUTES, limit=recovery.MAX_LINKS)
 
 
 @router.get("/recover/{secret}", dependencies=[Depends(limit_validations)])
@@ -111,7 +111,7 @@ def _by_payment(request: Request, posted: dict[str, str]) -> HTMLResponse:
 
 
 def _send_link(request: Request, email: str) -> None:
-    """Write the mail, unless the address got one within the last hour. Whether it holds a license is asked later."""
+    """Write the mail, within the limits of an address. Whether it holds a license is asked later."""
     language, chosen = texts_for(request).language, chosen_language(request)
     box = secret_box(load_settings())
     with transaction() as session:
