@@ -20,6 +20,7 @@ from tests.mail.letters import BUYER, license_sold
 from tests.web.pages.conftest import text_of
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake_shop", "many_attempts")
+UNPAID = ("paid_amount", "provider_account_id", "provider_invoice_id", "checkout_url")
 XSS = """"'><script>alert(1)</script>"""
 
 
@@ -137,6 +138,24 @@ def test_receipt_has_no_data_of_the_buyer(browser, owned):
     assert "Sent back on" not in words
     set_columns(owned.invoice_id, reversed_at=func.now())
     assert "Sent back on" in text_of(browser.post("/me", **given))
+
+
+@pytest.mark.parametrize(
+    ("facts", "paid"),
+    [
+        ({"settled_by_hand": True, "paid_amount": None}, False),
+        ({"exception": "marked", "paid_amount": 0}, False),
+        ({"settled_by_hand": True, "paid_amount": 9_000}, True),
+        ({"amount": 0, **dict.fromkeys(UNPAID)}, True),
+    ],
+)
+def test_receipt_says_what_was_paid_if_that_is_known(browser, owned, facts, paid):
+    """A sale that was settled by hand may have been paid elsewhere. A free one was paid with nothing."""
+    set_columns(owned.invoice_id, **facts)
+    given = {"pass": pass_of_holder(BUYER), "license": owned.id, "do": "receipt"}
+    words = text_of(browser.post("/me", **given))
+    assert "21,000 sat" in words
+    assert ("Paid" in words) is paid
 
 
 def test_receipt_stays_with_the_buyer(browser, owned, signer):

@@ -42,3 +42,13 @@ def test_every_text_that_is_named_is_there():
     }
     assert len(named) > 60
     assert named - set(catalog("en")) == set()
+
+
+def test_every_copy_button_says_what_happens():
+    """It names what it copies, and what to say when that worked and when the browser refused."""
+    buttons = [tag for source in SOURCES for tag in re.findall(r"<button[^>]*\bdata-copy=[^>]*>", source)]
+    assert len(buttons) == sum(source.count("data-copy=") for source in SOURCES) >= 2
+    wanted = ("data-copy", "data-done", "data-failed")
+    assert [tag for tag in buttons if not all(re.search(rf'\b{name}="[^"]+"', tag) for name in wanted)] == []
+    # The script shows them, so that nobody sees one that does nothing.
+    assert [tag for tag in buttons if not tag.endswith(" hidden>")] == []
