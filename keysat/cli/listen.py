@@ -17,8 +17,14 @@ from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
 from keysat.net.untrusted import UntrustedClient, check_url
 from keysat.webhooks.deliver import call_receiver, client_of
-from keysat.webhooks.endpoints import remove_endpoint
-from keysat.webhooks.listen import ANYWHERE, TakenDelivery, open_listener, take_deliveries
+from keysat.webhooks.listen import (
+    ANYWHERE,
+    TakenDelivery,
+    close_listener,
+    keep_listener,
+    open_listener,
+    take_deliveries,
+)
 from keysat.webhooks.signing import signed_headers
 
 
@@ -45,7 +51,7 @@ def listen(
         Path | None, typer.Option(help="A file with the secret that your program verifies; default: a new one.")
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many; default: at Ctrl-C.")] = None,
-    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two queries.")] = 0.5,
+    every: Annotated[float, typer.Option(min=0.05, max=60, help="Seconds between two queries.")] = 0.5,
 ) -> None:
     """Print events as they happen, one JSON a line, and forward them signed as to a real endpoint."""
     settings = load_settings()
@@ -62,7 +68,7 @@ def listen(
         _print_events(endpoint.name, program, count, every)
     finally:
         with transaction() as session:
-            remove_endpoint(session, endpoint.name, "cli")
+            close_listener(session, endpoint.name, "cli")
 
 
 def _print_events(name: str, program: Program | None, count: int | None, every: float) -> None:
@@ -74,6 +80,8 @@ def _print_events(name: str, program: Program | None, count: int | None, every: 
             show_line(delivery.body.decode())
             if program is not None:
                 program.send(delivery)
+                with transaction() as session:
+                    keep_listener(session, name)  # each may take as long as a receiver is waited for
         left -= len(taken)
         if not taken:
             time.sleep(every)

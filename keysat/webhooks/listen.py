@@ -1,13 +1,14 @@
 """Listen to events from a shell, by an endpoint that takes its deliveries itself and lasts as long as its command.
 
-The endpoint is paused, so no sender attempts its deliveries. `paused_at` is when it last took some. One that took none
-for a while belongs to a command that was killed, and is removed.
+The endpoint is paused, so no sender attempts its deliveries. `paused_at` is when its command last took some or
+forwarded one. One that did neither for a while belongs to a command that was killed, and is removed.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -59,10 +60,9 @@ def take_deliveries(session: Session, name: str) -> list[TakenDelivery]:
     Raises:
         NotFound: the listener was removed.
     """
-    taken = update(WebhookEndpoint).where(WebhookEndpoint.name == name).values(paused_at=func.now())
-    endpoint_id = session.scalar(taken.returning(WebhookEndpoint.id))
+    endpoint_id = keep_listener(session, name)
     if endpoint_id is None:
-        raise NotFound("listener", name)
+        raise NotFound("listener", f"{name} any more; start the command again")
     rows = session.execute(
         update(WebhookDelivery)
         .where(WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.pending)
@@ -72,6 +72,18 @@ def take_deliveries(session: Session, name: str) -> list[TakenDelivery]:
     ).all()
     found = [TakenDelivery(row.id, row.event_type, row.body.encode()) for row in rows]
     return sorted(found, key=lambda delivery: delivery.delivery_id)
+
+
+def keep_listener(session: Session, name: str) -> UUID | None:
+    """Record that a listener's command runs. Return the endpoint's id, or None if it was removed."""
+    kept = update(WebhookEndpoint).where(WebhookEndpoint.name == name).values(paused_at=func.now())
+    return session.scalar(kept.returning(WebhookEndpoint.id))
+
+
+def close_listener(session: Session, name: str, actor: str) -> None:
+    """Remove a listener, unless it was removed before."""
+    with suppress(NotFound):
+        remove_endpoint(session, name, actor)
 
 
 def remove_abandoned(session: Session, actor: str) -> None:

@@ -1,18 +1,13 @@
 """`keysat webhook`: endpoints, a test delivery, and sending again."""
 
 import json
-import threading
 
 import pytest
-from sqlalchemy import select
 
-from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.db import DATABASE, transaction
 from keysat.core.settings import load_settings
-from keysat.models import WebhookEndpoint
 from keysat.queue.outbox import EventType, emit
 from keysat.webhooks.deliver import Sender, deliver
-from keysat.webhooks.signing import new_secret
-from tests.nodes import wait_until
 from tests.webhooks.receiver import Receiver, verified
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -171,32 +166,3 @@ def test_endpoint_asks_for_keys(keysat):
     assert keysat("webhook", "endpoint", "list", "--json").json[0]["with_key"] is True
     keysat("webhook", "endpoint", "edit", "shop", "--without-key")
     assert keysat("webhook", "endpoint", "list", "--json").json[0]["with_key"] is False
-
-
-def test_listen_prints_and_forwards_events_as_a_real_endpoint_gets_them(keysat, tmp_path):
-    """The program is on this machine, without that the settings allow it."""
-    secret = new_secret()
-    (tmp_path / "secret").write_text(secret)
-    program, emitted = Receiver(), threading.Thread(target=lambda: (wait_until(listeners), happen(2)))
-    emitted.start()
-    forward = ("--forward", program.url, "--secret-file", tmp_path / "secret")
-    heard = keysat("webhook", "listen", "--event", "license.issued", "--count", "2", "--every", "0.05", *forward)
-    emitted.join(60)
-    program.close()
-    assert heard.code == 0
-    events = [json.loads(line) for line in heard.out.splitlines()]
-    assert [event["data"] for event in events] == [{"number": 0}, {"number": 1}]
-    assert [verified(copy, secret) for copy in program.copies] == events
-    assert "license.issued: the program responded with 204" in heard.err
-    assert keysat("webhook", "endpoint", "list", "--json").json == []
-
-
-def test_listen_refuses_what_is_no_event(keysat):
-    assert "nothing is no event" in keysat("webhook", "listen", "--event", "nothing").refusal
-    assert "must start with" in keysat("webhook", "listen", "--forward", "127.0.0.1:3000").refusal
-    assert listeners() == []
-
-
-def listeners():
-    with reading() as session:
-        return session.scalars(select(WebhookEndpoint.id)).all()
