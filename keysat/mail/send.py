@@ -44,6 +44,8 @@ from keysat.net.smtp_failed import SmtpFailed
 DEADLINE_SECONDS = 20.0  # up to the end of the message
 TEST_TEMPLATE = "test"
 
+_Ending = tuple[str, UUID | None]  # the result for the log, and the next mail to send at once, if any
+
 log = get_logger(__name__)
 
 
@@ -105,23 +107,50 @@ def send_mail(database: Database, mailer: Mailer, mail_id: UUID) -> UUID | None:
     return next_mail
 
 
-def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[str, UUID | None]:
-    """Send a leased mail. Return the result for the log, and the next mail. After trouble, none is sent at once."""
-    lease = HeldLease(database, leased)
+@dataclass(frozen=True)
+class _Letter:
+    """What is handed to the mail server."""
+
+    recipient: Mailbox
+    message: bytes
+
+
+def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> _Ending:
+    letter = _make_letter(database, mailer, leased)
+    return _hand_over(database, mailer, leased, letter) if isinstance(letter, _Letter) else letter
+
+
+def _make_letter(database: Database, mailer: Mailer, leased: LeasedMail) -> _Letter | _Ending:
+    """Make a leased mail, unless another sender has it. What can't be made counts as no attempt."""
     try:
         with database.transaction() as session:
             mail = lock_mail(session, leased)
-            if mail is None:
-                return "superseded", None
-            recipient, message = freeze_message(session, mailer, mail)
-        with lease:
-            answer = mailer.server.send(mailer.sender, recipient, message)
+            return ("superseded", None) if mail is None else _Letter(*freeze_message(session, mailer, mail))
     except MailObsolete as error:
         with database.transaction() as session:
             return "dropped", record_dropped(session, leased, str(error))
     except RecipientUnusable as error:
         with database.transaction() as session:
             return "refused: address", record_refused(session, leased, str(error), permanent=True)
+    except (SettingsError, InvalidInput) as error:  # a template, a key or a row, which a person must correct
+        reason, kind = str(error), type(error).__name__
+    except KeysatError:  # the database is in trouble, and the lease ends by itself
+        raise
+    except Exception as error:  # a row that this version can't read must not keep one of the few leases
+        log.exception("mail can't be made", mail_id=str(leased.mail_id), kind=leased.kind)
+        kind = type(error).__name__
+        reason = f"it can't be made from what is stored ({kind})."
+    with database.transaction() as session:
+        record_trouble(session, leased, reason)
+    return f"failed: {kind}", None
+
+
+def _hand_over(database: Database, mailer: Mailer, leased: LeasedMail, letter: _Letter) -> _Ending:
+    """Send a mail that was made. After trouble, no further one is sent at once."""
+    lease = HeldLease(database, leased)
+    try:
+        with lease:
+            answer = mailer.server.send(mailer.sender, letter.recipient, letter.message)
     except SmtpFailed as error:
         where = f"{error.stage} {error.code or 'without a reply'}"
         with database.transaction() as session:
@@ -130,17 +159,12 @@ def _attempt(database: Database, mailer: Mailer, leased: LeasedMail) -> tuple[st
                 return f"refused: {where}", None if error.code is None else next_mail
             record_trouble(session, lease.current, str(error))
             return f"failed: {where}", None
-    except (SettingsError, InvalidInput) as error:  # a template, a key or a row, which a person must correct
+    except Exception as error:  # the server may have the mail, so this counts, and an end comes to such attempts
+        log.exception("mail can't be sent", mail_id=str(leased.mail_id), kind=leased.kind)
         with database.transaction() as session:
-            record_trouble(session, leased, str(error))
-            return f"failed: {type(error).__name__}", None
-    except KeysatError:  # the database is in trouble, and the lease ends by itself
-        raise
-    except Exception as error:  # a row that this version can't read must not keep one of the few leases
-        log.exception("mail can't be made", mail_id=str(leased.mail_id), kind=leased.kind)
-        with database.transaction() as session:
-            record_trouble(session, leased, f"it can't be made from what is stored ({type(error).__name__}).")
-            return f"failed: {type(error).__name__}", None
+            reason = f"sending it failed ({type(error).__name__})."
+            record_refused(session, lease.current, reason, permanent=False)
+        return f"refused: {type(error).__name__}", None
     with database.transaction() as session:
         return "sent", record_sent(session, lease.current, answer)
 

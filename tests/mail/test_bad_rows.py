@@ -1,6 +1,7 @@
 """A mail that this version can't make stops no other one, and waits with the reason for a person."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -92,3 +93,22 @@ def test_mail_of_unknown_kind_stops_no_other(mails, mailer, mail_server):
         check_waits(first)
         assert {mail.status for mail in others} == {"sent"}
         assert len(mail_server.taken) == AT_ONCE
+
+
+class Crashing:
+    """A server's client that fails as nobody expects."""
+
+    def send(self, *_):
+        raise UnicodeEncodeError("ascii", "x", 0, 1, "of a kind that nobody expects")
+
+
+def test_mail_whose_sending_fails_unexpectedly_is_an_attempt_and_keeps_no_lease(mails, mailer, mail_server):
+    """The server may have taken it, so it isn't sent for ever."""
+    first, *others = mails
+    send_mail(DATABASE, replace(mailer, server=Crashing()), first.id)
+    crashed = load_mails()[0]
+    assert (crashed.status, crashed.attempts, crashed.leased_until) == ("pending", 1, None)
+    assert crashed.last_error == "sending it failed (UnicodeEncodeError)."
+    for mail in others:
+        send_mail(DATABASE, mailer, mail.id)
+    assert [mail.status for mail in load_mails()] == ["pending", *["sent"] * len(others)]
