@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import make_url, text
 
@@ -31,6 +32,26 @@ DESCRIPTIONS = {
     """,
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
 }
+# A purchase, and rests of it: paid, paid in part, by hand, gone back, not paid.
+OLDER_RESTS = """
+    WITH made AS (INSERT INTO products (id, slug, name, price_amount) VALUES (gen_random_uuid(), 'a', 'A', 1)
+        RETURNING id),
+    policy AS (INSERT INTO policies (id, product_id, slug, name)
+        SELECT gen_random_uuid(), id, 'a', 'A' FROM made RETURNING id, product_id),
+    account AS (INSERT INTO provider_accounts (id, name, kind, base_url, store_id, sealed_credentials)
+        VALUES (gen_random_uuid(), 'a', 'fake', 'fake://a', 'a', '') RETURNING id),
+    purchase AS (INSERT INTO invoices (id, provider_account_id, product_id, policy_id, base_amount, amount, currency)
+        SELECT gen_random_uuid(), account.id, product_id, policy.id, 21000, 21000, 'BTC' FROM account, policy
+        RETURNING *)
+    INSERT INTO invoices (id, provider_account_id, product_id, policy_id, currency, status, settled_at, rest_of_id,
+        base_amount, amount, paid_amount, settled_by_hand, fulfilled_at, reversed_at)
+    SELECT gen_random_uuid(), provider_account_id, product_id, policy_id, 'BTC', 'settled', now(), id, rest.*
+    FROM purchase, (VALUES
+        (21001, 6000, 7000, false, now(), null::timestamptz), (21002, 6000, 5000, false, now(), null),
+        (21003, 11000, null, true, now(), null), (21004, 6000, 6000, false, now(), now()),
+        (21005, 6000, 6000, false, null, null)
+    ) AS rest
+"""
 ALEMBICS_OWN = "alembic_version"
 
 
@@ -139,6 +160,24 @@ def test_upgrade_keeps_the_rows_that_are_there(fresh):
     migrations.upgrade()
     with reading() as session:
         assert session.scalar(text("SELECT count(*) FROM products")) == 1
+
+
+def test_rests_are_credited_as_they_were_before(fresh):
+    """What an older version credited, it didn't store."""
+    with engine().begin() as connection:
+        command.upgrade(migrations._config(connection), "0020")
+        connection.execute(text(OLDER_RESTS))
+    migrations.upgrade()
+    with reading() as session:
+        rests = session.execute(text("SELECT base_amount, credited, fulfilled_at IS NULL FROM invoices ORDER BY 1"))
+        assert [tuple(rest) for rest in rests] == [
+            (21_000, None, True),  # the purchase
+            (21_001, 6_000, False),
+            (21_002, 5_000, False),
+            (21_003, 11_000, False),
+            (21_004, None, True),
+            (21_005, None, True),
+        ]
 
 
 def test_upgrade_that_fails_changes_nothing(fresh):

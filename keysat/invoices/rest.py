@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.core.money import Money
+from keysat.invoices.draft import IN_PROGRESS
 from keysat.models import Invoice
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 
@@ -31,11 +32,15 @@ def missing_of(invoice: Invoice) -> Money | None:
 
 
 def current_of(session: Session, invoice: Invoice) -> Invoice:
-    """Return the invoice that decides how a purchase goes on: its newest rest that isn't over, or else itself."""
+    """Return the invoice that decides how a purchase goes on: its newest rest that isn't over, or else itself.
+
+    A rest that isn't at the provider yet, though no process is at work on it any more, is asked for again.
+    """
     if invoice.status == InvoiceStatus.SETTLED:
         return invoice
+    opened = or_(Invoice.provider_invoice_id.is_not(None), Invoice.asked_at > func.now() - IN_PROGRESS)
     waits = or_(
-        Invoice.status == InvoiceStatus.PENDING,
+        and_(Invoice.status == InvoiceStatus.PENDING, opened),
         and_(Invoice.status == InvoiceStatus.SETTLED, ~Invoice.fulfilled),
         Invoice.in_review,
     )
@@ -54,7 +59,7 @@ def excess_of(session: Session, invoice: Invoice) -> int:
     """Return what was paid for the rests of an invoice that it needs no more, in the smallest unit."""
     rests = select(Invoice).where(Invoice.rest_of_id == invoice.id, Invoice.in_review)
     excess = rests.where(Invoice.review_reason == ReviewReason.EXCESS)
-    return sum(rest.came_in for rest in session.scalars(excess))
+    return sum(rest.came_in + rest.rest_paid for rest in session.scalars(excess))
 
 
 def pending_rest(session: Session, invoice_id: UUID, price: Money) -> Invoice | None:

@@ -43,8 +43,8 @@ class Invoice(Base):
     it, and `license_became` is the status after it. `reviewed` contains every reason the invoice was ever in review
     for. A reason is raised once, and again when more money is received. `epoch` is the epoch in which the row was
     created. What happened to an invoice since is unknown if it comes from an older dump or was adopted by a sweep.
-    `rest_of_id` is the invoice that this one completes: it charges what was missing there. `rest_paid` is what such
-    invoices brought in for this one.
+    `rest_of_id` is the invoice that this one completes: it charges what was missing there. `credited` is what this one
+    counts for there now, and `rest_paid` is what such invoices count for in this one, in total.
     `payment_hashes` has the payment hash of the Lightning payment that paid the invoice alone: who knows its preimage
     paid. It is empty if there is none, and NULL until a check of the settled invoice read the payments.
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
@@ -78,6 +78,7 @@ class Invoice(Base):
         CheckConstraint("paid_amount >= 0", name="paid_amount"),
         CheckConstraint("rest_paid >= 0", name="rest_paid"),
         CheckConstraint("rest_of_id <> id", name="rest_of_id"),
+        CheckConstraint("credited IS NULL OR (rest_of_id IS NOT NULL AND credited >= 0)", name="credited"),
         Index("ix_invoices_rest_of_id", "rest_of_id", postgresql_where=text("rest_of_id IS NOT NULL")),
         CheckConstraint("(status = 'settled') = (settled_at IS NOT NULL)", name="settled_at"),
         CheckConstraint("fulfilled_at IS NULL OR status = 'settled'", name="fulfilled_at"),
@@ -124,6 +125,7 @@ class Invoice(Base):
     paid_amount: Mapped[int | None] = mapped_column(BigInteger)
     rest_of_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"))
     rest_paid: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    credited: Mapped[int | None] = mapped_column(BigInteger)
     buyer_email: Mapped[str | None]
     buyer_note: Mapped[str | None]
     checkout_url: Mapped[str | None]

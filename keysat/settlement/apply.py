@@ -13,7 +13,7 @@ from keysat.invoices.schedule import FINAL_AFTER, FINAL_CHECK_INTERVAL, REVERSAL
 from keysat.mail.owe import owe_seen, owe_short
 from keysat.models import Invoice
 from keysat.models.audit import audit
-from keysat.models.invoice_status import InvoiceStatus, ReviewReason, money_is_missing
+from keysat.models.invoice_status import InvoiceStatus, money_is_missing
 from keysat.providers.base import InvoiceSnapshot, ProviderStatus
 from keysat.providers.lightning import ReceivedPayments
 from keysat.queue.outbox import EventType, emit_invoice
@@ -21,6 +21,7 @@ from keysat.settlement.check import Check
 from keysat.settlement.decision import UNDER_WAY, gone
 from keysat.settlement.outcome import Action, Outcome, SettlementRules
 from keysat.settlement.reverse import reverse
+from keysat.settlement.review import review_opened
 
 _EVENTS = {
     Action.SETTLE: EventType.INVOICE_SETTLED,
@@ -106,7 +107,7 @@ def end_gone(session: Session, check: Check, actor: str) -> bool:
     outcome = gone(check.known)
     changes: dict[str, Any] = {"next_check_at": None}
     if outcome.review is not None:
-        changes |= _review_opened(outcome.review)
+        changes |= review_opened(outcome.review)
     ended = session.scalar(_compare_and_set(check, outcome).values(changes).returning(Invoice.id))
     if ended is None:
         return False
@@ -154,7 +155,7 @@ def _changes(check: Check, snapshot: InvoiceSnapshot, outcome: Outcome) -> dict[
         case Action.INVALIDATE:
             changes["status"] = InvoiceStatus.INVALID
     if outcome.review is not None:
-        changes |= _review_opened(outcome.review)
+        changes |= review_opened(outcome.review)
         if check.status == InvoiceStatus.SETTLED:  # a license not issued yet waits for the review
             changes["next_check_at"] = None
     return changes
@@ -192,15 +193,3 @@ def _end_of_checks(check: Check, snapshot: InvoiceSnapshot) -> dict[str, Any]:
     if check.final_check_at is None or not check.final_noted:
         return {"final_check_at": func.now(), "next_check_at": func.now() + FINAL_AFTER}
     return {"next_check_at": func.greatest(check.final_check_at + FINAL_AFTER, func.now() + FINAL_CHECK_INTERVAL)}
-
-
-def _review_opened(reason: ReviewReason) -> dict[str, Any]:
-    return {
-        "review_reason": reason,
-        "reviewed": case(
-            (Invoice.reviewed.contains([reason]), Invoice.reviewed),
-            else_=func.array_append(Invoice.reviewed, reason),
-        ),
-        "review_opened_at": func.now(),
-        "review_resolved_at": None,
-    }

@@ -65,17 +65,7 @@ class Check:
     @property
     def known(self) -> InvoiceState:
         """The state that `decide` takes."""
-        return InvoiceState(
-            status=self.status,
-            price=Money(self.amount, self.currency),
-            reviewed=frozenset(self.reviewed),
-            reversed=self.reversed_at is not None,
-            by_hand=self.settled_by_hand,
-            last=self.is_last,
-            paid=(self.paid_amount or 0) + self.rest_paid,
-            seen=self.payment_seen_at is not None,
-            rest=self.rest_paid,
-        )
+        return state_of(self, last=self.is_last)
 
     def paid_of(self, snapshot: InvoiceSnapshot) -> int | None:
         """Return the paid amount from the snapshot, in the invoice's currency, or else the stored amount."""
@@ -113,6 +103,25 @@ class Check:
         if self.breaker_open:
             return f"is left alone until {self.open_until:%H:%M:%S} UTC after failures"
         return None
+
+
+def state_of(row: Check | Invoice, *, last: bool = False) -> InvoiceState:
+    """Return the state that `decide` takes. `last`: this is the last check of an old invoice.
+
+    Raises:
+        InvalidInput: another version wrote the row, and this one doesn't know its currency.
+    """
+    return InvoiceState(
+        status=row.status,
+        price=Money(row.amount, row.currency),
+        reviewed=frozenset(row.reviewed),
+        reversed=row.reversed_at is not None,
+        by_hand=row.settled_by_hand,
+        last=last,
+        paid=(row.paid_amount or 0) + row.rest_paid,
+        seen=row.payment_seen_at is not None,
+        rest=row.rest_paid,
+    )
 
 
 # Built once: the statement runs for each check, and building it costs as much as running it.

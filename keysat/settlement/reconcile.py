@@ -128,8 +128,8 @@ def _write(
     """
     if check.failure_count:
         breaker.record_success(session, check.account_id)
+    applied = apply(session, check, response, outcome, rules, actor)  # a reversal locks other invoices before this one
     record_reading(session, check.invoice_id, actor, response.snapshot.provider_status, outcome.action)
-    applied = apply(session, check, response, outcome, rules, actor)
     if not applied and outcome.action is Action.SETTLE:
         _check_again_at_once(session, check.invoice_id)
     bad_news = outcome.action in {Action.INVALIDATE, Action.REVIEW}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, case, func, or_, update
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
@@ -16,6 +16,7 @@ from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
 from keysat.queue.outbox import EventType, emit_invoice
+from keysat.settlement.rest import lock_family, release_rests
 
 
 def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
@@ -53,7 +54,8 @@ def settle_by_hand(session: Session, invoice_id: UUID, note: str, actor: str) ->
 def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     """Close the review of an invoice without issuing a license, for example after a manual refund.
 
-    If the review blocked the license of a settled invoice, the invoice is marked as reversed.
+    If the review blocked the license of a settled invoice, the invoice is marked as reversed. The rests that were
+    credited to an invoice without a license go to review.
 
     Raises:
         InvalidInput: the note is empty.
@@ -61,6 +63,7 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         Conflict: it is not in review.
     """
     require_note(note)
+    lock_family(session, invoice_id)
     _update(
         session,
         invoice_id,
@@ -75,6 +78,9 @@ def dismiss(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     )
     cancel(session, invoice_id, actor)
     audit(session, actor, "invoice.review_dismissed", invoice_id, note=note)
+    counts = and_(Invoice.status == InvoiceStatus.SETTLED, ~Invoice.reversed)
+    if not session.scalar(select(counts).where(Invoice.id == invoice_id)):
+        release_rests(session, invoice_id, actor)
 
 
 def acknowledge(session: Session, invoice_id: UUID, note: str, actor: str) -> None:

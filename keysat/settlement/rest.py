@@ -1,21 +1,39 @@
-"""Credit the rest of a short payment to the invoice that it completes.
+"""Credit the rest of a short payment to the invoice that it completes, and take the credit back.
 
 A buyer who paid too little pays what is missing with a second invoice, the rest. Once it settles, its amount counts for
 the first invoice, which is checked again and settles if both together pay its price. The rest itself gets no license.
+
+A credit is taken back if the payment of the rest goes back, and if the first invoice is reversed or dismissed. In the
+second case a person decides about the money of the rest.
 """
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
 
 from keysat.invoices.rest import waits_for_rest
 from keysat.models import Invoice
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
-from keysat.queue.outbox import EventType, emit_invoice
+from keysat.settlement.review import open_review
+
+
+def lock_family(session: Session, invoice_id: UUID) -> None:
+    """Lock an invoice, all that it completes, and all rests of those, the youngest first, as `credit` does.
+
+    Whoever locks more than one of them locks them in this order, so that there are no deadlocks.
+    """
+    up = select(Invoice.id, Invoice.rest_of_id).where(Invoice.id == invoice_id).cte("up", recursive=True)
+    up = up.union_all(select(Invoice.id, Invoice.rest_of_id).join(up, Invoice.id == up.c.rest_of_id))
+    family = select(up.c.id).where(up.c.rest_of_id.is_(None)).cte("family", recursive=True)
+    rest = aliased(Invoice)
+    family = family.union_all(select(rest.id).join(family, rest.rest_of_id == family.c.id))
+    session.execute(
+        select(Invoice.id).where(Invoice.id.in_(select(family.c.id))).order_by(Invoice.id.desc()).with_for_update()
+    )
 
 
 def credit(session: Session, rest: Invoice, actor: str) -> None:
@@ -23,68 +41,79 @@ def credit(session: Session, rest: Invoice, actor: str) -> None:
 
     It goes to review if the other invoice settled without it, or if a person decided about that one's money.
     """
-    if rest.fulfilled:
+    if rest.credited is not None:
         return
-    completed = session.execute(
-        select(Invoice).where(Invoice.id == rest.rest_of_id).with_for_update().execution_options(populate_existing=True)
-    ).scalar_one()
-    if not waits_for_rest(completed) and not rest.settled_by_hand:
-        _open_review(session, rest.id, actor)
-        return
-    amount = credit_of(rest)
+    completed = _completed_by(session, rest)
+    if waits_for_rest(completed) or rest.settled_by_hand:
+        _credit(session, rest, completed, actor)
+    else:
+        open_review(session, rest.id, ReviewReason.EXCESS, actor)
+
+
+def take_back(session: Session, rest_id: UUID) -> Invoice | None:
+    """Take back the credit of a rest. Return the invoice that it counted for, or None if it wasn't credited."""
+    rest = _read(session, rest_id)
+    if rest.credited is None:
+        return None
+    completed = _completed_by(session, rest)
+    completed.rest_paid -= rest.credited
+    rest.credited = rest.fulfilled_at = None
+    session.flush()
+    return completed
+
+
+def release_rests(session: Session, invoice_id: UUID, actor: str) -> None:
+    """Take back the credits of all rests of an invoice that gets no license, and open a review of each one's money.
+
+    The family is locked.
+    """
+    credited = select(Invoice.id).where(Invoice.rest_of_id == invoice_id, Invoice.credited.is_not(None))
+    for rest_id in session.scalars(credited.order_by(Invoice.id)).all():
+        take_back(session, rest_id)
+        open_review(session, rest_id, ReviewReason.EXCESS, actor)
+
+
+def credit_again(session: Session, invoice_id: UUID, actor: str) -> None:
+    """Credit the rests that a reversal released, since it was undone. That ends their reviews.
+
+    A rest beyond the price stays in review. The family is locked.
+    """
+    completed = _read(session, invoice_id)
+    released = select(Invoice).where(
+        *(Invoice.rest_of_id == invoice_id, Invoice.status == InvoiceStatus.SETTLED, ~Invoice.reversed),
+        *(Invoice.in_review, Invoice.review_reason == ReviewReason.EXCESS),
+    )
+    rests = released.order_by(Invoice.id).execution_options(populate_existing=True)
+    for rest in session.scalars(rests).all():
+        if completed.came_in + completed.rest_paid < completed.amount:
+            rest.review_resolved_at = func.now()
+            _credit(session, rest, completed, actor)
+
+
+def _credit(session: Session, rest: Invoice, completed: Invoice, actor: str) -> None:
+    amount = _worth(rest)
     completed.rest_paid += amount
     if completed.status != InvoiceStatus.SETTLED:
         completed.next_check_at = func.now()
-    rest.fulfilled_at, rest.next_check_at = func.now(), None
+    rest.credited, rest.fulfilled_at, rest.next_check_at = amount, func.now(), None
     session.flush()
     audit(session, actor, "invoice.rest_paid", completed.id, rest_id=str(rest.id), amount=amount)
 
 
-def credit_of(rest: Invoice) -> int:
+def _worth(rest: Invoice) -> int:
     """Return what a settled rest counts for, in the smallest unit: its price, or what came in if that is less."""
     if rest.settled_by_hand or rest.exception == PaymentException.MARKED:
         return rest.amount
     return min(rest.amount, rest.came_in + rest.rest_paid)
 
 
-def take_back(session: Session, rest: Invoice) -> UUID | None:
-    """Take back the credit of a rest whose payment went back. Return the invoice it had completed, if it was credited.
-
-    The caller reverses that invoice.
-    """
-    if rest.rest_of_id is None or not rest.fulfilled:
-        return None
-    left = func.greatest(0, Invoice.rest_paid - credit_of(rest))
-    session.execute(update(Invoice).where(Invoice.id == rest.rest_of_id).values(rest_paid=left))
-    return rest.rest_of_id
+def _completed_by(session: Session, rest: Invoice) -> Invoice:
+    assert rest.rest_of_id is not None
+    return _read(session, rest.rest_of_id)
 
 
-def lock_rests(session: Session, invoice_id: UUID) -> list[UUID]:
-    """Lock the credited rests of an invoice, before the invoice itself is locked. Return their ids."""
-    credited = select(Invoice.id).where(Invoice.rest_of_id == invoice_id, Invoice.fulfilled, ~Invoice.reversed)
-    return list(session.scalars(credited.with_for_update()))
-
-
-def review_rests(session: Session, rest_ids: list[UUID], actor: str) -> None:
-    """Open a review for the rests of an invoice whose license was withdrawn: their money stands for nothing now."""
-    for rest_id in rest_ids:
-        _open_review(session, rest_id, actor)
-
-
-def _open_review(session: Session, rest_id: UUID, actor: str) -> None:
-    reason = ReviewReason.EXCESS
-    opened = session.scalar(
-        update(Invoice)
-        .where(Invoice.id == rest_id, ~Invoice.reviewed.contains([reason]), ~Invoice.reversed)
-        .values(
-            review_reason=reason,
-            reviewed=func.array_append(Invoice.reviewed, reason),
-            review_opened_at=func.now(),
-            review_resolved_at=None,
-            next_check_at=None,
-        )
-        .returning(Invoice.id)
-    )
-    if opened is not None:
-        emit_invoice(session, EventType.INVOICE_REVIEW_NEEDED, rest_id)
-        audit(session, actor, EventType.INVOICE_REVIEW_NEEDED, rest_id, review=reason)
+def _read(session: Session, invoice_id: UUID) -> Invoice:
+    """Read an invoice under a lock, as it is now."""
+    return session.scalars(
+        select(Invoice).where(Invoice.id == invoice_id).with_for_update().execution_options(populate_existing=True)
+    ).one()

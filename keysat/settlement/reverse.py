@@ -17,7 +17,7 @@ from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.license import LicenseStatus
 from keysat.settlement.resolve import require_note, settle_by_hand
-from keysat.settlement.rest import lock_rests, review_rests, take_back
+from keysat.settlement.rest import credit_again, lock_family, release_rests, take_back
 
 _TARGETS = {"suspend": LicenseStatus.SUSPENDED, "revoke": LicenseStatus.REVOKED}
 
@@ -25,42 +25,46 @@ _TARGETS = {"suspend": LicenseStatus.SUSPENDED, "revoke": LicenseStatus.REVOKED}
 def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) -> bool:
     """Mark a settled invoice as reversed and suspend or revoke its license.
 
-    Return False if it was reversed before. A license that was not issued yet is never issued. The update locks the
-    invoice row first, as `issue` does, so no license can be issued in between. If the invoice is the rest of another
-    one, that one is reversed, too. Rests of its own go to review.
+    Return False if it was reversed before. A license that was not issued yet is never issued. The locks come first, as
+    in `issue`, so no license can be issued in between. The rests that were credited to it go to review. If it is such a
+    rest itself, the invoice that it was credited to is reversed, too, unless a person settled that one.
     """
-    rests = lock_rests(session, invoice_id)
+    lock_family(session, invoice_id)
     reversed_now = session.scalar(
         update(Invoice)
         .where(Invoice.id == invoice_id, Invoice.status == InvoiceStatus.SETTLED, ~Invoice.reversed)
         .values(reversed_at=func.now(), next_check_at=None, last_error=None, error_count=0)
-        .returning(Invoice)
-        .execution_options(populate_existing=True)
+        .returning(Invoice.id)
     )
     if reversed_now is None:
         return False
-    completed_id = take_back(session, reversed_now)
-    if completed_id is not None:
-        reverse(session, completed_id, how, f"the payment of its rest {invoice_id} went back", actor)
-    review_rests(session, rests, actor)
     cancel(session, invoice_id, actor)  # has no effect if the license was issued and the code redeemed
+    _withdraw(session, invoice_id, how, why, actor)
+    release_rests(session, invoice_id, actor)
+    completed = take_back(session, invoice_id)
+    if completed is None:
+        owe_reversed(session, invoice_id)
+    elif not completed.settled_by_hand:
+        reverse(session, completed.id, how, f"the payment of its rest {invoice_id} went back", actor)
+    return True
+
+
+def _withdraw(session: Session, invoice_id: UUID, how: str, why: str, actor: str) -> None:
+    """Withdraw the license of a reversed invoice, if it was issued, and note its status for `undo`."""
     was = withdraw_of_invoice(session, invoice_id, _TARGETS[how], actor, why)
     if was is not None:
         session.execute(
             update(Invoice).where(Invoice.id == invoice_id).values(license_was=was, license_became=_TARGETS[how])
         )
-    if completed_id is None:
-        owe_reversed(session, invoice_id)
-    if was is not None:
         owe_license_status(session, invoice_id, only_new_holder=True)
     audit(session, actor, "invoice.reversed", invoice_id, why=why, license_was=was and str(was))
-    return True
 
 
 def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     """Undo a reversal by hand. The license gets its status back, and the provider can't reverse it again.
 
-    If no license had been issued yet, it is issued now. A license that a person withdrew since is unchanged.
+    If no license had been issued yet, it is issued now. A license that a person withdrew since is unchanged. The rests
+    that the reversal released count again.
 
     Raises:
         InvalidInput: the note is empty.
@@ -68,22 +72,24 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         Conflict: it wasn't reversed.
     """
     require_note(note)
-    found = session.execute(
-        select(
-            *(Invoice.reversed_at, Invoice.fulfilled_at, Invoice.license_was, Invoice.license_became),
-            Invoice.rest_of_id,
-        )
-        .where(Invoice.id == invoice_id)
-        .with_for_update()
-    ).one_or_none()
+    lock_family(session, invoice_id)
+    columns = (Invoice.reversed_at, Invoice.fulfilled_at, Invoice.license_was, Invoice.license_became)
+    found = session.execute(select(*columns).where(Invoice.id == invoice_id)).one_or_none()
     row = require(found, "invoice", invoice_id, Hint.LIST_INVOICES)
     if row.reversed_at is None:
         raise Conflict(f"invoice {invoice_id} was not reversed.", Hint.UNSUSPEND_LICENSE)
-    if row.rest_of_id is not None:  # it is credited again, and the invoice that it completes is restored by itself
-        session.execute(update(Invoice).where(Invoice.id == invoice_id).values(fulfilled_at=None))
-    if row.fulfilled_at is None or row.rest_of_id is not None:
+    if row.fulfilled_at is None:
         settle_by_hand(session, invoice_id, note, actor)
-        return
+    else:
+        _restore(session, invoice_id, note, actor)
+        if row.license_was is not None:
+            became = row.license_became or LicenseStatus.SUSPENDED
+            if restore_of_invoice(session, invoice_id, became, row.license_was, actor, note):
+                owe_license_status(session, invoice_id)
+    credit_again(session, invoice_id, actor)
+
+
+def _restore(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     session.execute(
         update(Invoice)
         .where(Invoice.id == invoice_id)
@@ -96,8 +102,4 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
             review_resolved_at=case((Invoice.in_review, func.now()), else_=Invoice.review_resolved_at),
         )
     )
-    if row.license_was is not None:
-        became = row.license_became or LicenseStatus.SUSPENDED
-        if restore_of_invoice(session, invoice_id, became, row.license_was, actor, note):
-            owe_license_status(session, invoice_id)
     audit(session, actor, "invoice.restored", invoice_id, note=note)

@@ -11,7 +11,6 @@ from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import InvalidInput, RemoteResponseInvalid
-from keysat.core.money import Money
 from keysat.invoices import draft
 from keysat.invoices.schedule import next_check
 from keysat.models import Invoice
@@ -19,8 +18,9 @@ from keysat.models.invoice_status import InvoiceStatus
 from keysat.providers.base import FoundInvoice, InvoiceSnapshot
 from keysat.queue.claim import Claim
 from keysat.settlement.adopt import orphan
+from keysat.settlement.check import state_of
 from keysat.settlement.decision import decide
-from keysat.settlement.outcome import Action, InvoiceState, SettlementRules
+from keysat.settlement.outcome import Action, SettlementRules
 
 MESSAGE = timedelta(seconds=30)
 
@@ -82,16 +82,9 @@ def partition(
 
 def _is_news(row: Invoice, snapshot: InvoiceSnapshot, rules: SettlementRules) -> bool:
     try:
-        price = Money(row.amount, row.currency)
+        known = state_of(row)
     except InvalidInput:
         return True  # another version wrote the row; a check of its own records why this one can't decide
-    known = InvoiceState(
-        status=row.status,
-        price=price,
-        reviewed=frozenset(row.reviewed),
-        reversed=row.reversed,
-        by_hand=row.settled_by_hand,
-    )
     outcome = decide(known, snapshot, rules)
     return outcome.action is not Action.KEEP or outcome.alarm != row.last_error
 

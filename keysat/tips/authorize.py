@@ -41,11 +41,9 @@ def objection(session: Session, tip: Tip) -> str | None:
 
 
 def earned_by(session: Session, invoice: Invoice) -> int:
-    """Return what a sale brought in, by its own payment and the rests that complete it, at most its price."""
-    rests = session.scalars(
-        select(Invoice).where(Invoice.rest_of_id == invoice.id, Invoice.fulfilled, ~Invoice.reversed)
-    )
-    return min(invoice.amount, invoice.came_in + sum(min(rest.amount, rest.came_in) for rest in rests))
+    """Return what a sale brought in, by its own payment and the rests credited to it, at most its price."""
+    rests = session.scalars(select(Invoice).where(Invoice.rest_of_id == invoice.id, Invoice.credited.is_not(None)))
+    return min(invoice.amount, invoice.came_in + sum(earned_by(session, rest) for rest in rests))
 
 
 def is_older_than_restore(session: Session, tip: Tip) -> bool:

@@ -1,6 +1,5 @@
 """The rest of a short payment: a second invoice for what is missing settles the first one."""
 
-import threading
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -17,54 +16,15 @@ from keysat.models.invoice_status import PaymentException
 from keysat.models.license import LicenseStatus
 from keysat.operations.report import report, totals
 from keysat.providers.base import ProviderStatus
-from keysat.sales.rest import pay_rest
 from keysat.settlement.by_hand import restore_and_issue
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import dismiss, settle_by_hand
 from tests.builders import PRICE, audit_actions, check_invoice, issue_now, load_invoice, load_licenses, make_invoice
+from tests.rests import PART, REST, at_once, check_and_issue, open_rest, page_of, say
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
-PART = 10_000
-REST = PRICE - PART
 ROUNDS = 25
-
-
-def page_of(invoice_id):
-    return f"https://shop.example.com/p/{invoice_id}"
-
-
-def say(fake, invoice, status, exception="none", paid=0):
-    """Let the provider report a status, then check. Returns the invoice afterwards."""
-    fake.say(invoice.provider_invoice_id, ProviderStatus(status), PaymentException(exception), paid)
-    check_invoice(invoice.id)
-    return load_invoice(invoice.id)
-
-
-def open_rest(invoice_id):
-    return load_invoice(pay_rest(DATABASE, invoice_id, "page", page_of))
-
-
-@pytest.fixture
-def short(fake):
-    """An invoice that expired with a part of its price."""
-    return say(fake, make_invoice(), "expired", "partial", PART)
-
-
-@pytest.fixture
-def paid_rest(fake, short, signer):
-    """The rest of the short invoice, paid and credited. The first one is not checked since."""
-    rest = say(fake, open_rest(short.id), "settled", paid=REST)
-    issue_now(rest.id, signer.key_id)
-    return load_invoice(rest.id)
-
-
-@pytest.fixture
-def completed(fake, short, paid_rest, signer):
-    """The short invoice, licensed after its rest was paid."""
-    check_invoice(short.id)
-    issue_now(short.id, signer.key_id)
-    return load_invoice(short.id)
 
 
 def test_rest_charges_what_is_missing_and_returns_to_the_purchase(fake, short):
@@ -177,13 +137,8 @@ def test_short_rest_has_a_rest_of_its_own(fake, short, signer):
     assert missing_of(current).amount == REST - 5_000
     last = say(fake, open_rest(rest.id), "settled", paid=REST - 5_000)
     for invoice in (last, rest, short):
-        issue_after_check(invoice, signer)
+        check_and_issue(invoice, signer)
     assert [row.invoice_id for row in load_licenses()] == [short.id]
-
-
-def issue_after_check(invoice, signer):
-    check_invoice(invoice.id)
-    issue_now(invoice.id, signer.key_id)
 
 
 def test_rest_that_went_back_withdraws_the_license(fake, short, completed, paid_rest):
@@ -214,7 +169,7 @@ def test_rest_settled_by_hand_completes_the_purchase(short, signer):
     with transaction() as session:
         settle_by_hand(session, rest.id, "a gift", "cli")
     for invoice in (rest, short):
-        issue_now(invoice.id, signer.key_id) if invoice is rest else issue_after_check(invoice, signer)
+        issue_now(invoice.id, signer.key_id) if invoice is rest else check_and_issue(invoice, signer)
     assert len(load_licenses()) == 1
 
 
@@ -241,25 +196,17 @@ def test_rest_and_late_money_at_once_make_one_license(fake, signer):
         invoice = say(fake, make_invoice(), "expired", "partial", PART)
         rest = say(fake, open_rest(invoice.id), "settled", paid=REST)
         fake.say(invoice.provider_invoice_id, ProviderStatus.SETTLED, PaymentException.NONE, PRICE)
-        race(
+        at_once(
             partial(issue_if_paid, rest.id, signer.key_id),
-            partial(check_and_issue, invoice.id, signer.key_id),
+            partial(issue_after, invoice.id, signer.key_id),
         )
-        check_and_issue(invoice.id, signer.key_id)
+        issue_after(invoice.id, signer.key_id)
         rest, invoice = load_invoice(rest.id), load_invoice(invoice.id)
         assert len(load_licenses(invoice.id)) == 1
         assert (invoice.rest_paid, invoice.exception, rest.in_review) in {(REST, "over", False), (0, "late", True)}
 
 
-def race(*steps):
-    threads = [threading.Thread(target=step) for step in steps]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-
-
-def check_and_issue(invoice_id, signer_id):
+def issue_after(invoice_id, signer_id):
     check_invoice(invoice_id)
     issue_if_paid(invoice_id, signer_id)
 

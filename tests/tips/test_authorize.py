@@ -173,9 +173,9 @@ def test_restore_is_noticed_by_itself_once(payer, tipped):
 @pytest.mark.parametrize(
     ("facts", "earned"),
     [
-        ({"fulfilled_at": func.now()}, PRICE),
-        ({"fulfilled_at": func.now(), "settled_by_hand": True}, 10_000),
-        ({"fulfilled_at": func.now(), "reversed_at": func.now()}, 10_000),
+        ({"credited": 11_000}, PRICE),
+        ({"credited": 11_000, "settled_by_hand": True}, 10_000),
+        ({"reversed_at": func.now()}, 10_000),
         ({}, 10_000),
     ],
 )

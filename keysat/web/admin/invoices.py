@@ -35,7 +35,8 @@ class InvoiceRow(Row):
     """An invoice. Amounts are in the smallest unit of `currency`. `in_review`: it waits for a person.
 
     `rest_of_id`: it charges what was missing of that invoice, and gets no license. `rest_paid`: what such invoices
-    brought in for this one. `expires_at` is until when it can be paid at the provider, if reported.
+    brought in for this one. `credited`: what this one counts for in the `rest_paid` of the other. `expires_at` is until
+    when it can be paid at the provider, if reported.
     """
 
     id: UUID
@@ -51,6 +52,7 @@ class InvoiceRow(Row):
     paid_amount: int | None
     rest_of_id: UUID | None
     rest_paid: int
+    credited: int | None
     buyer_email: str | None
     buyer_note: str | None
     checkout_url: str | None
