@@ -139,7 +139,8 @@ def _seen(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
 def _short(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
     if not invoice.in_review:
         raise MailObsolete("the review is over")
-    if not money_is_missing(invoice.review_reason, invoice.paid_amount, invoice.amount):
+    paid = None if invoice.paid_amount is None else invoice.paid_amount + invoice.rest_paid
+    if not money_is_missing(invoice.review_reason, paid, invoice.amount):
         raise MailObsolete("no money is missing")
     return _amounts(invoice)
 
@@ -169,7 +170,8 @@ def _restored(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
 
 
 def _amounts(invoice: Invoice) -> Facts:
-    price, paid = Money(invoice.amount, invoice.currency), Money(invoice.paid_amount or 0, invoice.currency)
+    price = Money(invoice.amount, invoice.currency)
+    paid = Money((invoice.paid_amount or 0) + invoice.rest_paid, invoice.currency)
     missing = Money(max(0, price.amount - paid.amount), price.currency)
     return {"price": price, "paid": paid if paid.amount else None, "missing": missing, "invoice_id": str(invoice.id)}
 

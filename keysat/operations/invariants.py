@@ -25,7 +25,7 @@ from keysat.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from keysat.models.discount_code import RedemptionStatus
+from keysat.models.discount_code import HELD
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.models.provider_account import FAILURES_TO_OPEN
 from keysat.models.tip import TipStatus
@@ -101,7 +101,7 @@ def _miscounted(_: timedelta) -> Cases:
         select(func.count())
         .where(
             Redemption.code_id == DiscountCode.id,
-            Redemption.status.in_([RedemptionStatus.RESERVED, RedemptionStatus.REDEEMED]),
+            Redemption.status.in_(HELD),
         )
         .scalar_subquery()
     )

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.hints import Hint
 from keysat.core.money import Money
+from keysat.invoices.rest import waits_for_rest
 from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, ProviderAccount, ProviderEvent
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason
@@ -191,10 +192,10 @@ def _unhandled_webhooks(session: Session, invoice: Invoice) -> int:
 def _ended(invoice: Invoice, row: License | None) -> State | None:
     if invoice.reversed:
         return State.SETTLED_AGAIN if invoice.in_review else State.REVERSED
-    if invoice.rest_of_id is not None and invoice.fulfilled and not invoice.in_review:
+    if invoice.credited is not None and not invoice.in_review:
         return State.CREDITED
     if invoice.in_review:
-        if invoice.rest_paid and (invoice.paid_amount or 0) + invoice.rest_paid >= invoice.amount:
+        if _completed_soon(invoice):
             return State.SEEN
         return _REVIEWS.get(invoice.review_reason, State.IN_REVIEW)
     if row is not None:
@@ -204,6 +205,13 @@ def _ended(invoice: Invoice, row: License | None) -> State | None:
     if invoice.is_draft and invoice.status != InvoiceStatus.PENDING:
         return State.NEVER_MADE
     return None
+
+
+def _completed_soon(invoice: Invoice) -> bool:
+    """Whether the rest of a short payment came in, and the next check settles the invoice if all of it is confirmed."""
+    in_all = (invoice.paid_amount or 0) + invoice.rest_paid
+    checked = waits_for_rest(invoice) and invoice.next_check_at is not None
+    return checked and invoice.rest_paid > 0 and in_all >= invoice.amount
 
 
 def _held_up(invoice: Invoice, account: ProviderAccount | None, now: datetime) -> State | None:

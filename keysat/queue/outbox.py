@@ -91,11 +91,13 @@ def emit(
 def emit_invoice(session: Session, event_type: EventType, invoice_id: UUID) -> None:
     """Write an event about an invoice in its current state. Amounts are in the smallest unit of its currency.
 
-    `rest_of_id` is the invoice whose missing part this one charges, or None.
+    `rest_of_id` is the invoice whose missing part this one charges, or None. `rest_paid` is what such invoices brought
+    in for this one.
     """
     columns = (
         *(Invoice.product_id, Invoice.policy_id, Invoice.status, Invoice.exception, Invoice.amount, Invoice.currency),
-        *(Invoice.paid_amount, Invoice.settled_at, Invoice.review_reason, Invoice.rest_of_id),
+        *(Invoice.paid_amount, Invoice.settled_at, Invoice.review_reason),
+        *(Invoice.rest_of_id, Invoice.rest_paid),
     )
     row = session.execute(select(*columns).where(Invoice.id == invoice_id)).one()
     emit(session, event_type, {"invoice_id": invoice_id, **row._asdict()}, invoice_id=invoice_id)

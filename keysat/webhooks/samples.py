@@ -41,6 +41,7 @@ _INVOICE: dict[str, object] = {
     "settled_at": AT,
     "review_reason": None,
     "rest_of_id": None,
+    "rest_paid": 0,
 }
 _UNPAID = {**_INVOICE, "paid_amount": None, "settled_at": None}
 _MACHINE: dict[str, object] = {

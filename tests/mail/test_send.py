@@ -450,6 +450,16 @@ def test_short_payment_is_told_with_its_amounts(mailer, signer, mail_server):
     assert all(amount in text_of(taken) for amount in ("20,000 sat", "21,000 sat", "1,000 sat"))
 
 
+@pytest.mark.parametrize(("rest_paid", "status"), [(9_000, "sent"), (11_000, "dropped")])
+def test_short_payment_counts_its_rests(mailer, fake, mail_server, rest_paid, status):
+    invoice = make_invoice(review_reason="underpaid", paid_amount=10_000, rest_paid=rest_paid)
+    with transaction() as session:
+        owe_short(session, invoice.id)
+    send_due(mailer)
+    assert load_mail().status == status
+    assert all("19,000 sat" in text_of(taken) and "2,000 sat" in text_of(taken) for taken in mail_server.taken)
+
+
 @pytest.mark.parametrize(
     ("reason", "paid", "status"),
     [

@@ -58,6 +58,7 @@ class InvoiceEvent(BaseModel):
     settled_at: datetime | None
     review_reason: str | None
     rest_of_id: UUID | None
+    rest_paid: int
     sample: Sample = None
 
 

@@ -35,7 +35,7 @@ COLUMNS = {
     State.INVALIDATED: _review("invalidated", **SETTLED),
     State.IN_REVIEW: _review("settled_again"),
     State.EXCESS: _review("excess", **SETTLED),
-    State.CREDITED: {**SETTLED, "fulfilled_at": NOW},
+    State.CREDITED: {**SETTLED, "fulfilled_at": NOW, "credited": 21_000},
     State.LICENSED: {**SETTLED, "paid_amount": 21_000},
     State.LICENSE_DUE: {**SETTLED, "paid_amount": 22_000},
     State.NEVER_MADE: {"status": "invalid", "provider_invoice_id": None, "checkout_url": None},
