@@ -50,6 +50,14 @@ def current_of(session: Session, invoice: Invoice) -> Invoice:
     return invoice if rest is None else current_of(session, rest)
 
 
+def short_of(session: Session, invoice: Invoice) -> Invoice:
+    """Return the invoice of a purchase whose missing part its buyer pays, or may pay next."""
+    current = current_of(session, purchase_of(session, invoice))
+    if current.rest_of_id is None or current.status != InvoiceStatus.PENDING:
+        return current
+    return session.get_one(Invoice, current.rest_of_id)
+
+
 def purchase_of(session: Session, invoice: Invoice) -> Invoice:
     """Return the purchase that an invoice belongs to: itself, or the one that it completes as a rest."""
     return invoice if invoice.rest_of_id is None else purchase_of(session, session.get_one(Invoice, invoice.rest_of_id))

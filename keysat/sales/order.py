@@ -20,11 +20,12 @@ class PurchaseFailed(Conflict):
 
 
 class PurchaseInProgress(Conflict):
-    """An earlier request with this idempotency key may still be creating the invoice at the provider."""
+    """An earlier request may still be creating the invoice at the provider. `keyed`: it had an idempotency key."""
 
-    def __init__(self, invoice_id: UUID) -> None:
+    def __init__(self, invoice_id: UUID, *, keyed: bool) -> None:
         self.invoice_id = invoice_id
-        super().__init__("this purchase is still in progress; try again in a moment, with the same idempotency key.")
+        again = ", with the same idempotency key" if keyed else ""
+        super().__init__(f"this purchase is still in progress; try again in a moment{again}.")
 
 
 @dataclass(frozen=True)

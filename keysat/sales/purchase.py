@@ -119,23 +119,30 @@ def _known(session: Session, order: Order) -> Opened | None:
         return None
     # Of two concurrent requests with one key, the second waits here until the first one's row is committed.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(order.idempotency_key, 0))))
-    row = session.execute(
-        select(Invoice, func.now()).where(Invoice.idempotency_key == order.idempotency_key)
-    ).one_or_none()
-    if row is None:
+    invoice = session.scalar(select(Invoice).where(Invoice.idempotency_key == order.idempotency_key))
+    if invoice is None:
         return None
-    invoice, now = row
     if invoice.request_hash != order.fingerprint:
         raise Conflict("this idempotency key was used for another request; use a new one.")
     if not invoice.is_draft:
         return Opened(invoice.id)
     if invoice.status != InvoiceStatus.PENDING:
         raise PurchaseFailed
-    if now - invoice.asked_at < draft.IN_PROGRESS:
-        raise PurchaseInProgress(invoice.id)
-    invoice.asked_at = now  # so that the next request waits for this one
+    ask_again(session, invoice)
     account = session.get_one(ProviderAccount, invoice.provider_account_id)
     return Opened(invoice.id, account, _wanted(session, invoice, order), resumed=True)
+
+
+def ask_again(session: Session, invoice: Invoice) -> None:
+    """Go on with an unopened invoice whose process may have died. The next request waits for this one.
+
+    Raises:
+        PurchaseInProgress: another process may be at work on it.
+    """
+    now = session.scalars(select(func.now())).one()
+    if now - invoice.asked_at < draft.IN_PROGRESS:
+        raise PurchaseInProgress(invoice.id, keyed=invoice.idempotency_key is not None)
+    invoice.asked_at = now
 
 
 def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: str) -> Opened:

@@ -7,27 +7,26 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from keysat.accounts.selling import choose_account
 from keysat.core.db import Database
-from keysat.core.errors import Conflict, NotFound
+from keysat.core.errors import Conflict, require
 from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.invoices import draft
-from keysat.invoices.rest import missing_of, pending_rest, purchase_of
-from keysat.models import Invoice, Policy, Product, ProviderAccount
+from keysat.invoices.rest import missing_of, pending_rest, purchase_of, short_of
+from keysat.models import Invoice, Policy, Product
 from keysat.models.audit import audit
 from keysat.providers.base import NewInvoice
-from keysat.sales.order import PurchaseInProgress
-from keysat.sales.purchase import Opened, PageOf, finish
+from keysat.sales.purchase import Opened, PageOf, ask_again, finish
 
 
 def pay_rest(database: Database, invoice_id: UUID, actor: str, page_of: PageOf) -> UUID:
-    """Open the invoice for what is missing, or return the one that is open. Returns its id.
+    """Open the invoice for what is missing of a purchase, or return the one that is open. Returns its id.
 
-    `page_of` gives the URL of the purchase's page, where the buyer returns to.
+    `invoice_id` is the purchase's, or that of one of its rests. `page_of` gives the URL of the purchase's page, where
+    the buyer returns to.
 
     Raises:
         NotFound: no such invoice.
@@ -41,33 +40,25 @@ def pay_rest(database: Database, invoice_id: UUID, actor: str, page_of: PageOf) 
 
 
 def _open(session: Session, invoice_id: UUID, actor: str, page_of: PageOf) -> Opened:
-    short = session.scalar(select(Invoice).where(Invoice.id == invoice_id).with_for_update())
-    if short is None:
-        raise NotFound("invoice", invoice_id, Hint.LIST_INVOICES)
+    invoice = require(session.get(Invoice, invoice_id), "invoice", invoice_id, Hint.LIST_INVOICES)
+    short = short_of(session, invoice)
+    session.refresh(short, with_for_update=True)
     missing = missing_of(short)
     if missing is None:
-        raise Conflict(f"nothing can be paid for invoice {invoice_id} now.")
+        raise Conflict("nothing is missing of this purchase that could be paid now.")
     url = page_of(purchase_of(session, short).id)
     known = pending_rest(session, short.id, missing)
     if known is not None and not known.is_draft:
         return Opened(known.id)
     account = choose_account(session, account_id=short.provider_account_id)
     if known is not None:
-        return _resume(session, known, account, url)
+        ask_again(session, known)
+        return Opened(known.id, account, _wanted(session, known, url), resumed=True)
     product, policy = session.get_one(Product, short.product_id), session.get_one(Policy, short.policy_id)
     rest = draft.write(session, draft.Draft(account, product, policy, missing, missing, short.buyer_email))
     rest.rest_of_id = short.id
     audit(session, actor, "invoice.rest_opened", rest.id, rest_of=str(short.id), price=str(missing))
     return Opened(rest.id, account, _wanted(session, rest, url))
-
-
-def _resume(session: Session, rest: Invoice, account: ProviderAccount, url: str) -> Opened:
-    """Go on with a rest whose process may have died, as a purchase does."""
-    now = session.scalars(select(func.now())).one()
-    if now - rest.asked_at < draft.IN_PROGRESS:
-        raise PurchaseInProgress(rest.id)
-    rest.asked_at = now
-    return Opened(rest.id, account, _wanted(session, rest, url), resumed=True)
 
 
 def _wanted(session: Session, rest: Invoice, url: str) -> NewInvoice:

@@ -21,6 +21,7 @@ from keysat.web import (
     provider_webhooks,
     purchase,
     recover,
+    rest,
     service,
     validate,
 )
@@ -74,6 +75,7 @@ def create_app() -> FastAPI:
         products.router,
         preview.router,
         purchase.router,
+        rest.router,
         recover.router,
         validate.router,
         machines.router,

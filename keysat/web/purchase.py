@@ -15,6 +15,7 @@ from keysat.core.db import DATABASE, reading
 from keysat.core.errors import NotFound
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
+from keysat.invoices.rest import missing_of, short_of
 from keysat.models import Invoice, License, Redemption
 from keysat.operations.why import State, read_why
 from keysat.sales.order import Order
@@ -90,8 +91,9 @@ class Polled(BaseModel):
     """The state of a purchase. `status` is pending, settled, expired or invalid. The license follows shortly after.
 
     `invoice_id` is the one in the request. `state` says more, as `short` or `seen`: see its values. `paid_amount` is
-    what came in, in the smallest unit of `currency`, if the provider reports it. `seen_at` is when a payment was first
-    seen, confirmed or not. `expires_at` is until when it can be paid, if the provider reports it.
+    what came in, in the smallest unit of `currency`, if the provider reports it. `missing_amount` is what may be paid
+    with `POST /v1/purchase/{invoice_id}/rest`, or null. `seen_at` is when a payment was first seen, confirmed or not.
+    `expires_at` is until when it can be paid, if the provider reports it.
     """
 
     invoice_id: str
@@ -102,6 +104,7 @@ class Polled(BaseModel):
     amount: int
     currency: str
     paid_amount: int | None
+    missing_amount: int | None
     seen_at: datetime | None
     expires_at: datetime | None
     license_key: str | None
@@ -138,9 +141,13 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
         owned = None if invoice.amount else _license(session, invoice_id)
+    return started(invoice, invoice_id, owned)
+
+
+def started(invoice: Invoice, purchase_id: UUID, owned: License | None = None) -> Started:
+    """Describe an opened invoice. It is the purchase's own, or that of its rest."""
     price, base = Money(invoice.amount, invoice.currency), Money(invoice.base_amount, invoice.currency)
-    token = signer().purchase_token(invoice_id)
-    poll_url = f"{load_settings().url}/v1/purchase/{token}"
+    token = signer().purchase_token(purchase_id)
     return Started(
         invoice_id=token,
         btcpay_invoice_id=invoice.provider_invoice_id or "",
@@ -150,7 +157,7 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
         discount_applied_sats=sats(base) - sats(price),
         amount=price.amount,
         currency=price.currency,
-        poll_url=poll_url,
+        poll_url=f"{load_settings().url}/v1/purchase/{token}",
         license_key=owned and signer().key_for(owned),
         license_id=owned and owned.id,
     )
@@ -168,7 +175,7 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
         invoice, owned = session.get(Invoice, row_id), _license(session, row_id)
         if invoice is None:
             raise NotFound("purchase", row_id)
-        state = read_why(session, invoice).state
+        state, missing = read_why(session, invoice).state, missing_of(short_of(session, invoice))
         if owned is not None and not proven and (owned.rotated_at or not session.scalar(select(_is_new(owned)))):
             owned = None
     price = Money(invoice.amount, invoice.currency)
@@ -181,6 +188,7 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
         amount=price.amount,
         currency=price.currency,
         paid_amount=invoice.paid_amount,
+        missing_amount=missing and missing.amount,
         seen_at=invoice.payment_seen_at,
         expires_at=invoice.expires_at,
         license_key=owned and signer().key_for(owned),

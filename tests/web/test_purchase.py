@@ -75,6 +75,7 @@ def test_poll_shows_each_step_and_the_license(api, fake_shop, signer):
         "amount": 21_000,
         "currency": "BTC",
         "paid_amount": None,
+        "missing_amount": None,
         "seen_at": None,
         "expires_at": f"{invoice.expires_at:%Y-%m-%dT%H:%M:%SZ}",
         "license_key": None,

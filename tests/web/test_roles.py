@@ -43,6 +43,7 @@ PUBLIC = {
     "/v1/discount-codes/preview": "buyers have no account, and the code is the secret",
     "/v1/purchase": "buyers have no account",
     "/v1/purchase/{invoice_id}": "the invoice's id is the secret",
+    "/v1/purchase/{invoice_id}/rest": "the secret opens the purchase",
     "/v1/recover": "the invoice's id and the buyer's address are the secret, or the preimage of its payment",
     "/v1/recover/link": "the link has the secret",
     "/v1/redeem": "the code is the secret",

@@ -106,7 +106,7 @@ def rest(request: Request, secret: Secret) -> RedirectResponse:
     """Open the invoice for what is missing, and go on to its checkout."""
     found = _purchase(secret)
     try:
-        pay_rest(DATABASE, found.current.id, "page", page_of)
+        pay_rest(DATABASE, found.invoice.id, "page", page_of)
     except Conflict as error:  # paid in between, or being opened by another request: the page tells
         log.info("no rest opened", invoice_id=str(found.invoice.id), reason=str(error))
         return _redirect(request, f"/p/{secret}")
