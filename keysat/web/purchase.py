@@ -25,7 +25,7 @@ from keysat.web.errors import documented
 from keysat.web.fields import Email, HttpUrl, Line, Lines, PublicInput, Slug
 from keysat.web.limits import limit_purchases, limit_validations
 from keysat.web.products import sats
-from keysat.web.state import signer
+from keysat.web.state import signer, signer_id
 from keysat.web.tokens import page_of, purchase_of
 
 router = APIRouter(tags=["purchase"])
@@ -137,7 +137,8 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
         redirect_url=body.redirect_url,
         idempotency_key=key and f"purchase:{key}",
     )
-    invoice_id = start(DATABASE, order, lambda: signer().key_id, "api", page_of)
+    signer_id()  # before a connection is taken, as the first call takes one of its own
+    invoice_id = start(DATABASE, order, signer_id, "api", page_of)
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
         owned = None if invoice.amount else _license(session, invoice_id)
@@ -208,7 +209,8 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
         only_free=True,
         idempotency_key=key and f"redeem:{key}",
     )
-    invoice_id = start(DATABASE, order, lambda: signer().key_id, "api")
+    signer_id()
+    invoice_id = start(DATABASE, order, signer_id, "api")
     with reading() as session:
         owned = _license(session, invoice_id)
         redemption_id = session.scalars(select(Redemption.id).where(Redemption.invoice_id == invoice_id)).one()

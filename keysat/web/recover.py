@@ -85,9 +85,10 @@ def recover(body: RecoverRequest) -> Recovered:
     A buyer who paid over Lightning proves it with the payment's preimage, which the wallet shows, in place of an e-mail
     address. That works for a purchase that one Lightning payment at BTCPay Server paid in full.
     """
+    installed = signer()  # before a connection is taken, as the first call takes one of its own
     with transaction() as session:
         row = _find(session, body)
-        return _recovered(row, signer().key_for(row))
+        return _recovered(row, installed.key_for(row))
 
 
 @router.post("/v1/recover/link", responses=documented(404), dependencies=[Depends(limit_recoveries)])
@@ -96,6 +97,7 @@ def redeem_link(body: LinkRequest) -> RecoveredLicenses:
 
     A link whose keys can't be made isn't used up.
     """
+    signer()
     with transaction() as session:
         keys = [(row, key_of(row)) for row in recovery.redeem_link(session, body.secret, "api").licenses]
         return RecoveredLicenses(

@@ -74,6 +74,7 @@ def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
             return _form_page(request, product, form, "unread")
     if form.errors:
         return _form_page(request, product, form)
+    signer_id()  # before a connection is taken, as the first call takes one of its own
     order = Order(product, form.policy, form.code, form.email, idempotency_key=form.idempotency_key)
     try:
         invoice_id = purchase(DATABASE, order, signer_id, "page", partial(_own_page, request))

@@ -45,8 +45,10 @@ def act(request: Request, posted: Posted) -> HTMLResponse:
     """Show the licenses of a key or a pass, free a seat, or show a receipt, as `do` says."""
     (limit_purchases if "pass" in posted else limit_recoveries)(request)
     try:
+        # Out here, as it takes a connection of its own.
+        license_id = None if "pass" in posted else _license_of(posted.get("key", ""))
         with reading() as session:
-            owned, proof = _opened(session, posted)
+            owned, proof = _opened(session, license_id, posted)
             if posted.get("do") == "receipt":
                 return _receipt(request, session, _chosen(owned, posted))
         outcome = _free(_chosen(owned, posted), posted) if posted.get("do") == "free" else None
@@ -58,19 +60,23 @@ def act(request: Request, posted: Posted) -> HTMLResponse:
         return page(request, "me.html", 404, trouble="unknown")
 
 
-def _opened(session: Session, posted: dict[str, str]) -> tuple[list[License], str]:
-    """Return the licenses that a form opens, and a pass for the next one.
-
-    Raises:
-        KeyUnknown: the key is wrong.
-        PassOver: the pass is wrong.
-    """
-    if "pass" in posted:
-        return licenses_of_pass(session, posted["pass"]), posted["pass"]
-    state = evaluate(DATABASE, read_key, posted.get("key", "")).license_state
+def _license_of(key: str) -> UUID:
+    """Return the id of a key's license. Raises KeyUnknown."""
+    state = evaluate(DATABASE, read_key, key).license_state
     if state is None:
         raise KeyUnknown
-    row = session.get_one(License, state.license_id)
+    return state.license_id
+
+
+def _opened(session: Session, license_id: UUID | None, posted: dict[str, str]) -> tuple[list[License], str]:
+    """Return the licenses that a form opens, by its key's license or by its pass, and a pass for the next one.
+
+    Raises:
+        PassOver: the pass is wrong.
+    """
+    if license_id is None:
+        return licenses_of_pass(session, posted["pass"]), posted["pass"]
+    row = session.get_one(License, license_id)
     return [row], pass_of_license(row)
 
 

@@ -26,6 +26,7 @@ from keysat.web.pages.holdings import purchases_page
 from keysat.web.pages.language import chosen_language, texts_for
 from keysat.web.pages.passes import pass_of_holder, pass_of_license
 from keysat.web.pages.render import PageRoute, page
+from keysat.web.state import signer
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -80,6 +81,7 @@ def open_link(request: Request, secret: Secret) -> HTMLResponse:  # noqa: ARG001
 @router.post("/recover/{secret}", dependencies=[Depends(limit_recoveries)])
 def redeem(request: Request, secret: Secret) -> HTMLResponse:
     """Use up a mailed link, and show all purchases of its address. If that fails, the link isn't used up."""
+    signer()  # before a connection is taken, as the first call takes one of its own
     try:
         with transaction() as session:
             found = recovery.redeem_link(session, secret, "page")
@@ -89,6 +91,7 @@ def redeem(request: Request, secret: Secret) -> HTMLResponse:
 
 
 def _by_reference(request: Request, posted: dict[str, str], reference: str, email: str) -> HTMLResponse:
+    signer()
     try:
         with transaction() as session:
             row = recovery.recover(session, reference, email, "page")
