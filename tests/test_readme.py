@@ -9,6 +9,7 @@ import typer
 
 from keysat.cli import app
 from keysat.core.settings import Settings
+from keysat.models.mail import MailKind
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -54,6 +55,21 @@ def test_every_option_that_is_shown_exists():
 def test_every_file_that_is_named_is_there():
     for path in re.findall(r"`((?:keysat|tests)/[A-Za-z0-9_/.]+)`", README):
         assert (ROOT / path).exists(), path
+
+
+def mail_section():
+    return README.partition("\n## Mail to buyers\n")[2].partition("\n## ")[0]
+
+
+def test_every_kind_of_mail_is_listed():
+    rows = re.findall(r"^\| (`[a-z`, ]+`) \| ", mail_section(), re.MULTILINE)
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row)] == list(MailKind)
+
+
+def test_every_template_of_mail_is_named():
+    files = {path.name for path in (ROOT / "keysat/mail/templates").iterdir()}
+    assert files > {f"{kind}.jinja" for kind in MailKind}
+    assert set(re.findall(r"`([\w.]+\.jinja)`", mail_section())) == files
 
 
 @pytest.mark.slow

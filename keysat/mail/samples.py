@@ -36,7 +36,7 @@ SAMPLES: dict[str, Facts] = {
     MailKind.SUSPENDED: _OF_A_PURCHASE,
     MailKind.REVOKED: _OF_A_PURCHASE,
     MailKind.RESTORED: {**_OF_A_PURCHASE, "key": _RECEIPT["key"]},
-    MailKind.RECOVERY: {"link": "https://license.example.com/me/secret", "valid_until": _DAY},
+    MailKind.RECOVERY: {"link": "https://license.example.com/recover/secret", "valid_until": _DAY},
     TEST_TEMPLATE: {},
 }
 
