@@ -140,13 +140,17 @@ class Settings(MailSettings, SellerSettings):
     )
     rate_validate: Rate = Field(
         default="600/minute",
-        description="Validations, machine calls and polls allowed to one client address, by each web process.",
+        description="Validations, machine calls, polls and page views allowed to one client address, "
+        "by each web process.",
     )
     rate_purchase: Rate = Field(
-        default="30/minute", description="Purchases and redemptions allowed to one client address."
+        default="30/minute",
+        description="Purchases, redemptions, checks from a page and freed seats allowed to one client address, "
+        "and apart from them as many previews of a code.",
     )
     rate_recover: Rate = Field(
-        default="10/minute", description="Attempts to recover a license allowed to one client address."
+        default="10/minute",
+        description="Attempts to recover a license, by mail, proof, link or key, allowed to one client address.",
     )
     rate_webhook: Rate = Field(default="600/minute", description="Webhooks accepted for one provider account.")
     rate_admin: Rate = Field(default="600/minute", description="Admin calls, or failed logins, allowed to one address.")

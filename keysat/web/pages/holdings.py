@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from keysat.licenses.releases import Seats, read_seats
 from keysat.models import License, Policy, Product
 from keysat.models.license import LicenseStatus
+from keysat.web.pages.progress import face_of
 from keysat.web.pages.render import page
 from keysat.web.state import key_of
 
@@ -49,10 +50,11 @@ def purchases_page(
     outcome: str | None = None,
 ) -> HTMLResponse:
     """Show licenses, and forms that carry the pass. `outcome` names the text of what a form did."""
+    now = session.scalars(select(func.now())).one()
     return page(
         request,
         "purchases.html",
-        holdings=[_holding(session, row) for row in owned[:MAX_SHOWN]],
+        holdings=[_holding(session, row, now) for row in owned[:MAX_SHOWN]],
         shown=MAX_SHOWN,
         more=len(owned) > MAX_SHOWN,
         proof=pass_,
@@ -61,24 +63,14 @@ def purchases_page(
     )
 
 
-def _holding(session: Session, row: License) -> Holding:
+def _holding(session: Session, row: License, now: datetime) -> Holding:
     key = key_of(row)
     return Holding(
         owned=row,
         product=session.get_one(Product, row.product_id),
         policy=session.get_one(Policy, row.policy_id),
-        face=_face(session, row),
+        face=face_of(row, now),
         key=None if row.status == LicenseStatus.REVOKED else key,
         seats=read_seats(session, row.id),
         may_free=key is not None,
     )
-
-
-def _face(session: Session, row: License) -> str:
-    if row.status == LicenseStatus.REVOKED:
-        return "revoked"
-    if row.status != LicenseStatus.ACTIVE:
-        return "suspended"
-    grace = timedelta(seconds=row.grace_seconds)
-    over = row.expires_at is not None and row.expires_at + grace < session.scalars(select(func.now())).one()
-    return "ended" if over else "active"

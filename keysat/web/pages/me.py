@@ -43,7 +43,7 @@ def ask_for_key(request: Request) -> HTMLResponse:
 @router.post("/me")
 def act(request: Request, posted: Posted) -> HTMLResponse:
     """Show the licenses of a key or a pass, free a seat, or show a receipt, as `do` says."""
-    (limit_purchases if "pass" in posted else limit_recoveries)(request)
+    _limit(request, posted)
     try:
         # Out here, as it takes a connection of its own.
         license_id = None if "pass" in posted else _license_of(posted.get("key", ""))
@@ -58,6 +58,16 @@ def act(request: Request, posted: Posted) -> HTMLResponse:
         return page(request, "me.html", 404, trouble="over")
     except KeyUnknown:
         return page(request, "me.html", 404, trouble="unknown")
+
+
+def _limit(request: Request, posted: dict[str, str]) -> None:
+    """Count a key as an attempt to recover, a change as a purchase, and what only shows something as a poll."""
+    if "pass" not in posted:
+        limit_recoveries(request)
+    elif posted.get("do") == "free":
+        limit_purchases(request)
+    else:
+        limit_validations(request)
 
 
 def _license_of(key: str) -> UUID:

@@ -148,13 +148,18 @@ def read_progress(session: Session, invoice_id: UUID) -> Progress | None:
     return Progress(_face(why, current, owned), why, invoice, current, excess, product, policy, owned)
 
 
+def face_of(owned: License, now: datetime) -> str:
+    """Return the word for a license as its holder sees it: its status, or `ended` once it is no longer valid."""
+    if owned.status != LicenseStatus.ACTIVE or owned.expires_at is None:
+        return owned.status
+    return "ended" if owned.expires_at + timedelta(seconds=owned.grace_seconds) < now else owned.status
+
+
 def _face(why: Why, invoice: Invoice, owned: License | None) -> str:
     if why.state is State.LICENSED and owned is not None:
         if owned.transferred_at is not None:
             return "transferred"
-        if owned.status != LicenseStatus.ACTIVE:
-            return owned.status
-        grace = timedelta(seconds=owned.grace_seconds)
-        return "ended" if owned.expires_at is not None and owned.expires_at + grace < why.now else why.state
+        face = face_of(owned, why.now)
+        return why.state if face == LicenseStatus.ACTIVE else face
     unopened = invoice.is_draft and invoice.status == InvoiceStatus.PENDING
     return "preparing" if unopened and why.state in _PAYABLE else why.state

@@ -218,3 +218,12 @@ def test_pages_are_not_stored_and_show_no_cookie_and_no_address_with_a_key(brows
     assert "set-cookie" not in shown.headers
     assert not re.search(r'(?:href|action)="[^"]*LIC1-', shown.text)
     assert key not in str(shown.headers)
+
+
+def test_page_shown_by_a_pass_counts_as_a_poll_and_a_freed_seat_as_a_purchase(browser, owned, signer, setting):
+    given = proof(browser.post("/me", key=signer.key_for(owned)))
+    setting(KEYSAT_RATE_PURCHASE="1/hour", KEYSAT_RATE_RECOVER="1/hour")
+    assert [browser.post("/me", **{"pass": given, "do": "show"}).status_code for _ in range(3)] == [200] * 3
+    laptop, desk = load_machines(owned.id)
+    assert [free(browser, given, owned, machine).status_code for machine in (laptop, desk)] == [200, 429]
+    assert active(owned) == ["desk"]
