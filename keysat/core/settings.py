@@ -140,13 +140,11 @@ class Settings(MailSettings, SellerSettings):
     )
     rate_validate: Rate = Field(
         default="600/minute",
-        description="Validations, machine calls, polls and page views allowed to one client address, "
-        "by each web process.",
+        description="Validations, machine calls and page views allowed to one client address, by each web process.",
     )
     rate_purchase: Rate = Field(
         default="30/minute",
-        description="Purchases, redemptions, checks from a page and freed seats allowed to one client address, "
-        "and apart from them as many previews of a code.",
+        description="Purchases, redemptions and a page's actions allowed to one client address, and as many previews.",
     )
     rate_recover: Rate = Field(
         default="10/minute",
