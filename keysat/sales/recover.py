@@ -102,11 +102,17 @@ def make_link(session: Session, email: str, actor: str) -> NewLink | None:
 
     Returns None if the address holds no license. Links for the operator don't count as mailed.
     """
-    return _make(session, email.strip().lower(), actor) if is_holder(session, email) else None
+    if not is_holder(session, email):
+        return None
+    link = _make(session, email.strip().lower())
+    audit(session, actor, "recovery.linked", link.id, address=email_hash(link.email))
+    return link
 
 
-def request_link(session: Session, email: str, actor: str) -> NewLink | None:
+def request_link(session: Session, email: str) -> NewLink | None:
     """Make a link like `make_link`, for anybody who names an address, also one that holds no license.
+
+    That is only logged, as strangers can name any number of addresses. The audit log has each use of a link.
 
     The caller writes its mail in the same transaction. The same is done for every address, so that the time it takes
     tells nothing. The mail is only sent to a holder. Returns None while a mailed link of the address still works, or if
@@ -121,15 +127,15 @@ def request_link(session: Session, email: str, actor: str) -> NewLink | None:
         RecoveryLink.email == address, RecoveryLink.created_at > func.now() - LIMIT_TIME, mailed
     )
     number, working = session.execute(recent).one()
-    return None if working or number >= MAX_LINKS else _make(session, address, actor)
+    log.info("recovery link requested", address=email_hash(address))
+    return None if working or number >= MAX_LINKS else _make(session, address)
 
 
-def _make(session: Session, address: str, actor: str) -> NewLink:
+def _make(session: Session, address: str) -> NewLink:
     secret = secrets.token_urlsafe(32)
     link = RecoveryLink(email=address, secret_hash=_digest(secret), expires_at=func.now() + LINK_LIFE)
     session.add(link)
     session.flush()
-    audit(session, actor, "recovery.linked", link.id, address=email_hash(address))
     return NewLink(link.id, address, secret)
 
 

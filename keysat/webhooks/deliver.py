@@ -24,12 +24,13 @@ from keysat.net.client import retry_after
 from keysat.net.untrusted import UntrustedClient
 from keysat.queue.outbox import EventType
 from keysat.webhooks.delivery_queue import Attempt, LeasedDelivery, Recorded, lease, record_attempt
-from keysat.webhooks.license_keys import KeyOf, with_key, without_keys
+from keysat.webhooks.license_keys import KeyOf, with_key
 from keysat.webhooks.samples import sample
 from keysat.webhooks.signing import signed_headers
 
 DEADLINE_SECONDS = 10.0
 TEST_EVENT = "webhook.test"
+_NOT_KEPT = "(not kept, as it may repeat the license key)"
 _EXCERPT_BYTES = 2_000
 
 log = get_logger(__name__)
@@ -155,7 +156,8 @@ def _attempt(database: Database, sender: Sender, leased: LeasedDelivery) -> Atte
     keys = [secrets["secret"], *([secrets["previous"]] if leased.with_previous and "previous" in secrets else [])]
     headers = signed_headers(leased.delivery_id, leased.event_type, body, keys, int(time.time()))
     attempt = call_receiver(sender.client, leased.url, headers, body)
-    return replace(attempt, answer=without_keys(attempt.answer))
+    may_repeat_the_key = leased.license_id is not None and attempt.answer
+    return replace(attempt, answer=_NOT_KEPT) if may_repeat_the_key else attempt
 
 
 def _since(began: float) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from uuid import UUID
 
@@ -14,8 +13,6 @@ from keysat.models.license import LicenseStatus
 
 # Derives the key of a license.
 KeyOf = Callable[[License], str]
-
-_KEY = re.compile("LIC1-[A-Z2-7]+(-[A-Z2-7]*)?", re.IGNORECASE)
 
 
 def with_key(session: Session, key_of: KeyOf, license_id: UUID, body: bytes) -> bytes:
@@ -29,8 +26,3 @@ def with_key(session: Session, key_of: KeyOf, license_id: UUID, body: bytes) -> 
     envelope = json.loads(body)
     envelope["data"]["license_key"] = key_of(row) if row is not None and valid else None
     return json.dumps(envelope, separators=(",", ":")).encode()
-
-
-def without_keys(text: str | None) -> str | None:
-    """Return a receiver's response, which may repeat what it got, without license keys."""
-    return None if text is None else _KEY.sub("(a license key)", text)

@@ -34,7 +34,7 @@ def make(email=EMAIL):
 def ask(settings, email=EMAIL):
     """Request a link as the page does. Returns its secret, or None."""
     with transaction() as session:
-        link = request_link(session, email, "page")
+        link = request_link(session, email)
         if link is not None:
             path = f"/recover/{link.secret}"
             owe_recovery_link(session, secret_box(settings), link.email, MailedLink(link.id, path, LINK_LIFE))

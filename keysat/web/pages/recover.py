@@ -118,7 +118,7 @@ def _send_link(request: Request, email: str) -> None:
     language, chosen = texts_for(request).language, chosen_language(request)
     box = secret_box(load_settings())
     with transaction() as session:
-        link = recovery.request_link(session, email, "page")
+        link = recovery.request_link(session, email)
         if link is not None:
             path = f"/recover/{link.secret}" + (f"?lang={chosen}" if chosen else "")
             owe_recovery_link(session, box, link.email, MailedLink(link.id, path, recovery.LINK_LIFE, language))

@@ -111,8 +111,7 @@ def test_request_does_the_same_for_every_address(browser, mail_on, signer):
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(RecoveryLink)) == 2
         assert session.scalar(select(func.count()).where(Mail.kind == "recovery")) == 2
-    assert [set(detail) for detail in audited("recovery.linked")] == [{"address"}] * 2
-    assert "@" not in str(audited("recovery.linked"))
+    assert audited("recovery.linked") == [], "strangers name any number of addresses"
 
 
 def test_mail_is_in_the_language_of_the_page(browser, mailer, mail_server, signer):
