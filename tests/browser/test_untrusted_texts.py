@@ -30,7 +30,6 @@ def evil_seller(setting, tmp_path):
     logo.write_text('<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(1)</script></svg>')
     setting(
         KEYSAT_SELLER_NAME=EVIL,
-        KEYSAT_OPERATOR=EVIL,
         KEYSAT_SELLER_LOGO=str(logo),
         KEYSAT_SUPPORT_ADDRESS="a&quot;onerror=alert(1)&gt;@example.com",
     )

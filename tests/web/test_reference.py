@@ -69,4 +69,4 @@ def test_page_loads_nothing_from_elsewhere(browser):  # noqa: F811 - a fixture
     for link in links:
         assert link.startswith("/")
         assert browser.get(link).status_code == 200
-    assert browser.get("/docs/nothing.js").status_code == 400
+    assert browser.get("/docs/nothing.js").status_code == 404

@@ -55,10 +55,10 @@ class Card:
 
 
 class NotSold(NotFound):
-    """The product was archived, or has no policy that could be bought."""
+    """The product was archived, which is for good, or has no policy that could be bought now."""
 
     def __init__(self, product: Product) -> None:
-        self.name = product.name
+        self.name, self.archived = product.name, product.archived
         super().__init__("product on sale", product.slug)
 
 
@@ -67,7 +67,7 @@ def sold(session: Session, slug: str, named: str | None) -> tuple[Product, list[
 
     Raises:
         NotFound: no such product.
-        NotSold: it is no longer sold.
+        NotSold: it isn't sold now.
     """
     product = require_product(session, slug)
     policies = [] if product.archived else policies_of(session, product, named)

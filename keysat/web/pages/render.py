@@ -141,7 +141,8 @@ class PageRoute(APIRoute):
 
 def _refused(request: Request, error: KeysatError, route: str) -> HTMLResponse:
     if isinstance(error, NotSold):
-        return page(request, "gone.html", 410, product=error.name)
+        status = 410 if error.archived else 404
+        return page(request, "gone.html", status, product=error.name, archived=error.archived)
     status = status_of(error)
     if status >= 500 and not isinstance(error, TooBusy):
         log.warning("page failed", route=route, reason=str(error), **hint_fields(error))

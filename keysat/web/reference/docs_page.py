@@ -6,18 +6,18 @@ import hashlib
 from functools import cache
 from html import escape
 from importlib.resources import files
-from typing import Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
+from keysat.core.errors import NotFound
 from keysat.web.pages.assets import asset
 from keysat.web.pages.render import root
 
 router = APIRouter(include_in_schema=False)
 
-DocsFile = Literal["swagger-ui-bundle.js", "swagger-ui.css", "docs.js"]
 _FROM_PACKAGE = {"swagger-ui-bundle.js", "swagger-ui.css"}
+_FILES = {*_FROM_PACKAGE, "docs.js"}
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -67,8 +67,10 @@ def docs() -> HTMLResponse:
 
 
 @router.get("/docs/{name}")
-def docs_file(name: DocsFile) -> Response:
+def docs_file(name: str) -> Response:
     """Serve a file of the page."""
+    if name not in _FILES:
+        raise NotFound("file", ascii(name[:40]))
     media_type = "text/css" if name.endswith(".css") else "text/javascript"
     return Response(_content(name), media_type=f"{media_type}; charset=utf-8", headers=_FILE_HEADERS)
 
@@ -77,11 +79,11 @@ def _link(path: str) -> str:
     return escape(root() + path)
 
 
-def _path(name: DocsFile) -> str:
+def _path(name: str) -> str:
     return f"/docs/{name}?v={hashlib.sha256(_content(name)).hexdigest()[:12]}"
 
 
 @cache
-def _content(name: DocsFile) -> bytes:
+def _content(name: str) -> bytes:
     package = "fastapi_offline" if name in _FROM_PACKAGE else "keysat.web.reference"
     return files(package).joinpath("static", name).read_bytes()

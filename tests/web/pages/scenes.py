@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import update
 
-from keysat.catalog.changes import change_product
+from keysat.catalog.changes import change_policy, change_product
 from keysat.catalog.products import Terms, add_policy
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
@@ -62,6 +62,13 @@ def _archive(path: str) -> Callable[[str], str]:
     return prepare
 
 
+def _withdraw(_: str) -> str:
+    """Its only policy was withdrawn, as before another one is added."""
+    with transaction() as session:
+        change_policy(session, "editor", "standard", {"archived": True}, "cli")
+    return "/buy/editor"
+
+
 def _pay(checkout: str) -> str:
     invoice_id = make_purchase(State.WAITING)
     set_columns(invoice_id, checkout_url=checkout)
@@ -97,6 +104,7 @@ SCENES = {
     "buy": Scene(_furnished("/buy/editor?code=spring&email=buyer@example.com"), 200, _BUY),
     "buy-wrong": Scene(_furnished("/buy/editor?code=WINTER&email=nobody&policy=none"), 400, _BUY),
     "gone": Scene(_archive("/buy/editor"), 410, {"en": "No longer sold", "de": "Nicht mehr im Verkauf"}),
+    "not-on-sale": Scene(_withdraw, 404, {"en": "Not on sale", "de": "Nicht im Verkauf"}),
     "pay": Scene(_pay, 200, {"en": "Taking you to the payment page", "de": "Sie werden zur Zahlung weitergeleitet"}),
     "recover": Scene(lambda _: "/recover", 200, {"en": "I lost my key", "de": "Ich habe meinen Schlüssel verloren"}),
     "recover-payment": Scene(_lightning, 200, {"en": "I lost my key", "de": "Ich habe meinen Schlüssel verloren"}),

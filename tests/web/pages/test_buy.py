@@ -234,5 +234,5 @@ def test_product_whose_policies_are_all_hidden_is_sold_to_those_who_name_one(bro
     with transaction() as session:
         change_policy(session, "editor", "standard", {"hidden": True}, "cli")
     assert "Editor" not in text_of(browser.get("/"))
-    assert browser.get("/buy/editor").status_code == 410
+    assert browser.get("/buy/editor").status_code == 404
     assert browser.get("/buy/editor?policy=standard").status_code == 200
