@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.errors import Conflict, InvalidInput, NotFound, require
 from keysat.core.hints import Hint
-from keysat.core.money import BASIS_POINTS, Money
+from keysat.core.money import BASIS_POINTS, DECIMALS, Money
 from keysat.core.settings import load_settings
 from keysat.core.texts import check_entitlements, check_line, check_name, check_note
 from keysat.models import Policy, Product
@@ -88,8 +88,13 @@ def add_product(session: Session, slug: str, name: str, price: Money, descriptio
 
 def list_products(session: Session, *, on_sale: bool = False) -> list[Product]:
     """Return all products, or those on sale, oldest first."""
-    wanted = select(Product).order_by(Product.id)
-    return list(session.scalars(wanted.where(~Product.archived) if on_sale else wanted))
+    rows = session.scalars(select(Product).order_by(Product.id))
+    return [row for row in rows if not on_sale or is_on_sale(row)]
+
+
+def is_on_sale(product: Product) -> bool:
+    """Whether a product is sold: it isn't archived, and this version knows its currency."""
+    return not product.archived and product.price_currency in DECIMALS
 
 
 def require_product(session: Session, slug: str) -> Product:
@@ -189,8 +194,12 @@ def list_policies(session: Session, product_slug: str | None = None) -> list[tup
 
 def price_of(product: Product, policy: Policy) -> Money:
     """Return the price of a license under the policy: the policy's own price, or the product's."""
-    amount = product.price_amount if policy.price_amount is None else policy.price_amount
-    return Money(amount, product.price_currency)
+    return Money(amount_of(product, policy), product.price_currency)
+
+
+def amount_of(product: Product, policy: Policy) -> int:
+    """Return that price in the smallest unit of the product's currency."""
+    return product.price_amount if policy.price_amount is None else policy.price_amount
 
 
 def _check_slug(slug: str) -> None:

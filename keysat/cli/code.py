@@ -16,7 +16,7 @@ from keysat.codes.manage import NewCode, add_code, disable_code, recount
 from keysat.codes.report import ReportedCode, list_codes, report_code, slots
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
-from keysat.core.money import Money
+from keysat.core.money import Money, amount_text
 from keysat.models import DiscountCode
 from keysat.models.discount_code import CodeKind
 
@@ -177,8 +177,8 @@ def _record(found: ReportedCode) -> Row:
 def _effect_text(row: DiscountCode) -> str:
     effects = {
         CodeKind.PERCENT: f"{Decimal(row.amount) / 100:f} % off",
-        CodeKind.FIXED_SATS: f"{Money(row.amount, row.currency)} off",
-        CodeKind.SET_PRICE: f"costs {Money(row.amount, row.currency)}",
+        CodeKind.FIXED_SATS: f"{amount_text(row.amount, row.currency)} off",
+        CodeKind.SET_PRICE: f"costs {amount_text(row.amount, row.currency)}",
         CodeKind.FREE_LICENSE: "free",
     }
     return effects.get(row.kind, str(row.kind))

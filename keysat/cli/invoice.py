@@ -14,7 +14,7 @@ from keysat.cli.license_ import license_record
 from keysat.cli.output import AsJson, Note, Row, say, show_line, show_record, show_rows
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.hints import Advice
-from keysat.core.money import Money
+from keysat.core.money import amount_text
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import installed_signer
 from keysat.licenses.state import license_of_invoice
@@ -54,7 +54,7 @@ def open_(
     show_record(
         {
             "id": str(invoice.id),
-            "price": str(Money(invoice.amount, invoice.currency)),
+            "price": amount_text(invoice.amount, invoice.currency),
             "pay_at": invoice.checkout_url,
             "pay_until": invoice.expires_at,
             "provider_invoice_id": invoice.provider_invoice_id,
@@ -96,8 +96,8 @@ def _summary(invoice: Invoice, account: str | None) -> Row:
         "created": invoice.created_at,
         "status": invoice.status,
         "exception": invoice.exception,
-        "price": str(Money(invoice.amount, invoice.currency)),
-        "paid": None if invoice.paid_amount is None else str(Money(invoice.paid_amount, invoice.currency)),
+        "price": amount_text(invoice.amount, invoice.currency),
+        "paid": None if invoice.paid_amount is None else amount_text(invoice.paid_amount, invoice.currency),
         "review": invoice.review_reason if invoice.in_review else None,
         "account": account,
         "buyer": invoice.buyer_email,
@@ -119,8 +119,8 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
         "product": found.product,
         "policy": found.policy,
         **({"rest_of": str(invoice.rest_of_id)} if invoice.rest_of_id else {}),
-        **({} if invoice.credited is None else {"credited": str(Money(invoice.credited, invoice.currency))}),
-        **({"rest_paid": str(Money(invoice.rest_paid, invoice.currency))} if invoice.rest_paid else {}),
+        **({} if invoice.credited is None else {"credited": amount_text(invoice.credited, invoice.currency)}),
+        **({"rest_paid": amount_text(invoice.rest_paid, invoice.currency)} if invoice.rest_paid else {}),
         "provider_invoice_id": invoice.provider_invoice_id,
         "pay_at": invoice.checkout_url,
         "pay_until": invoice.expires_at,

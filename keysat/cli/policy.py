@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from keysat.catalog.changes import change_policy
-from keysat.catalog.products import Display, Terms, add_policy, list_policies, price_of, require_product
+from keysat.catalog.products import Display, Terms, add_policy, amount_of, list_policies, require_product
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.product import parse_price
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
+from keysat.core.money import amount_text
 from keysat.models import Product
 
 app = typer.Typer(help="Policies: the terms a product is licensed under.", no_args_is_help=True)
@@ -165,7 +166,7 @@ def list_(
             {
                 "product": sold.slug,
                 "policy": row.slug,
-                "price": str(price_of(sold, row)),
+                "price": amount_text(amount_of(sold, row), sold.price_currency),
                 "days": None if row.duration_seconds is None else row.duration_seconds // DAY,
                 "machines": row.max_machines or "unlimited",
                 "seat_releases": row.releases_per_seat,

@@ -12,7 +12,7 @@ from keysat.catalog.products import add_product, list_products
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput
-from keysat.core.money import DECIMALS, Money, parse_decimal
+from keysat.core.money import DECIMALS, Money, amount_text, parse_decimal
 
 app = typer.Typer(help="Products.", no_args_is_help=True)
 
@@ -114,7 +114,7 @@ def list_(as_json: AsJson = False) -> None:
             {
                 "slug": row.slug,
                 "name": row.name,
-                "price": str(Money(row.price_amount, row.price_currency)),
+                "price": amount_text(row.price_amount, row.price_currency),
                 "id": row.id,
                 "archived": row.archived_at,
             }

@@ -13,7 +13,7 @@ import typer
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.core.db import DATABASE, reading
 from keysat.core.errors import InvalidInput
-from keysat.core.money import Money
+from keysat.core.money import amount_text
 from keysat.core.settings import load_settings
 from keysat.core.texts import csv_cell
 from keysat.operations.report import AMOUNTS, By, Line, as_csv_rows, totals
@@ -61,9 +61,9 @@ def prune(
 
 def _shown(line: Line, day: str) -> dict[str, object]:
     money = [name for name in AMOUNTS if name != "sales"]
-    amounts = {name: str(Money(getattr(line, name), line.currency)) for name in (*money, "received")}
+    amounts = {name: amount_text(getattr(line, name), line.currency) for name in (*money, "received")}
     sign = "-" if line.net < 0 else ""
-    net = f"{sign}{Money(abs(line.net), line.currency)}"
+    net = f"{sign}{amount_text(abs(line.net), line.currency)}"
     return {"day": day, "product": line.product, "sales": line.sales, **amounts, "net": net}
 
 

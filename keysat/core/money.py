@@ -47,6 +47,14 @@ class Money:
         return self.amount * (BASIS_POINTS - points) // BASIS_POINTS
 
 
+def amount_text(amount: int, currency: str) -> str:
+    """Format a stored amount for people. One that only another version knows is `2,100 of XAU's smallest unit`."""
+    try:
+        return str(Money(amount, currency))
+    except InvalidInput:
+        return f"{amount:,} of {currency}'s smallest unit"
+
+
 def parse_decimal(text: object, currency: str) -> Money:
     """Read a provider's decimal string (or JSON number) of whole units into the smallest unit.
 

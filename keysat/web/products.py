@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from keysat.catalog.products import list_products, policies_of, price_of, require_product
+from keysat.catalog.products import is_on_sale, list_products, policies_of, price_of, require_product
 from keysat.codes.report import ReportedCode, featured_codes
 from keysat.core.db import reading
 from keysat.core.errors import NotFound
@@ -126,7 +126,7 @@ def policies(slug: ProductSlug) -> Policies:
 
 
 def _sold(row: Product) -> Product:
-    if row.archived:
+    if not is_on_sale(row):
         raise NotFound("product", row.slug)
     return row
 

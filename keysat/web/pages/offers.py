@@ -9,7 +9,7 @@ from decimal import Decimal
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from keysat.catalog.products import list_products, policies_of, price_of, require_product
+from keysat.catalog.products import is_on_sale, list_products, policies_of, price_of, require_product
 from keysat.codes.report import featured_codes
 from keysat.core.errors import Conflict, NotFound
 from keysat.core.money import Money
@@ -70,7 +70,7 @@ def sold(session: Session, slug: str, named: str | None) -> tuple[Product, list[
         NotSold: it isn't sold now.
     """
     product = require_product(session, slug)
-    policies = [] if product.archived else policies_of(session, product, named)
+    policies = policies_of(session, product, named) if is_on_sale(product) else []
     if not policies:
         raise NotSold(product)
     return product, policies

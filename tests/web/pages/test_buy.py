@@ -3,17 +3,26 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from keysat.catalog.changes import change_policy, change_product
 from keysat.catalog.products import Display, Terms, add_policy
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import reading, transaction
 from keysat.core.errors import CredentialsRejected, RemoteUnavailable
-from keysat.models import DiscountCode, Invoice
+from keysat.models import DiscountCode, Invoice, Product
 from keysat.models.discount_code import CodeKind
 from keysat.web.tokens import page_of
-from tests.builders import check_invoice, invoice_of, issue_now, load_invoice, load_licenses, set_account, set_columns
+from tests.builders import (
+    check_invoice,
+    invoice_of,
+    issue_now,
+    load_invoice,
+    load_licenses,
+    make_catalog,
+    set_account,
+    set_columns,
+)
 from tests.web.pages.conftest import form_key, text_of
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -166,6 +175,17 @@ def test_second_click_waits_on_the_page(browser, fake_shop):
     sent = browser.post("/buy/editor", **fields)
     assert (sent.status_code, sent.headers["location"]) == (303, newest_page())
     assert "Your payment is being prepared" in text_of(browser.get(newest_page()))
+
+
+def test_product_of_an_unknown_currency_is_not_on_sale(browser, fake_shop):
+    """Another version wrote it. It stops no other product."""
+    make_catalog("player")
+    with transaction() as session:
+        session.execute(update(Product).where(Product.slug == "player").values(price_currency="XAU"))
+    assert [row["slug"] for row in browser.get("/v1/products").json()["products"]] == ["editor"]
+    assert [browser.get(f"/v1/products/player{more}").status_code for more in ("", "/policies")] == [404, 404]
+    assert browser.get("/buy/player").status_code == 404
+    assert "Editor" in text_of(browser.get("/"))
 
 
 def test_archived_product_is_no_longer_sold(browser, buy, fake_shop):
