@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import and_, case, func, select, update
 from sqlalchemy.orm import Session
 
 from keysat.codes.reserve import cancel
@@ -14,7 +14,7 @@ from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
 from keysat.mail.owe import owe_license_status, owe_reversed
 from keysat.models import Invoice
 from keysat.models.audit import audit
-from keysat.models.invoice_status import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 from keysat.models.license import LicenseStatus
 from keysat.settlement.resolve import require_note, settle_by_hand
 from keysat.settlement.rest import credit_again, lock_family, release_rests, take_back
@@ -30,10 +30,18 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
     rest itself, the invoice that it was credited to is reversed, too, unless a person settled that one.
     """
     lock_family(session, invoice_id)
+    # What a person had to decide about money beyond the price went back by itself.
+    excess = and_(Invoice.in_review, Invoice.review_reason == ReviewReason.EXCESS)
     reversed_now = session.scalar(
         update(Invoice)
         .where(Invoice.id == invoice_id, Invoice.status == InvoiceStatus.SETTLED, ~Invoice.reversed)
-        .values(reversed_at=func.now(), next_check_at=None, last_error=None, error_count=0)
+        .values(
+            reversed_at=func.now(),
+            review_resolved_at=case((excess, func.now()), else_=Invoice.review_resolved_at),
+            next_check_at=None,
+            last_error=None,
+            error_count=0,
+        )
         .returning(Invoice.id)
     )
     if reversed_now is None:

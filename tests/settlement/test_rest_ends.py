@@ -115,6 +115,19 @@ def test_undone_reversal_leaves_money_beyond_the_price_to_a_person(fake, short, 
     assert is_excess(rest)
 
 
+def test_excess_that_goes_back_needs_no_person(fake, short, signer):
+    rest = open_rest(short.id)
+    say(fake, short, "settled", paid=PRICE)
+    issue_now(short.id, signer.key_id)
+    say(fake, rest, "settled", paid=REST)
+    issue_now(rest.id, signer.key_id)
+    assert is_excess(rest)
+    gone = say(fake, rest, "invalid")
+    assert (gone.reversed, gone.in_review) == (True, False)
+    assert read(excess_of, short) == 0
+    assert not load_invoice(short.id).reversed
+
+
 def test_rest_that_a_person_sent_back_does_not_count_again(fake, short, completed, paid_rest, signer):
     say(fake, short, "invalid")
     decide(dismiss, paid_rest)
