@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from keysat.core.db import transaction
+from keysat.core.money import MAX_AMOUNT
 from keysat.models import Product
 from keysat.web.middleware import MAX_BYTES
 from tests.web.pages.conftest import text_of
@@ -53,7 +54,7 @@ def test_address_without_a_product_leads_to_what_is_sold(browser, path, to):
 
 def test_trouble_of_the_first_page_is_a_page(browser):
     with transaction() as session:
-        session.execute(update(Product).values(price_currency="XXX"))
+        session.execute(update(Product).values(price_amount=MAX_AMOUNT + 1))
     shown = browser.get("/")
     assert shown.status_code >= 400
     assert "<h1>" in shown.text
