@@ -13,6 +13,7 @@ from tests.environment import SCRATCH, running_servers  # isort: skip - it sets 
 from keysat.core import notices
 from keysat.core.db import Base, transaction
 from keysat.core.errors import Conflict, DatabaseBusy
+from keysat.core.settings import load_settings
 from keysat.licenses.signer import load_signer
 from keysat.providers import registry
 from keysat.providers.fake import Fake, fake_server
@@ -60,6 +61,19 @@ def _logging_as_before():
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**structured)
+
+
+@pytest.fixture(autouse=True)
+def _settings_as_before():
+    """A test that changes the environment leaves no settings behind that were read from it."""
+    before = _read_settings()
+    yield
+    if _read_settings() is not before:
+        load_settings.cache_clear()
+
+
+def _read_settings():
+    return load_settings() if load_settings.cache_info().currsize else None
 
 
 @pytest.fixture(scope="session")

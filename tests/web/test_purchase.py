@@ -244,7 +244,7 @@ def test_twenty_at_once_with_one_key_make_one_purchase(web_url, api, fake_shop):
         buyer.start()
     for buyer in buyers:
         buyer.join()
-    assert set(statuses) <= {200, 409}
+    assert set(statuses) <= {200, 409, 503}, "503 says that too many ask the provider at once"
     assert 200 in statuses
     assert count(Invoice) == fake_shop.requests == 1
     assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 200
