@@ -80,6 +80,14 @@ def same_buyer(text: str) -> str:
     return f"{local.partition('+')[0] or local}@{found.domain.lower()}"
 
 
+def in_small_letters(text: str) -> str:
+    """Return an address with its ASCII letters in lower case, which is what any database's `lower` does at least.
+
+    Further letters stay, as only some databases lower them. To compare addresses, let the database lower both.
+    """
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text.strip())
+
+
 def parse_sender(text: str) -> Mailbox:
     """Read `licenses@example.com` or `The shop <licenses@example.com>`. Raises InvalidInput."""
     named = _NAMED.fullmatch(text)

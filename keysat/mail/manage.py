@@ -35,7 +35,7 @@ def list_mails(
     wanted = (
         (status, Mail.status == status),
         (kind, Mail.kind == kind),
-        (email, func.lower(Mail.recipient) == (email or "").lower()),
+        (email, func.lower(Mail.recipient) == func.lower(email or "")),
         (invoice_id, Mail.invoice_id == invoice_id),
     )
     conditions = [condition for given, condition in wanted if given is not None]

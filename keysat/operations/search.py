@@ -38,7 +38,7 @@ class Search:
         if self.which is not None:
             yield by_any_id(self.which)
         if self.email is not None:
-            yield func.lower(Invoice.buyer_email) == self.email.lower()
+            yield func.lower(Invoice.buyer_email) == func.lower(self.email)
         if self.status is not None:
             yield Invoice.status == self.status
         if self.account is not None:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.errors import NotFound
 from keysat.core.logs import get_logger
+from keysat.core.mailbox import in_small_letters
 from keysat.invoices.find import by_any_id
 from keysat.models import Invoice, License, Mail, RecoveryLink
 from keysat.models.audit import audit
@@ -104,7 +105,7 @@ def make_link(session: Session, email: str, actor: str) -> NewLink | None:
     """
     if not is_holder(session, email):
         return None
-    link = _make(session, email.strip().lower())
+    link = _make(session, in_small_letters(email))
     audit(session, actor, "recovery.linked", link.id, address=email_hash(link.email))
     return link
 
@@ -118,7 +119,7 @@ def request_link(session: Session, email: str) -> NewLink | None:
     tells nothing. The mail is only sent to a holder. Returns None while a mailed link of the address still works, or if
     three were mailed within the last hour.
     """
-    address = email.strip().lower()
+    address = in_small_letters(email)
     # Of two concurrent requests for one mailbox, the second waits here and then finds the first one's link.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"recovery:{address}", 0))))
     mailed = exists().where(Mail.kind == MailKind.RECOVERY, Mail.subject_id == RecoveryLink.id)
