@@ -91,8 +91,8 @@ def create_app() -> FastAPI:
         app.include_router(router)
     app.webhooks.include_router(event_routes())
     app.add_middleware(HeadAsGet)
-    app.add_middleware(PublicCors)
     app.add_middleware(BodyLimit, shown=as_page)
+    app.add_middleware(PublicCors)  # outside the limit, so that programs in browsers can read that answer, too
     app.add_middleware(CountRequests)
     proxies = [part.strip() for part in settings.trusted_proxies.split(",") if part.strip()]
     app.add_middleware(TrustedProxies, proxies=proxies, program=f"web{settings.web_port}")

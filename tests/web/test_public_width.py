@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from keysat.web.middleware import MAX_BYTES
 from tests.builders import make_license
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -86,3 +87,12 @@ def test_every_origin_may_call_the_public_routes(api, fake_shop, path):
 def test_no_origin_may_call_the_others(api, fake_shop, path):
     answer = api.call("GET", path, headers={"Origin": "https://shop.example.com"})
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_programs_in_browsers_can_read_that_a_request_is_too_large(api, fake_shop):
+    answer = api.call(
+        "POST", "/v1/validate", data=b"x" * (MAX_BYTES + 1), headers={"Origin": "https://shop.example.com"}
+    )
+    purchase = api.call("POST", "/v1/purchase", data=b"x" * (MAX_BYTES + 1), headers={"Origin": "https://shop.example"})
+    assert purchase.status_code == 413
+    assert answer.headers["Access-Control-Allow-Origin"] == purchase.headers["Access-Control-Allow-Origin"] == "*"

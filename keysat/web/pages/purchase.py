@@ -51,6 +51,7 @@ def progress(request: Request, secret: Secret) -> HTMLResponse:
         contains=named_entitlements(found.product, found.owned.entitlements) if found.owned else [],
         fingerprint=grouped(signer().key_id),
         checked=found.current.last_checked_at and texts.ago(found.why.now - found.current.last_checked_at),
+        unchecked=found.current.last_said is None,  # what a webhook caused has no time
         pay_at=_usable(found.payable_at),
         pay_until=found.payable_until and texts.until(found.payable_until, found.why.now),
         price=texts.money(found.price),

@@ -210,3 +210,10 @@ def test_page_of_another_signers_license_is_no_crash(browser):
     with transaction() as session:
         session.execute(update(License).values(signer="another"))
     assert browser.get(page_of(invoice_id)).status_code == 503
+
+
+@pytest.mark.parametrize(("said", "shown"), [("Processing", False), (None, True)])
+def test_purchase_that_only_webhooks_checked_is_not_called_unchecked(browser, said, shown):
+    invoice_id = make_purchase(State.SEEN)
+    set_columns(invoice_id, last_checked_at=None, last_said=said)
+    assert ("Not checked yet." in text_of(browser.get(page_of(invoice_id)))) is shown
