@@ -15,9 +15,9 @@ from keysat.core.db import DATABASE, reading
 from keysat.core.errors import NotFound
 from keysat.core.money import Money
 from keysat.core.settings import load_settings
-from keysat.invoices.rest import missing_of, short_of
+from keysat.invoices.rest import current_of, missing_of, short_of
 from keysat.models import Invoice, License, Redemption
-from keysat.operations.why import State, read_why
+from keysat.operations.why import State, Why, read_why
 from keysat.sales.order import Order
 from keysat.sales.purchase import purchase as start
 from keysat.web.bulkhead import provider_place
@@ -91,9 +91,10 @@ class Polled(BaseModel):
     """The state of a purchase. `status` is pending, settled, expired or invalid. The license follows shortly after.
 
     `invoice_id` is the one in the request. `state` says more, as `short` or `seen`: see its values. `paid_amount` is
-    what came in, in the smallest unit of `currency`, if the provider reports it. `missing_amount` is what may be paid
-    with `POST /v1/purchase/{invoice_id}/rest`, or null. `seen_at` is when a payment was first seen, confirmed or not.
-    `expires_at` is until when it can be paid, if the provider reports it.
+    what came in, with all parts, in the smallest unit of `currency`, if the provider reports it. `missing_amount` is
+    what may be paid with `POST /v1/purchase/{invoice_id}/rest`, or null. `seen_at` is when a payment was first seen,
+    confirmed or not. `expires_at` is until when it can be paid, if the provider reports it. While a rest is open, they
+    and `state` are those of the rest.
     """
 
     invoice_id: str
@@ -176,22 +177,23 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
         invoice, owned = session.get(Invoice, row_id), _license(session, row_id)
         if invoice is None:
             raise NotFound("purchase", row_id)
-        state, missing = read_why(session, invoice).state, missing_of(short_of(session, invoice))
+        current = current_of(session, invoice)
+        why, missing = read_why(session, current), missing_of(short_of(session, invoice))
         if owned is not None and not proven and (owned.rotated_at or not session.scalar(select(_is_new(owned)))):
             owned = None
     price = Money(invoice.amount, invoice.currency)
     return Polled(
         invoice_id=invoice_id,
         status=invoice.status,
-        state=state,
+        state=why.state,
         product_id=invoice.product_id,
         amount_sats=sats(price),
         amount=price.amount,
         currency=price.currency,
-        paid_amount=invoice.paid_amount,
-        missing_amount=missing and missing.amount,
-        seen_at=invoice.payment_seen_at,
-        expires_at=invoice.expires_at,
+        paid_amount=_paid(invoice, current, why),
+        missing_amount=missing.amount if missing and why.state not in {State.SEEN, State.PART_PAID} else None,
+        seen_at=current.payment_seen_at,
+        expires_at=current.expires_at,
         license_key=owned and signer().key_for(owned),
         license_id=owned and owned.id,
     )
@@ -226,6 +228,13 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
 
 def _is_new(owned: License) -> ColumnElement[bool]:
     return literal(owned.issued_at) > func.now() - PLAIN_ID_SHOWS
+
+
+def _paid(invoice: Invoice, current: Invoice, why: Why) -> int | None:
+    """Return what came in with all parts, or None if unknown. A rest charges what was missing when it was opened."""
+    if current is not invoice:
+        return invoice.amount - current.amount + why.paid.amount
+    return None if invoice.paid_amount is None else why.paid.amount
 
 
 def _license(session: Session, invoice_id: UUID) -> License | None:

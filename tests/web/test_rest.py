@@ -7,7 +7,7 @@ from keysat.core.db import reading
 from keysat.core.errors import RemoteUnavailable
 from keysat.invoices.draft import IN_PROGRESS
 from keysat.models import Invoice
-from tests.builders import invoice_of, load_invoice, load_licenses, set_account, set_columns
+from tests.builders import PRICE, invoice_of, load_invoice, load_licenses, set_account, set_columns
 from tests.rests import PART, PART_OF_REST, REST, check_and_issue, say
 
 pytestmark = pytest.mark.usefixtures("empty_database")
@@ -64,6 +64,29 @@ def test_rest_that_was_short_itself_is_completed(api, fake_shop, bought):
     assert api.get(path).json()["missing_amount"] == REST - PART_OF_REST
     assert [api.post(f"{path}/rest").json()["amount"] for _ in range(2)] == [REST - PART_OF_REST] * 2
     assert len(fake_shop.wanted) == 3
+
+
+def test_poll_tells_of_all_parts_together(api, fake_shop, bought, signer):
+    path = f"/v1/purchase/{bought['invoice_id']}"
+
+    def poll():
+        told = api.get(path).json()
+        return told["state"], told["paid_amount"], told["missing_amount"]
+
+    api.post(f"{path}/rest")
+    assert poll() == ("unchecked", PART, REST)
+    rest = newest(fake_shop)
+    say(fake_shop, rest, "expired", "partial", PART_OF_REST)
+    assert poll() == ("short", PART + PART_OF_REST, REST - PART_OF_REST)
+    api.post(f"{path}/rest")
+    last = newest(fake_shop)
+    say(fake_shop, last, "processing", paid=REST - PART_OF_REST)
+    assert poll() == ("seen", PRICE, None)
+    assert api.get(path).json()["seen_at"] is not None
+    say(fake_shop, last, "settled", paid=REST - PART_OF_REST)
+    for invoice in (last, rest, load_invoice(rest.rest_of_id)):
+        check_and_issue(invoice, signer)
+    assert poll() == ("licensed", PRICE, None)
 
 
 def test_request_goes_on_with_the_rest_that_a_failed_one_left(api, fake_shop, bought):

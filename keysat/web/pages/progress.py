@@ -93,6 +93,11 @@ class Progress:
         return Money(self.invoice.amount, self.invoice.currency)
 
     @property
+    def paid(self) -> Money:
+        """What arrived for the purchase. A rest charges what was missing when it was opened."""
+        return Money(self.invoice.amount - self.current.amount + self.why.paid.amount, self.invoice.currency)
+
+    @property
     def over(self) -> Money | None:
         """What was paid beyond the price, or None."""
         extra = self.excess + (self.why.over.amount if self.why.over else 0)

@@ -147,7 +147,8 @@ def _facts(texts: Texts, found: Progress) -> dict[str, str]:
     why, owned = found.why, found.owned
     return {
         "price": texts.money(why.price),
-        "paid": texts.amount(why.paid),
+        "whole": texts.money(found.price),
+        "paid": texts.amount(found.paid),
         "short": texts.amount(why.short),
         "seen": texts.money(why.paid if why.paid.amount else why.price),
         "until": (_until(texts, owned) or "") if owned is not None else "",

@@ -37,7 +37,7 @@ def test_rest_is_offered_opened_and_paid_on_one_page(browser, fake_shop, signer,
     assert "https://pay.example.com/i/rest" in browser.get(f"{page}/pay").text
     words = text_of(browser.get(page))
     assert "Waiting for your payment" in words
-    assert "21,000 sat" in words
+    assert all(amount in words for amount in ("Pay 12,000 sat", "Price 21,000 sat", "Paid so far 9,000 sat"))
 
     fake_shop.say(rest.provider_invoice_id, ProviderStatus.SETTLED, paid=12_000)
     fake_shop.say(load_invoice(short).provider_invoice_id, ProviderStatus.EXPIRED, PaymentException.PARTIAL, 9_000)
@@ -46,6 +46,16 @@ def test_rest_is_offered_opened_and_paid_on_one_page(browser, fake_shop, signer,
         issue_now(invoice_id, signer.key_id)
     assert "Thank you, here is your license" in text_of(browser.get(page))
     assert "Thank you, here is your license" in text_of(browser.get(page_of(rest.id)))
+
+
+def test_rest_that_is_short_itself_is_counted_with_what_arrived_before(browser, fake_shop, short):
+    browser.post(f"{page_of(short)}/rest", follow_redirects=False)
+    rest = rest_of(short)
+    fake_shop.say(rest.provider_invoice_id, ProviderStatus.EXPIRED, PaymentException.PARTIAL, 5_000)
+    check_invoice(rest.id)
+    words = text_of(browser.get(page_of(short)))
+    assert "14,000 of 21,000 sat arrived, 7,000 sat are missing" in words.replace(" sat of", " of")
+    assert "Paid so far 14,000 sat" in words
 
 
 def test_second_press_opens_no_second_invoice(browser, fake_shop, short):
