@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from keysat.codes.manage import require_code
 from keysat.models import DiscountCode, Policy, Product, Redemption
 from keysat.models.columns import newest
-from keysat.models.discount_code import RedemptionStatus
+from keysat.models.discount_code import IN_CURRENCY, RedemptionStatus
 
 
 class CodeState(StrEnum):
@@ -34,6 +34,11 @@ class ReportedCode:
     product: str | None
     policies: list[str]
     state: CodeState
+
+    def fits(self, product_id: UUID, currency: str) -> bool:
+        """Whether the code is for this product, whose prices are in that currency."""
+        right_currency = self.row.kind not in IN_CURRENCY or self.row.currency == currency
+        return right_currency and self.row.product_id in {None, product_id}
 
 
 def list_codes(session: Session, limit: int | None = None, before: UUID | None = None) -> list[ReportedCode]:

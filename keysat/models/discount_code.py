@@ -29,6 +29,10 @@ class CodeKind(StrEnum):
     FREE_LICENSE = "free_license"
 
 
+# The kinds whose amount is in the code's currency. They change no price in another one.
+IN_CURRENCY = {CodeKind.FIXED_SATS, CodeKind.SET_PRICE}
+
+
 class RedemptionStatus(StrEnum):
     """A redemption uses a slot while `reserved` or `redeemed`.
 

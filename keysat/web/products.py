@@ -142,7 +142,7 @@ def _product(row: Product, codes: Sequence[ReportedCode]) -> PublicProduct:
         price_amount=price.amount,
         price_currency=price.currency,
         entitlements_catalog=[Entitlement.model_validate(entitlement) for entitlement in row.entitlements_catalog],
-        featured_codes=[_featured(found) for found in codes if found.row.product_id in {None, row.id}],
+        featured_codes=[_featured(found) for found in codes if found.fits(row.id, row.price_currency)],
     )
 
 

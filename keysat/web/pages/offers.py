@@ -118,8 +118,8 @@ def _card(session: Session, texts: Texts, product: Product, policy: Policy, code
 
 def featured(session: Session, texts: Texts, product: Product) -> list[tuple[str, Markup]]:
     """Return the codes that everybody may use for the product, each with what it does in words."""
-    known = [found.row for found in featured_codes(session, product.id) if found.row.kind in set(CodeKind)]
-    return [(code.code, _effect(texts, code)) for code in known]
+    found = [code.row for code in featured_codes(session, product.id) if code.fits(product.id, product.price_currency)]
+    return [(row.code, _effect(texts, row)) for row in found if row.kind in set(CodeKind)]
 
 
 def _effect(texts: Texts, code: DiscountCode) -> Markup:
