@@ -47,12 +47,27 @@ class Money:
         return self.amount * (BASIS_POINTS - points) // BASIS_POINTS
 
 
-def amount_text(amount: int, currency: str) -> str:
-    """Format a stored amount for people. One that only another version knows is `2,100 of XAU's smallest unit`."""
+class _OtherVersionsMoney(Money):
+    """An amount that only another version of the program can charge, so it is only shown."""
+
+    def __post_init__(self) -> None:
+        """Take what is stored."""
+
+    def __str__(self) -> str:
+        return f"{self.amount:,} of {self.currency}'s smallest unit"
+
+
+def stored_money(amount: int, currency: str) -> Money:
+    """Return a stored amount to show it. One that only another version knows is `2,100 of XAU's smallest unit`."""
     try:
-        return str(Money(amount, currency))
+        return Money(amount, currency)
     except InvalidInput:
-        return f"{amount:,} of {currency}'s smallest unit"
+        return _OtherVersionsMoney(amount, currency)
+
+
+def amount_text(amount: int, currency: str) -> str:
+    """Format a stored amount for people."""
+    return str(stored_money(amount, currency))
 
 
 def parse_decimal(text: object, currency: str) -> Money:

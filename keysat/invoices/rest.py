@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from keysat.core.money import Money
+from keysat.core.money import DECIMALS, Money
 from keysat.invoices.draft import IN_PROGRESS
 from keysat.models import Invoice
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason
@@ -23,9 +23,9 @@ def waits_for_rest(invoice: Invoice) -> bool:
 def missing_of(invoice: Invoice) -> Money | None:
     """Return what a buyer may still pay of an invoice that was paid too little, or None.
 
-    None also if it is unknown how much came in.
+    None also if it is unknown how much came in, or in a currency that only another version charges.
     """
-    if not waits_for_rest(invoice) or not invoice.paid_amount:
+    if not waits_for_rest(invoice) or not invoice.paid_amount or invoice.currency not in DECIMALS:
         return None
     missing = invoice.amount - invoice.paid_amount - invoice.rest_paid
     return Money(missing, invoice.currency) if missing > 0 else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from keysat.core.money import Money
+from keysat.core.money import Money, stored_money
 from keysat.licenses.state import license_of_invoice
 from keysat.models import DiscountCode, Invoice, License, Policy, Product, Redemption
 from keysat.models.discount_code import RedemptionStatus
@@ -59,4 +59,4 @@ def _code(session: Session, invoice: Invoice) -> UsedCode | None:
         .join(Redemption)
         .where(Redemption.invoice_id == invoice.id)
     ).one_or_none()
-    return row and UsedCode(row.code, row.status, Money(row.discount, invoice.currency))
+    return row and UsedCode(row.code, row.status, stored_money(row.discount, invoice.currency))

@@ -15,7 +15,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from keysat.core.hints import Hint
-from keysat.core.money import Money
+from keysat.core.money import Money, stored_money
 from keysat.invoices.rest import waits_for_rest
 from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, ProviderAccount, ProviderEvent
@@ -132,13 +132,13 @@ class Why:
     @property
     def short(self) -> Money:
         """What is missing of the price."""
-        return Money(max(0, self.price.amount - self.paid.amount), self.price.currency)
+        return stored_money(max(0, self.price.amount - self.paid.amount), self.price.currency)
 
     @property
     def over(self) -> Money | None:
         """What was paid beyond the price, or None."""
         extra = self.paid.amount - self.price.amount
-        return Money(extra, self.price.currency) if self.price.amount and extra > 0 else None
+        return stored_money(extra, self.price.currency) if self.price.amount and extra > 0 else None
 
     @property
     def remedies(self) -> tuple[Remedy, ...]:
@@ -169,8 +169,8 @@ def evaluate_invoice(
         state=state,
         invoice_id=invoice.id,
         status=invoice.status,
-        price=Money(invoice.amount, invoice.currency),
-        paid=Money((invoice.paid_amount or 0) + invoice.rest_paid, invoice.currency),
+        price=stored_money(invoice.amount, invoice.currency),
+        paid=stored_money((invoice.paid_amount or 0) + invoice.rest_paid, invoice.currency),
         license_id=None if row is None else row.id,
         license_status=None if row is None else row.status,
         account=None if account is None else account.name,

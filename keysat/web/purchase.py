@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.db import DATABASE, reading
 from keysat.core.errors import NotFound
-from keysat.core.money import Money
+from keysat.core.money import Money, stored_money
 from keysat.core.settings import load_settings
 from keysat.invoices.rest import current_of, missing_of, short_of
 from keysat.models import Invoice, License, Redemption
@@ -181,7 +181,7 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
         why, missing = read_why(session, current), missing_of(short_of(session, invoice))
         if owned is not None and not proven and (owned.rotated_at or not session.scalar(select(_is_new(owned)))):
             owned = None
-    price = Money(invoice.amount, invoice.currency)
+    price = stored_money(invoice.amount, invoice.currency)
     return Polled(
         invoice_id=invoice_id,
         status=invoice.status,

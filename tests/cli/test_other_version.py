@@ -7,6 +7,7 @@ from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
 from keysat.models import DiscountCode, Product
 from keysat.models.discount_code import CodeKind
+from keysat.models.invoice_status import ReviewReason
 from tests.builders import make_catalog, make_invoice, set_columns
 
 COMMANDS = ["invoice list", "product list", "policy list", "code list", "report --from 2026-01-01"]
@@ -33,3 +34,11 @@ def test_row_of_an_unknown_currency_is_listed_in_its_smallest_unit(keysat, comma
     assert finished.code == 0, finished.err
     assert "of XAU's smallest unit" in " ".join(finished.out.split())
     assert " sat" in finished.out
+
+
+def test_invoice_in_an_unknown_currency_is_shown(keysat, fake_shop):
+    short = {"status": "expired", "paid_amount": 20_000, "review_reason": ReviewReason.UNDERPAID}
+    finished = keysat("invoice", "show", make_invoice(**short, currency="XAU").id)
+    assert finished.code == 0, finished.err
+    amounts = "20,000 of XAU's smallest unit of 21,000 of XAU's smallest unit were paid"
+    assert amounts in " ".join(finished.out.split())

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from keysat.core.db import DATABASE, reading
 from keysat.core.errors import NotFound
-from keysat.core.money import Money
+from keysat.core.money import stored_money
 from keysat.licenses.releases import release_seat
 from keysat.licenses.state import Reason, evaluate
 from keysat.models import Invoice, License, Policy, Product
@@ -123,8 +123,8 @@ def _receipt(request: Request, session: Session, row: License) -> HTMLResponse:
         invoice=invoice,
         product=session.get_one(Product, row.product_id),
         policy=session.get_one(Policy, row.policy_id),
-        price=Money(invoice.base_amount, invoice.currency),
-        discount=Money(invoice.base_amount - invoice.amount, invoice.currency),
-        paid=Money(invoice.came_in + invoice.rest_paid, invoice.currency),
+        price=stored_money(invoice.base_amount, invoice.currency),
+        discount=stored_money(invoice.base_amount - invoice.amount, invoice.currency),
+        paid=stored_money(invoice.came_in + invoice.rest_paid, invoice.currency),
         paid_on=invoice.paid_at or invoice.settled_at,
     )

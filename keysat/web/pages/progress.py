@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from keysat.core.money import Money
+from keysat.core.money import Money, stored_money
 from keysat.invoices.rest import current_of, excess_of, missing_of, purchase_of
 from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, Policy, Product
@@ -90,7 +90,7 @@ class Progress:
     @property
     def price(self) -> Money:
         """The price of the purchase."""
-        return Money(self.invoice.amount, self.invoice.currency)
+        return stored_money(self.invoice.amount, self.invoice.currency)
 
     @property
     def paid(self) -> Money:
@@ -101,7 +101,7 @@ class Progress:
     def over(self) -> Money | None:
         """What was paid beyond the price, or None."""
         extra = self.excess + (self.why.over.amount if self.why.over else 0)
-        return Money(extra, self.invoice.currency) if extra else None
+        return stored_money(extra, self.invoice.currency) if extra else None
 
     @property
     def payable_until(self) -> datetime | None:
