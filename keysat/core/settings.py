@@ -140,7 +140,7 @@ class Settings(MailSettings, SellerSettings):
     )
     rate_validate: Rate = Field(
         default="600/minute",
-        description="Validations, machine calls and page views allowed to one client address, by each web process.",
+        description="Validations, machine calls, polls and pages allowed to one client address, by each web process.",
     )
     rate_purchase: Rate = Field(
         default="30/minute",
