@@ -95,7 +95,8 @@ class Progress:
     @property
     def paid(self) -> Money:
         """What arrived for the purchase. A rest charges what was missing when it was opened."""
-        return Money(self.invoice.amount - self.current.amount + self.why.paid.amount, self.invoice.currency)
+        paid = self.invoice.amount - self.current.amount + self.why.paid.amount
+        return stored_money(paid, self.invoice.currency)
 
     @property
     def over(self) -> Money | None:
