@@ -19,7 +19,7 @@ from keysat.models.discount_code import CodeKind
 from keysat.operations.api_keys import create_key
 from keysat.operations.why import State
 from keysat.sales.grant import grant
-from keysat.web import bulkhead, limits
+from keysat.web import bulkhead, health, limits
 from keysat.web.app import create_app
 from keysat.web.tokens import page_of
 from tests.builders import load_invoice, make_account, make_catalog, set_account
@@ -91,8 +91,9 @@ def license_key():
 
 @pytest.fixture
 def hung_broker(monkeypatch, servers):
-    """The settings name a broker that hangs."""
+    """The settings name a broker that hangs. What was found of it isn't kept for other tests."""
     with hanging() as server:
+        monkeypatch.setattr(health, "_readiness", health.Readiness())
         monkeypatch.setenv("BROKER_URL", f"redis://127.0.0.1:{server.port}/0")
         load_settings.cache_clear()
         yield server
