@@ -139,19 +139,8 @@ def add_policy(
         slug=slug,
         name=name,
         description=description,
-        duration_seconds=terms.duration_seconds,
-        grace_seconds=terms.grace_seconds,
-        max_machines=terms.max_machines,
-        releases_per_seat=terms.releases_per_seat,
-        is_trial=terms.is_trial,
-        entitlements=list(terms.entitlements),
-        price_amount=terms.price_amount,
-        tip_recipient=terms.tip_recipient,
-        tip_pct_bps=terms.tip_pct_bps,
-        tip_label=terms.tip_label,
-        bullets=list(display.bullets),
-        position=display.position,
-        hidden=display.hidden,
+        **{**vars(terms), "entitlements": list(terms.entitlements)},
+        **{**vars(display), "bullets": list(display.bullets)},
     )
     session.add(policy)
     session.flush()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, exists, func, select, union
 from sqlalchemy.orm import Session
 
-from keysat.core.mailbox import in_small_letters
 from keysat.models.invoice import Invoice
 from keysat.models.license import License
 
@@ -16,7 +15,7 @@ def held_by(email: str) -> ColumnElement[bool]:
     That is the address of the license, or that of the invoice's buyer if the license has none of its own and was never
     transferred.
     """
-    wanted = func.lower(in_small_letters(email))
+    wanted = func.lower(email.strip())
     own = select(License.id).where(func.lower(License.holder_email) == wanted)
     bought = (
         select(License.id)
