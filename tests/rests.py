@@ -34,6 +34,16 @@ def check_and_issue(invoice, signer):
     issue_now(invoice.id, signer.key_id)
 
 
+def pay_twice(fake, short, signer):
+    """Pay the price of a short purchase, and then its open rest. Returns the rest, which nobody needs."""
+    rest = open_rest(short.id)
+    say(fake, short, "settled", paid=PRICE)
+    issue_now(short.id, signer.key_id)
+    rest = say(fake, rest, "settled", paid=REST)
+    issue_now(rest.id, signer.key_id)
+    return load_invoice(rest.id)
+
+
 def buy_in_three_parts(fake, signer):
     """A short purchase whose rest was short, too. Returns it, its rest, and the rest of that, all paid and settled."""
     first = say(fake, make_invoice(), "expired", "partial", PART)

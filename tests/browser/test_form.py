@@ -29,6 +29,7 @@ def test_enter_in_the_address_buys(shop, open_page, scripts):
     page.fill("#email", "buyer@example.com")
     page.press("#email", "Enter")
     page.wait_for_url("**/i/*")
+    assert count_invoices() == 1
 
 
 def test_enter_in_the_code_applies_it(shop, code, open_page):

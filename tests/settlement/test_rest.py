@@ -20,7 +20,7 @@ from keysat.settlement.by_hand import restore_and_issue
 from keysat.settlement.outcome import SettlementRules
 from keysat.settlement.resolve import dismiss, settle_by_hand
 from tests.builders import PRICE, audit_actions, check_invoice, issue_now, load_invoice, load_licenses, make_invoice
-from tests.rests import PART, REST, at_once, check_and_issue, open_rest, page_of, say
+from tests.rests import PART, REST, at_once, check_and_issue, open_rest, page_of, pay_twice, say
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
@@ -92,12 +92,7 @@ def test_more_money_for_the_first_invoice_is_over(fake, short, paid_rest):
 
 
 def test_rest_that_nobody_needs_any_more_is_reviewed(fake, short, signer):
-    rest = open_rest(short.id)
-    say(fake, short, "settled", paid=PRICE)
-    issue_now(short.id, signer.key_id)
-    rest = say(fake, rest, "settled", paid=REST)
-    issue_now(rest.id, signer.key_id)
-    rest = load_invoice(rest.id)
+    rest = pay_twice(fake, short, signer)
     assert (rest.review_reason, rest.in_review, rest.fulfilled) == ("excess", True, False)
     with pytest.raises(NotPaid):
         issue_now(rest.id, signer.key_id)

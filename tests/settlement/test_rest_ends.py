@@ -28,6 +28,7 @@ from tests.rests import (
     buy_in_three_parts,
     check_and_issue,
     open_rest,
+    pay_twice,
     say,
 )
 
@@ -105,22 +106,14 @@ def test_undone_reversal_needs_the_rest_again(fake, short, completed, paid_rest,
 
 
 def test_undone_reversal_leaves_money_beyond_the_price_to_a_person(fake, short, signer):
-    rest = open_rest(short.id)
-    say(fake, short, "settled", paid=PRICE)
-    issue_now(short.id, signer.key_id)
-    rest = say(fake, rest, "settled", paid=REST)
-    issue_now(rest.id, signer.key_id)
+    rest = pay_twice(fake, short, signer)
     say(fake, short, "invalid")
     restore(short, signer)
     assert is_excess(rest)
 
 
 def test_excess_that_goes_back_needs_no_person(fake, short, signer):
-    rest = open_rest(short.id)
-    say(fake, short, "settled", paid=PRICE)
-    issue_now(short.id, signer.key_id)
-    say(fake, rest, "settled", paid=REST)
-    issue_now(rest.id, signer.key_id)
+    rest = pay_twice(fake, short, signer)
     assert is_excess(rest)
     gone = say(fake, rest, "invalid")
     assert (gone.reversed, gone.in_review) == (True, False)
@@ -136,11 +129,7 @@ def test_rest_that_a_person_sent_back_does_not_count_again(fake, short, complete
 
 
 def test_excess_that_a_person_kept_is_reviewed_again_once_the_purchase_is_reversed(fake, short, signer):
-    rest = open_rest(short.id)
-    say(fake, short, "settled", paid=PRICE)
-    issue_now(short.id, signer.key_id)
-    rest = say(fake, rest, "settled", paid=REST)
-    issue_now(rest.id, signer.key_id)
+    rest = pay_twice(fake, short, signer)
     decide(settle_by_hand, rest)
     issue_now(rest.id, signer.key_id)
     assert credits_of(rest) == [REST]

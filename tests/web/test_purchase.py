@@ -19,6 +19,7 @@ from keysat.licenses.keys import verify
 from keysat.models import Invoice, License
 from keysat.models.discount_code import CodeKind
 from keysat.providers.base import ProviderStatus
+from keysat.web import bulkhead
 from tests.builders import (
     check_invoice,
     invoice_of,
@@ -233,7 +234,8 @@ def test_code_is_redeemed_once_under_one_key(api, fake_shop):
     assert len(answers) == count(License) == 1
 
 
-def test_twenty_at_once_with_one_key_make_one_purchase(web_url, api, fake_shop):
+def test_twenty_at_once_with_one_key_make_one_purchase(web_url, api, fake_shop, monkeypatch):
+    monkeypatch.setattr(bulkhead, "WAIT_SECONDS", 120)  # a busy machine lets them wait for longer
     statuses = []
 
     def buy():
@@ -244,7 +246,7 @@ def test_twenty_at_once_with_one_key_make_one_purchase(web_url, api, fake_shop):
         buyer.start()
     for buyer in buyers:
         buyer.join()
-    assert set(statuses) <= {200, 409, 503}, "503 says that too many ask the provider at once"
+    assert set(statuses) <= {200, 409}
     assert 200 in statuses
     assert count(Invoice) == fake_shop.requests == 1
     assert api.post("/v1/purchase", WANTED, headers=KEY).status_code == 200
