@@ -62,7 +62,9 @@ def main() -> int:
             if amount is None:
                 continue
             print(f"{name} {', '.join(f'{key}={value}' for key, value in amount.items())} ...", flush=True)
-            reports.append(_run(partial(run, **amount), servers, seed))
+            report = _run(partial(run, **amount), servers, seed)
+            print(table([report]), flush=True)
+            reports.append(report)
     print("", table(reports), f"\nseed {seed}", sep="\n")
     return 0 if all(report.held for report in reports) else 1
 
