@@ -31,6 +31,7 @@ POLICY_FIELDS = {
     "description",
     "duration_seconds",
     "grace_seconds",
+    "is_recurring",
     "max_machines",
     "releases_per_seat",
     "is_trial",

@@ -25,6 +25,8 @@ _MAX_BULLETS, _MAX_POSITION = 20, 1_000_000
 class Terms:
     """A policy's terms: seconds, no duration = perpetual, 0 machines = unlimited, price in the product's currency.
 
+    `is_recurring` licenses can be renewed for the same duration and price. They need a duration.
+
     A license's holder may free `releases_per_seat` seats in 30 days for each seat of the license.
 
     `tip_pct_bps` hundredths of a percent of the payment go to the Lightning Address `tip_recipient`.
@@ -32,6 +34,7 @@ class Terms:
 
     duration_seconds: int | None = None
     grace_seconds: int = 0
+    is_recurring: bool = False
     max_machines: int = 1
     releases_per_seat: int = 3
     is_trial: bool = False
@@ -200,6 +203,8 @@ def check_terms(terms: Terms) -> None:
     """Check that a policy's terms are in range. Raises `InvalidInput`."""
     if terms.duration_seconds is not None and not 0 < terms.duration_seconds <= 10**9:
         raise InvalidInput("a duration must be 1 to 1,000,000,000 seconds, or left out for a perpetual license.")
+    if terms.is_recurring and terms.duration_seconds is None:
+        raise InvalidInput("a recurring policy needs a duration: that is the period of each renewal.")
     if not 0 <= terms.grace_seconds <= 10**9:
         raise InvalidInput("a grace period must be 0 to 1,000,000,000 seconds.")
     if not 0 <= terms.max_machines <= 10**6:

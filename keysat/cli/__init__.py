@@ -66,6 +66,7 @@ COMMANDS = {
     ),
     "invoice": Entry("keysat.cli.invoice:app", "Invoices."),
     "license": Entry("keysat.cli.license_:app", "Licenses."),
+    "subscription": Entry("keysat.cli.subscription:app", "Subscriptions: licenses that are renewed."),
     "machine": Entry("keysat.cli.machine:app", "Machines: where licenses are in use."),
     "product": Entry("keysat.cli.product:app", "Products."),
     "policy": Entry("keysat.cli.policy:app", "Policies: the terms a product is licensed under."),

@@ -17,8 +17,8 @@ from keysat.core.hints import Advice
 from keysat.core.money import amount_text
 from keysat.core.settings import load_settings
 from keysat.licenses.signer import installed_signer
-from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice
+from keysat.models.holders import license_of_invoice
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.operations.details import read_details
 from keysat.operations.search import Search, find_invoices, require_invoice
@@ -225,7 +225,7 @@ def _signer_id() -> str:
 
 def _show_key(invoice_id: UUID) -> None:
     with reading() as session:
-        row = license_of_invoice(session, invoice_id)
+        row = license_of_invoice(session, session.get_one(Invoice, invoice_id))
     assert row is not None
     say("the license:")
     print(installed_signer(DATABASE).key_for(row))

@@ -23,6 +23,7 @@ DAY = 86_400
 Product_ = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's slug.")]
 Policy_ = Annotated[str, typer.Argument(metavar="POLICY", help="The policy's slug.")]
 _RELEASES = typer.Option(min=0, max=1_000, help="Seats that a key's holder may free in 30 days, for each seat.")
+_RECURRING = "Licenses can be renewed, each time for the same days and price."
 _POSITION = "Its place among the product's policies: lower comes first, and the first is the default."
 _HIDDEN = "Show it to nobody; those who know its slug can buy it."
 TipRecipient = Annotated[str | None, typer.Option(help="A Lightning Address that gets a share of what is paid.")]
@@ -38,6 +39,7 @@ def add(
     description: Annotated[str, typer.Option(help="What it includes.")] = "",
     days: Annotated[int | None, typer.Option(min=1, help="How long a license lasts; default: for ever.")] = None,
     grace_days: Annotated[int, typer.Option(min=0, help="How long it still counts after that.")] = 0,
+    recurring: Annotated[bool, typer.Option("--recurring", help=_RECURRING)] = False,
     machines: Annotated[int, typer.Option(min=0, help="Seats; 0 = unlimited.")] = 1,
     seat_releases: Annotated[int, _RELEASES] = 3,
     trial: Annotated[bool, typer.Option("--trial", help="Mark licenses as trials.")] = False,
@@ -55,6 +57,7 @@ def add(
     terms = Terms(
         duration_seconds=None if days is None else days * DAY,
         grace_seconds=grace_days * DAY,
+        is_recurring=recurring,
         max_machines=machines,
         releases_per_seat=seat_releases,
         is_trial=trial,
@@ -85,6 +88,7 @@ def edit(
     description: Annotated[str | None, typer.Option(help="What it includes.")] = None,
     days: Annotated[int | None, typer.Option(min=0, help="How long a license lasts; 0 = for ever.")] = None,
     grace_days: Annotated[int | None, typer.Option(min=0, help="How long it still counts after that.")] = None,
+    recurring: Annotated[bool | None, typer.Option(help=_RECURRING)] = None,
     machines: Annotated[int | None, typer.Option(min=0, help="Seats; 0 = unlimited.")] = None,
     seat_releases: Annotated[int | None, _RELEASES] = None,
     trial: Annotated[bool | None, typer.Option(help="Mark licenses as trials.")] = None,
@@ -111,6 +115,7 @@ def edit(
         "name": name,
         "description": description,
         "grace_seconds": None if grace_days is None else grace_days * DAY,
+        "is_recurring": recurring,
         "max_machines": machines,
         "releases_per_seat": seat_releases,
         "is_trial": trial,
@@ -170,6 +175,7 @@ def list_(
                 "days": None if row.duration_seconds is None else row.duration_seconds // DAY,
                 "machines": row.max_machines or "unlimited",
                 "seat_releases": row.releases_per_seat,
+                "recurring": row.is_recurring,
                 "trial": row.is_trial,
                 "entitlements": row.entitlements,
                 "hidden": row.hidden,

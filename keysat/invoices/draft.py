@@ -29,7 +29,10 @@ IN_PROGRESS = timedelta(seconds=75)
 
 @dataclass(frozen=True)
 class Draft:
-    """The content of a new invoice. A free one has no account. `base` is the price before the discount."""
+    """The content of a new invoice. A free one has no account. `base` is the price before the discount.
+
+    `target_license_id` is the license that it renews.
+    """
 
     account: ProviderAccount | None
     product: Product
@@ -40,6 +43,7 @@ class Draft:
     buyer_note: str | None = None
     idempotency_key: str | None = None
     request_hash: bytes | None = None
+    target_license_id: UUID | None = None
 
 
 def write(session: Session, draft: Draft) -> Invoice:
@@ -58,6 +62,7 @@ def write(session: Session, draft: Draft) -> Invoice:
         buyer_note=draft.buyer_note,
         idempotency_key=draft.idempotency_key,
         request_hash=draft.request_hash,
+        target_license_id=draft.target_license_id,
         settled_at=None if draft.account else now,
         next_check_at=now + FIRST_CHECK,
     )

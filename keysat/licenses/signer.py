@@ -101,18 +101,21 @@ class Signer:
         """
         if row.signer != self.key_id:
             raise SigningKeyMismatch("in use", self.key_id, row.signer)
-        return sign(
+        return self.sign(
             Payload(
                 product_id=row.product_id,
                 license_id=row.id,
                 issued_at=int(row.key_issued_at.timestamp()),
-                expires_at=None if row.expires_at is None else int(row.expires_at.timestamp()),
+                expires_at=None if row.key_ends_at is None else int(row.key_ends_at.timestamp()),
                 is_trial=row.is_trial,
                 fingerprint_hash=row.fingerprint_hash,
                 entitlements=tuple(row.entitlements),
-            ),
-            self.private_key,
+            )
         )
+
+    def sign(self, payload: Payload) -> str:
+        """Return the license key of a payload."""
+        return sign(payload, self.private_key)
 
 
 def create_signing_key(path: Path) -> Signer:

@@ -17,7 +17,7 @@ from keysat.core.hints import Hint
 from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload
 from keysat.licenses.prepared import Prepared
 from keysat.models import License, Machine, Product
-from keysat.models.license import LicenseStatus
+from keysat.models.license import LicenseStatus, key_end
 
 # Reads a key and checks its signature. Raises BadKeyFormat or BadSignature, as keysat.licenses.keys.verify does.
 KeyReader = Callable[[str], Payload]
@@ -48,6 +48,7 @@ class LicenseState:
     product_slug: str
     status: LicenseStatus
     is_trial: bool
+    is_recurring: bool
     max_machines: int
     grace_seconds: int
     entitlements: list[str]
@@ -69,6 +70,20 @@ class LicenseState:
         """Whether the license has expired but is still valid."""
         expires_at, grace_until = self.expires_at, self.grace_until
         return expires_at is not None and grace_until is not None and expires_at < self.now <= grace_until
+
+    @property
+    def key_payload(self) -> Payload:
+        """The content of the license's current key."""
+        end = key_end(self.expires_at, self.grace_seconds, recurring=self.is_recurring)
+        return Payload(
+            product_id=self.product_id,
+            license_id=self.license_id,
+            issued_at=int((self.rotated_at or self.issued_at).timestamp()),
+            expires_at=None if end is None else int(end.timestamp()),
+            is_trial=self.is_trial,
+            fingerprint_hash=self.fingerprint_hash,
+            entitlements=tuple(self.entitlements),
+        )
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,7 @@ _LICENSE_STATE = Prepared(
         _products.slug.label("product_slug"),
         _licenses.status,
         _licenses.is_trial,
+        _licenses.is_recurring,
         _licenses.max_machines,
         _licenses.grace_seconds,
         _licenses.entitlements,
@@ -178,8 +194,3 @@ def require_license(session: Session, license_id: UUID) -> License:
         NotFound: no such license.
     """
     return require(session.get(License, license_id), "license", license_id, Hint.LIST_LICENSES)
-
-
-def license_of_invoice(session: Session, invoice_id: UUID) -> License | None:
-    """Return the license that was issued for an invoice, or None."""
-    return session.scalar(select(License).where(License.invoice_id == invoice_id))

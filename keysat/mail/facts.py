@@ -22,7 +22,7 @@ from keysat.core.money import Money
 from keysat.core.secrets import unseal
 from keysat.core.settings import Settings
 from keysat.models import Invoice, License, Mail, Policy, Product
-from keysat.models.holders import is_holder
+from keysat.models.holders import is_holder, license_of_invoice
 from keysat.models.invoice_status import InvoiceStatus, money_is_missing
 from keysat.models.license import LicenseStatus
 from keysat.models.mail import MailKind
@@ -89,7 +89,7 @@ def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings,
         .join(Policy, Policy.id == Invoice.policy_id)
         .where(Invoice.id == mail.invoice_id)
     ).one()
-    row = session.scalar(select(License).where(License.invoice_id == invoice.id))
+    row = license_of_invoice(session, invoice)
     about = _ABOUT[mail.kind](invoice, row, keys)
     recipient = buyer_address(invoice.buyer_email, row)
     if row is not None and mail.kind in _TO_HOLDERS:
@@ -148,7 +148,9 @@ def _short(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
 def _reversed(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
     if not invoice.reversed:
         raise MailObsolete("the reversal was undone")
-    return {"license_status": None if row is None else row.status, "invoice_id": str(invoice.id)}
+    renewal = row is not None and invoice.target_license_id is not None
+    about = {"valid_until": row.expires_at, "license_status": row.status} if row else {"license_status": None}
+    return {**about, "renewal": renewal, "invoice_id": str(invoice.id)}
 
 
 def _suspended(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
@@ -169,6 +171,20 @@ def _restored(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
     return {"key": keys.key_for(row), "invoice_id": str(invoice.id)}
 
 
+def _renewed(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
+    if row is None or row.status != LicenseStatus.ACTIVE or invoice.reversed:
+        raise MailObsolete("the license is withdrawn, or not renewed any more")
+    if not row.belongs_to(invoice.created_at):
+        raise MailObsolete("the license was transferred")
+    price = Money(invoice.came_in + invoice.rest_paid, invoice.currency)
+    return {
+        "key": keys.key_for(row),
+        "price": price if price.amount else None,
+        "valid_until": row.expires_at,
+        "invoice_id": str(invoice.id),
+    }
+
+
 def _amounts(invoice: Invoice) -> Facts:
     price = Money(invoice.amount, invoice.currency)
     paid = Money((invoice.paid_amount or 0) + invoice.rest_paid, invoice.currency)
@@ -184,6 +200,7 @@ _ABOUT: dict[MailKind, Callable[[Invoice, License | None, KeyMaker], Facts]] = {
     MailKind.SUSPENDED: _suspended,
     MailKind.REVOKED: _revoked,
     MailKind.RESTORED: _restored,
+    MailKind.RENEWED: _renewed,
 }
 # Also to holders who aren't the buyer. The other kinds are about the payment, or have a link to the buyer's page.
 _TO_HOLDERS = {MailKind.SUSPENDED, MailKind.REVOKED, MailKind.RESTORED}

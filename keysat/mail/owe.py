@@ -54,6 +54,11 @@ def owe_receipt(session: Session, invoice_id: UUID, license_id: UUID) -> None:
     _owe_buyer(session, MailKind.RECEIPT, license_id, invoice_id)
 
 
+def owe_renewed(session: Session, invoice_id: UUID) -> None:
+    """Write that a license was renewed, with its new key."""
+    _owe_buyer(session, MailKind.RENEWED, invoice_id, invoice_id)
+
+
 def owe_seen(session: Session, invoice_id: UUID) -> None:
     """Write that a payment was seen and isn't confirmed yet."""
     _owe_buyer(session, MailKind.SEEN, invoice_id, invoice_id, SEEN_AFTER)

@@ -14,6 +14,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "receipt.thanks": "Thank you for buying {product}. This is your license key:",
         "receipt.page": "Your purchase, with the key and how to use it",
         "receipt.keep": "Keep this mail. Whoever has the key can use the license.",
+        "renewed.subject": "Your license for {product} is renewed",
+        "renewed.text": "Your license for {product} is valid until {valid_until}. This is its new key:",
+        "renewed.old": "Programs that ask online accept the old key, too. Give the new one to those that don't.",
         "seen.subject": "Your payment for {product} was seen",
         "seen.full": "Your payment for {product} was seen, and it needs a confirmation. You may close the page: the "
         "license key comes by mail as soon as the payment is confirmed.",
@@ -28,6 +31,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "reversed.subject": "Your payment for {product} went back",
         "reversed.suspended": "The payment for {product} was refunded or withdrawn, so the license is suspended.",
         "reversed.revoked": "The payment for {product} was refunded or withdrawn, so the license is no longer valid.",
+        "reversed.renewal": "The payment for the renewal of {product} was refunded or withdrawn. The license is valid "
+        "until {valid_until}.",
         "reversed.none": "The payment for {product} was refunded or withdrawn, so no license is issued.",
         "suspended.subject": "Your license for {product} is suspended",
         "suspended.text": "Your license for {product} was suspended. Until that is lifted, its key isn't accepted.",
@@ -60,6 +65,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "receipt.thanks": "Danke für den Kauf von {product}. Das ist dein Lizenzschlüssel:",
         "receipt.page": "Dein Kauf, mit dem Schlüssel und wie du ihn benutzt",
         "receipt.keep": "Hebe diese Mail auf. Wer den Schlüssel hat, kann die Lizenz benutzen.",
+        "renewed.subject": "Ihre Lizenz für {product} ist verlängert",
+        "renewed.text": "Ihre Lizenz für {product} ist bis {valid_until} gültig. Das ist ihr neuer Schlüssel:",
+        "renewed.old": "Programme, die online prüfen, nehmen auch den alten Schlüssel an. Geben Sie den neuen denen, "
+        "die das nicht tun.",
         "seen.subject": "Deine Zahlung für {product} ist zu sehen",
         "seen.full": "Deine Zahlung für {product} ist zu sehen und braucht noch eine Bestätigung. Du kannst die Seite "
         "schließen: Der Lizenzschlüssel kommt per Mail, sobald die Zahlung bestätigt ist.",
@@ -77,6 +86,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "reversed.suspended": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Die Lizenz ruht deshalb.",
         "reversed.revoked": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Die Lizenz ist deshalb "
         "nicht mehr gültig.",
+        "reversed.renewal": "Die Zahlung für die Verlängerung von {product} wurde erstattet oder zurückgezogen. Die "
+        "Lizenz gilt bis {valid_until}.",
         "reversed.none": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Eine Lizenz gibt es deshalb "
         "nicht.",
         "suspended.subject": "Deine Lizenz für {product} ruht",

@@ -14,6 +14,7 @@ from keysat.models.product import Product
 from keysat.models.provider_account import ProviderAccount
 from keysat.models.provider_event import ProviderEvent
 from keysat.models.recovery_link import RecoveryLink
+from keysat.models.subscription import LicenseExtension, Subscription
 from keysat.models.sweep import Sweep
 from keysat.models.task_run import TaskRun
 from keysat.models.tip import Tip, TipPayment
@@ -28,6 +29,7 @@ __all__ = [
     "Invoice",
     "InvoiceCheck",
     "License",
+    "LicenseExtension",
     "Machine",
     "Mail",
     "OutboundEvent",
@@ -37,6 +39,7 @@ __all__ = [
     "ProviderEvent",
     "RecoveryLink",
     "Redemption",
+    "Subscription",
     "Sweep",
     "TaskRun",
     "Tip",

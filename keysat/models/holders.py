@@ -1,4 +1,4 @@
-"""Who holds a license, by e-mail address."""
+"""Who holds a license, by e-mail address, and which license an invoice is for."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ def is_holder(session: Session, email: str) -> bool:
 def holder_email(session: Session, row: License) -> str | None:
     """Return the e-mail address of a license's holder, or None if none is known."""
     return row.holder(session.scalar(select(Invoice.buyer_email).where(Invoice.id == row.invoice_id)))
+
+
+def license_of_invoice(session: Session, invoice: Invoice) -> License | None:
+    """Return the license that was issued for an invoice, or that it renewed, or None."""
+    if invoice.target_license_id is not None:
+        return session.get_one(License, invoice.target_license_id) if invoice.fulfilled else None
+    return session.scalar(select(License).where(License.invoice_id == invoice.id))

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time, enum_column, is_set, one_of
 from keysat.models.epoch import current_epoch
-from keysat.models.invoice_status import InvoiceStatus, PaymentException, ReviewReason
+from keysat.models.invoice_status import InvoiceStatus, PaymentException, Purpose, ReviewReason
 from keysat.models.license import LicenseStatus
 
 
@@ -45,6 +45,7 @@ class Invoice(Base):
     created. What happened to an invoice since is unknown if it comes from an older dump or was adopted by a sweep.
     `rest_of_id` is the invoice that this one completes: it charges what was missing there. `credited` is what this one
     counts for there now, and `rest_paid` is what such invoices count for in this one, in total.
+    `target_license_id` is the license that this one renews. It is NULL for a purchase.
     `payment_hashes` has the payment hash of the Lightning payment that paid the invoice alone: who knows its preimage
     paid. It is empty if there is none, and NULL until a check of the settled invoice read the payments.
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
@@ -80,6 +81,12 @@ class Invoice(Base):
         CheckConstraint("rest_of_id <> id", name="rest_of_id"),
         CheckConstraint("credited IS NULL OR (rest_of_id IS NOT NULL AND credited >= 0)", name="credited"),
         Index("ix_invoices_rest_of_id", "rest_of_id", postgresql_where=text("rest_of_id IS NOT NULL")),
+        CheckConstraint("target_license_id IS NULL OR rest_of_id IS NULL", name="target_license_id"),
+        Index(
+            "ix_invoices_target_license_id",
+            "target_license_id",
+            postgresql_where=text("target_license_id IS NOT NULL"),
+        ),
         CheckConstraint("(status = 'settled') = (settled_at IS NOT NULL)", name="settled_at"),
         CheckConstraint("fulfilled_at IS NULL OR status = 'settled'", name="fulfilled_at"),
         CheckConstraint("reversed_at IS NULL OR status = 'settled'", name="reversed_at"),
@@ -126,6 +133,7 @@ class Invoice(Base):
     rest_of_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"))
     rest_paid: Mapped[int] = mapped_column(BigInteger, server_default="0")
     credited: Mapped[int | None] = mapped_column(BigInteger)
+    target_license_id: Mapped[UUID | None] = mapped_column(ForeignKey("licenses.id", use_alter=True))
     buyer_email: Mapped[str | None]
     buyer_note: Mapped[str | None]
     checkout_url: Mapped[str | None]
@@ -170,6 +178,13 @@ class Invoice(Base):
     @classmethod
     def _failing(cls) -> ColumnElement[bool]:
         return and_(cls.error_count > 0, cls.acknowledged_at.is_(None))
+
+    @property
+    def purpose(self) -> Purpose:
+        """What its payment is for."""
+        if self.rest_of_id is not None:
+            return Purpose.REST
+        return Purpose.PURCHASE if self.target_license_id is None else Purpose.RENEWAL
 
     @property
     def is_draft(self) -> bool:

@@ -5,6 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+class Purpose(StrEnum):
+    """What the payment of an invoice is for."""
+
+    PURCHASE = "purchase"
+    RENEWAL = "renewal"
+    REST = "rest"
+
+
 class InvoiceStatus(StrEnum):
     """The statuses of an invoice in Keysat. `settled` means that the provider confirmed the payment."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -32,10 +32,11 @@ class LicenseSource(StrEnum):
 class License(Base):
     """A license. Its terms are copied from the policy when it is issued, so later policy changes don't affect it.
 
-    `signer` is the id of the signing key (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash` is the
-    SHA-256 of the machine fingerprint that the key is bound to, if any. `holder_email` is the holder's address, or NULL
-    for the one of the invoice's buyer. Keys that were issued before `rotated_at`, in whole seconds, are refused online.
-    Since `transferred_at` the license isn't the buyer's any more.
+    An `is_recurring` license has a subscription. `signer` is the id of the signing key
+    (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash` is the SHA-256 of the machine fingerprint that the key
+    is bound to, if any. `holder_email` is the holder's address, or NULL for the one of the invoice's buyer. Keys that
+    were issued before `rotated_at`, in whole seconds, are refused online. Since `transferred_at` the license isn't the
+    buyer's any more.
     """
 
     __tablename__ = "licenses"
@@ -57,6 +58,7 @@ class License(Base):
     status: Mapped[LicenseStatus] = enum_column(LicenseStatus, LicenseStatus.ACTIVE)
     source: Mapped[LicenseSource] = enum_column(LicenseSource)
     is_trial: Mapped[bool]
+    is_recurring: Mapped[bool] = mapped_column(server_default="false")
     max_machines: Mapped[int]
     releases_per_seat: Mapped[int] = mapped_column(server_default="3")
     grace_seconds: Mapped[int]
@@ -74,7 +76,24 @@ class License(Base):
         own = self.holder_email is not None or self.transferred_at is not None
         return self.holder_email if own else buyer_email
 
+    def belongs_to(self, invoiced_at: datetime) -> bool:
+        """Whether who opened an invoice for it then still holds it."""
+        return self.transferred_at is None or self.transferred_at < invoiced_at
+
     @property
     def key_issued_at(self) -> datetime:
         """The time that the current key carries."""
         return self.rotated_at or self.issued_at
+
+    @property
+    def key_ends_at(self) -> datetime | None:
+        """The end that the current key carries: that of the grace period if the license can be renewed."""
+        return key_end(self.expires_at, self.grace_seconds, recurring=self.is_recurring)
+
+
+def key_end(expires_at: datetime | None, grace_seconds: int, *, recurring: bool) -> datetime | None:
+    """Return the end that a key carries. None = perpetual.
+
+    A program without a connection knows no grace period, so it would refuse a buyer who may still renew.
+    """
+    return expires_at if expires_at is None or not recurring else expires_at + timedelta(seconds=grace_seconds)

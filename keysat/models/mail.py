@@ -24,6 +24,7 @@ class MailKind(StrEnum):
     REVOKED = "revoked"
     RESTORED = "restored"
     RECOVERY = "recovery"
+    RENEWED = "renewed"
 
 
 class MailStatus(StrEnum):

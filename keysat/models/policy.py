@@ -18,6 +18,8 @@ from keysat.models.product import SLUG
 class Policy(Base):
     """Durations are in seconds. NULL `duration_seconds` means perpetual. 0 `max_machines` means unlimited.
 
+    The licenses of an `is_recurring` policy can be renewed, each time for its duration.
+
     `price_amount`, in the product's currency, overrides the product's price if it is not NULL. Policies are shown by
     `position`, and then oldest first. The first one is the default. A `hidden` policy isn't shown, and is sold to those
     who name it. `bullets` are lines that buyers read. `tip_pct_bps` basis points of the payment go to the Lightning
@@ -30,6 +32,7 @@ class Policy(Base):
         CheckConstraint(f"slug ~ '{SLUG}'", name="slug"),
         CheckConstraint("duration_seconds > 0", name="duration_seconds"),
         CheckConstraint("grace_seconds >= 0", name="grace_seconds"),
+        CheckConstraint("NOT is_recurring OR duration_seconds IS NOT NULL", name="is_recurring"),
         CheckConstraint("max_machines >= 0", name="max_machines"),
         CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("price_amount >= 0", name="price_amount"),
@@ -46,6 +49,7 @@ class Policy(Base):
     description: Mapped[str] = mapped_column(server_default="")
     duration_seconds: Mapped[int | None]
     grace_seconds: Mapped[int] = mapped_column(server_default="0")
+    is_recurring: Mapped[bool] = mapped_column(server_default="false")
     max_machines: Mapped[int] = mapped_column(server_default="1")
     releases_per_seat: Mapped[int] = mapped_column(server_default="3")
     is_trial: Mapped[bool] = mapped_column(server_default="false")
@@ -68,6 +72,7 @@ class Policy(Base):
         issued_at, lasts = now.replace(microsecond=0), self.duration_seconds
         return {
             "is_trial": self.is_trial,
+            "is_recurring": self.is_recurring,
             "max_machines": self.max_machines,
             "releases_per_seat": self.releases_per_seat,
             "grace_seconds": self.grace_seconds,

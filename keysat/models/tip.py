@@ -36,7 +36,7 @@ class Tip(Base):
 
     __tablename__ = "tips"
     __table_args__ = (
-        UniqueConstraint("license_id", "recipient"),
+        UniqueConstraint("invoice_id", "recipient"),
         UniqueConstraint("payment_hash"),
         one_of("status", TipStatus),
         CheckConstraint("amount_msat > 0", name="amount_msat"),

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from keysat.core.money import Money, stored_money
-from keysat.licenses.state import license_of_invoice
 from keysat.models import DiscountCode, Invoice, License, Policy, Product, Redemption
 from keysat.models.discount_code import RedemptionStatus
+from keysat.models.holders import license_of_invoice
 from keysat.operations.timeline import Moment, timeline
 from keysat.operations.why import Why, read_why
 
@@ -43,7 +43,7 @@ def read_details(session: Session, invoice: Invoice) -> InvoiceDetails:
     why = read_why(session, invoice)
     return InvoiceDetails(
         invoice=invoice,
-        license=license_of_invoice(session, invoice.id),
+        license=license_of_invoice(session, invoice),
         account=why.account,
         product=session.get_one(Product, invoice.product_id).slug,
         policy=session.get_one(Policy, invoice.policy_id).slug,

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from keysat.core.hints import Hint
 from keysat.core.money import Money, stored_money
 from keysat.invoices.rest import waits_for_rest
-from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, ProviderAccount, ProviderEvent
+from keysat.models.holders import license_of_invoice
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 from keysat.models.license import LicenseStatus
 
@@ -155,7 +155,7 @@ def read_why(session: Session, invoice: Invoice) -> Why:
     """Evaluate a stored invoice."""
     account_id = invoice.provider_account_id
     account = None if account_id is None else session.get_one(ProviderAccount, account_id)
-    row = license_of_invoice(session, invoice.id)
+    row = license_of_invoice(session, invoice)
     now = session.scalars(select(func.now())).one()
     return evaluate_invoice(invoice, account, row, now, _unhandled_webhooks(session, invoice))
 

@@ -23,10 +23,16 @@ from keysat.models import (
     OutboundEvent,
     Policy,
     Product,
+    Subscription,
     WebhookDelivery,
     WebhookEndpoint,
 )
 
+# The address of a license's holder, from the license and the invoice that it was sold with.
+_HOLDER = case(
+    (License.transferred_at.is_(None), func.coalesce(License.holder_email, Invoice.buyer_email)),
+    else_=License.holder_email,
+).label("email")
 # The key in a session's `info` of the deliveries that its transaction wrote, so that they can be sent at once.
 DELIVERIES = "deliveries"
 
@@ -39,6 +45,8 @@ class EventType(StrEnum):
     LICENSE_REVOKED = "license.revoked"
     LICENSE_SUSPENDED = "license.suspended"
     LICENSE_UNSUSPENDED = "license.unsuspended"
+    SUBSCRIPTION_RENEWED = "subscription.renewed"
+    SUBSCRIPTION_CANCELLED = "subscription.cancelled"
     INVOICE_SETTLED = "invoice.settled"
     INVOICE_EXPIRED = "invoice.expired"
     INVOICE_INVALID = "invoice.invalid"
@@ -49,6 +57,10 @@ class EventType(StrEnum):
     TIP_SENT = "tip.sent"
     TIP_FAILED = "tip.failed"
     ENDPOINT_DISABLED = "endpoint.disabled"
+
+
+# Endpoints that ask for it get the license's key with these.
+WITH_KEY = frozenset({EventType.LICENSE_ISSUED, EventType.SUBSCRIPTION_RENEWED})
 
 
 def emit(
@@ -112,16 +124,35 @@ def emit_license(session: Session, event_type: EventType, license_id: UUID) -> N
         *(License.product_id, License.invoice_id, License.policy_id, License.is_trial, License.expires_at),
         *(License.entitlements, License.source, License.status),
         *(Product.slug.label("product_slug"), Policy.slug.label("policy_slug"), Invoice.amount, Invoice.currency),
-        case(
-            (License.transferred_at.is_(None), func.coalesce(License.holder_email, Invoice.buyer_email)),
-            else_=License.holder_email,
-        ).label("email"),
+        _HOLDER,
     )
     found = select(*columns).select_from(License).join(Product, Product.id == License.product_id)
     found = found.join(Policy, Policy.id == License.policy_id).outerjoin(Invoice, Invoice.id == License.invoice_id)
     row = session.execute(found.where(License.id == license_id)).one()
     facts = {"license_id": license_id, **row._asdict()}
     emit(session, event_type, facts, invoice_id=row.invoice_id, license_id=license_id)
+
+
+def emit_subscription(
+    session: Session, event_type: EventType, license_id: UUID, invoice_id: UUID | None = None
+) -> None:
+    """Write an event about a license's subscription in its current state, without the key.
+
+    `invoice_id` is the renewal's. `amount` is the price of a renewal in the smallest unit of `currency`, and
+    `amount_sats` the same in sat, or 0 in another currency. `status` is the license's.
+    """
+    columns = (
+        *(Subscription.id.label("subscription_id"), License.product_id, Product.slug.label("product_slug")),
+        *(License.policy_id, Subscription.amount, Subscription.currency, Subscription.period_seconds),
+        *(case((Subscription.currency == "BTC", Subscription.amount), else_=0).label("amount_sats"),),
+        *(License.expires_at, License.status, _HOLDER),
+    )
+    found = select(*columns).select_from(Subscription).join(License, License.id == Subscription.license_id)
+    found = found.join(Product, Product.id == License.product_id)
+    found = found.outerjoin(Invoice, Invoice.id == License.invoice_id).where(License.id == license_id)
+    facts = session.execute(found).one()._asdict()
+    about = {"license_id": license_id, "invoice_id": invoice_id, **facts}
+    emit(session, event_type, about, invoice_id=invoice_id, license_id=license_id)
 
 
 def emit_machine(session: Session, event_type: EventType, machine_id: UUID) -> None:

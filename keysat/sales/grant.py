@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from keysat.catalog.products import choose_policy
+from keysat.catalog.products import choose_policy, price_of
 from keysat.core.errors import InvalidInput
 from keysat.core.hints import Hint
 from keysat.core.mailbox import check_email
@@ -13,6 +13,7 @@ from keysat.models import License
 from keysat.models.audit import audit
 from keysat.models.license import LicenseSource
 from keysat.queue.outbox import EventType, emit_license
+from keysat.subscriptions.terms import start
 
 
 def grant(
@@ -49,6 +50,7 @@ def grant(
     session.add(row)
     session.flush()
     session.refresh(row)  # load the status, which is the table's default
+    start(session, row, policy, price_of(product, policy), None)
     emit_license(session, EventType.LICENSE_ISSUED, row.id)
     audit(session, actor, "license.issued", row.id, policy=policy.slug, note=note)
     return row

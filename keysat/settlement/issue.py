@@ -1,6 +1,7 @@
-"""Issue the license of a settled invoice, with its event, mail and tip, exactly once and in one transaction.
+"""Fulfill a settled invoice by its purpose, exactly once and in one transaction, with its event, mail and tip.
 
-`UNIQUE(licenses.invoice_id)` prevents duplicates: the second transaction inserts nothing.
+A purchase gets a license, a renewal extends one, and the rest of a short payment is credited. A uniqueness constraint
+for each prevents duplicates, as `UNIQUE(licenses.invoice_id)`: the second transaction inserts nothing.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from keysat.codes.reserve import redeem
 from keysat.core import metrics
 from keysat.core.errors import NotPaid, require
 from keysat.core.hints import Hint
+from keysat.core.money import Money
 from keysat.mail.owe import owe_receipt
 from keysat.models import Invoice, License, Policy
 from keysat.models.audit import audit
-from keysat.models.invoice_status import InvoiceStatus
+from keysat.models.invoice_status import InvoiceStatus, Purpose
 from keysat.models.license import LicenseSource
 from keysat.queue.outbox import EventType, emit_license
+from keysat.settlement.renew import fulfill_renewal
 from keysat.settlement.rest import credit
+from keysat.subscriptions import terms
 from keysat.tips.create import create_tip
 
 
 def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str) -> UUID | None:
-    """Write the license of a settled invoice. Return its id, or None if it was issued before.
+    """Write the license of a settled purchase, or extend that of a renewal. Return its id, or None if done before.
 
     The rest of a short payment gets no license. It is credited to the invoice that it completes.
 
@@ -37,9 +41,19 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str) -> UUI
         NotPaid: the invoice isn't settled, was reversed, or is in review. Nothing is written.
     """
     invoice, policy, now = _lock_settled(session, invoice_id)
-    if invoice.rest_of_id is not None:
-        credit(session, invoice, actor)
-        return None
+    match invoice.purpose:
+        case Purpose.REST:
+            credit(session, invoice, actor)
+            return None
+        case Purpose.RENEWAL:
+            return fulfill_renewal(session, invoice, policy, now, actor)
+        case Purpose.PURCHASE:
+            return _issue(session, invoice, policy, signer_id, now, actor)
+
+
+def _issue(
+    session: Session, invoice: Invoice, policy: Policy, signer_id: str, now: datetime, actor: str
+) -> UUID | None:
     license_id = session.scalar(
         insert(License)
         .values(
@@ -56,15 +70,17 @@ def issue(session: Session, invoice_id: UUID, signer_id: str, actor: str) -> UUI
     )
     session.execute(
         update(Invoice)
-        .where(Invoice.id == invoice_id, ~Invoice.fulfilled)
+        .where(Invoice.id == invoice.id, ~Invoice.fulfilled)
         .values(fulfilled_at=func.now(), next_check_at=None)
     )
-    redeem(session, invoice_id, actor)
+    redeem(session, invoice.id, actor)
     if license_id is not None:
+        row, price = session.get_one(License, license_id), Money(invoice.base_amount, invoice.currency)
+        terms.start(session, row, policy, price, invoice.provider_account_id)
         emit_license(session, EventType.LICENSE_ISSUED, license_id)
-        owe_receipt(session, invoice_id, license_id)
+        owe_receipt(session, invoice.id, license_id)
         create_tip(session, invoice, policy, license_id, actor)
-        audit(session, actor, "license.issued", license_id, invoice_id=str(invoice_id), policy=policy.slug)
+        audit(session, actor, "license.issued", license_id, invoice_id=str(invoice.id), policy=policy.slug)
         metrics.licenses_issued.labels(LicenseSource.PURCHASE).inc()
         paid_at = invoice.paid_at or invoice.settled_at or now
         metrics.payment_to_license.labels(LicenseSource.PURCHASE).observe((now - paid_at).total_seconds())

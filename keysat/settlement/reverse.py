@@ -18,12 +18,13 @@ from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 from keysat.models.license import LicenseStatus
 from keysat.settlement.resolve import require_note, settle_by_hand
 from keysat.settlement.rest import credit_again, lock_family, release_rests, take_back
+from keysat.subscriptions.extend import extend_again, shorten
 
 _TARGETS = {"suspend": LicenseStatus.SUSPENDED, "revoke": LicenseStatus.REVOKED}
 
 
 def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) -> bool:
-    """Mark a settled invoice as reversed and suspend or revoke its license.
+    """Mark a settled invoice as reversed and suspend or revoke its license. A renewal's period is taken back instead.
 
     Return False if it was reversed before. A license that was not issued yet is never issued. The locks come first, as
     in `issue`, so no license can be issued in between. The rests that were credited to it go to review. If it is such a
@@ -47,6 +48,7 @@ def reverse(session: Session, invoice_id: UUID, how: str, why: str, actor: str) 
     if reversed_now is None:
         return False
     cancel(session, invoice_id, actor)  # has no effect if the license was issued and the code redeemed
+    shorten(session, invoice_id, why, actor)  # has no effect on a purchase
     _withdraw(session, invoice_id, how, why, actor)
     release_rests(session, invoice_id, actor)
     completed = take_back(session, invoice_id)
@@ -72,7 +74,7 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
     """Undo a reversal by hand. The license gets its status back, and the provider can't reverse it again.
 
     If no license had been issued yet, it is issued now. A license that a person withdrew since is unchanged. The rests
-    that the reversal released count again.
+    that the reversal released count again, and a renewal's period is added again.
 
     Raises:
         InvalidInput: the note is empty.
@@ -90,6 +92,7 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         settle_by_hand(session, invoice_id, note, actor)
     else:
         _restore(session, invoice_id, note, actor)
+        extend_again(session, invoice_id, note, actor)
         if row.license_was is not None:
             became = row.license_became or LicenseStatus.SUSPENDED
             if restore_of_invoice(session, invoice_id, became, row.license_was, actor, note):

@@ -16,7 +16,7 @@ from keysat.tips.authorize import earned_by
 
 
 def create_tip(session: Session, invoice: Invoice, policy: Policy, license_id: UUID, actor: str) -> None:
-    """Write the tip that a policy defines for a purchased license, unless it rounds down to zero.
+    """Write the tip that a policy defines for a purchased or renewed license, unless it rounds down to zero.
 
     It is a share of the price or the payment, whichever is smaller: an overpayment doesn't raise it, and a free license
     has none. A price in another currency than BTC has no amount in sats, so the tip is skipped, with an audit entry.

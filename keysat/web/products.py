@@ -62,7 +62,11 @@ class PublicProduct(BaseModel):
 
 
 class PublicPolicy(BaseModel):
-    """The terms of a license. 0 seconds = perpetual, 0 machines = unlimited. Licenses don't renew automatically."""
+    """The terms of a license. 0 seconds = perpetual, 0 machines = unlimited.
+
+    A recurring one can be renewed for `renewal_period_days`, rounded down, at the same price. Each renewal is paid by
+    the buyer. Nothing is charged automatically.
+    """
 
     slug: str
     name: str
@@ -76,8 +80,8 @@ class PublicPolicy(BaseModel):
     entitlements: list[str]
     highlighted: bool
     bullets: list[str]
-    is_recurring: bool = False
-    renewal_period_days: int = 0
+    is_recurring: bool
+    renewal_period_days: int
     trial_days: int
 
 
@@ -174,5 +178,7 @@ def _policy(product: Product, row: Policy) -> PublicPolicy:
         entitlements=row.entitlements,
         highlighted=row.highlighted,
         bullets=row.bullets,
+        is_recurring=row.is_recurring,
+        renewal_period_days=duration // _SECONDS_OF_A_DAY if row.is_recurring else 0,
         trial_days=duration // _SECONDS_OF_A_DAY if row.is_trial else 0,
     )

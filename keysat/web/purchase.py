@@ -17,6 +17,7 @@ from keysat.core.money import Money, stored_money
 from keysat.core.settings import load_settings
 from keysat.invoices.rest import current_of, missing_of, short_of
 from keysat.models import Invoice, License, Redemption
+from keysat.models.holders import license_of_invoice
 from keysat.operations.why import State, Why, read_why
 from keysat.sales.order import Order
 from keysat.sales.purchase import purchase as start
@@ -142,7 +143,7 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
     invoice_id = start(DATABASE, order, signer_id, "api", page_of)
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
-        owned = None if invoice.amount else _license(session, invoice_id)
+        owned = None if invoice.amount else license_shown(session, invoice)
     return started(invoice, invoice_id, owned)
 
 
@@ -174,9 +175,10 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
     """
     row_id, proven = purchase_of(invoice_id)
     with reading() as session:
-        invoice, owned = session.get(Invoice, row_id), _license(session, row_id)
+        invoice = session.get(Invoice, row_id)
         if invoice is None:
             raise NotFound("purchase", row_id)
+        owned = license_shown(session, invoice)
         current = current_of(session, invoice)
         why, missing = read_why(session, current), missing_of(short_of(session, invoice))
         if owned is not None and not proven and (owned.rotated_at or not session.scalar(select(_is_new(owned)))):
@@ -214,7 +216,7 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
     signer_id()
     invoice_id = start(DATABASE, order, signer_id, "api")
     with reading() as session:
-        owned = _license(session, invoice_id)
+        owned = license_shown(session, session.get_one(Invoice, invoice_id))
         redemption_id = session.scalars(select(Redemption.id).where(Redemption.invoice_id == invoice_id)).one()
     if owned is None:
         raise NotFound("license of this purchase", "any more; it was transferred")
@@ -237,6 +239,7 @@ def _paid(invoice: Invoice, current: Invoice, why: Why) -> int | None:
     return None if invoice.paid_amount is None else why.paid.amount
 
 
-def _license(session: Session, invoice_id: UUID) -> License | None:
-    """Return the license of a purchase, unless it was transferred to another holder."""
-    return session.scalar(select(License).where(License.invoice_id == invoice_id, License.transferred_at.is_(None)))
+def license_shown(session: Session, invoice: Invoice) -> License | None:
+    """Return the license of a purchase or a renewal, unless it was transferred to another holder since."""
+    owned = license_of_invoice(session, invoice)
+    return owned if owned is None or owned.belongs_to(invoice.created_at) else None

@@ -18,7 +18,7 @@ from keysat.licenses.state import LicenseState, Reason, Verdict
 from keysat.web.errors import documented
 from keysat.web.fields import Fingerprint, HostText, KeyText, Line, PublicInput
 from keysat.web.limits import limit_validations
-from keysat.web.state import read_key
+from keysat.web.state import read_key, signer
 
 router = APIRouter(tags=["validate"])
 
@@ -38,6 +38,8 @@ class ValidateRequest(PublicInput):
 class Validated(BaseModel):
     """Whether the key is valid, otherwise the reason, and the license's fields if it was found. Times are UTC.
 
+    `license_key` is the current key, if the given one is older, as after a renewal.
+
     Without `expires_at` the license is perpetual. `max_machines` 0 = unlimited.
     """
 
@@ -55,6 +57,7 @@ class Validated(BaseModel):
     status: str | None = None
     machine_id: UUID | None = None
     max_machines: int | None = None
+    license_key: str | None = None
 
 
 @router.post("/v1/validate", response_model=Validated, responses=_PROBLEMS)
@@ -67,15 +70,23 @@ def validate(body: ValidateRequest, request: Request) -> JSONResponse:
         return JSONResponse(refusal, headers={"Retry-After": str(error.retry_after)})
     caller = None if body.fingerprint is None else Caller.of(body.fingerprint, body.hostname, body.platform)
     verdict = examine(DATABASE, read_key, body.key, body.product_slug, caller)
-    return JSONResponse(_to_dict(verdict))
+    return JSONResponse(_to_dict(verdict, body.key))
 
 
-def _to_dict(verdict: Verdict) -> dict[str, Any]:
+def _to_dict(verdict: Verdict, given: str) -> dict[str, Any]:
     """Return the fields of `Validated` as a dict, as building the model only to serialize it costs time."""
     facts = {"reason": verdict.reason, "machine_id": verdict.machine_id and str(verdict.machine_id)}
     if verdict.license_state is not None:
         facts |= _facts(verdict.license_state)
+        if verdict.reason is None:
+            facts["license_key"] = _newer_key(verdict.license_state, given)
     return {"ok": verdict.reason is None} | {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _newer_key(license_state: LicenseState, given: str) -> str | None:
+    """Return the license's current key, or None if it is the given one."""
+    current = license_state.key_payload
+    return None if read_key(given) == current else signer().sign(current)
 
 
 def _facts(license_state: LicenseState) -> dict[str, Any]:

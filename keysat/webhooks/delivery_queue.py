@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from keysat.models import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 from keysat.models.columns import seconds
 from keysat.queue.claim import pull_back
-from keysat.queue.outbox import EventType
+from keysat.queue.outbox import WITH_KEY
 from keysat.webhooks.endpoints import disable_endpoint
 
 # An attempt takes at most 10 s. A longer lease belongs to a sender that died.
@@ -143,7 +143,7 @@ def lease(session: Session, delivery_id: UUID, at_once: int) -> LeasedDelivery |
         with_previous=bool(with_previous),
         event_type=row.event_type,
         body=row.body.encode(),
-        license_id=row.license_id if to.with_key and row.event_type == EventType.LICENSE_ISSUED else None,
+        license_id=row.license_id if to.with_key and row.event_type in WITH_KEY else None,
         attempts=row.attempts,
         leased_until=row.leased_until,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from keysat.queue.outbox import EventType
+from keysat.queue.outbox import WITH_KEY, EventType
 
 AT = "2026-11-26T12:00:00+00:00"
 
@@ -43,6 +43,21 @@ _INVOICE: dict[str, object] = {
     "rest_of_id": None,
     "rest_paid": 0,
 }
+_SUBSCRIPTION: dict[str, object] = {
+    "license_id": _id(1),
+    "invoice_id": None,
+    "subscription_id": _id(10),
+    "product_id": _id(2),
+    "product_slug": "editor",
+    "policy_id": _id(4),
+    "amount": 21_000,
+    "currency": "BTC",
+    "period_seconds": 31_536_000,
+    "amount_sats": 21_000,
+    "expires_at": AT,
+    "status": "active",
+    "email": "buyer@example.com",
+}
 _UNPAID = {**_INVOICE, "paid_amount": None, "settled_at": None}
 _MACHINE: dict[str, object] = {
     "machine_id": _id(5),
@@ -65,6 +80,8 @@ _SAMPLES: dict[EventType, dict[str, object]] = {
     EventType.LICENSE_REVOKED: {**_LICENSE, "status": "revoked"},
     EventType.LICENSE_SUSPENDED: {**_LICENSE, "status": "suspended"},
     EventType.LICENSE_UNSUSPENDED: _LICENSE,
+    EventType.SUBSCRIPTION_RENEWED: {**_SUBSCRIPTION, "invoice_id": _id(3)},
+    EventType.SUBSCRIPTION_CANCELLED: _SUBSCRIPTION,
     EventType.INVOICE_SETTLED: _INVOICE,
     EventType.INVOICE_EXPIRED: {**_UNPAID, "status": "expired"},
     EventType.INVOICE_INVALID: {**_UNPAID, "status": "invalid"},
@@ -96,5 +113,5 @@ _SAMPLES: dict[EventType, dict[str, object]] = {
 
 def sample(event_type: EventType, *, with_key: bool = False) -> dict[str, object]:
     """Return the data of a made-up event. `sample` in it tells a receiver so. `with_key` as the endpoint's."""
-    key = {"license_key": "LIC1-SAMPLE-SAMPLE"} if with_key and event_type is EventType.LICENSE_ISSUED else {}
+    key = {"license_key": "LIC1-SAMPLE-SAMPLE"} if with_key and event_type in WITH_KEY else {}
     return {**_SAMPLES[event_type], **key, "sample": True}

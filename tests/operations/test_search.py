@@ -5,7 +5,9 @@ from sqlalchemy import func
 
 from keysat.core.db import reading
 from keysat.core.errors import NotFound
-from keysat.licenses.state import license_of_invoice, require_license
+from keysat.licenses.state import require_license
+from keysat.models import Invoice
+from keysat.models.holders import license_of_invoice
 from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses, require_invoice
 from tests.builders import issue_now, make_invoice, make_license, set_columns
@@ -32,12 +34,16 @@ def test_licenses_are_found_by_each_criterion(signer):
 def test_license_is_required_by_its_id_and_found_by_its_invoice(signer):
     sale = make_invoice(status="settled", settled_at=func.now())
     with reading() as session:
-        assert license_of_invoice(session, sale.id) is None
+        assert license_of_invoice(session, session.get_one(Invoice, sale.id)) is None
         with pytest.raises(NotFound):
             require_license(session, sale.id)
     license_id = issue_now(sale.id, signer.key_id)
     with reading() as session:
-        assert license_of_invoice(session, sale.id).id == require_license(session, license_id).id == license_id
+        assert (
+            license_of_invoice(session, session.get_one(Invoice, sale.id)).id
+            == require_license(session, license_id).id
+            == license_id
+        )
 
 
 def test_invoice_is_found_by_its_own_id_alone_where_an_id_is_given():

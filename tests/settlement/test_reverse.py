@@ -145,7 +145,9 @@ def test_issue_racing_reversal_never_leaves_an_active_license(signer):
     assert surprises == []
     with reading() as session:
         left = session.execute(
-            select(Invoice.reversed_at.is_not(None), License.status).outerjoin(License).distinct()
+            select(Invoice.reversed_at.is_not(None), License.status)
+            .outerjoin(License, License.invoice_id == Invoice.id)
+            .distinct()
         ).all()
     assert {reversed_ for reversed_, _ in left} == {True}
     assert {status for _, status in left} <= {None, "suspended"}

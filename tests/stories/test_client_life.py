@@ -1,6 +1,9 @@
 """The published client lives its whole life against Keysat, unchanged, over real HTTP."""
 
+from datetime import datetime
+
 import pytest
+import requests
 from keysat_licensing_client import (
     Client,
     PublicKey,
@@ -17,6 +20,7 @@ from keysat.licenses.withdraw import change_status
 from keysat.models.discount_code import CodeKind
 from keysat.models.license import LicenseStatus
 from tests.builders import SECRET, STORE, load_account, load_licenses
+from tests.renewals import PERIOD, RECURRING
 
 SEATS = 3
 
@@ -80,3 +84,30 @@ def test_from_the_list_of_policies_to_a_revoked_license(celery_setup, shop, lice
         change_status(session, load_licenses()[0].id, LicenseStatus.REVOKED, "cli", "the story's end")
     assert licensing_client.validate(key, product_slug="editor").reason == "revoked"
     assert licensing_client.validate(gift.license_key, "editor", "laptop").ok
+
+
+def test_recurring_license_is_renewed_and_goes_on_validating(celery_setup, shop, licensing_client, web_url):
+    """The client has no call to renew. The program, or its user in a browser, asks for that, and the client polls."""
+    with transaction() as session:
+        add_policy(session, "editor", "yearly", "Yearly", RECURRING, actor="cli")
+    offered = next(
+        policy for policy in licensing_client.list_public_policies("editor").policies if policy.slug == "yearly"
+    )
+    assert (offered.is_recurring, offered.renewal_period_days) == (True, PERIOD.days)
+    bought = licensing_client.start_purchase("editor", StartPurchaseOptions(policy_slug="yearly"))
+    shop.pay(bought.btcpay_invoice_id)
+    key = licensing_client.wait_for_license(bought.invoice_id, interval_s=0.05, timeout_s=30)
+    first_end = licensing_client.validate(key, "editor").expires_at
+
+    answer = requests.post(f"{web_url}/v1/renew", json={"license_key": key}, timeout=60)
+    renewal = answer.json()
+    shop.pay(renewal["btcpay_invoice_id"])
+    renewed = licensing_client.wait_for_license(renewal["invoice_id"], interval_s=0.05, timeout_s=30)
+    verifier = Verifier(PublicKey.from_pem(licensing_client.fetch_pubkey_pem()))
+    before, after = verifier.verify(key), verifier.verify(renewed)
+    assert str(after.license_id) == str(before.license_id)
+    for valid in (key, renewed):
+        checked = licensing_client.validate(valid, "editor")
+        assert (checked.ok, checked.license_id) == (True, str(before.license_id))
+        assert datetime.fromisoformat(checked.expires_at) == datetime.fromisoformat(first_end) + PERIOD
+    assert len(load_licenses()) == 1

@@ -18,8 +18,11 @@ from keysat.models.license import LicenseStatus
 from keysat.providers.base import ProviderStatus
 from keysat.queue.outbox import EventType
 from keysat.sales.purchase import Order
+from keysat.sales.renew import renew
+from keysat.subscriptions.terms import cancel_subscription
 from keysat.webhooks.samples import sample
 from tests.builders import check_invoice, issue_now, load_invoice, load_licenses, open_invoice
+from tests.renewals import make_recurring, pay
 
 NOT_OF_A_SALE = {EventType.TIP_SENT, EventType.TIP_FAILED, EventType.ENDPOINT_DISABLED, EventType.INVOICE_REVIEW_NEEDED}
 
@@ -28,6 +31,7 @@ NOT_OF_A_SALE = {EventType.TIP_SENT, EventType.TIP_FAILED, EventType.ENDPOINT_DI
 def events(fake_shop, signer, new_endpoint):
     """The data of each kind of event of a sale with a code, from the purchase to the revoked license."""
     new_endpoint("https://shop.example.com/hooks")
+    make_recurring()
     with transaction() as session:
         add_code(session, NewCode("SPRING", CodeKind.PERCENT, 2_500), actor="cli")
     for status in (ProviderStatus.EXPIRED, ProviderStatus.INVALID, ProviderStatus.SETTLED):
@@ -40,6 +44,10 @@ def events(fake_shop, signer, new_endpoint):
     use = (DATABASE, lambda text: verify(text, signer.public_key), signer.key_for(row), Caller.of("desk"))
     activate(*use)
     deactivate(*use)
+    with transaction() as session:
+        cancel_subscription(session, row.id, "cli")
+    renewal = load_invoice(renew(DATABASE, row.id, "page", lambda invoice_id: f"https://shop.example.com/{invoice_id}"))
+    pay(fake_shop, renewal, signer)
     with transaction() as session:
         replace_key(session, row.id, "cli", "leaked")
         for target in (LicenseStatus.SUSPENDED, LicenseStatus.ACTIVE, LicenseStatus.REVOKED):

@@ -14,6 +14,7 @@ from keysat.web.admin import (
     products,
     report,
     status,
+    subscriptions,
     tips,
 )
 from keysat.web.admin.auth import known_query
@@ -26,6 +27,7 @@ for _noun in (
     codes,
     invoices,
     licenses,
+    subscriptions,
     status,
     accounts,
     endpoints,

@@ -25,6 +25,7 @@ PolicySlug = Annotated[Slug, Path(description="The policy's slug.")]
 Duration = Annotated[int | None, Field(gt=0, le=10**9, description="Seconds; null = perpetual.")]
 
 
+Recurring = Annotated[bool, Field(description="Licenses can be renewed for the same duration and price.")]
 Hidden = Annotated[bool, Field(description="Shown to nobody. Those who know its slug can buy it.")]
 Position = Annotated[int, Field(ge=-1_000_000, le=1_000_000, description="Lower comes first, as the default.")]
 Bullets = Annotated[list[Name], Field(max_length=20, description="Lines that buyers read.")]
@@ -43,6 +44,7 @@ class NewPolicy(Input):
     description: Lines = ""
     duration_seconds: Duration = None
     grace_seconds: Number = 0
+    is_recurring: Recurring = False
     max_machines: Machines = 1
     releases_per_seat: Releases = 3
     is_trial: bool = False
@@ -63,6 +65,7 @@ class PolicyChanges(Changes):
     description: Lines = UNCHANGED
     duration_seconds: Duration = UNCHANGED
     grace_seconds: Number = UNCHANGED
+    is_recurring: Recurring = UNCHANGED
     max_machines: Machines = UNCHANGED
     releases_per_seat: Releases = UNCHANGED
     is_trial: bool = UNCHANGED
@@ -88,6 +91,7 @@ class PolicyRow(Row):
     description: str
     duration_seconds: int | None
     grace_seconds: int
+    is_recurring: bool
     max_machines: int
     releases_per_seat: int
     is_trial: bool

@@ -11,9 +11,11 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from keysat.core.money import Money
 from keysat.licenses.releases import Seats, read_seats
-from keysat.models import License, Policy, Product
+from keysat.models import License, Policy, Product, Subscription
 from keysat.models.license import LicenseStatus
+from keysat.sales.renew import price_of_renewal
 from keysat.web.pages.progress import face_of
 from keysat.web.pages.render import page
 from keysat.web.state import key_of
@@ -24,7 +26,10 @@ MAX_SHOWN = 100
 
 @dataclass(frozen=True)
 class Holding:
-    """A license. `key` is None if it was revoked, or if another signing key issued it."""
+    """A license. `key` is None if it was revoked, or if another signing key issued it.
+
+    `renewal` is the price of its next period if that may be paid now.
+    """
 
     owned: License
     product: Product
@@ -33,6 +38,8 @@ class Holding:
     key: str | None
     seats: Seats
     may_free: bool
+    subscription: Subscription | None
+    renewal: Money | None
 
     @property
     def has_receipt(self) -> bool:
@@ -73,4 +80,6 @@ def _holding(session: Session, row: License, now: datetime) -> Holding:
         key=None if row.status == LicenseStatus.REVOKED else key,
         seats=read_seats(session, row.id),
         may_free=key is not None,
+        subscription=session.scalar(select(Subscription).where(Subscription.license_id == row.id)),
+        renewal=price_of_renewal(session, row),
     )

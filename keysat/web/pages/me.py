@@ -7,22 +7,28 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from keysat.core.db import DATABASE, reading
-from keysat.core.errors import NotFound
+from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.errors import Conflict, NotFound
+from keysat.core.logs import get_logger
 from keysat.core.money import stored_money
 from keysat.licenses.releases import release_seat
 from keysat.licenses.state import Reason, evaluate
 from keysat.models import Invoice, License, Policy, Product
+from keysat.subscriptions.terms import cancel_subscription
+from keysat.web.bulkhead import provider_place
 from keysat.web.limits import limit_purchases, limit_recoveries, limit_validations
 from keysat.web.pages.form import Posted
 from keysat.web.pages.holdings import purchases_page
 from keysat.web.pages.passes import PassOver, licenses_of_pass, pass_of_license
+from keysat.web.pages.purchase import to_renewal
 from keysat.web.pages.render import PageRoute, page
 from keysat.web.state import key_of, read_key
+
+log = get_logger(__name__)
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -51,7 +57,7 @@ def act(request: Request, posted: Posted) -> HTMLResponse:
             owned, proof = _opened(session, license_id, posted)
             if posted.get("do") == "receipt":
                 return _receipt(request, session, _chosen(owned, posted))
-        outcome = _free(_chosen(owned, posted), posted) if posted.get("do") == "free" else None
+        outcome = _done(owned, posted)
         with reading() as session:
             return purchases_page(request, session, owned, proof, outcome=outcome)
     except PassOver:
@@ -64,7 +70,7 @@ def _limit(request: Request, posted: dict[str, str]) -> None:
     """Count a key as an attempt to recover, a change as a purchase, and what only shows something as a poll."""
     if "pass" not in posted:
         limit_recoveries(request)
-    elif posted.get("do") == "free":
+    elif posted.get("do") in {"free", "cancel"}:
         limit_purchases(request)
     else:
         limit_validations(request)
@@ -97,6 +103,34 @@ def _chosen(owned: list[License], posted: dict[str, str]) -> License:
     if found is None:
         raise NotFound("license", ascii(named[:40]))
     return found
+
+
+@router.post("/me/renew", dependencies=[Depends(limit_purchases), Depends(provider_place)])
+def renew(request: Request, posted: Posted) -> Response:
+    """Open the invoice for the next period of a license, and go on to its checkout."""
+    try:
+        with reading() as session:
+            owned, proof = _opened(session, None, {"pass": "", **posted})
+            row = _chosen(owned, posted)
+        try:
+            return to_renewal(request, row)
+        except Conflict as error:  # paid ahead or withdrawn since, or being opened by another request
+            log.info("no renewal opened", license_id=str(row.id), reason=str(error))
+        with reading() as session:
+            return purchases_page(request, session, owned, proof, outcome="not_renewable")
+    except PassOver:
+        return page(request, "me.html", 404, trouble="over")
+
+
+def _done(owned: list[License], posted: dict[str, str]) -> str | None:
+    """Do what a form asks for. Return the name of the result's text, or None if it only shows something."""
+    if posted.get("do") == "free":
+        return _free(_chosen(owned, posted), posted)
+    if posted.get("do") == "cancel":
+        with transaction() as session:
+            cancel_subscription(session, _chosen(owned, posted).id, "holder")
+        return "cancelled"
+    return None
 
 
 def _free(row: License, posted: dict[str, str]) -> str:

@@ -50,6 +50,7 @@ class Card:
     machines: Markup
     contains: tuple[tuple[str, str], ...]
     is_trial: bool
+    recurring: bool
     highlighted: bool
     bullets: tuple[str, ...]
 
@@ -111,6 +112,7 @@ def _card(session: Session, texts: Texts, product: Product, policy: Policy, code
         machines=machines_text(texts, policy.max_machines),
         contains=tuple(named_entitlements(product, policy.entitlements)),
         is_trial=policy.is_trial,
+        recurring=policy.is_recurring,
         highlighted=policy.highlighted,
         bullets=tuple(policy.bullets),
     )

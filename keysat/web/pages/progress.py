@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from keysat.core.money import Money, stored_money
 from keysat.invoices.rest import current_of, excess_of, missing_of, purchase_of
-from keysat.licenses.state import license_of_invoice
 from keysat.models import Invoice, License, Policy, Product
+from keysat.models.holders import license_of_invoice
 from keysat.models.invoice_status import InvoiceStatus, PaymentException
 from keysat.models.license import LicenseStatus
 from keysat.operations.why import State, Why, read_why
+from keysat.sales.renew import price_of_renewal
 
 # The page asks again soon, or now and then because a person or a late payment may still change it, or never.
 _SOON = {
@@ -43,7 +44,7 @@ class Progress:
     """A purchase. `face` names its texts: the state, or that of a license that isn't valid.
 
     `current` is the invoice to pay, which `why` is about: the purchase's own, or the one for its rest. `excess` is what
-    was paid for rests that aren't needed.
+    was paid for rests that aren't needed. `renewal` is the price of the license's next period if it may be paid now.
     """
 
     face: str
@@ -54,6 +55,7 @@ class Progress:
     product: Product
     policy: Policy
     owned: License | None
+    renewal: Money | None
 
     @property
     def tone(self) -> str:
@@ -68,7 +70,7 @@ class Progress:
     def shows_key(self) -> bool:
         """Whether the license's key is shown. A revoked one's isn't, nor that of another holder."""
         owned = self.owned
-        return owned is not None and owned.status != LicenseStatus.REVOKED and owned.transferred_at is None
+        return owned is not None and owned.status != LicenseStatus.REVOKED and owned.belongs_to(self.invoice.created_at)
 
     @property
     def payable_at(self) -> str | None:
@@ -118,7 +120,7 @@ class Progress:
     @property
     def may_buy_again(self) -> bool:
         """Whether the same may be bought again."""
-        return self.why.state in _OVER or self.face == "ended"
+        return self.why.state in _OVER or (self.face == "ended" and self.renewal is None)
 
     @property
     def needs_seller(self) -> bool:
@@ -148,10 +150,12 @@ def read_progress(session: Session, invoice_id: UUID) -> Progress | None:
         return None
     invoice = purchase_of(session, invoice)
     current = current_of(session, invoice)
-    why, owned = read_why(session, current), license_of_invoice(session, invoice.id)
+    why, owned = read_why(session, current), license_of_invoice(session, invoice)
     product, policy = session.get_one(Product, invoice.product_id), session.get_one(Policy, invoice.policy_id)
     excess = excess_of(session, invoice)
-    return Progress(_face(why, current, owned), why, invoice, current, excess, product, policy, owned)
+    renewal = price_of_renewal(session, owned) if owned and owned.belongs_to(invoice.created_at) else None
+    face = _face(why, invoice, current, owned)
+    return Progress(face, why, invoice, current, excess, product, policy, owned, renewal)
 
 
 def face_of(owned: License, now: datetime) -> str:
@@ -161,9 +165,9 @@ def face_of(owned: License, now: datetime) -> str:
     return "ended" if owned.expires_at + timedelta(seconds=owned.grace_seconds) < now else owned.status
 
 
-def _face(why: Why, invoice: Invoice, owned: License | None) -> str:
+def _face(why: Why, purchase: Invoice, invoice: Invoice, owned: License | None) -> str:
     if why.state is State.LICENSED and owned is not None:
-        if owned.transferred_at is not None:
+        if not owned.belongs_to(purchase.created_at):
             return "transferred"
         face = face_of(owned, why.now)
         return why.state if face == LicenseStatus.ACTIVE else face

@@ -14,6 +14,7 @@ from keysat.core.errors import Conflict, NotFound, require
 from keysat.core.logs import get_logger
 from keysat.invoices.due import claim_again, release_invoices
 from keysat.models import License
+from keysat.sales.renew import renew as open_renewal
 from keysat.sales.rest import pay_rest
 from keysat.tasks.tasks import reconcile_invoice
 from keysat.tasks.wake import wake
@@ -56,6 +57,7 @@ def progress(request: Request, secret: Secret) -> HTMLResponse:
         pay_until=found.payable_until and texts.until(found.payable_until, found.why.now),
         price=texts.money(found.price),
         rest=texts.amount(found.rest) if found.rest else None,
+        renewal=texts.money(found.renewal) if found.renewal else None,
     )
 
 
@@ -114,6 +116,30 @@ def rest(request: Request, secret: Secret) -> RedirectResponse:
     return _redirect(request, f"/p/{secret}/pay")
 
 
+@router.post("/p/{secret}/renew", dependencies=[Depends(limit_purchases), Depends(provider_place)])
+def renew(request: Request, secret: Secret) -> RedirectResponse:
+    """Open the invoice for the license's next period, and go on to its checkout."""
+    found = _purchase(secret)
+    owned = found.owned
+    if owned is None or not owned.belongs_to(found.invoice.created_at):
+        return _redirect(request, f"/p/{secret}")
+    try:
+        return to_renewal(request, owned)
+    except Conflict as error:  # paid ahead or withdrawn since, or being opened by another request
+        log.info("no renewal opened", license_id=str(owned.id), reason=str(error))
+    return _redirect(request, f"/p/{secret}")
+
+
+def to_renewal(request: Request, owned: License) -> RedirectResponse:
+    """Open the invoice for a license's next period, and lead to its checkout, or to its page if nothing is to be paid.
+
+    Raises as `keysat.sales.renew.renew`.
+    """
+    invoice_id = open_renewal(DATABASE, owned.id, "page", page_of)
+    return _redirect(request, f"/p/{signer().purchase_token(invoice_id)}/pay")
+
+
+@router.get("/p/{secret}/renew", dependencies=[Depends(limit_validations)])
 @router.get("/p/{secret}/check", dependencies=[Depends(limit_validations)])
 @router.get("/p/{secret}/rest", dependencies=[Depends(limit_validations)])
 def posted_to(request: Request, secret: Secret) -> RedirectResponse:

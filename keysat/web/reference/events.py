@@ -44,6 +44,34 @@ class IssuedEvent(LicenseEvent):
     ] = None
 
 
+class SubscriptionEvent(BaseModel):
+    """A subscription in the state after the event. `amount` is the price of a renewal."""
+
+    subscription_id: UUID
+    license_id: UUID
+    invoice_id: Annotated[UUID | None, Field(description="The invoice of the renewal. Null for a cancellation.")]
+    product_id: UUID
+    product_slug: str
+    policy_id: UUID
+    amount: int
+    currency: str
+    amount_sats: Annotated[int, Field(description="The amount in sat, 0 in another currency.")]
+    period_seconds: int
+    expires_at: Annotated[datetime | None, Field(description="The end of the license.")]
+    status: Annotated[str, Field(description="The status of the license.")]
+    email: Annotated[str | None, Field(description="The holder's e-mail address, if known.")]
+    sample: Sample = None
+
+
+class RenewedEvent(SubscriptionEvent):
+    """A license that was renewed. Endpoints that ask for it get its new key, too."""
+
+    license_key: Annotated[
+        str | None,
+        Field(description="Left out unless the endpoint asks for it. Null once it was withdrawn or transferred."),
+    ] = None
+
+
 class InvoiceEvent(BaseModel):
     """An invoice in the state after the event."""
 
@@ -117,6 +145,8 @@ DATA: dict[EventType, type[BaseModel]] = {
     EventType.LICENSE_REVOKED: LicenseEvent,
     EventType.LICENSE_SUSPENDED: LicenseEvent,
     EventType.LICENSE_UNSUSPENDED: LicenseEvent,
+    EventType.SUBSCRIPTION_RENEWED: RenewedEvent,
+    EventType.SUBSCRIPTION_CANCELLED: SubscriptionEvent,
     EventType.INVOICE_SETTLED: InvoiceEvent,
     EventType.INVOICE_EXPIRED: InvoiceEvent,
     EventType.INVOICE_INVALID: InvoiceEvent,
