@@ -40,6 +40,8 @@ NEVER_REFUSED = {"POST /v1/validate"}
 RULES_BEYOND_THE_DESCRIPTION = {
     "POST /v1/purchase",  # a blank text is an absent one
     "POST /v1/redeem",
+    "POST /v1/renew",
+    "POST /v1/subscriptions/cancel",
     "POST /v1/machines/activate",
     "POST /v1/machines/heartbeat",
     "POST /v1/machines/deactivate",
