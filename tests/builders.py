@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from keysat.accounts.manage import NewAccount, add_account, find_account
-from keysat.catalog.products import Terms, add_policy, add_product
+from keysat.catalog.products import add_policy, add_product
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.money import Money
 from keysat.core.secrets import secret_box

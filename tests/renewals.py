@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from keysat.catalog.changes import change_policy
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.models import Invoice, License, LicenseExtension, Subscription
 from keysat.models.invoice_status import PaymentException

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from keysat.catalog.products import Display, Terms, check_display, check_terms, require_product
+from keysat.catalog.products import require_product
+from keysat.catalog.terms import Display, Terms, check_display, check_terms
 from keysat.core.errors import InvalidInput, NotFound, require
 from keysat.core.hints import Hint
 from keysat.core.texts import check_name, check_note
@@ -32,6 +33,7 @@ POLICY_FIELDS = {
     "duration_seconds",
     "grace_seconds",
     "is_recurring",
+    "trial_days",
     "max_machines",
     "releases_per_seat",
     "is_trial",

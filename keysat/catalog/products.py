@@ -3,65 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from keysat.catalog.terms import Display, Terms, check_display, check_terms
 from keysat.core.errors import Conflict, InvalidInput, NotFound, require
 from keysat.core.hints import Hint
-from keysat.core.money import BASIS_POINTS, DECIMALS, Money
-from keysat.core.settings import load_settings
-from keysat.core.texts import check_entitlements, check_line, check_name, check_note
+from keysat.core.money import DECIMALS, Money
+from keysat.core.texts import check_name, check_note
 from keysat.models import Policy, Product
 from keysat.models.audit import audit
 from keysat.models.product import SLUG
-from keysat.net.lightning_address import parse_address
-
-_MAX_BULLETS, _MAX_POSITION = 20, 1_000_000
-
-
-@dataclass(frozen=True)
-class Terms:
-    """A policy's terms: seconds, no duration = perpetual, 0 machines = unlimited, price in the product's currency.
-
-    `is_recurring` licenses can be renewed for the same duration and price. They need a duration.
-
-    A license's holder may free `releases_per_seat` seats in 30 days for each seat of the license.
-
-    `tip_pct_bps` hundredths of a percent of the payment go to the Lightning Address `tip_recipient`.
-    """
-
-    duration_seconds: int | None = None
-    grace_seconds: int = 0
-    is_recurring: bool = False
-    max_machines: int = 1
-    releases_per_seat: int = 3
-    is_trial: bool = False
-    entitlements: tuple[str, ...] = ()
-    price_amount: int | None = None
-    tip_recipient: str | None = None
-    tip_pct_bps: int | None = None
-    tip_label: str = ""
-
-    @classmethod
-    def of(cls, policy: Policy) -> Terms:
-        """Return the terms of a stored policy."""
-        return cls(**{field.name: getattr(policy, field.name) for field in fields(cls)})
-
-
-@dataclass(frozen=True)
-class Display:
-    """How a policy is shown: its bullets, its place among the others, or not at all. It is sold all the same."""
-
-    bullets: tuple[str, ...] = ()
-    position: int = 0
-    hidden: bool = False
-
-    @classmethod
-    def of(cls, policy: Policy) -> Display:
-        """Return how a stored policy is shown."""
-        return cls(tuple(policy.bullets), policy.position, policy.hidden)
 
 
 def add_product(session: Session, slug: str, name: str, price: Money, description: str = "", *, actor: str) -> Product:
@@ -117,7 +70,7 @@ def add_policy(
     name: str,
     terms: Terms,
     description: str = "",
-    display: Display = Display(),
+    display: Display | None = None,
     *,
     actor: str,
 ) -> Policy:
@@ -132,7 +85,8 @@ def add_policy(
     check_name(name)
     check_note(description, "the description")
     check_terms(terms)
-    check_display(display)
+    shown = display or Display()
+    check_display(shown)
     product = require_product(session, product_slug)
     taken = select(Policy).where(Policy.product_id == product.id, Policy.slug == slug)
     if session.scalar(taken) is not None:
@@ -143,7 +97,7 @@ def add_policy(
         name=name,
         description=description,
         **{**vars(terms), "entitlements": list(terms.entitlements)},
-        **{**vars(display), "bullets": list(display.bullets)},
+        **{**vars(shown), "bullets": list(shown.bullets)},
     )
     session.add(policy)
     session.flush()
@@ -197,43 +151,3 @@ def amount_of(product: Product, policy: Policy) -> int:
 def _check_slug(slug: str) -> None:
     if not re.fullmatch(SLUG, slug):
         raise InvalidInput(f"slug {slug!r} must be lower-case letters, digits, '.', '_' or '-', 63 at most.")
-
-
-def check_terms(terms: Terms) -> None:
-    """Check that a policy's terms are in range. Raises `InvalidInput`."""
-    if terms.duration_seconds is not None and not 0 < terms.duration_seconds <= 10**9:
-        raise InvalidInput("a duration must be 1 to 1,000,000,000 seconds, or left out for a perpetual license.")
-    if terms.is_recurring and terms.duration_seconds is None:
-        raise InvalidInput("a recurring policy needs a duration: that is the period of each renewal.")
-    if not 0 <= terms.grace_seconds <= 10**9:
-        raise InvalidInput("a grace period must be 0 to 1,000,000,000 seconds.")
-    if not 0 <= terms.max_machines <= 10**6:
-        raise InvalidInput("the number of machines must be 0 (unlimited) to 1,000,000.")
-    if not 0 <= terms.releases_per_seat <= 1_000:
-        raise InvalidInput("the number of releases for each seat must be 0 to 1,000.")
-    if terms.price_amount is not None and terms.price_amount < 0:
-        raise InvalidInput("a price can't be negative.")
-    _check_tip(terms)
-    check_entitlements(terms.entitlements)
-
-
-def check_display(display: Display) -> None:
-    """Check that a policy's bullets are lines of text, and its place is in range. Raises `InvalidInput`."""
-    if len(display.bullets) > _MAX_BULLETS:
-        raise InvalidInput(f"a policy can have {_MAX_BULLETS} bullets at most.")
-    for bullet in display.bullets:
-        check_name(bullet, "a bullet")
-    if abs(display.position) > _MAX_POSITION:
-        raise InvalidInput(f"a policy's position must be {-_MAX_POSITION:,} to {_MAX_POSITION:,}.")
-
-
-def _check_tip(terms: Terms) -> None:
-    if (terms.tip_recipient is None) != (terms.tip_pct_bps is None):
-        raise InvalidInput(
-            "a tip needs both a recipient, as dev@example.com, and a share, as 500 basis points for 5 %."
-        )
-    if terms.tip_recipient is not None:
-        parse_address(terms.tip_recipient, allow_local=bool(load_settings().tip_allowed_networks))
-    if terms.tip_pct_bps is not None and not 0 < terms.tip_pct_bps <= BASIS_POINTS:
-        raise InvalidInput("a tip's share must be 1 to 10,000 basis points: 500 is 5 %.")
-    check_line(terms.tip_label, "the tip's label")

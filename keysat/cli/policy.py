@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from keysat.catalog.changes import change_policy
-from keysat.catalog.products import Display, Terms, add_policy, amount_of, list_policies, require_product
+from keysat.catalog.products import add_policy, amount_of, list_policies, require_product
+from keysat.catalog.terms import Display, Terms
 from keysat.cli.output import AsJson, say, show_record, show_rows
 from keysat.cli.product import parse_price
 from keysat.core.db import reading, transaction
@@ -24,6 +25,7 @@ Product_ = Annotated[str, typer.Argument(metavar="PRODUCT", help="The product's 
 Policy_ = Annotated[str, typer.Argument(metavar="POLICY", help="The policy's slug.")]
 _RELEASES = typer.Option(min=0, max=1_000, help="Seats that a key's holder may free in 30 days, for each seat.")
 _RECURRING = "Licenses can be renewed, each time for the same days and price."
+_TRIAL = "Free days at the beginning of a recurring license, once for each buyer; 0 = none."
 _POSITION = "Its place among the product's policies: lower comes first, and the first is the default."
 _HIDDEN = "Show it to nobody; those who know its slug can buy it."
 TipRecipient = Annotated[str | None, typer.Option(help="A Lightning Address that gets a share of what is paid.")]
@@ -40,6 +42,7 @@ def add(
     days: Annotated[int | None, typer.Option(min=1, help="How long a license lasts; default: for ever.")] = None,
     grace_days: Annotated[int, typer.Option(min=0, help="How long it still counts after that.")] = 0,
     recurring: Annotated[bool, typer.Option("--recurring", help=_RECURRING)] = False,
+    trial_days: Annotated[int, typer.Option(min=0, help=_TRIAL)] = 0,
     machines: Annotated[int, typer.Option(min=0, help="Seats; 0 = unlimited.")] = 1,
     seat_releases: Annotated[int, _RELEASES] = 3,
     trial: Annotated[bool, typer.Option("--trial", help="Mark licenses as trials.")] = False,
@@ -58,6 +61,7 @@ def add(
         duration_seconds=None if days is None else days * DAY,
         grace_seconds=grace_days * DAY,
         is_recurring=recurring,
+        trial_days=trial_days,
         max_machines=machines,
         releases_per_seat=seat_releases,
         is_trial=trial,
@@ -89,6 +93,7 @@ def edit(
     days: Annotated[int | None, typer.Option(min=0, help="How long a license lasts; 0 = for ever.")] = None,
     grace_days: Annotated[int | None, typer.Option(min=0, help="How long it still counts after that.")] = None,
     recurring: Annotated[bool | None, typer.Option(help=_RECURRING)] = None,
+    trial_days: Annotated[int | None, typer.Option(min=0, help=_TRIAL)] = None,
     machines: Annotated[int | None, typer.Option(min=0, help="Seats; 0 = unlimited.")] = None,
     seat_releases: Annotated[int | None, _RELEASES] = None,
     trial: Annotated[bool | None, typer.Option(help="Mark licenses as trials.")] = None,
@@ -116,6 +121,7 @@ def edit(
         "description": description,
         "grace_seconds": None if grace_days is None else grace_days * DAY,
         "is_recurring": recurring,
+        "trial_days": trial_days,
         "max_machines": machines,
         "releases_per_seat": seat_releases,
         "is_trial": trial,
@@ -176,6 +182,7 @@ def list_(
                 "machines": row.max_machines or "unlimited",
                 "seat_releases": row.releases_per_seat,
                 "recurring": row.is_recurring,
+                "trial_days": row.trial_days,
                 "trial": row.is_trial,
                 "entitlements": row.entitlements,
                 "hidden": row.hidden,

@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives import serialization
 from sqlalchemy import func, select
 
 from keysat.accounts.manage import NewAccount, add_account
-from keysat.catalog.products import Terms, add_policy, add_product
+from keysat.catalog.products import add_policy, add_product
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE, engine, reading, transaction
 from keysat.core.errors import KeysatError
 from keysat.core.money import Money

@@ -31,7 +31,7 @@ IN_PROGRESS = timedelta(seconds=75)
 class Draft:
     """The content of a new invoice. A free one has no account. `base` is the price before the discount.
 
-    `target_license_id` is the license that it renews.
+    `target_license_id` is the license that it renews. `trial_days` is how long a trial lasts.
     """
 
     account: ProviderAccount | None
@@ -44,6 +44,7 @@ class Draft:
     idempotency_key: str | None = None
     request_hash: bytes | None = None
     target_license_id: UUID | None = None
+    trial_days: int | None = None
 
 
 def write(session: Session, draft: Draft) -> Invoice:
@@ -63,6 +64,7 @@ def write(session: Session, draft: Draft) -> Invoice:
         idempotency_key=draft.idempotency_key,
         request_hash=draft.request_hash,
         target_license_id=draft.target_license_id,
+        trial_days=draft.trial_days,
         settled_at=None if draft.account else now,
         next_check_at=now + FIRST_CHECK,
     )

@@ -18,6 +18,7 @@ from keysat.models.subscription import LicenseExtension, Subscription
 from keysat.models.sweep import Sweep
 from keysat.models.task_run import TaskRun
 from keysat.models.tip import Tip, TipPayment
+from keysat.models.trial import Trial
 from keysat.models.webhook import DeliveryAttempt, OutboundEvent, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "TaskRun",
     "Tip",
     "TipPayment",
+    "Trial",
     "WebhookDelivery",
     "WebhookEndpoint",
 ]

@@ -41,3 +41,9 @@ def license_of_invoice(session: Session, invoice: Invoice) -> License | None:
     if invoice.target_license_id is not None:
         return session.get_one(License, invoice.target_license_id) if invoice.fulfilled else None
     return session.scalar(select(License).where(License.invoice_id == invoice.id))
+
+
+def license_for_buyer(session: Session, invoice: Invoice) -> License | None:
+    """Return the license of a purchase or a renewal, unless it was transferred to another holder since."""
+    owned = license_of_invoice(session, invoice)
+    return owned if owned is None or owned.belongs_to(invoice.created_at) else None

@@ -45,7 +45,8 @@ class Invoice(Base):
     created. What happened to an invoice since is unknown if it comes from an older dump or was adopted by a sweep.
     `rest_of_id` is the invoice that this one completes: it charges what was missing there. `credited` is what this one
     counts for there now, and `rest_paid` is what such invoices count for in this one, in total.
-    `target_license_id` is the license that this one renews. It is NULL for a purchase.
+    `target_license_id` is the license that this one renews. It is NULL for a purchase. `trial_days` is how
+    long a trial lasts that it is for.
     `payment_hashes` has the payment hash of the Lightning payment that paid the invoice alone: who knows its preimage
     paid. It is empty if there is none, and NULL until a check of the settled invoice read the payments.
     `payment_seen_at` is when a check first saw a payment, confirmed or not. `final_check_at` is when a check first
@@ -81,6 +82,7 @@ class Invoice(Base):
         CheckConstraint("rest_of_id <> id", name="rest_of_id"),
         CheckConstraint("credited IS NULL OR (rest_of_id IS NOT NULL AND credited >= 0)", name="credited"),
         Index("ix_invoices_rest_of_id", "rest_of_id", postgresql_where=text("rest_of_id IS NOT NULL")),
+        CheckConstraint("trial_days IS NULL OR (trial_days > 0 AND amount = 0)", name="trial_days"),
         CheckConstraint("target_license_id IS NULL OR rest_of_id IS NULL", name="target_license_id"),
         Index(
             "ix_invoices_target_license_id",
@@ -133,6 +135,7 @@ class Invoice(Base):
     rest_of_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"))
     rest_paid: Mapped[int] = mapped_column(BigInteger, server_default="0")
     credited: Mapped[int | None] = mapped_column(BigInteger)
+    trial_days: Mapped[int | None]
     target_license_id: Mapped[UUID | None] = mapped_column(ForeignKey("licenses.id", use_alter=True))
     buyer_email: Mapped[str | None]
     buyer_note: Mapped[str | None]

@@ -14,11 +14,14 @@ from keysat.core.db import Base
 from keysat.models.columns import CreatedAt, Id, Time, is_set
 from keysat.models.product import SLUG
 
+SECONDS_OF_A_DAY = 86_400
+
 
 class Policy(Base):
     """Durations are in seconds. NULL `duration_seconds` means perpetual. 0 `max_machines` means unlimited.
 
-    The licenses of an `is_recurring` policy can be renewed, each time for its duration.
+    The licenses of an `is_recurring` policy can be renewed, each time for its duration. They
+    begin with `trial_days` for free, once for each buyer, if that isn't 0.
 
     `price_amount`, in the product's currency, overrides the product's price if it is not NULL. Policies are shown by
     `position`, and then oldest first. The first one is the default. A `hidden` policy isn't shown, and is sold to those
@@ -33,6 +36,7 @@ class Policy(Base):
         CheckConstraint("duration_seconds > 0", name="duration_seconds"),
         CheckConstraint("grace_seconds >= 0", name="grace_seconds"),
         CheckConstraint("NOT is_recurring OR duration_seconds IS NOT NULL", name="is_recurring"),
+        CheckConstraint("trial_days >= 0 AND (trial_days = 0 OR is_recurring)", name="trial_days"),
         CheckConstraint("max_machines >= 0", name="max_machines"),
         CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("price_amount >= 0", name="price_amount"),
@@ -50,6 +54,7 @@ class Policy(Base):
     duration_seconds: Mapped[int | None]
     grace_seconds: Mapped[int] = mapped_column(server_default="0")
     is_recurring: Mapped[bool] = mapped_column(server_default="false")
+    trial_days: Mapped[int] = mapped_column(server_default="0")
     max_machines: Mapped[int] = mapped_column(server_default="1")
     releases_per_seat: Mapped[int] = mapped_column(server_default="3")
     is_trial: Mapped[bool] = mapped_column(server_default="false")
@@ -67,11 +72,12 @@ class Policy(Base):
 
     archived = is_set("archived_at")
 
-    def terms(self, now: datetime) -> dict[str, Any]:
-        """Return the columns of a license that is issued now, in whole seconds like its key."""
-        issued_at, lasts = now.replace(microsecond=0), self.duration_seconds
+    def terms(self, now: datetime, trial_days: int | None = None) -> dict[str, Any]:
+        """Return the columns of a license that is issued now, for a trial or not, in whole seconds like its key."""
+        issued_at = now.replace(microsecond=0)
+        lasts = self.duration_seconds if trial_days is None else trial_days * SECONDS_OF_A_DAY
         return {
-            "is_trial": self.is_trial,
+            "is_trial": self.is_trial or trial_days is not None,
             "is_recurring": self.is_recurring,
             "max_machines": self.max_machines,
             "releases_per_seat": self.releases_per_seat,

@@ -33,7 +33,9 @@ class Order:
     """A buyer's order: slugs, and a code in upper or lower case.
 
     `account` is the name of the provider account. None selects one that sells. `only_free` refuses the order unless
-    the code makes the license free. The same `idempotency_key` with the same order returns the same invoice.
+    the code makes the license free. The same `idempotency_key` with the same order returns the same invoice. `trial`
+    begins with the policy's trial if it has one, unless there is a code. `machine` is the SHA-256 of the fingerprint
+    that has it.
     """
 
     product: str
@@ -45,6 +47,8 @@ class Order:
     account: str | None = None
     only_free: bool = False
     idempotency_key: str | None = None
+    trial: bool = True
+    machine: bytes | None = None
 
     def check(self) -> None:
         """Validate that the buyer's texts can be stored and sent to a provider. Raises `InvalidInput`."""
@@ -59,4 +63,7 @@ class Order:
     def fingerprint(self) -> bytes:
         """The SHA-256 of all fields except the idempotency key."""
         facts = {name: value for name, value in asdict(self).items() if name != "idempotency_key"}
+        # A request without these has the hash that the version before stored.
+        machine, trial = facts.pop("machine"), facts.pop("trial")
+        facts |= ({} if trial else {"trial": False}) | ({} if machine is None else {"machine": machine.hex()})
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()

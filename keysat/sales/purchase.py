@@ -46,6 +46,7 @@ from keysat.queue.outbox import EventType, emit_invoice
 from keysat.sales.order import Order, PurchaseFailed, PurchaseInProgress
 from keysat.sales.quote import quote
 from keysat.settlement.issue import issue
+from keysat.subscriptions.trial import take_trial
 
 log = get_logger(__name__)
 
@@ -83,6 +84,8 @@ def purchase(
         Conflict: the code can't be used or is used up. Or the idempotency key was used with another order, or with
             this order and its purchase is still in progress.
         SalesUnavailable: no selling account can take a payment now.
+        TrialUsed: this buyer or machine had a trial of the product.
+        TrialNeedsBuyer: nobody knows whose trial it is.
         InvalidInput: the order requires a free license, and the code doesn't give one. Or the code is limited by buyer,
             and the order has no e-mail address.
         CallFailed: the provider created no invoice, or it is unknown whether it did.
@@ -149,6 +152,10 @@ def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: s
     offer = quote(session, order.product, order.policy, order.code)
     if order.only_free and (offer.code is None or offer.code.kind != CodeKind.FREE_LICENSE):
         raise InvalidInput(f"code {order.code} doesn't give a license for free; use it with a purchase.")
+    trial_days = offer.policy.trial_days if order.trial and offer.code is None else 0
+    if trial_days:
+        nothing = Money(0, offer.price.currency)
+        offer = replace(offer, base=nothing, price=nothing)
     free = offer.price.amount == 0
     account = None if free else choose_account(session, order.account, offer.product.provider_account_id)
     invoice = draft.write(
@@ -163,8 +170,11 @@ def _open(session: Session, order: Order, signer_id: Callable[[], str], actor: s
             order.buyer_note,
             order.idempotency_key,
             order.fingerprint if order.idempotency_key else None,
+            trial_days=trial_days or None,
         ),
     )
+    if trial_days:
+        take_trial(session, offer.product.id, invoice.id, order.buyer_email, order.machine)
     if offer.code is not None:
         reserve(session, offer.code, invoice.id, offer.discount, order.buyer_email)
     payee = account.name if account else None

@@ -14,13 +14,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from keysat.catalog.products import price_of
 from keysat.codes.reserve import redeem
 from keysat.core import metrics
 from keysat.core.errors import NotPaid, require
 from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.mail.owe import owe_receipt
-from keysat.models import Invoice, License, Policy
+from keysat.models import Invoice, License, Policy, Product
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus, Purpose
 from keysat.models.license import LicenseSource
@@ -63,7 +64,7 @@ def _issue(
             policy_id=policy.id,
             source=LicenseSource.PURCHASE,
             signer=signer_id,
-            **policy.terms(now),
+            **policy.terms(now, invoice.trial_days),
         )
         .on_conflict_do_nothing(index_elements=[License.invoice_id])
         .returning(License.id)
@@ -75,7 +76,7 @@ def _issue(
     )
     redeem(session, invoice.id, actor)
     if license_id is not None:
-        row, price = session.get_one(License, license_id), Money(invoice.base_amount, invoice.currency)
+        row, price = session.get_one(License, license_id), _price_of_renewals(session, invoice, policy)
         terms.start(session, row, policy, price, invoice.provider_account_id)
         emit_license(session, EventType.LICENSE_ISSUED, license_id)
         owe_receipt(session, invoice.id, license_id)
@@ -85,6 +86,13 @@ def _issue(
         paid_at = invoice.paid_at or invoice.settled_at or now
         metrics.payment_to_license.labels(LicenseSource.PURCHASE).observe((now - paid_at).total_seconds())
     return license_id
+
+
+def _price_of_renewals(session: Session, invoice: Invoice, policy: Policy) -> Money:
+    """Return the price before the discount. That of a trial is what its policy costs now."""
+    if invoice.trial_days is None:
+        return Money(invoice.base_amount, invoice.currency)
+    return price_of(session.get_one(Product, invoice.product_id), policy)
 
 
 def _lock_settled(session: Session, invoice_id: UUID) -> tuple[Invoice, Policy, datetime]:

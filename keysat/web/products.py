@@ -16,13 +16,13 @@ from keysat.core.errors import NotFound
 from keysat.core.money import Money
 from keysat.models import Policy, Product
 from keysat.models.discount_code import CodeKind
+from keysat.models.policy import SECONDS_OF_A_DAY
 from keysat.web.errors import documented
 from keysat.web.fields import Slug
 
 router = APIRouter(prefix="/v1/products", tags=["products"], responses=documented())
 
 ProductSlug = Annotated[Slug, Path(description="The product's slug.")]
-_SECONDS_OF_A_DAY = 86_400
 
 
 class Entitlement(BaseModel):
@@ -65,7 +65,8 @@ class PublicPolicy(BaseModel):
     """The terms of a license. 0 seconds = perpetual, 0 machines = unlimited.
 
     A recurring one can be renewed for `renewal_period_days`, rounded down, at the same price. Each renewal is paid by
-    the buyer. Nothing is charged automatically.
+    the buyer. Nothing is charged automatically. It begins with `trial_days` for free, once for each buyer, if
+    that isn't 0.
     """
 
     slug: str
@@ -179,6 +180,6 @@ def _policy(product: Product, row: Policy) -> PublicPolicy:
         highlighted=row.highlighted,
         bullets=row.bullets,
         is_recurring=row.is_recurring,
-        renewal_period_days=duration // _SECONDS_OF_A_DAY if row.is_recurring else 0,
-        trial_days=duration // _SECONDS_OF_A_DAY if row.is_trial else 0,
+        renewal_period_days=duration // SECONDS_OF_A_DAY if row.is_recurring else 0,
+        trial_days=row.trial_days,
     )

@@ -9,21 +9,21 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, func, literal, select
-from sqlalchemy.orm import Session
 
 from keysat.core.db import DATABASE, reading
 from keysat.core.errors import NotFound
 from keysat.core.money import Money, stored_money
 from keysat.core.settings import load_settings
 from keysat.invoices.rest import current_of, missing_of, short_of
+from keysat.licenses.seats import Caller
 from keysat.models import Invoice, License, Redemption
-from keysat.models.holders import license_of_invoice
+from keysat.models.holders import license_for_buyer
 from keysat.operations.why import State, Why, read_why
 from keysat.sales.order import Order
 from keysat.sales.purchase import purchase as start
 from keysat.web.bulkhead import provider_place
 from keysat.web.errors import documented
-from keysat.web.fields import Email, HttpUrl, Line, Lines, PublicInput, Slug
+from keysat.web.fields import Email, Fingerprint, HttpUrl, Line, Lines, PublicInput, Slug
 from keysat.web.limits import limit_purchases, limit_validations
 from keysat.web.products import sats
 from keysat.web.state import signer, signer_id
@@ -57,10 +57,15 @@ class PurchaseRequest(Wanted):
     """A purchase request.
 
     The buyer's browser is sent to `redirect_url` after the payment, by default to the purchase's page.
+
+    A policy with `trial_days` begins with a trial for free, once for each `buyer_email`, and once for each machine with
+    a `fingerprint`. One of them is needed. `trial` false, or a code, buys at once.
     """
 
     redirect_url: HttpUrl | None = None
     code: Line | None = None
+    trial: bool = True
+    fingerprint: Fingerprint | None = None
 
 
 class RedeemRequest(Wanted):
@@ -137,13 +142,15 @@ def purchase(body: PurchaseRequest, key: IdempotencyKey = None) -> Started:
         buyer_email=body.buyer_email,
         buyer_note=body.buyer_note,
         redirect_url=body.redirect_url,
+        trial=body.trial,
+        machine=None if body.fingerprint is None else Caller.of(body.fingerprint).fingerprint_hash,
         idempotency_key=key and f"purchase:{key}",
     )
     signer_id()  # before a connection is taken, as the first call takes one of its own
     invoice_id = start(DATABASE, order, signer_id, "api", page_of)
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
-        owned = None if invoice.amount else license_shown(session, invoice)
+        owned = None if invoice.amount else license_for_buyer(session, invoice)
     return started(invoice, invoice_id, owned)
 
 
@@ -178,7 +185,7 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
         invoice = session.get(Invoice, row_id)
         if invoice is None:
             raise NotFound("purchase", row_id)
-        owned = license_shown(session, invoice)
+        owned = license_for_buyer(session, invoice)
         current = current_of(session, invoice)
         why, missing = read_why(session, current), missing_of(short_of(session, invoice))
         if owned is not None and not proven and (owned.rotated_at or not session.scalar(select(_is_new(owned)))):
@@ -216,7 +223,7 @@ def redeem(body: RedeemRequest, key: IdempotencyKey = None) -> Redeemed:
     signer_id()
     invoice_id = start(DATABASE, order, signer_id, "api")
     with reading() as session:
-        owned = license_shown(session, session.get_one(Invoice, invoice_id))
+        owned = license_for_buyer(session, session.get_one(Invoice, invoice_id))
         redemption_id = session.scalars(select(Redemption.id).where(Redemption.invoice_id == invoice_id)).one()
     if owned is None:
         raise NotFound("license of this purchase", "any more; it was transferred")
@@ -237,9 +244,3 @@ def _paid(invoice: Invoice, current: Invoice, why: Why) -> int | None:
     if current is not invoice:
         return invoice.amount - current.amount + why.paid.amount
     return None if invoice.paid_amount is None else why.paid.amount
-
-
-def license_shown(session: Session, invoice: Invoice) -> License | None:
-    """Return the license of a purchase or a renewal, unless it was transferred to another holder since."""
-    owned = license_of_invoice(session, invoice)
-    return owned if owned is None or owned.belongs_to(invoice.created_at) else None

@@ -11,13 +11,14 @@ from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import NotFound
 from keysat.licenses.state import evaluate
 from keysat.models import Invoice
+from keysat.models.holders import license_for_buyer
 from keysat.sales.renew import renew as open_renewal
 from keysat.subscriptions.terms import cancel_subscription, require_subscription
 from keysat.web.bulkhead import provider_place
 from keysat.web.errors import documented
 from keysat.web.fields import HttpUrl, KeyText, Line, PublicInput
 from keysat.web.limits import limit_purchases
-from keysat.web.purchase import Started, license_shown, started
+from keysat.web.purchase import Started, started
 from keysat.web.state import read_key, signer
 from keysat.web.tokens import page_of
 
@@ -67,7 +68,7 @@ def renew(body: RenewRequest) -> Started:
     invoice_id = open_renewal(DATABASE, license_id, "api", page_of, body.redirect_url)
     with reading() as session:
         invoice = session.get_one(Invoice, invoice_id)
-        return started(invoice, invoice_id, None if invoice.amount else license_shown(session, invoice))
+        return started(invoice, invoice_id, None if invoice.amount else license_for_buyer(session, invoice))
 
 
 @router.post(

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE
 from keysat.licenses.keys import verify
 from keysat.licenses.machines import activate

@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.codes.edit import change_code
 from keysat.codes.manage import NewCode, add_code
 from keysat.codes.pricing import NotApplicable

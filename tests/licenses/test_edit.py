@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, text
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, InvalidInput
 from keysat.licenses import seats

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, update
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, NotFound
 from keysat.licenses.keys import verify

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE, Database, reading, transaction
 from keysat.licenses.edit import replace_key, transfer_license
 from keysat.licenses.keys import verify

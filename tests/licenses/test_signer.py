@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keysat_licensing_client import PublicKey, Verifier
 from sqlalchemy import func
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import reading
 from keysat.core.errors import SettingsError
 from keysat.core.hints import Hint

@@ -9,7 +9,7 @@ import time_machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import event, func, select, text
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE, engine, reading, transaction
 from keysat.licenses.keys import sign, verify
 from keysat.licenses.seats import Caller, validate

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, insert, select, text, update
 
 from keysat.accounts.inbox import store
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.cli.hints import explained
 from keysat.codes.manage import NewCode, add_code, recount
 from keysat.core import metrics

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.core.db import reading, transaction
 from keysat.core.errors import InvalidInput, NotFound
 from keysat.core.hints import Hint

@@ -8,7 +8,8 @@ from sqlalchemy import func, select, text
 from keysat.accounts.breaker import may_create
 from keysat.accounts.selling import sell_with
 from keysat.catalog.changes import change_product
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.core.db import reading, transaction
 from keysat.core.errors import NotFound, RemoteRefused, RemoteUnavailable, SalesUnavailable
 from keysat.core.money import Money

@@ -13,7 +13,8 @@ from keysat_licensing_client import (
     Verifier,
 )
 
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
 from keysat.licenses.withdraw import change_status

@@ -1,7 +1,7 @@
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import reading, transaction
 from keysat.core.settings import load_settings
 from keysat.models import Tip

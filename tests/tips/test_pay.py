@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, InvalidInput, NotFound
 from keysat.core.money import Money

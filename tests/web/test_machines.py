@@ -3,7 +3,7 @@
 import pytest
 from keysat_licensing_client import Client
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.settings import load_settings
 from tests.builders import load_machines, make_license
 

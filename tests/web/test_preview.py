@@ -2,7 +2,8 @@
 
 import pytest
 
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
 from keysat.core.money import Money

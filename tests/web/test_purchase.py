@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import reading, transaction
 from keysat.core.errors import CredentialsRejected, RemoteRefused, RemoteUnavailable

@@ -2,6 +2,7 @@
 
 import pytest
 
+from keysat.catalog.changes import change_policy
 from keysat.core.db import transaction
 from keysat.licenses.edit import replace_key, transfer_license
 from keysat.licenses.keys import parse
@@ -114,3 +115,18 @@ def test_holder_cancels(api, sold, key):
 def test_listing_tells_which_policies_renew(api, sold):
     [policy] = api.get("/v1/products/editor/policies").json()["policies"]
     assert (policy["is_recurring"], policy["renewal_period_days"]) == (True, 30)
+
+
+def test_trial_comes_with_its_key_and_is_refused_twice(api, sold):
+    with transaction() as session:
+        change_policy(session, "editor", "standard", {"trial_days": 14}, "cli")
+    [policy] = api.get("/v1/products/editor/policies").json()["policies"]
+    assert policy["trial_days"] == 14
+    wanted = {"product": "editor", "buyer_email": "new@example.com", "fingerprint": "desk"}
+    begun = api.post("/v1/purchase", wanted).json()
+    assert (begun["checkout_url"], begun["amount"]) == ("", 0)
+    assert parse(begun["license_key"]).is_trial
+    for again in ({"buyer_email": "New+x@example.com"}, {"fingerprint": "desk"}):
+        assert api.post("/v1/purchase", {"product": "editor", **again}).status_code == 409
+    assert api.post("/v1/purchase", {"product": "editor"}).status_code == 400
+    assert api.post("/v1/purchase", {"product": "editor", "trial": False}).json()["amount"] == PRICE

@@ -8,7 +8,7 @@ import pytest
 from keysat_licensing_client import Client, ValidateOptions
 from sqlalchemy import func
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import transaction
 from keysat.core.settings import load_settings
 from keysat.licenses.withdraw import change_status

@@ -24,6 +24,7 @@ TERMS = {
     "tip_label": "for the compiler",
     "releases_per_seat": 3,
     "is_recurring": True,
+    "trial_days": 1,
     "hidden": False,
     "position": 2,
     "bullets": ["Updates for a year"],
@@ -38,7 +39,14 @@ LIMITS = {
 }
 # For each body one that its route takes: what is refused below is refused for the one field that is changed.
 FITTING = {
-    "PurchaseRequest": {"product": "editor", "redirect_url": "https://shop.example.com/", "code": "GIFT", **BUYER},
+    "PurchaseRequest": {
+        "product": "editor",
+        "redirect_url": "https://shop.example.com/",
+        "code": "GIFT",
+        "trial": True,
+        "fingerprint": "f",
+        **BUYER,
+    },
     "RedeemRequest": {"product": "editor", "code": "GIFT", **BUYER},
     "RenewRequest": {"license_key": "LIC1-A-B", "redirect_url": "https://shop.example.com/"},
     "CancelRequest": {"license_key": "LIC1-A-B", "reason": "sold"},

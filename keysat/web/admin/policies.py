@@ -11,7 +11,8 @@ from pydantic import Field
 
 from keysat.catalog import products
 from keysat.catalog.changes import change_policy, require_policy
-from keysat.catalog.products import Display, Terms, add_policy, require_product
+from keysat.catalog.products import add_policy, require_product
+from keysat.catalog.terms import Display, Terms
 from keysat.core.db import reading, transaction
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Amount, Entitlements, Machines, Number, Releases, Row
@@ -26,6 +27,7 @@ Duration = Annotated[int | None, Field(gt=0, le=10**9, description="Seconds; nul
 
 
 Recurring = Annotated[bool, Field(description="Licenses can be renewed for the same duration and price.")]
+TrialDays = Annotated[int, Field(ge=0, le=1_830, description="Free at the beginning, once for each buyer.")]
 Hidden = Annotated[bool, Field(description="Shown to nobody. Those who know its slug can buy it.")]
 Position = Annotated[int, Field(ge=-1_000_000, le=1_000_000, description="Lower comes first, as the default.")]
 Bullets = Annotated[list[Name], Field(max_length=20, description="Lines that buyers read.")]
@@ -45,6 +47,7 @@ class NewPolicy(Input):
     duration_seconds: Duration = None
     grace_seconds: Number = 0
     is_recurring: Recurring = False
+    trial_days: TrialDays = 0
     max_machines: Machines = 1
     releases_per_seat: Releases = 3
     is_trial: bool = False
@@ -66,6 +69,7 @@ class PolicyChanges(Changes):
     duration_seconds: Duration = UNCHANGED
     grace_seconds: Number = UNCHANGED
     is_recurring: Recurring = UNCHANGED
+    trial_days: TrialDays = UNCHANGED
     max_machines: Machines = UNCHANGED
     releases_per_seat: Releases = UNCHANGED
     is_trial: bool = UNCHANGED
@@ -92,6 +96,7 @@ class PolicyRow(Row):
     duration_seconds: int | None
     grace_seconds: int
     is_recurring: bool
+    trial_days: int
     max_machines: int
     releases_per_seat: int
     is_trial: bool

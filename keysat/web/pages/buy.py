@@ -23,6 +23,7 @@ from keysat.models.invoice_status import InvoiceStatus
 from keysat.sales.order import Order, PurchaseInProgress
 from keysat.sales.purchase import REFUSALS, purchase
 from keysat.sales.quote import preview
+from keysat.subscriptions.trial import TrialNeedsBuyer, TrialUsed
 from keysat.web.bulkhead import provider_place
 from keysat.web.fields import Slug
 from keysat.web.limits import limit_previews, limit_purchases, limit_validations
@@ -38,6 +39,14 @@ log = get_logger(__name__)
 
 ProductSlug = Annotated[Slug, Path()]
 _RETRY_SECONDS = 30
+# The field that a purchase is refused for, and the text at it.
+_REFUSED: dict[type[Exception], tuple[str, str]] = {
+    CodeUsedUp: ("code", "buy.error.code_used_up"),
+    CodeUsedByBuyer: ("code", "buy.error.code_used_by_buyer"),
+    BuyerUnknown: ("email", "buy.error.code_needs_email"),
+    TrialNeedsBuyer: ("email", "buy.error.trial_needs_email"),
+    TrialUsed: ("email", "buy.error.trial_used"),
+}
 _STATUSES = {"unread": 400, "again": 409, "unavailable": 503}
 
 
@@ -66,7 +75,7 @@ def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
     with reading() as session:
         form = _checked(session, product, parse_form(posted))
     match posted.get("do"):
-        case "buy":
+        case "buy" | "pay":
             form = form if form.policy else form.wrong("policy", "buy.error.policy")
         case "apply" | "show":
             return _form_page(request, product, form)
@@ -75,7 +84,9 @@ def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
     if form.errors:
         return _form_page(request, product, form)
     signer_id()  # before a connection is taken, as the first call takes one of its own
-    order = Order(product, form.policy, form.code, form.email, idempotency_key=form.idempotency_key)
+    trial = posted.get("do") == "buy"
+    key = form.idempotency_key if trial else f"{form.idempotency_key}:paid"
+    order = Order(product, form.policy, form.code, form.email, idempotency_key=key, trial=trial)
     try:
         invoice_id = purchase(DATABASE, order, signer_id, "page", partial(_own_page, request))
     except PurchaseInProgress as error:
@@ -85,12 +96,8 @@ def buy(request: Request, product: ProductSlug, posted: Posted) -> Response:
         # After a refusal the purchase is over. Otherwise the next try resumes it.
         form = form.renewed() if isinstance(error, REFUSALS) else form
         return _form_page(request, product, form, "unavailable")
-    except CodeUsedUp:
-        return _form_page(request, product, form.wrong("code", "buy.error.code_used_up"))
-    except CodeUsedByBuyer:
-        return _form_page(request, product, form.wrong("code", "buy.error.code_used_by_buyer"))
-    except BuyerUnknown:
-        return _form_page(request, product, form.wrong("email", "buy.error.code_needs_email"))
+    except tuple(_REFUSED) as error:
+        return _form_page(request, product, form.wrong(*_REFUSED[type(error)]))
     except Conflict:
         return _form_page(request, product, form.renewed(), "again")
     return _redirect(_after_purchase(request, invoice_id))
@@ -147,7 +154,8 @@ def _form_page(request: Request, slug: str, form: Form, trouble: str | None = No
         applied=code,
         featured=tips,
         trouble=trouble,
-        kind=_kind([card.price for card in choices]),
+        kind=_kind([Money(0, card.price.currency) if card.trial else card.price for card in choices]),
+        with_trial=any(card.trial for card in choices),
     )
 
 

@@ -51,6 +51,7 @@ class Card:
     contains: tuple[tuple[str, str], ...]
     is_trial: bool
     recurring: bool
+    trial: Markup | None
     highlighted: bool
     bullets: tuple[str, ...]
 
@@ -113,6 +114,7 @@ def _card(session: Session, texts: Texts, product: Product, policy: Policy, code
         contains=tuple(named_entitlements(product, policy.entitlements)),
         is_trial=policy.is_trial,
         recurring=policy.is_recurring,
+        trial=texts.count("term.trial", policy.trial_days) if policy.trial_days and code is None else None,
         highlighted=policy.highlighted,
         bullets=tuple(policy.bullets),
     )

@@ -4,7 +4,7 @@ import re
 
 from sqlalchemy import func, select, update
 
-from keysat.catalog.products import Terms
+from keysat.catalog.terms import Terms
 from keysat.core.db import reading, transaction
 from keysat.models import Tip
 from tests.builders import issue_now, make_catalog, make_invoice, set_account

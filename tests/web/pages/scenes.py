@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import update
 
 from keysat.catalog.changes import change_policy, change_product
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
 from keysat.models import License, Policy, Product

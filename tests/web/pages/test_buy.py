@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from keysat.catalog.changes import change_policy, change_product
-from keysat.catalog.products import Display, Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Display, Terms
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import reading, transaction
 from keysat.core.errors import CredentialsRejected, RemoteUnavailable

@@ -5,7 +5,8 @@ import re
 import pytest
 from sqlalchemy import update
 
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import transaction
 from keysat.models import Product

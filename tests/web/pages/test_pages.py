@@ -8,7 +8,8 @@ from markupsafe import escape
 from sqlalchemy import update
 
 from keysat.catalog.changes import change_policy, change_product
-from keysat.catalog.products import Terms, add_policy
+from keysat.catalog.products import add_policy
+from keysat.catalog.terms import Terms
 from keysat.core.db import transaction
 from keysat.models import Product
 from keysat.operations.why import State

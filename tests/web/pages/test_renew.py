@@ -5,6 +5,7 @@ import re
 import pytest
 from sqlalchemy import func
 
+from keysat.catalog.changes import change_policy
 from keysat.core.db import transaction
 from keysat.licenses.edit import transfer_license
 from keysat.models.license import LicenseStatus
@@ -20,7 +21,7 @@ from tests.renewals import (
     pay,
     sell_recurring,
 )
-from tests.web.pages.conftest import text_of, title_of
+from tests.web.pages.conftest import form_key, text_of, title_of
 
 pytestmark = pytest.mark.usefixtures("empty_database", "empty_broker", "fake", "many_attempts")
 RENEW = "Renew: 21,000 sat"
@@ -133,3 +134,22 @@ def test_renewal_in_german(browser, sold, page):
 
 def test_card_tells_that_a_policy_renews(browser, sold):
     assert "Renewable at the same price" in text_of(browser.get("/buy/editor"))
+
+
+def test_trial_begins_on_the_form_once_and_is_paid_without_it(browser, fake, sold):
+    with transaction() as session:
+        change_policy(session, "editor", "standard", {"trial_days": 14}, "cli")
+    form = browser.get("/buy/editor")
+    assert "Begins with 14 days for free" in text_of(form)
+    fields = {"policy": "standard", "key": form_key(form)}
+    refused = browser.post("/buy/editor", do="buy", **fields)
+    assert "A trial needs your e-mail address" in text_of(refused)
+    begun = browser.post("/buy/editor", do="buy", email="new@example.com", **fields)
+    shown = text_of(browser.get(begun.headers["Location"]))
+    assert "Your license key" in shown
+    assert "Trial" in shown
+    again = browser.post("/buy/editor", do="buy", email="NEW@example.com", **{**fields, "key": form_key(refused)})
+    assert "There was a trial with this address already" in text_of(again)
+    paid = browser.post("/buy/editor", do="pay", email="new@example.com", **fields)
+    assert paid.status_code == 303
+    assert newest(fake).amount == 21_000
