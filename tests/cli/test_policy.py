@@ -29,6 +29,8 @@ def test_policy_is_added_with_its_terms(keysat):
         "days": 365,
         "machines": 3,
         "seat_releases": 2,
+        "recurring": False,
+        "trial_days": 0,
         "trial": True,
         "entitlements": ["export", "sync"],
         "hidden": False,
