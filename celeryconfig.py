@@ -16,6 +16,7 @@ _DELIVERY_SECONDS = 5
 _MAIL_SECONDS = 5
 _TIP_SECONDS = 30
 _SWEEP_SECONDS = 60
+_SUBSCRIPTION_SECONDS = 60
 _PRUNE_SECONDS = 6 * 3600  # so that a stack restarted daily prunes, too
 
 broker_url = _settings.broker_url
@@ -58,6 +59,7 @@ task_routes = {
     "keysat.recheck_account": {"queue": "reconcile"},
     "keysat.sweep_accounts": {"queue": "scan"},
     "keysat.sweep_account": {"queue": "reconcile"},
+    "keysat.scan_subscriptions": {"queue": "scan"},
     "keysat.scan_deliveries": {"queue": "deliver"},
     "keysat.deliver_webhook": {"queue": "deliver"},
     "keysat.scan_mails": {"queue": "deliver"},
@@ -93,6 +95,11 @@ beat_schedule = {
         "task": "keysat.sweep_accounts",
         "schedule": _SWEEP_SECONDS,
         "options": {"expires": _SWEEP_SECONDS},
+    },
+    "scan-subscriptions": {
+        "task": "keysat.scan_subscriptions",
+        "schedule": _SUBSCRIPTION_SECONDS,
+        "options": {"expires": _SUBSCRIPTION_SECONDS},
     },
     "scan-tips": {"task": "keysat.scan_tips", "schedule": _TIP_SECONDS, "options": {"expires": _TIP_SECONDS}},
     "prune": {"task": "keysat.prune", "schedule": _PRUNE_SECONDS, "options": {"expires": _PRUNE_SECONDS}},

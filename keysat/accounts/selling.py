@@ -13,6 +13,7 @@ from keysat.core.errors import NotFound, SalesUnavailable
 from keysat.core.hints import Hint
 from keysat.models import ProviderAccount
 from keysat.models.audit import audit
+from keysat.models.provider_account import MAX_REST
 from keysat.providers.registry import adapter_of, kinds
 
 
@@ -41,6 +42,18 @@ def addresses_that_sell(session: Session, account_id: UUID | None) -> list[str]:
     """Return the addresses of the accounts that may sell a product whose own account is `account_id`, or None."""
     wanted = ProviderAccount.selling_rank.is_not(None) if account_id is None else ProviderAccount.id == account_id
     return list(session.scalars(select(ProviderAccount.base_url).where(wanted)))
+
+
+def accounts_down(session: Session) -> tuple[list[UUID], bool]:
+    """Return the accounts that can't take a payment now, and whether all that sell any product are among them.
+
+    An account whose calls fail is called again after at most an hour. Whether it is back is unknown until then.
+    """
+    accounts = session.scalars(select(ProviderAccount)).all()
+    now = session.scalars(select(func.now())).one()
+    down = [account.id for account in accounts if account.paused or account.failed_within(MAX_REST, now)]
+    ranked = [account.id for account in accounts if account.selling_rank is not None]
+    return down, bool(ranked) and set(ranked) <= set(down)
 
 
 def proves_payments(session: Session) -> bool:

@@ -17,7 +17,7 @@ from keysat.core.hints import Hint
 from keysat.licenses.keys import BadKeyFormat, BadSignature, Payload
 from keysat.licenses.prepared import Prepared
 from keysat.models import License, Machine, Product
-from keysat.models.license import LicenseStatus, key_end
+from keysat.models.license import LicenseStatus
 
 # Reads a key and checks its signature. Raises BadKeyFormat or BadSignature, as keysat.licenses.keys.verify does.
 KeyReader = Callable[[str], Payload]
@@ -51,6 +51,7 @@ class LicenseState:
     is_recurring: bool
     max_machines: int
     grace_seconds: int
+    outage_seconds: int
     entitlements: list[str]
     fingerprint_hash: bytes | None
     issued_at: datetime
@@ -63,7 +64,8 @@ class LicenseState:
     @property
     def grace_until(self) -> datetime | None:
         """The end of the license's validity, including the grace period. None = perpetual."""
-        return None if self.expires_at is None else self.expires_at + timedelta(seconds=self.grace_seconds)
+        grace = timedelta(seconds=self.grace_seconds + self.outage_seconds)
+        return None if self.expires_at is None else self.expires_at + grace
 
     @property
     def in_grace_period(self) -> bool:
@@ -74,7 +76,7 @@ class LicenseState:
     @property
     def key_payload(self) -> Payload:
         """The content of the license's current key."""
-        end = key_end(self.expires_at, self.grace_seconds, recurring=self.is_recurring)
+        end = self.grace_until if self.is_recurring else self.expires_at
         return Payload(
             product_id=self.product_id,
             license_id=self.license_id,
@@ -116,6 +118,7 @@ _LICENSE_STATE = Prepared(
         _licenses.is_recurring,
         _licenses.max_machines,
         _licenses.grace_seconds,
+        _licenses.outage_seconds,
         _licenses.entitlements,
         _licenses.fingerprint_hash,
         _licenses.issued_at,

@@ -32,7 +32,8 @@ class LicenseSource(StrEnum):
 class License(Base):
     """A license. Its terms are copied from the policy when it is issued, so later policy changes don't affect it.
 
-    An `is_recurring` license has a subscription. `signer` is the id of the signing key
+    An `is_recurring` license has a subscription. Its grace period is longer by `outage_seconds`, in which nobody could
+    pay its renewal. `signer` is the id of the signing key
     (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash` is the SHA-256 of the machine fingerprint that the key
     is bound to, if any. `holder_email` is the holder's address, or NULL for the one of the invoice's buyer. Keys that
     were issued before `rotated_at`, in whole seconds, are refused online. Since `transferred_at` the license isn't the
@@ -47,6 +48,8 @@ class License(Base):
         Index(
             "ix_licenses_holder_email", text("lower(holder_email)"), postgresql_where=text("holder_email IS NOT NULL")
         ),
+        CheckConstraint("outage_seconds >= 0", name="outage_seconds"),
+        Index("ix_licenses_renewable", "expires_at", postgresql_where=text("is_recurring AND status = 'active'")),
         CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("octet_length(fingerprint_hash) = 32", name="fingerprint_hash"),
     )
@@ -62,6 +65,7 @@ class License(Base):
     max_machines: Mapped[int]
     releases_per_seat: Mapped[int] = mapped_column(server_default="3")
     grace_seconds: Mapped[int]
+    outage_seconds: Mapped[int] = mapped_column(server_default="0")
     entitlements: Mapped[list[str]] = mapped_column(ARRAY(Text))
     fingerprint_hash: Mapped[bytes | None]
     issued_at: Mapped[Time]
@@ -87,13 +91,18 @@ class License(Base):
 
     @property
     def key_ends_at(self) -> datetime | None:
-        """The end that the current key carries: that of the grace period if the license can be renewed."""
-        return key_end(self.expires_at, self.grace_seconds, recurring=self.is_recurring)
+        """The end that the current key carries: that of the grace period if the license can be renewed.
 
+        A program without a connection knows no grace period, so it would refuse a buyer who may still renew.
+        """
+        return self.valid_until if self.is_recurring else self.expires_at
 
-def key_end(expires_at: datetime | None, grace_seconds: int, *, recurring: bool) -> datetime | None:
-    """Return the end that a key carries. None = perpetual.
+    @property
+    def valid_until(self) -> datetime | None:
+        """The end of the grace period. None = perpetual."""
+        return None if self.expires_at is None else self.expires_at + self.grace
 
-    A program without a connection knows no grace period, so it would refuse a buyer who may still renew.
-    """
-    return expires_at if expires_at is None or not recurring else expires_at + timedelta(seconds=grace_seconds)
+    @property
+    def grace(self) -> timedelta:
+        """How long the license is valid after its end."""
+        return timedelta(seconds=self.grace_seconds + self.outage_seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +88,11 @@ class ProviderAccount(Base):
     def _create_breaker_open(cls, now: Any) -> ColumnElement[bool]:
         return func.coalesce(and_(cls.create_open_until > now, cls.create_open_until <= now + MAX_REST), False)
 
+    def failed_within(self, span: timedelta, now: datetime) -> bool:
+        """Whether a breaker is open, or was within this span and no call succeeded since."""
+        reads = self.failure_count >= FAILURES_TO_OPEN and _lately(self.open_until, span, now)
+        return reads or (self.create_failure_count >= FAILURES_TO_OPEN and _lately(self.create_open_until, span, now))
+
     @hybrid_method
     def resting(self, now: Any) -> bool:
         """Whether the account must not be called now: it is paused or its breaker for reads is open."""
@@ -97,3 +102,7 @@ class ProviderAccount(Base):
     @classmethod
     def _resting(cls, now: Any) -> ColumnElement[bool]:
         return or_(cls.paused, cls.breaker_open(now))
+
+
+def _lately(until: datetime | None, span: timedelta, now: datetime) -> bool:
+    return until is not None and now - span < until <= now + MAX_REST

@@ -45,7 +45,7 @@ def extend(session: Session, renewal: Invoice, row: License, now: datetime, acto
     subscription = session.scalars(select(Subscription).where(Subscription.license_id == row.id)).one()
     period = timedelta(seconds=subscription.period_seconds)
     paid_at = renewal.paid_at or renewal.payment_seen_at or renewal.settled_at or now
-    end = renewed_until(row.expires_at, timedelta(seconds=row.grace_seconds), period, paid_at, now)
+    end = renewed_until(row.expires_at, row.grace, period, paid_at, now)
     facts = {"previous_end": row.expires_at, "new_end": end, "period_seconds": subscription.period_seconds}
     written = session.scalar(
         insert(LicenseExtension)
@@ -55,7 +55,8 @@ def extend(session: Session, renewal: Invoice, row: License, now: datetime, acto
     )
     if written is None:
         return False
-    row.expires_at, row.is_trial, subscription.cancelled_at = end, False, None
+    row.expires_at, row.outage_seconds, row.is_trial = end, 0, False
+    subscription.cancelled_at = None
     session.flush()
     emit_subscription(session, EventType.SUBSCRIPTION_RENEWED, row.id, renewal.id)
     audit(session, actor, "license.renewed", row.id, invoice_id=str(renewal.id), until=end.isoformat())

@@ -115,7 +115,7 @@ def list_subscriptions(
 
 
 def _status_now() -> ColumnElement[str]:
-    grace_ends = License.expires_at + seconds(License.grace_seconds)
+    grace_ends = License.expires_at + seconds(License.grace_seconds + License.outage_seconds)
     return case(
         (Subscription.cancelled, SubscriptionStatus.CANCELLED),
         (or_(License.expires_at.is_(None), License.expires_at >= func.now()), SubscriptionStatus.ACTIVE),

@@ -36,6 +36,7 @@ from keysat.operations.status import read_status
 from keysat.providers.registry import provider_for
 from keysat.queue.claim import Claim
 from keysat.queue.send import as_id, fan_out, queued, send
+from keysat.sales.outages import credit_outages
 from keysat.settlement.backlog import backlogged
 from keysat.settlement.issue import issue
 from keysat.settlement.outcome import rules_of
@@ -168,6 +169,16 @@ def sweep_account(account_id: str) -> str:
         return "finished"
     sweep_account.apply_async((account_id,), expires=SWEEP_MESSAGE_SECONDS)
     return "goes on in the next message"
+
+
+@app.task(name="keysat.scan_subscriptions", throws=(KeysatError,))
+def scan_subscriptions() -> str:
+    """Lengthen the grace period of licenses whose renewal couldn't be paid since the last run."""
+    with transaction() as session:
+        credited = credit_outages(session)
+    if credited:
+        log.info("grace periods lengthened", licenses=credited)
+    return f"lengthened: {credited} grace periods"
 
 
 @app.task(name="keysat.scan_tips", throws=(KeysatError,))

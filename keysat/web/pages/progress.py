@@ -160,9 +160,8 @@ def read_progress(session: Session, invoice_id: UUID) -> Progress | None:
 
 def face_of(owned: License, now: datetime) -> str:
     """Return the word for a license as its holder sees it: its status, or `ended` once it is no longer valid."""
-    if owned.status != LicenseStatus.ACTIVE or owned.expires_at is None:
-        return owned.status
-    return "ended" if owned.expires_at + timedelta(seconds=owned.grace_seconds) < now else owned.status
+    over = owned.valid_until is not None and owned.valid_until < now
+    return "ended" if over and owned.status == LicenseStatus.ACTIVE else owned.status
 
 
 def _face(why: Why, purchase: Invoice, invoice: Invoice, owned: License | None) -> str:
