@@ -10,7 +10,20 @@ from functools import partial
 
 from tests.environment import running_servers  # isort: skip - it sets the environment of the following imports
 
-from tests.faults import beat, broker, crashes, database, frozen, mail, provider, restore, simulation, stopping, workers
+from tests.faults import (
+    beat,
+    broker,
+    crashes,
+    database,
+    frozen,
+    mail,
+    provider,
+    restore,
+    simulation,
+    stopping,
+    subscriptions,
+    workers,
+)
 from tests.faults.report import Report, table
 from tests.faults.stopwatch import Stopwatch
 from tests.faults.world import world
@@ -43,6 +56,11 @@ FAULTS = {
     "mail": (mail.trouble_mail, {"licenses": 2_000, "kills": 20}, {"licenses": 40, "kills": 4}),
     "outage": (provider.be_down, {"hours": 6, "pending": 5_000, "paid": 500}, None),
     "interleavings": (simulation.interleave, {"lives": 100_000}, {"lives": 400}),
+    "subscriptions": (
+        subscriptions.renew_for_months,
+        {"licenses": 2_000, "months": 24},
+        {"licenses": 20, "months": 6},
+    ),
     "stops": (stopping.terminate_workers, {"times": 100}, None),
     "soak": (stopping.soak, {"seconds": 300}, None),
 }

@@ -71,6 +71,36 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        "UNIQUE (license_extensions.invoice_id)",
+        (
+            Change(
+                "keysat/migrations/versions/0023_renewals.py",
+                '        sa.UniqueConstraint("invoice_id", name=op.f("uq_license_extensions_invoice_id")),\n',
+                "",
+            ),
+            Change(
+                "keysat/subscriptions/extend.py",
+                "on_conflict_do_nothing(index_elements=[LicenseExtension.invoice_id])",
+                "on_conflict_do_nothing()",
+            ),
+            Change("keysat/settlement/renew.py", "    if renewal.fulfilled:\n        return None\n", ""),
+        ),
+    ),
+    Mutation(
+        "purpose of a renewal",
+        (
+            Change(
+                "keysat/models/invoice.py",
+                "return Purpose.PURCHASE if self.target_license_id is None else Purpose.RENEWAL",
+                "return Purpose.PURCHASE",
+            ),
+        ),
+    ),
+    Mutation(
+        "taking back the period of a renewal whose payment went back",
+        (Change("keysat/settlement/reverse.py", "    shorten(session, invoice_id, why, actor)", "    pass"),),
+    ),
+    Mutation(
         "compare-and-set of the status",
         (
             Change(

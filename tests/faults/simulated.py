@@ -68,6 +68,7 @@ class SimulatedWorld:
     """So many invoices, their lives at the provider, the broker's messages, and the actors at work."""
 
     current = None
+    until = None
 
     def __init__(self, account_id, lives: list[Life], seed: int) -> None:
         self.account_id, self.lives = account_id, {life.theirs: life for life in lives}
