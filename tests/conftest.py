@@ -1,5 +1,6 @@
 """A real PostgreSQL and a real Valkey in a scratch directory, started once, by the first test that uses them."""
 
+import gc
 import logging
 import shutil
 import threading
@@ -27,6 +28,7 @@ from tests.nodes import wait_until
 
 registry.register(Fake)
 MANY_ROWS = 500
+gc.disable()  # until all tests are collected: nothing of what is imported and collected is garbage
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -36,6 +38,11 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(items):
     tiers.mark(items)
     tiers.longest_first(items)
+
+
+def pytest_collection_finish():
+    gc.freeze()  # tests don't look through the thousands of collected ones for garbage again and again
+    gc.enable()
 
 
 def pytest_unconfigure():

@@ -50,6 +50,7 @@ def importing() -> Iterator[None]:
     """
     ours = threading.current_thread() is threading.main_thread()
     interrupts = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    collects = gc.isenabled()
     gc.disable()
     if interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -59,7 +60,8 @@ def importing() -> Iterator[None]:
         if interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         gc.freeze()  # neither later collections nor the one at exit need to go through what was imported
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 class _Commands(MutableMapping[str, Any]):
