@@ -20,10 +20,12 @@ FOREIGN = Ed25519PrivateKey.generate()
 PAYLOAD = Payload(UUID(int=1), UUID(int=2), issued_at=1_767_225_600, expires_at=1_767_312_000, entitlements=("export",))
 
 
+def public_pem(key):
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def pem_of(private_key):
-    return private_key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return public_pem(private_key.public_key())
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def test_text_that_is_no_key_is_refused(keysat, command, text):
         "/nowhere.pem",
         "x" * 5_000,
         base64.b64encode(b"nonsense").decode(),
-        "".join(pem_of(rsa.generate_private_key(65_537, 2048)).decode().splitlines()[1:-1]),
+        "".join(public_pem(rsa.RSAPublicNumbers(65_537, 2**2047 + 1).public_key()).decode().splitlines()[1:-1]),
         "".join(pem_of(ec.generate_private_key(ec.SECP256R1())).decode().splitlines()[1:-1]),
         # An unknown elliptic curve.
         "MBUwDgYHKoZIzj0CAQYDKgMEAwMABAI=",

@@ -103,7 +103,7 @@ def test_missing_key_is_refused_with_the_hint_to_create_one(path):
         b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         private_pem(Ed25519PrivateKey.generate())[:-40],
         private_pem(Ed25519PrivateKey.generate(), serialization.BestAvailableEncryption(b"password")),
-        private_pem(rsa.generate_private_key(65_537, 2048)),
+        lambda: private_pem(rsa.generate_private_key(65_537, 2048)),
         Ed25519PrivateKey.generate()
         .public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
@@ -114,7 +114,7 @@ def test_missing_key_is_refused_with_the_hint_to_create_one(path):
 def test_file_without_an_ed25519_key_is_refused(tmp_path, content):
     path = tmp_path / "signing.key"
     path.touch(mode=0o600)
-    path.write_bytes(content)
+    path.write_bytes(content() if callable(content) else content)
     with pytest.raises(SettingsError, match="holds no Ed25519 private key"):
         load_signer(path)
 

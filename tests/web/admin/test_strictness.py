@@ -2,9 +2,8 @@
 
 import pytest
 
-from keysat.web.app import create_app
+from tests.web.described import DESCRIBED
 
-DESCRIBED = create_app().openapi()
 ADMIN = [
     (method, path)
     for path, operations in DESCRIBED["paths"].items()
