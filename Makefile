@@ -34,7 +34,7 @@ test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY) ## Run the tests that need no server (seconds)
-	@$(BIN)/python -m pytest -q -m "not servers and not slow" --disable-plugin-autoload -p xdist -p _hypothesis_pytestplugin -n 2
+	@$(BIN)/python -m pytest -q -m "not servers and not slow" -n 2
 
 faults: $(READY) ## Break everything on purpose, with figures and a seed (an hour and a quarter)
 	@$(BIN)/python -m tests.faults
