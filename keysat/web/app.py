@@ -88,9 +88,10 @@ def create_app() -> FastAPI:
         recover_page.router,
         me.router,
         docs_page.router,
-        admin.router,
     ):
         app.include_router(router)
+    # Without a prefix here FastAPI builds the admin API's routes once more, only to see that no path is empty.
+    app.include_router(admin.router, prefix=admin.PREFIX)
     app.webhooks.include_router(event_routes())
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, shown=as_page)

@@ -20,7 +20,8 @@ from keysat.web.admin import (
 from keysat.web.admin.auth import known_query
 from keysat.web.errors import documented
 
-router = APIRouter(prefix="/v1/admin", responses=documented(401, 403), dependencies=[Depends(known_query)])
+PREFIX = "/v1/admin"
+router = APIRouter(responses=documented(401, 403), dependencies=[Depends(known_query)])
 for _noun in (
     products,
     policies,
@@ -38,4 +39,4 @@ for _noun in (
 ):
     router.include_router(_noun.router)
 
-__all__ = ["router"]
+__all__ = ["PREFIX", "router"]
