@@ -71,14 +71,19 @@ class ProcessContainer:
 def worker_command(app="keysat.worker", concurrency=1, *, extra=()):
     """The command of a worker, its node name to be filled in."""
     quick = ("--without-mingle", "--without-gossip")  # which wait for neighbors that a test doesn't have
-    command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", "{node}", "-c", str(concurrency)]
-    return [*command, *quick, *extra]
+    return [*_program(app), "worker", "-n", "{node}", "-c", str(concurrency), *quick, *extra]
 
 
 def beat_command(app="keysat.worker", schedule="beat"):
     """The command of a beat with a schedule file of its own."""
     own_schedule = SCRATCH / f"{schedule}-{uuid.uuid4().hex}"
-    return [sys.executable, "-m", "celery", "-A", app, "beat", "-s", str(own_schedule)]
+    return [*_program(app), "beat", "-s", str(own_schedule)]
+
+
+def _program(app):
+    """The start of a command. Keysat's own program imports less than Celery's."""
+    own = app == "keysat.worker"
+    return [sys.executable, "-P", "-m", "keysat.worker"] if own else [sys.executable, "-m", "tests.program", app]
 
 
 def wait_until(condition, timeout=180.0):

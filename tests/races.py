@@ -33,12 +33,14 @@ def race(rounds: int, attempt, count: int = RACERS) -> tuple[list, list[str]]:
         context.Process(target=_racer, args=(rounds, attempt, number, start, results), daemon=True)
         for number in range(count)
     ]
+    frozen_before = gc.get_freeze_count()
     gc.freeze()  # the children's garbage collection would copy all that they share with this process
     try:
         for racer in racers:
             racer.start()
     finally:
-        gc.unfreeze()
+        if not frozen_before:
+            gc.unfreeze()  # where a run froze what it collected, the little that a race adds stays, too
     reports = [results.get(timeout=300) for _ in racers]
     for racer in racers:
         racer.join(timeout=120)
