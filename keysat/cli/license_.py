@@ -14,7 +14,7 @@ from keysat.cli.when import parse_when
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, InvalidInput, SettingsError
 from keysat.core.settings import load_settings
-from keysat.licenses.edit import edit_license, replace_key, transfer_license
+from keysat.licenses.edit import edit_license
 from keysat.licenses.signer import installed_signer
 from keysat.licenses.state import require_license
 from keysat.models import License
@@ -22,8 +22,8 @@ from keysat.models.holders import holder_email
 from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
+from keysat.sales.license_changes import change_holder, change_license, give_new_key
 from keysat.sales.recover import make_link
-from keysat.sales.withdraw import change_license
 
 app = typer.Typer(help="Licenses.", no_args_is_help=True)
 
@@ -167,7 +167,7 @@ def edit(
 def rotate(license_id: LicenseId, note: Note, as_json: AsJson = False) -> None:
     """Replace a license's key, as after a leak. Earlier keys are refused online from now on."""
     with transaction() as session:
-        row = replace_key(session, license_id, "cli", note)
+        row = give_new_key(session, license_id, "cli", note)
     show_record(license_record(row), as_json)
 
 
@@ -180,7 +180,7 @@ def transfer(
 ) -> None:
     """Give a license to another holder, with a new key and all seats free."""
     with transaction() as session:
-        row = transfer_license(session, license_id, email, "cli", note)
+        row = change_holder(session, license_id, email, "cli", note)
     show_record(license_record(row), as_json)
 
 

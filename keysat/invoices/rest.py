@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from keysat.core.money import DECIMALS, Money
 from keysat.invoices.draft import IN_PROGRESS
 from keysat.models import Invoice
+from keysat.models.holders import purchase_of
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 
 _SHORT = {ReviewReason.UNDERPAID, ReviewReason.AMOUNT}
@@ -56,11 +57,6 @@ def short_of(session: Session, invoice: Invoice) -> Invoice:
     if current.rest_of_id is None or current.status != InvoiceStatus.PENDING:
         return current
     return session.get_one(Invoice, current.rest_of_id)
-
-
-def purchase_of(session: Session, invoice: Invoice) -> Invoice:
-    """Return the purchase that an invoice belongs to: itself, or the one that it completes as a rest."""
-    return invoice if invoice.rest_of_id is None else purchase_of(session, session.get_one(Invoice, invoice.rest_of_id))
 
 
 def excess_of(session: Session, invoice: Invoice) -> int:

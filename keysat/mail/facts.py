@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from keysat.core.errors import KeysatError, SettingsError
+from keysat.core.errors import SettingsError
 from keysat.core.money import Money
 from keysat.core.secrets import unseal
 from keysat.core.settings import Settings
-from keysat.models import Invoice, License, Mail, Policy, Product
-from keysat.models.holders import is_holder, license_of_invoice
+from keysat.mail.subject import MailObsolete, Subject, read_subject
+from keysat.models import License, Mail
+from keysat.models.holders import is_holder
 from keysat.models.invoice_status import InvoiceStatus, money_is_missing
 from keysat.models.license import LicenseStatus
 from keysat.models.mail import MailKind
@@ -40,10 +40,6 @@ class KeyMaker(Protocol):
     def purchase_token(self, invoice_id: UUID) -> str:
         """Return the token of the buyer's page."""
         ...
-
-
-class MailObsolete(KeysatError):
-    """What a mail would report is no longer so."""
 
 
 @dataclass(frozen=True)
@@ -83,27 +79,14 @@ def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings,
         return MailFacts(mail.recipient, shown, _digest(mail.recipient, {"path": path}))
     if mail.kind not in _ABOUT:
         raise SettingsError(f"mail {mail.id} is of the kind {mail.kind}, which this version doesn't know.")
-    invoice, product, policy = session.execute(
-        select(Invoice, Product, Policy)
-        .join(Product, Product.id == Invoice.product_id)
-        .join(Policy, Policy.id == Invoice.policy_id)
-        .where(Invoice.id == mail.invoice_id)
-    ).one()
-    row = license_of_invoice(session, invoice)
-    about = _ABOUT[mail.kind](invoice, row, keys)
-    recipient = buyer_address(invoice.buyer_email, row)
-    if row is not None and mail.kind in _TO_HOLDERS:
-        recipient = row.holder(invoice.buyer_email)
+    subject = read_subject(session, mail)
+    about = _ABOUT[mail.kind](subject, keys)
+    recipient = subject.buyer_address if mail.kind not in _TO_HOLDERS else subject.holder_address
     if recipient is None:
         raise MailObsolete("its recipient has no address any more")
-    page = f"{settings.url}/p/{keys.purchase_token(invoice.id)}"
-    shown = {**facts, "product": product.name, "policy": policy.name, "page": page, **about}
+    page = subject.purchase and f"{settings.url}/p/{keys.purchase_token(subject.purchase.id)}"
+    shown = {**facts, "product": subject.product.name, "policy": subject.policy.name, "page": page, **about}
     return MailFacts(recipient, shown, _digest(recipient, about))
-
-
-def buyer_address(buyer_email: str | None, row: License | None) -> str | None:
-    """Return the buyer's present address. While the buyer holds the license, that is the holder's, which may be new."""
-    return buyer_email if row is None or row.transferred_at is not None else row.holder(buyer_email)
 
 
 def _digest(recipient: str, about: Facts) -> bytes:
@@ -111,9 +94,8 @@ def _digest(recipient: str, about: Facts) -> bytes:
     return hashlib.sha256(json.dumps([recipient, about], default=str, sort_keys=True).encode()).digest()
 
 
-def _receipt(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
-    if row is None or row.status != LicenseStatus.ACTIVE:
-        raise MailObsolete("the license is withdrawn")
+def _receipt(subject: Subject, keys: KeyMaker) -> Facts:
+    row, invoice = subject.active(), subject.sold
     if row.transferred_at is not None:
         raise MailObsolete("the license was transferred")
     price = Money(invoice.came_in + invoice.rest_paid, invoice.currency)
@@ -124,56 +106,58 @@ def _receipt(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
         "valid_until": row.expires_at,
         "machines": row.max_machines,
         "entitlements": ", ".join(row.entitlements),
-        "invoice_id": str(invoice.id),
+        "invoice_id": subject.reference,
     }
 
 
-def _seen(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
+def _seen(subject: Subject, _keys: KeyMaker) -> Facts:
+    invoice = subject.sold
     if invoice.status == InvoiceStatus.SETTLED:
         raise MailObsolete("the payment is confirmed")
     if invoice.status != InvoiceStatus.PENDING or invoice.review_reason is not None:
         raise MailObsolete("the payment no longer waits for its confirmation")
-    return _amounts(invoice)
+    return _amounts(subject)
 
 
-def _short(invoice: Invoice, _row: License | None, _keys: KeyMaker) -> Facts:
+def _short(subject: Subject, _keys: KeyMaker) -> Facts:
+    invoice = subject.sold
     if not invoice.in_review:
         raise MailObsolete("the review is over")
     paid = None if invoice.paid_amount is None else invoice.paid_amount + invoice.rest_paid
     if not money_is_missing(invoice.review_reason, paid, invoice.amount):
         raise MailObsolete("no money is missing")
-    return _amounts(invoice)
+    return _amounts(subject)
 
 
-def _reversed(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
+def _reversed(subject: Subject, _keys: KeyMaker) -> Facts:
+    invoice, row = subject.sold, subject.license
     if not invoice.reversed:
         raise MailObsolete("the reversal was undone")
     renewal = row is not None and invoice.target_license_id is not None
     about = {"valid_until": row.expires_at, "license_status": row.status} if row else {"license_status": None}
-    return {**about, "renewal": renewal, "invoice_id": str(invoice.id)}
+    return {**about, "renewal": renewal, "invoice_id": subject.reference}
 
 
-def _suspended(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
-    if row is None or row.status != LicenseStatus.SUSPENDED:
+def _suspended(subject: Subject, _keys: KeyMaker) -> Facts:
+    if subject.license is None or subject.license.status != LicenseStatus.SUSPENDED:
         raise MailObsolete("the license isn't suspended any more")
-    return {"invoice_id": str(invoice.id)}
+    return {"invoice_id": subject.reference}
 
 
-def _revoked(invoice: Invoice, row: License | None, _keys: KeyMaker) -> Facts:
-    if row is None or row.status != LicenseStatus.REVOKED:
+def _revoked(subject: Subject, _keys: KeyMaker) -> Facts:
+    if subject.license is None or subject.license.status != LicenseStatus.REVOKED:
         raise MailObsolete("the license isn't revoked any more")
-    return {"invoice_id": str(invoice.id)}
+    return {"invoice_id": subject.reference}
 
 
-def _restored(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
-    if row is None or row.status != LicenseStatus.ACTIVE:
-        raise MailObsolete("the license is withdrawn")
-    return {"key": keys.key_for(row), "invoice_id": str(invoice.id)}
+def _restored(subject: Subject, keys: KeyMaker) -> Facts:
+    return {"key": keys.key_for(subject.active()), "invoice_id": subject.reference}
 
 
-def _renewed(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
-    if row is None or row.status != LicenseStatus.ACTIVE or invoice.reversed:
-        raise MailObsolete("the license is withdrawn, or not renewed any more")
+def _renewed(subject: Subject, keys: KeyMaker) -> Facts:
+    row, invoice = subject.active(), subject.sold
+    if invoice.reversed:
+        raise MailObsolete("the license isn't renewed any more")
     if not row.belongs_to(invoice.created_at):
         raise MailObsolete("the license was transferred")
     price = Money(invoice.came_in + invoice.rest_paid, invoice.currency)
@@ -181,18 +165,33 @@ def _renewed(invoice: Invoice, row: License | None, keys: KeyMaker) -> Facts:
         "key": keys.key_for(row),
         "price": price if price.amount else None,
         "valid_until": row.expires_at,
-        "invoice_id": str(invoice.id),
+        "invoice_id": subject.reference,
     }
 
 
-def _amounts(invoice: Invoice) -> Facts:
-    price = Money(invoice.amount, invoice.currency)
-    paid = Money((invoice.paid_amount or 0) + invoice.rest_paid, invoice.currency)
-    missing = Money(max(0, price.amount - paid.amount), price.currency)
-    return {"price": price, "paid": paid if paid.amount else None, "missing": missing, "invoice_id": str(invoice.id)}
+def _new_key(subject: Subject, keys: KeyMaker) -> Facts:
+    row = subject.active()
+    if row.transferred_at is not None and row.transferred_at > subject.mail.created_at:
+        raise MailObsolete("the license was transferred since")
+    return {"key": keys.key_for(row), "invoice_id": subject.reference}
 
 
-_ABOUT: dict[MailKind, Callable[[Invoice, License | None, KeyMaker], Facts]] = {
+def _amounts(subject: Subject) -> Facts:
+    """Return what was paid for the purchase, and what is missing. A rest charges what was missing when it began."""
+    invoice = subject.sold
+    whole = subject.purchase or invoice
+    missing = max(0, invoice.amount - (invoice.paid_amount or 0) - invoice.rest_paid)
+    paid = whole.amount - invoice.amount + (invoice.paid_amount or 0) + invoice.rest_paid
+    price, arrived = Money(whole.amount, whole.currency), Money(paid, whole.currency)
+    return {
+        "price": price,
+        "paid": arrived if arrived.amount else None,
+        "missing": Money(missing, whole.currency),
+        "invoice_id": subject.reference,
+    }
+
+
+_ABOUT: dict[MailKind, Callable[[Subject, KeyMaker], Facts]] = {
     MailKind.RECEIPT: _receipt,
     MailKind.SEEN: _seen,
     MailKind.SHORT: _short,
@@ -201,6 +200,11 @@ _ABOUT: dict[MailKind, Callable[[Invoice, License | None, KeyMaker], Facts]] = {
     MailKind.REVOKED: _revoked,
     MailKind.RESTORED: _restored,
     MailKind.RENEWED: _renewed,
+    MailKind.ROTATED: _new_key,
+    MailKind.TRANSFERRED: _new_key,
 }
 # Also to holders who aren't the buyer. The other kinds are about the payment, or have a link to the buyer's page.
-_TO_HOLDERS = {MailKind.SUSPENDED, MailKind.REVOKED, MailKind.RESTORED}
+_TO_HOLDERS = {
+    *(MailKind.SUSPENDED, MailKind.REVOKED, MailKind.RESTORED),
+    *(MailKind.ROTATED, MailKind.TRANSFERRED),
+}

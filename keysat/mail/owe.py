@@ -10,7 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from cryptography.fernet import MultiFernet
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
@@ -18,8 +18,9 @@ from uuid_utils.compat import uuid7
 from keysat.core.mailbox import parse_sender
 from keysat.core.secrets import seal
 from keysat.core.settings import Settings, load_settings
-from keysat.mail.facts import buyer_address
+from keysat.mail.subject import buyer_address
 from keysat.models import Invoice, License, Mail
+from keysat.models.holders import holder_email
 from keysat.models.license import LicenseStatus
 from keysat.models.mail import MailKind, MailStatus
 
@@ -74,24 +75,34 @@ def owe_reversed(session: Session, invoice_id: UUID) -> None:
     _owe_buyer(session, MailKind.REVERSED, invoice_id, invoice_id)
 
 
-def owe_license_status(session: Session, invoice_id: UUID, *, only_new_holder: bool = False) -> None:
+def owe_license_status(session: Session, license_id: UUID, *, only_new_holder: bool = False) -> None:
     """Write to a license's holder that it was suspended or revoked, or that it is valid again, as its status is now.
 
     Nothing is written to a holder who can't know that it wasn't valid. `only_new_holder`: nor to the buyer.
     """
-    settings = load_settings()
-    sold = select(License, Invoice.buyer_email).join(Invoice, Invoice.id == License.invoice_id)
-    found = session.execute(
-        sold.where(License.invoice_id == invoice_id).execution_options(populate_existing=True)
-    ).one_or_none()
-    if not settings.mail_is_on or found is None or found.License.status not in _STATUS_KINDS:
-        return
-    row, email = found.License, found.License.holder(found.buyer_email)
-    if not email or (only_new_holder and row.transferred_at is None):
+    row = _read_license(session, license_id)
+    if row.status not in _STATUS_KINDS or (only_new_holder and row.transferred_at is None):
         return
     kind = _STATUS_KINDS[row.status]
     if kind != MailKind.RESTORED or _withdrawal_was_told(session, row):
-        _write(session, settings, kind, uuid7(), email, invoice_id=invoice_id, language=settings.mail_language)
+        _owe_holder(session, kind, row)
+
+
+def owe_new_key(session: Session, license_id: UUID, *, transferred: bool) -> None:
+    """Write a license's new key to its holder, who is another one if it was transferred now."""
+    _owe_holder(session, MailKind.TRANSFERRED if transferred else MailKind.ROTATED, _read_license(session, license_id))
+
+
+def _read_license(session: Session, license_id: UUID) -> License:
+    wanted = select(License).where(License.id == license_id).execution_options(populate_existing=True)
+    return session.scalars(wanted).one()
+
+
+def _owe_holder(session: Session, kind: MailKind, row: License) -> None:
+    settings, email = load_settings(), holder_email(session, row)
+    if settings.mail_is_on and email:
+        about = {"invoice_id": row.invoice_id, "license_id": row.id, "language": settings.mail_language}
+        _write(session, settings, kind, uuid7(), email, **about)
 
 
 def _withdrawal_was_told(session: Session, row: License) -> bool:
@@ -100,9 +111,8 @@ def _withdrawal_was_told(session: Session, row: License) -> bool:
     The rows are locked, so that a sender has either made a message by now or will find that it isn't true any more.
     """
     told = {MailKind.SUSPENDED, MailKind.REVOKED} | ({MailKind.REVERSED} if row.transferred_at is None else set())
-    mails = session.execute(
-        select(Mail.kind, Mail.status, Mail.facts_hash).where(Mail.invoice_id == row.invoice_id).with_for_update()
-    ).all()
+    about = or_(Mail.license_id == row.id, Mail.invoice_id == row.invoice_id)
+    mails = session.execute(select(Mail.kind, Mail.status, Mail.facts_hash).where(about).with_for_update()).all()
     lost = row.transferred_at is None and any(
         mail.kind == MailKind.RECEIPT and mail.status == MailStatus.DROPPED for mail in mails
     )

@@ -41,6 +41,8 @@ SAMPLES: dict[str, Facts] = {
     },
     MailKind.SUSPENDED: _OF_A_PURCHASE,
     MailKind.REVOKED: _OF_A_PURCHASE,
+    MailKind.ROTATED: {**_OF_A_PURCHASE, "key": _RECEIPT["key"]},
+    MailKind.TRANSFERRED: {**_OF_A_PURCHASE, "key": _RECEIPT["key"]},
     MailKind.RESTORED: {**_OF_A_PURCHASE, "key": _RECEIPT["key"]},
     MailKind.RECOVERY: {"link": "https://license.example.com/recover/secret", "valid_until": _DAY},
     TEST_TEMPLATE: {},

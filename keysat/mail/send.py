@@ -23,7 +23,7 @@ from keysat.core.logs import get_logger
 from keysat.core.mailbox import Mailbox, parse_mailbox, parse_sender
 from keysat.core.secrets import secret_box
 from keysat.core.settings import Settings
-from keysat.mail.facts import KeyMaker, MailFacts, MailObsolete, read_facts, seller_facts
+from keysat.mail.facts import KeyMaker, MailFacts, read_facts, seller_facts
 from keysat.mail.lease import HeldLease
 from keysat.mail.mail_queue import (
     LeasedMail,
@@ -37,6 +37,7 @@ from keysat.mail.mail_queue import (
 from keysat.mail.message import Envelope, build_message
 from keysat.mail.owe import new_message_id
 from keysat.mail.render import Templates
+from keysat.mail.subject import MailObsolete
 from keysat.models import Mail
 from keysat.net.smtp import SmtpServer
 from keysat.net.smtp_failed import SmtpFailed

@@ -34,6 +34,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "reversed.renewal": "The payment for the renewal of {product} was refunded or withdrawn. The license is valid "
         "until {valid_until}.",
         "reversed.none": "The payment for {product} was refunded or withdrawn, so no license is issued.",
+        "rotated.subject": "Your license for {product} has a new key",
+        "rotated.text": "The license key for {product} was replaced. The former one no longer works online. This is "
+        "the new one:",
+        "transferred.subject": "A license for {product} is yours now",
+        "transferred.text": "A license for {product} was transferred to you. This is its key:",
         "suspended.subject": "Your license for {product} is suspended",
         "suspended.text": "Your license for {product} was suspended. Until that is lifted, its key isn't accepted.",
         "revoked.subject": "Your license for {product} is no longer valid",
@@ -61,28 +66,29 @@ TEXTS: dict[str, dict[str, str]] = {
         "foot.why": "You get this mail because this address was given at a purchase from {seller}.",
     },
     "de": {
-        "receipt.subject": "Deine Lizenz für {product}",
-        "receipt.thanks": "Danke für den Kauf von {product}. Das ist dein Lizenzschlüssel:",
-        "receipt.page": "Dein Kauf, mit dem Schlüssel und wie du ihn benutzt",
-        "receipt.keep": "Hebe diese Mail auf. Wer den Schlüssel hat, kann die Lizenz benutzen.",
+        "receipt.subject": "Ihre Lizenz für {product}",
+        "receipt.thanks": "Danke für den Kauf von {product}. Das ist Ihr Lizenzschlüssel:",
+        "receipt.page": "Ihr Kauf, mit dem Schlüssel und wie man ihn benutzt",
+        "receipt.keep": "Heben Sie diese Mail auf. Wer den Schlüssel hat, kann die Lizenz benutzen.",
         "renewed.subject": "Ihre Lizenz für {product} ist verlängert",
         "renewed.text": "Ihre Lizenz für {product} ist bis {valid_until} gültig. Das ist ihr neuer Schlüssel:",
         "renewed.old": "Programme, die online prüfen, nehmen auch den alten Schlüssel an. Geben Sie den neuen denen, "
         "die das nicht tun.",
-        "seen.subject": "Deine Zahlung für {product} ist zu sehen",
-        "seen.full": "Deine Zahlung für {product} ist zu sehen und braucht noch eine Bestätigung. Du kannst die Seite "
+        "seen.subject": "Ihre Zahlung für {product} ist zu sehen",
+        "seen.full": "Ihre Zahlung für {product} ist zu sehen und braucht noch eine Bestätigung. Sie können die Seite "
         "schließen: Der Lizenzschlüssel kommt per Mail, sobald die Zahlung bestätigt ist.",
         "seen.part": "Eine Zahlung von {paid} für {product} ist zu sehen. Der Preis ist {price}, es fehlen also "
         "{missing}.",
-        "seen.page": "Dein Kauf, und worauf er wartet",
-        "short.subject": "Deine Zahlung für {product} war zu niedrig",
+        "seen.page": "Ihr Kauf, und worauf er wartet",
+        "short.subject": "Ihre Zahlung für {product} war zu niedrig",
         "short.amount": "Für {product} sind {paid} angekommen. Der Preis ist {price}, es fehlen also {missing}. Eine "
         "Lizenz gibt es deshalb noch nicht.",
         "short.unknown": "Für {product} ist weniger als der Preis von {price} angekommen. Eine Lizenz gibt es deshalb "
         "noch nicht.",
-        "short.next": "Dein Geld ist nicht verloren. Zahle den Rest, oder bitte uns, es zurückzuschicken: {support}",
-        "short.page": "Dein Kauf, und was fehlt",
-        "reversed.subject": "Deine Zahlung für {product} ging zurück",
+        "short.next": "Ihr Geld ist nicht verloren. Zahlen Sie den Rest, oder bitten Sie uns, es zurückzuschicken: "
+        "{support}",
+        "short.page": "Ihr Kauf, und was fehlt",
+        "reversed.subject": "Ihre Zahlung für {product} ging zurück",
         "reversed.suspended": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Die Lizenz ruht deshalb.",
         "reversed.revoked": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Die Lizenz ist deshalb "
         "nicht mehr gültig.",
@@ -90,19 +96,25 @@ TEXTS: dict[str, dict[str, str]] = {
         "Lizenz gilt bis {valid_until}.",
         "reversed.none": "Die Zahlung für {product} wurde erstattet oder zurückgezogen. Eine Lizenz gibt es deshalb "
         "nicht.",
-        "suspended.subject": "Deine Lizenz für {product} ruht",
-        "suspended.text": "Deine Lizenz für {product} ruht. Bis das aufgehoben wird, gilt ihr Schlüssel nicht.",
-        "revoked.subject": "Deine Lizenz für {product} ist nicht mehr gültig",
-        "revoked.text": "Deine Lizenz für {product} wurde widerrufen. Sie ist nicht mehr gültig.",
-        "restored.subject": "Deine Lizenz für {product} ist wieder gültig",
-        "restored.text": "Deine Lizenz für {product} ist wieder gültig. Das ist dein Lizenzschlüssel:",
-        "status.wrong": "Wenn du das für einen Irrtum hältst, schreibe uns: {support}",
-        "recovery.subject": "Deine Käufe bei {seller}",
-        "recovery.link": "Dieser Link zeigt alle Käufe deiner Adresse mit ihren Lizenzschlüsseln",
+        "rotated.subject": "Ihre Lizenz für {product} hat einen neuen Schlüssel",
+        "rotated.text": "Der Lizenzschlüssel für {product} wurde ersetzt. Der bisherige gilt online nicht mehr. Das "
+        "ist der neue:",
+        "transferred.subject": "Eine Lizenz für {product} gehört jetzt Ihnen",
+        "transferred.text": "Eine Lizenz für {product} wurde auf Sie übertragen. Das ist ihr Schlüssel:",
+        "suspended.subject": "Ihre Lizenz für {product} ruht",
+        "suspended.text": "Ihre Lizenz für {product} ruht. Bis das aufgehoben wird, gilt ihr Schlüssel nicht.",
+        "revoked.subject": "Ihre Lizenz für {product} ist nicht mehr gültig",
+        "revoked.text": "Ihre Lizenz für {product} wurde widerrufen. Sie ist nicht mehr gültig.",
+        "restored.subject": "Ihre Lizenz für {product} ist wieder gültig",
+        "restored.text": "Ihre Lizenz für {product} ist wieder gültig. Das ist Ihr Lizenzschlüssel:",
+        "status.wrong": "Wenn Sie das für einen Irrtum halten, schreiben Sie uns: {support}",
+        "recovery.subject": "Ihre Käufe bei {seller}",
+        "recovery.link": "Dieser Link zeigt alle Käufe Ihrer Adresse mit ihren Lizenzschlüsseln",
         "recovery.limit": "Er gilt einmal, bis {valid_until}.",
-        "recovery.ignore": "Wenn du ihn nicht verlangt hast, brauchst du nichts zu tun. Niemand sonst hat diesen Link.",
+        "recovery.ignore": "Wenn Sie ihn nicht verlangt haben, brauchen Sie nichts zu tun. Niemand sonst hat diesen "
+        "Link.",
         "test.subject": "Ein Test von {seller}",
-        "test.text": "Diese Mail probiert den Mailserver aus. Wenn du sie liest, funktioniert er.",
+        "test.text": "Diese Mail probiert den Mailserver aus. Wenn Sie sie lesen, funktioniert er.",
         "row.product": "Produkt",
         "row.policy": "Lizenz",
         "row.price": "Bezahlt",
@@ -114,7 +126,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "row.entitlements": "Enthält",
         "row.invoice": "Bestellung",
         "foot.help": "Hilfe: {support}",
-        "foot.why": "Du bekommst diese Mail, weil diese Adresse bei einem Kauf bei {seller} angegeben wurde.",
+        "foot.why": "Sie bekommen diese Mail, weil diese Adresse bei einem Kauf bei {seller} angegeben wurde.",
     },
 }  # fmt: skip
 _GERMAN_NUMBERS = str.maketrans(",.", ".,")

@@ -1,4 +1,4 @@
-"""Who holds a license, by e-mail address, and which license an invoice is for."""
+"""Who holds a license, by e-mail address, and which license and purchase an invoice is for."""
 
 from __future__ import annotations
 
@@ -47,3 +47,8 @@ def license_for_buyer(session: Session, invoice: Invoice) -> License | None:
     """Return the license of a purchase or a renewal, unless it was transferred to another holder since."""
     owned = license_of_invoice(session, invoice)
     return owned if owned is None or owned.belongs_to(invoice.created_at) else None
+
+
+def purchase_of(session: Session, invoice: Invoice) -> Invoice:
+    """Return the purchase that an invoice belongs to: itself, or the one that it completes as a rest."""
+    return invoice if invoice.rest_of_id is None else purchase_of(session, session.get_one(Invoice, invoice.rest_of_id))

@@ -25,6 +25,8 @@ class MailKind(StrEnum):
     RESTORED = "restored"
     RECOVERY = "recovery"
     RENEWED = "renewed"
+    ROTATED = "rotated"
+    TRANSFERRED = "transferred"
 
 
 class MailStatus(StrEnum):
@@ -37,14 +39,14 @@ class MailStatus(StrEnum):
 
 
 class Mail(Base):
-    """A message. `subject_id` is what it is about: a license, an invoice, a recovery link or a change of status.
+    """A message. `subject_id` is what it is about: a license, an invoice, a recovery link or a change of a license.
 
-    It stores no license key. `sealed_message` is a Fernet token of the bytes that were made at the first attempt, so
-    that each further attempt sends the same. `sealed_link` is one of the link's path, which only a recovery has. Both
-    are deleted once the message was sent or dropped. `facts_hash` is the SHA-256 of the facts that bytes were made
-    from, and NULL until then. `message_id` is the Message-ID of those bytes alone. `useful_until` is when the message
-    is dropped. `pending_since` is when it became pending, also by a retry. Another worker may be sending it until
-    `leased_until`. `answer` is the server's reply that took it.
+    `license_id` is the license of such a change. It stores no license key. `sealed_message` is a Fernet token of the
+    bytes that were made at the first attempt, so that each further attempt sends the same. `sealed_link` is one of the
+    link's path, which only a recovery has. Both are deleted once the message was sent or dropped. `facts_hash` is the
+    SHA-256 of the facts that bytes were made from, and NULL until then. `message_id` is the Message-ID of those bytes
+    alone. `useful_until` is when the message is dropped. `pending_since` is when it became pending, also by a retry.
+    Another worker may be sending it until `leased_until`. `answer` is the server's reply that took it.
     """
 
     __tablename__ = "mails"
@@ -62,6 +64,7 @@ class Mail(Base):
         Index("ix_mails_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
         Index("ix_mails_leased", "leased_until", postgresql_where=text("leased_until IS NOT NULL")),
         Index("ix_mails_failed", "ended_at", postgresql_where=text("status = 'failed'")),
+        Index("ix_mails_license_id", "license_id", postgresql_where=text("license_id IS NOT NULL")),
         Index("ix_mails_invoice_id", "invoice_id", postgresql_where=text("invoice_id IS NOT NULL")),
     )
 
@@ -69,6 +72,7 @@ class Mail(Base):
     kind: Mapped[MailKind] = enum_column(MailKind)
     subject_id: Mapped[UUID]
     invoice_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"))
+    license_id: Mapped[UUID | None] = mapped_column(ForeignKey("licenses.id"))
     recipient: Mapped[str]
     language: Mapped[str]
     message_id: Mapped[str]

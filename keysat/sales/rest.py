@@ -15,9 +15,10 @@ from keysat.core.errors import Conflict, require
 from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.invoices import draft
-from keysat.invoices.rest import missing_of, pending_rest, purchase_of, short_of
+from keysat.invoices.rest import missing_of, pending_rest, short_of
 from keysat.models import Invoice, Policy, Product
 from keysat.models.audit import audit
+from keysat.models.holders import purchase_of
 from keysat.providers.base import NewInvoice
 from keysat.sales.purchase import Opened, PageOf, ask_again, finish
 

@@ -12,7 +12,7 @@ from keysat.core.errors import Conflict, require
 from keysat.core.hints import Hint
 from keysat.licenses.withdraw import restore_of_invoice, withdraw_of_invoice
 from keysat.mail.owe import owe_license_status, owe_reversed
-from keysat.models import Invoice
+from keysat.models import Invoice, License
 from keysat.models.audit import audit
 from keysat.models.invoice_status import InvoiceStatus, ReviewReason
 from keysat.models.license import LicenseStatus
@@ -66,8 +66,13 @@ def _withdraw(session: Session, invoice_id: UUID, how: str, why: str, actor: str
         session.execute(
             update(Invoice).where(Invoice.id == invoice_id).values(license_was=was, license_became=_TARGETS[how])
         )
-        owe_license_status(session, invoice_id, only_new_holder=True)
+        _tell_holder(session, invoice_id, only_new_holder=True)
     audit(session, actor, "invoice.reversed", invoice_id, why=why, license_was=was and str(was))
+
+
+def _tell_holder(session: Session, invoice_id: UUID, *, only_new_holder: bool = False) -> None:
+    license_id = session.scalars(select(License.id).where(License.invoice_id == invoice_id)).one()
+    owe_license_status(session, license_id, only_new_holder=only_new_holder)
 
 
 def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
@@ -96,7 +101,7 @@ def undo(session: Session, invoice_id: UUID, note: str, actor: str) -> None:
         if row.license_was is not None:
             became = row.license_became or LicenseStatus.SUSPENDED
             if restore_of_invoice(session, invoice_id, became, row.license_was, actor, note):
-                owe_license_status(session, invoice_id)
+                _tell_holder(session, invoice_id)
     credit_again(session, invoice_id, actor)
 
 

@@ -18,7 +18,8 @@ from keysat.settlement.by_hand import settle_and_issue
 from keysat.settlement.issue import issue
 from keysat.settlement.reverse import reverse
 from tests.builders import check_invoice, load_invoice, make_invoice
-from tests.mail.letters import BUYER, license_sold, load_mail, load_mails
+from tests.mail.letters import BUYER, license_sold, load_mail, load_mails, send_due, text_of
+from tests.rests import PART, PART_OF_REST, open_rest, say
 
 pytestmark = pytest.mark.usefixtures("empty_database", "fake")
 
@@ -151,3 +152,16 @@ def test_recovery_link_needs_mail(settings, empty_database):
     with transaction() as session:
         owe_recovery_link(session, secret_box(settings), BUYER, MailedLink(uuid4(), "/me/x", timedelta(minutes=30)))
     assert load_mails() == []
+
+
+def test_part_of_a_rest_is_told_with_the_sums_of_the_whole_purchase(mailer, mail_server, fake, signer):
+    """10,000 of 21,000 came first, then 5,000 of the rest."""
+    first = say(fake, make_invoice(), "expired", "partial", PART)
+    rest = open_rest(first.id)
+    say(fake, rest, "expired", "partial", PART_OF_REST)
+    send_due(mailer)
+    short = " ".join(text_of(mail_server.taken[-1]).split())
+    assert "15,000 sat arrived" in short
+    assert "The price is 21,000 sat, so 6,000 sat are missing" in short
+    assert signer.purchase_token(first.id) in text_of(mail_server.taken[-1])
+    assert str(rest.id) not in text_of(mail_server.taken[-1])

@@ -3,6 +3,7 @@
 import html
 import re
 import string
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from keysat.mail.render import TemplateBroken, Templates
 from keysat.mail.samples import SAMPLES, check_templates
 from keysat.mail.texts import TEXTS
 from keysat.models.mail import MailKind
+from keysat.web import pages
 from tests.markup import faults
 
 FACTS = {"seller": "Bits & Bytes", "support": "help@shop.example"}
@@ -105,3 +107,10 @@ def test_folder_must_be_there(mail_on, tmp_path):
 
 def test_nothing_is_checked_while_mail_is_off(settings, tmp_path):
     check_templates(settings.model_copy(update={"mail_templates": tmp_path / "nowhere"}))
+
+
+def test_german_mail_is_formal_as_the_pages_are():
+    """Each text of both catalogs."""
+    shown = (Path(pages.__file__).parent / "texts" / "de.toml").read_text()
+    informal = re.compile(r"\b(?:du|dein\w*|dir|dich)\b", re.IGNORECASE)
+    assert informal.findall(shown + " ".join(TEXTS["de"].values())) == []

@@ -491,7 +491,7 @@ def test_recovery_link_arrives_and_is_forgotten(mail_on, mailer, mail_server):
     recovery(mail_on)
     send_due(mailer)
     assert "https://license.shop.example/me/secret" in text_of(mail_server.taken[0])
-    assert parsed(mail_server.taken[0])["Subject"] == "Deine Käufe bei license.shop.example"
+    assert parsed(mail_server.taken[0])["Subject"] == "Ihre Käufe bei license.shop.example"
     assert load_mail().sealed_link is None
 
 

@@ -5,9 +5,9 @@ import pytest
 from keysat.core.db import transaction
 from keysat.licenses.edit import transfer_license
 from keysat.models.license import LicenseStatus
-from keysat.sales.withdraw import change_license
+from keysat.sales.license_changes import change_holder, change_license, give_new_key
 from keysat.settlement.reverse import reverse, undo
-from tests.builders import load_licenses, make_license, make_shop
+from tests.builders import load_licenses, make_license
 from tests.mail.letters import (
     BUYER,
     key_in,
@@ -19,6 +19,7 @@ from tests.mail.letters import (
     text_of,
 )
 from tests.mail.server import CUT
+from tests.renewals import load_license
 
 ACTIVE, SUSPENDED, REVOKED = LicenseStatus.ACTIVE, LicenseStatus.SUSPENDED, LicenseStatus.REVOKED
 
@@ -136,14 +137,77 @@ def test_new_holder_is_told_without_the_buyers_page(mailer, signer, mail_server,
     assert signer.purchase_token(invoice_id) not in text_of(restored)
 
 
-def test_license_given_away_has_no_mail(mail_on):
-    """Nobody bought it."""
-    make_shop()
-    change(make_license("gift", holder_email="friend@example.com").id, SUSPENDED)
-    assert load_mails() == []
-
-
 def test_change_is_not_told_while_mail_is_off(signer):
     _, license_id = license_sold(signer)
     change(license_id, SUSPENDED)
+    assert load_mails() == []
+
+
+@pytest.fixture
+def granted():
+    """A license that was granted by hand, with its holder's address."""
+    return make_license("viewer", holder_email="friend@example.com")
+
+
+def test_holder_of_a_granted_license_is_told_too(mailer, mail_server, signer, granted):
+    change(granted.id, SUSPENDED)
+    send_due(mailer)
+    change(granted.id, ACTIVE)
+    send_due(mailer)
+    suspended, restored = mail_server.taken
+    assert suspended.recipients == restored.recipients == ["friend@example.com"]
+    assert "was suspended" in one_line(suspended)
+    assert str(granted.id) in text_of(suspended)
+    assert key_in(text_of(restored)) == signer.key_for(load_license(granted.id))
+
+
+def test_replaced_key_reaches_its_holder(mailer, mail_server, signer, sold):
+    with transaction() as session:
+        give_new_key(session, sold[1], "cli", "it leaked in public")
+    send_due(mailer)
+    taken = mail_server.taken[-1]
+    assert parsed(taken)["Subject"] == "Your license for Editor has a new key"
+    assert key_in(text_of(taken)) == signer.key_for(load_license(sold[1]))
+    assert "leaked" not in text_of(taken)
+
+
+@pytest.mark.parametrize("which", ["sold", "granted"])
+def test_transferred_license_reaches_its_new_holder(mailer, mail_server, signer, which, request):
+    found = request.getfixturevalue(which)
+    license_id = found[1] if which == "sold" else found.id
+    with transaction() as session:
+        change_holder(session, license_id, "new@example.com", "cli", "sold on")
+    send_due(mailer)
+    taken = mail_server.taken[-1]
+    assert taken.recipients == ["new@example.com"]
+    assert key_in(text_of(taken)) == signer.key_for(load_license(license_id))
+    assert "/p/" not in text_of(taken)
+
+
+def test_key_goes_to_nobody_who_lost_the_license_before_the_mail_was_sent(mailer, mail_server, granted):
+    with transaction() as session:
+        give_new_key(session, granted.id, "cli", "it leaked")
+    with transaction() as session:
+        change_holder(session, granted.id, "first@example.com", "cli", "sold on")
+    with transaction() as session:
+        change_holder(session, granted.id, "second@example.com", "cli", "sold again")
+    send_due(mailer)
+    assert [taken.recipients for taken in mail_server.taken] == [["second@example.com"]]
+    assert [mail.status for mail in load_mails()] == ["dropped", "dropped", "sent"]
+
+
+def test_license_withdrawn_before_its_new_key_was_sent_gets_none(mailer, mail_server, granted):
+    with transaction() as session:
+        give_new_key(session, granted.id, "cli", "it leaked")
+    change(granted.id, REVOKED)
+    send_due(mailer)
+    [taken] = mail_server.taken
+    assert "was revoked" in one_line(taken)
+
+
+def test_holder_without_an_address_gets_none(mailer, mail_server):
+    row = make_license("viewer")
+    change(row.id, SUSPENDED)
+    with transaction() as session:
+        give_new_key(session, row.id, "cli", "it leaked")
     assert load_mails() == []

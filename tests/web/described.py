@@ -44,7 +44,10 @@ ADMIN = [case for case in operations("GET", "POST", "PUT", "PATCH", "DELETE") if
 
 
 COUNTS = select(
-    *(select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in Base.metadata.sorted_tables)
+    *(
+        select(func.count()).select_from(table).scalar_subquery().label(table.name)
+        for table in Base.metadata.sorted_tables
+    )
 )
 
 

@@ -7,7 +7,7 @@ from keysat.core.db import transaction
 from keysat.licenses.edit import replace_key, transfer_license
 from keysat.licenses.keys import parse
 from keysat.models.license import LicenseStatus
-from keysat.sales.withdraw import change_license
+from keysat.sales.license_changes import change_license
 from tests.builders import PRICE, invoice_of, load_invoice, make_license
 from tests.renewals import GRACE, PERIOD, let_end, load_license, load_subscription, pay, sell_recurring
 

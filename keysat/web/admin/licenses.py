@@ -9,14 +9,14 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 
 from keysat.core.db import reading, transaction
-from keysat.licenses.edit import edit_license, replace_key, transfer_license
+from keysat.licenses.edit import edit_license
 from keysat.licenses.machines import deactivate_machine, list_machines
 from keysat.licenses.state import require_license
 from keysat.models import License
 from keysat.models.license import LicenseStatus
 from keysat.operations.search import LicenseSearch, find_licenses
 from keysat.sales.grant import grant
-from keysat.sales.withdraw import change_license
+from keysat.sales.license_changes import change_holder, change_license, give_new_key
 from keysat.web.admin.auth import Reader, Writer
 from keysat.web.admin.shapes import Before, Done, Entitlements, Limit, Machines, Note, NoteText, Releases, Row
 from keysat.web.errors import documented
@@ -143,7 +143,7 @@ def update_license(license_id: LicenseId, body: LicenseChanges, actor: Writer) -
 def rotate_license_key(license_id: LicenseId, body: Note, actor: Writer) -> LicenseDetails:
     """Replace a license's key. Earlier keys are refused online."""
     with transaction() as session:
-        row = replace_key(session, license_id, actor, body.note)
+        row = give_new_key(session, license_id, actor, body.note)
     return _details(row)
 
 
@@ -151,7 +151,7 @@ def rotate_license_key(license_id: LicenseId, body: Note, actor: Writer) -> Lice
 def transfer(license_id: LicenseId, body: Transfer, actor: Writer) -> LicenseDetails:
     """Give a license to another holder, with a new key and all seats free."""
     with transaction() as session:
-        row = transfer_license(session, license_id, body.email, actor, body.note)
+        row = change_holder(session, license_id, body.email, actor, body.note)
     return _details(row)
 
 

@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from keysat.core.money import Money, stored_money
-from keysat.invoices.rest import current_of, excess_of, missing_of, purchase_of
+from keysat.invoices.rest import current_of, excess_of, missing_of
 from keysat.models import Invoice, License, Policy, Product
-from keysat.models.holders import license_of_invoice
+from keysat.models.holders import license_of_invoice, purchase_of
 from keysat.models.invoice_status import InvoiceStatus, PaymentException
 from keysat.models.license import LicenseStatus
 from keysat.operations.why import State, Why, read_why

@@ -9,7 +9,7 @@ from keysat.catalog.changes import change_policy
 from keysat.core.db import transaction
 from keysat.licenses.edit import transfer_license
 from keysat.models.license import LicenseStatus
-from keysat.sales.withdraw import change_license
+from keysat.sales.license_changes import change_license
 from tests.builders import load_invoice, set_account, set_license
 from tests.renewals import (
     GRACE,
