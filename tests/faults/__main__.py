@@ -59,7 +59,7 @@ FAULTS = {
     "subscriptions": (
         subscriptions.renew_for_months,
         {"licenses": 2_000, "months": 24},
-        {"licenses": 20, "months": 6},
+        None,
     ),
     "stops": (stopping.terminate_workers, {"times": 100}, None),
     "soak": (stopping.soak, {"seconds": 300}, None),

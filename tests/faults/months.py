@@ -120,15 +120,17 @@ class Months(SimulatedWorld):
             with transaction() as session:
                 for statement in _TICK:
                     session.execute(statement, {"by": timedelta(seconds=STEP)})
+            for buyer in self.buyers:
+                buyer.left -= STEP
             self._weather(quiet=quiet)
             if not self.we_run:
                 continue
+            tasks.scan_subscriptions.run()
+            self._look()
             for buyer in [] if quiet else self.buyers:
                 self._act(buyer)
-            tasks.scan_subscriptions.run()
             self._start("scan", tasks.scan_pending.run)
             self._rush(quiet=quiet)
-            self._look()
 
     def judge(self) -> Counter:
         """Compare what was paid with the periods that were added."""
@@ -172,7 +174,7 @@ class Months(SimulatedWorld):
             rows = {row.id: row for row in session.execute(_LICENSES)}
         for buyer in self.buyers:
             row = rows[buyer.license_id]
-            if row.left > buyer.left:  # renewed
+            if row.left > buyer.left + HOUR:  # renewed
                 buyer.payable, buyer.turns, buyer.exempt = 0.0, 0, False
                 buyer.wants_at = self.now + row.left + self._habit()
             elif buyer.left - row.left > 2 * STEP:  # a payment went back

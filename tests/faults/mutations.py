@@ -101,6 +101,16 @@ MUTATIONS = (
         (Change("keysat/settlement/reverse.py", "    shorten(session, invoice_id, why, actor)", "    pass"),),
     ),
     Mutation(
+        "stopping the grace period while nobody could pay",
+        (
+            Change(
+                "keysat/sales/outages.py",
+                "    return 0 if stopped is None else _credit(session, before, now, stopped)\n",
+                "    return 0\n",
+            ),
+        ),
+    ),
+    Mutation(
         "compare-and-set of the status",
         (
             Change(
@@ -183,6 +193,7 @@ BARS = {
         "without_any_scan",
     ),
     "duplicates and stale messages": ("-m", "pytest", "-q", "tests/stories/test_lost_webhook.py"),
+    "outages": ("-m", "pytest", "-q", "tests/sales/test_outages.py"),
     "restore": ("-m", "tests.faults", "--short", "--only", "restore", "--seed", "1"),
 }
 
