@@ -31,6 +31,7 @@ class State(StrEnum):
     - `reversed`, `settled_again`: the payment went back, and in the second case the provider calls it settled again.
     - `short`, `late`, `never_confirmed`, `other_currency`, `refunded`, `invalidated`, `in_review`: money arrived or
       went back, and a person decides.
+    - `dismissed`: money arrived, and a person decided that no license follows from it.
     - `licensed`, `license_due`: it is paid. `credited`: it is paid, and is the rest of another invoice.
     - `excess`: it is paid, and the invoice whose rest it is needs it no more.
     - `never_made`: the provider made no invoice.
@@ -49,6 +50,7 @@ class State(StrEnum):
     INVALIDATED = "invalidated"
     IN_REVIEW = "in_review"
     EXCESS = "excess"
+    DISMISSED = "dismissed"
     CREDITED = "credited"
     LICENSED = "licensed"
     LICENSE_DUE = "license_due"
@@ -202,6 +204,8 @@ def _ended(invoice: Invoice, row: License | None) -> State | None:
         return State.LICENSED
     if invoice.status == InvoiceStatus.SETTLED:
         return State.LICENSE_DUE
+    if invoice.review_resolved_at is not None:
+        return State.DISMISSED
     if invoice.is_draft and invoice.status != InvoiceStatus.PENDING:
         return State.NEVER_MADE
     return None

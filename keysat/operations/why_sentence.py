@@ -15,6 +15,7 @@ SENTENCES: dict[State, str] = {
     State.INVALIDATED: "the provider calls the payment invalid after it had settled",
     State.IN_REVIEW: "it waits for your decision ({cause})",
     State.EXCESS: "{price} were paid as the rest of another invoice, which needs it no more; give the money back",
+    State.DISMISSED: "a person dismissed its review, so no license follows from it{part}",
     State.CREDITED: "it is the rest of another invoice and was credited there",
     State.LICENSED: "the license was issued and is {license_status}{over}",
     State.LICENSE_DUE: "it is paid{over}, and its license is due; the next scan issues it, if worker and beat run",
@@ -45,6 +46,7 @@ def _facts(why: Why) -> dict[str, object]:
         **why.__dict__,
         "short": why.short,
         "over": "" if why.over is None else f" ({why.over} more than the price were paid)",
+        "part": f"; {why.paid} of {why.price} were paid" if why.paid.amount else "",
         "seen": why.paid if why.paid.amount else why.price,
         "unconfirmed": _unconfirmed(why),
         "became": "before a license was issued"

@@ -15,12 +15,19 @@ from keysat.core.errors import Conflict, require
 from keysat.core.hints import Hint
 from keysat.core.money import Money
 from keysat.invoices import draft
-from keysat.invoices.rest import missing_of, pending_rest, short_of
+from keysat.invoices.rest import (
+    current_of,
+    missing_of,
+    pending_rest,
+    short_of,
+    waits_for_confirmation,
+)
 from keysat.models import Invoice, Policy, Product
 from keysat.models.audit import audit
 from keysat.models.holders import purchase_of
 from keysat.providers.base import NewInvoice
 from keysat.sales.purchase import Opened, PageOf, ask_again, finish
+from keysat.settlement.rest import lock_family
 
 
 def pay_rest(database: Database, invoice_id: UUID, actor: str, page_of: PageOf) -> UUID:
@@ -31,7 +38,7 @@ def pay_rest(database: Database, invoice_id: UUID, actor: str, page_of: PageOf) 
 
     Raises:
         NotFound: no such invoice.
-        Conflict: nothing is missing, or another request opens its rest at this moment.
+        Conflict: nothing is missing, its payment was seen, or another request opens its rest at this moment.
         SalesUnavailable: its account can't take a payment now.
         CallFailed: the provider created no invoice, or it is unknown whether it did.
     """
@@ -41,9 +48,11 @@ def pay_rest(database: Database, invoice_id: UUID, actor: str, page_of: PageOf) 
 
 
 def _open(session: Session, invoice_id: UUID, actor: str, page_of: PageOf) -> Opened:
+    lock_family(session, invoice_id)  # a person may decide about any part of the purchase
     invoice = require(session.get(Invoice, invoice_id), "invoice", invoice_id, Hint.LIST_INVOICES)
+    if waits_for_confirmation(current_of(session, purchase_of(session, invoice))):
+        raise Conflict("a payment was seen and waits for its confirmation, so nothing more can be paid now.")
     short = short_of(session, invoice)
-    session.refresh(short, with_for_update=True)
     missing = missing_of(short)
     if missing is None:
         raise Conflict("nothing is missing of this purchase that could be paid now.")

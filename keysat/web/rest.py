@@ -28,7 +28,8 @@ def rest(invoice_id: Annotated[str, Path(max_length=200)]) -> Started:
     """Open an invoice for what is missing of a purchase, once its `state` is `short`.
 
     The buyer pays at `checkout_url`, the program goes on to poll `poll_url`. Both payments together make the license.
-    A repeated request gets the same invoice. The plain id of the purchase doesn't open it.
+    A repeated request gets the same invoice. Once its payment was seen, the response is 409. The plain id of the
+    purchase doesn't open it.
     """
     purchase_id = proven_purchase(invoice_id)
     rest_id = pay_rest(DATABASE, purchase_id, "api", page_of)

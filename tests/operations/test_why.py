@@ -48,6 +48,7 @@ CASES = [
     (State.INVALIDATED, review("invalidated"), FINE, None),
     (State.IN_REVIEW, review("settled_again"), FINE, None),
     (State.EXCESS, review("excess", status="settled", rest_of_id=OTHER), FINE, None),
+    (State.DISMISSED, review("underpaid", status="expired", paid_amount=40, review_resolved_at=NOW), FINE, None),
     (State.CREDITED, invoice(status="settled", fulfilled_at=NOW, rest_of_id=OTHER, credited=60), FINE, None),
     (State.SEEN, review("underpaid", paid_amount=40, rest_paid=60), FINE, None),
     (State.SHORT, review("underpaid", paid_amount=40, rest_paid=60, next_check_at=None), FINE, None),

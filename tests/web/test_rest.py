@@ -120,3 +120,28 @@ def test_nothing_is_opened_where_nothing_is_missing(api, fake_shop):
 def test_account_that_does_not_sell_now_opens_none(api, bought):
     set_account(paused_at=func.now(), pause_reason="by hand")
     assert api.post(f"/v1/purchase/{bought['invoice_id']}/rest").status_code == 503
+
+
+def test_rest_whose_payment_was_seen_is_not_paid_twice(api, fake_shop, bought):
+    path = f"/v1/purchase/{bought['invoice_id']}"
+    api.post(f"{path}/rest")
+    rest = newest(fake_shop)
+    say(fake_shop, rest, "pending", "partial", PART_OF_REST)
+    assert api.post(f"{path}/rest").json()["btcpay_invoice_id"] == rest.provider_invoice_id, "a part is completed"
+    say(fake_shop, rest, "processing", paid=REST)
+    refused = api.post(f"{path}/rest")
+    assert (refused.status_code, "was seen" in refused.json()["message"]) == (409, True)
+    assert api.get(path).json()["state"] == "seen"
+    say(fake_shop, rest, "settled", paid=REST)
+    assert api.post(f"{path}/rest").status_code == 409
+    assert len(fake_shop.wanted) == 2
+
+
+def test_rest_that_settled_for_less_is_completed(api, fake_shop, bought):
+    """As by a provider that settles what a merchant marked, or what is a little less."""
+    path = f"/v1/purchase/{bought['invoice_id']}"
+    api.post(f"{path}/rest")
+    rest = say(fake_shop, newest(fake_shop), "settled", paid=PART_OF_REST)
+    assert (rest.status, rest.review_reason) == ("pending", "amount")
+    assert api.get(path).json()["missing_amount"] == REST - PART_OF_REST
+    assert api.post(f"{path}/rest").json()["amount"] == REST - PART_OF_REST

@@ -35,6 +35,7 @@ COLUMNS = {
     State.INVALIDATED: _review("invalidated", **SETTLED),
     State.IN_REVIEW: _review("settled_again"),
     State.EXCESS: _review("excess", **SETTLED),
+    State.DISMISSED: _review("underpaid", status="expired", paid_amount=9_000, review_resolved_at=NOW),
     State.CREDITED: {**SETTLED, "fulfilled_at": NOW, "credited": 21_000},
     State.LICENSED: {**SETTLED, "paid_amount": 21_000},
     State.LICENSE_DUE: {**SETTLED, "paid_amount": 22_000},
@@ -59,11 +60,11 @@ ACCOUNTS = {
 
 
 # The purchase whose rest an invoice is.
-RESTS = {State.EXCESS: {"status": "expired"}, State.CREDITED: SETTLED}
+RESTS = {State.EXCESS: COLUMNS[State.DISMISSED], State.CREDITED: SETTLED}
 
 
-# The page of a credited rest is that of the purchase which it completes, so no page has this state.
-SHOWN_AS = {State.CREDITED: State.LICENSED}
+# The page of a rest that is over is that of the purchase, so no page has these states.
+SHOWN_AS = {State.CREDITED: State.LICENSED, State.EXCESS: State.DISMISSED}
 SHOWN = [state for state in State if state not in SHOWN_AS]
 
 

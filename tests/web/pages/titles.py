@@ -12,6 +12,7 @@ _NO_RESPONSE = {
     "en": "The payment provider doesn\N{RIGHT SINGLE QUOTATION MARK}t respond",
     "de": "Der Zahlungsdienst antwortet nicht",
 }
+_DISMISSED = {"en": "The seller closed this purchase", "de": "Der Verkäufer hat diesen Kauf beendet"}
 _LICENSED = {"en": "Thank you, here is your license", "de": "Vielen Dank, hier ist Ihre Lizenz"}
 
 TITLES = {
@@ -30,7 +31,8 @@ TITLES = {
         "de": "Ihre Zahlung wurde für ungültig erklärt",
     },
     State.IN_REVIEW: _BY_HAND,
-    State.EXCESS: {"en": "Paid, and no longer needed", "de": "Bezahlt, und nicht mehr nötig"},
+    State.EXCESS: _DISMISSED,  # the page is that of the purchase
+    State.DISMISSED: _DISMISSED,
     State.CREDITED: _LICENSED,  # the page is that of the purchase which the rest completes
     State.LICENSED: _LICENSED,
     State.LICENSE_DUE: {"en": "Paid, thank you", "de": "Bezahlt, vielen Dank"},
