@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from keysat.core.money import Money, stored_money
-from keysat.invoices.rest import current_of, excess_of, missing_of
+from keysat.invoices.rest import current_of, excess_of, missing_of, waits_for_confirmation
 from keysat.models import Invoice, License, Policy, Product
 from keysat.models.holders import license_of_invoice, purchase_of
 from keysat.models.invoice_status import InvoiceStatus, PaymentException
@@ -44,7 +44,7 @@ class Progress:
     """A purchase. `face` names its texts: the state, or that of a license that isn't valid.
 
     `current` is the invoice to pay, which `why` is about: the purchase's own, or the one for its rest. `excess` is what
-    was paid for rests that aren't needed. `renewal` is the price of the license's next period if it may be paid now.
+    was paid for rests and counts for nothing. `renewal` is the price of the license's next period if it may be paid now.
     """
 
     face: str
@@ -76,13 +76,7 @@ class Progress:
     def payable_at(self) -> str | None:
         """Where it may still be paid, or None. A payment that was seen isn't made again, but a part is completed."""
         open_still = self.current.status == InvoiceStatus.PENDING and self.why.state in _PAYABLE
-        seen = self.current.payment_seen_at is not None and not self.paid_in_part
-        return self.current.checkout_url if open_still and not seen else None
-
-    @property
-    def paid_in_part(self) -> bool:
-        """Whether less than the price arrived."""
-        return 0 < self.why.paid.amount < self.why.price.amount
+        return self.current.checkout_url if open_still and not waits_for_confirmation(self.current) else None
 
     @property
     def rest(self) -> Money | None:
@@ -101,10 +95,27 @@ class Progress:
         return stored_money(paid, self.invoice.currency)
 
     @property
+    def paid_so_far(self) -> Money | None:
+        """What arrived for the purchase, if it is a part of the price and didn't go back."""
+        is_part = 0 < self.paid.amount < self.price.amount
+        return self.paid if is_part and not self.invoice.reversed else None
+
+    @property
     def over(self) -> Money | None:
-        """What was paid beyond the price, or None."""
-        extra = self.excess + (self.why.over.amount if self.why.over else 0)
+        """What was paid beyond the price, or None. If the payment went back, so did what it was too much."""
+        if self.invoice.reversed:
+            return None
+        extra = (self.excess if self._is_paid else 0) + (self.why.over.amount if self.why.over else 0)
         return stored_money(extra, self.invoice.currency) if extra else None
+
+    @property
+    def set_aside(self) -> Money | None:
+        """What was paid for rests of a purchase that isn't paid, or not any more, and counts for nothing. Or None."""
+        return stored_money(self.excess, self.invoice.currency) if self.excess and not self._is_paid else None
+
+    @property
+    def _is_paid(self) -> bool:
+        return self.invoice.status == InvoiceStatus.SETTLED and not self.invoice.reversed
 
     @property
     def payable_until(self) -> datetime | None:
@@ -126,7 +137,7 @@ class Progress:
     def needs_seller(self) -> bool:
         """Whether the buyer should write to the seller."""
         in_trouble = self.tone == "trouble" and self.why.state not in _TROUBLE
-        return in_trouble or self.face in _TAKEN or self.why.over is not None
+        return in_trouble or self.face in _TAKEN or self.over is not None or self.set_aside is not None
 
     @property
     def paid_late(self) -> bool:

@@ -58,6 +58,7 @@ def progress(request: Request, secret: Secret) -> HTMLResponse:
         price=texts.money(found.price),
         rest=texts.amount(found.rest) if found.rest else None,
         renewal=texts.money(found.renewal) if found.renewal else None,
+        aside=found.set_aside and texts.money(found.set_aside),
     )
 
 
