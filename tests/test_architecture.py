@@ -23,7 +23,7 @@ MAX_LINES_OF_A_FILE, MAX_LINES_OF_A_FUNCTION, MAX_LINES_OF_A_TASK = 250, 45, 15
 ENTRY_POINTS = ("keysat/tasks/", "keysat/cli/", "keysat/embedded/", "keysat/web/")
 PROGRAMS = ("keysat/__main__.py", "keysat/worker.py")
 BEGIN_THEMSELVES = ("keysat/core/db.py", "keysat/migrations/__init__.py")
-WAYS_IN = {"keysat.core.db", "keysat.core.db.transaction", "keysat.core.db.DATABASE"}
+WAYS_IN = {"keysat.core.db", "keysat.core.db.transaction", "keysat.core.db.snapshot", "keysat.core.db.DATABASE"}
 SPEAK_HTTP = ("keysat/net/client.py", "keysat/net/untrusted.py", "keysat/net/deadlines.py", "keysat/sandbox/")
 # The public API has fields of BTCPay's name.
 NAMED_ELSEWHERE = {"btcpay", "fake"}
@@ -144,7 +144,8 @@ def test_only_db_makes_engines_and_sessions():
         if isinstance(node.func, ast.Name) and node.func.id == "Session"
     ]
     assert not found, (
-        f"{found}: use `transaction` or `reading` of keysat.core.db; they set the timeouts and translate the errors."
+        f"{found}: use `transaction`, `reading` or `snapshot` of keysat.core.db; they set the timeouts and translate "
+        "the errors."
     )
 
 

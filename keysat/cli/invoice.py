@@ -12,7 +12,7 @@ from keysat.cli.audit import moment_rows
 from keysat.cli.hints import explained
 from keysat.cli.license_ import license_record
 from keysat.cli.output import AsJson, Note, Row, say, show_line, show_record, show_rows
-from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.db import DATABASE, reading, snapshot, transaction
 from keysat.core.hints import Advice
 from keysat.core.money import amount_text
 from keysat.core.settings import load_settings
@@ -108,7 +108,7 @@ def _summary(invoice: Invoice, account: str | None) -> Row:
 @app.command()
 def show(which: WhichInvoice, as_json: AsJson = False) -> None:
     """Show all details of an invoice, including why its buyer has no license."""
-    with reading() as session:
+    with snapshot() as session:
         found = read_details(session, require_invoice(session, which))
     invoice, code = found.invoice, found.code
     record: dict[str, object] = {

@@ -116,9 +116,26 @@ def reading() -> Iterator[Session]:
     Raises:
         DatabaseUnavailable: as `transaction`.
     """
+    with _session_with(isolation_level="AUTOCOMMIT") as session:
+        yield session
+
+
+@contextmanager
+def snapshot() -> Iterator[Session]:
+    """Open a session for read statements that belong together. All see the database as it is at the first one.
+
+    Raises:
+        DatabaseUnavailable: as `transaction`.
+    """
+    with _session_with(isolation_level="REPEATABLE READ", postgresql_readonly=True) as session:
+        yield session
+
+
+@contextmanager
+def _session_with(**options: Any) -> Iterator[Session]:
     with (
         translated(),
-        engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        engine().connect().execution_options(**options) as connection,
         _session(connection) as session,
     ):
         yield session

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Path
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, func, literal, select
 
-from keysat.core.db import DATABASE, reading
+from keysat.core.db import DATABASE, reading, snapshot
 from keysat.core.errors import NotFound
 from keysat.core.money import Money, stored_money
 from keysat.core.settings import load_settings
@@ -181,7 +181,7 @@ def poll(invoice_id: Annotated[str, Path(max_length=200)]) -> Polled:
     only, and never one whose key was replaced.
     """
     row_id, proven = purchase_of(invoice_id)
-    with reading() as session:
+    with snapshot() as session:
         invoice = session.get(Invoice, row_id)
         if invoice is None:
             raise NotFound("purchase", row_id)

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
-from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.db import DATABASE, reading, snapshot, transaction
 from keysat.core.settings import load_settings
 from keysat.models.invoice_status import InvoiceStatus
 from keysat.operations.details import read_details
@@ -114,7 +114,7 @@ def search_invoices(
 @router.get("/{invoice_id}", responses=documented(404))
 def get_invoice(invoice_id: InvoiceId, _: Reader) -> InvoiceDetails:
     """Get all details of an invoice, including why its buyer has no license."""
-    with reading() as session:
+    with snapshot() as session:
         found = read_details(session, require_invoice(session, invoice_id))
     return InvoiceDetails(
         invoice=InvoiceRow.model_validate(found.invoice),

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.db import DATABASE, snapshot, transaction
 from keysat.core.errors import Conflict, NotFound
 from keysat.core.logs import get_logger
 from keysat.core.money import stored_money
 from keysat.licenses.releases import release_seat
-from keysat.licenses.state import Reason, evaluate
+from keysat.licenses.state import LicenseState, Reason, evaluate
 from keysat.models import Invoice, License, Policy, Product
 from keysat.subscriptions.terms import cancel_subscription
 from keysat.web.bulkhead import provider_place
@@ -29,6 +29,9 @@ from keysat.web.pages.render import PageRoute, page
 from keysat.web.state import key_of, read_key
 
 log = get_logger(__name__)
+
+# What `do` may ask for that changes something.
+_CHANGES = {"free", "cancel"}
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -52,14 +55,16 @@ def act(request: Request, posted: Posted) -> HTMLResponse:
     _limit(request, posted)
     try:
         # Out here, as it takes a connection of its own.
-        license_id = None if "pass" in posted else _license_of(posted.get("key", ""))
-        with reading() as session:
-            owned, proof = _opened(session, license_id, posted)
+        found = None if "pass" in posted else _license_of(posted.get("key", ""))
+        with snapshot() as session:
+            owned, proof = _opened(session, found, posted)
             if posted.get("do") == "receipt":
                 return _receipt(request, session, _chosen(owned, posted))
-        outcome = _done(owned, posted)
-        with reading() as session:
-            return purchases_page(request, session, owned, proof, outcome=outcome)
+            if posted.get("do") not in _CHANGES:
+                return purchases_page(request, session, owned, proof)
+        outcome = _done(_chosen(owned, posted), posted)
+        with snapshot() as session:
+            return purchases_page(request, session, licenses_of_pass(session, proof), proof, outcome=outcome)
     except PassOver:
         return page(request, "me.html", 404, trouble="over")
     except KeyUnknown:
@@ -70,29 +75,32 @@ def _limit(request: Request, posted: dict[str, str]) -> None:
     """Count a key as an attempt to recover, a change as a purchase, and what only shows something as a poll."""
     if "pass" not in posted:
         limit_recoveries(request)
-    elif posted.get("do") in {"free", "cancel"}:
+    elif posted.get("do") in _CHANGES:
         limit_purchases(request)
     else:
         limit_validations(request)
 
 
-def _license_of(key: str) -> UUID:
-    """Return the id of a key's license. Raises KeyUnknown."""
+def _license_of(key: str) -> LicenseState:
+    """Return the state of a key's license. Raises KeyUnknown."""
     state = evaluate(DATABASE, read_key, key).license_state
     if state is None:
         raise KeyUnknown
-    return state.license_id
+    return state
 
 
-def _opened(session: Session, license_id: UUID | None, posted: dict[str, str]) -> tuple[list[License], str]:
+def _opened(session: Session, found: LicenseState | None, posted: dict[str, str]) -> tuple[list[License], str]:
     """Return the licenses that a form opens, by its key's license or by its pass, and a pass for the next one.
 
     Raises:
+        KeyUnknown: the key was replaced since its license was found.
         PassOver: the pass is wrong.
     """
-    if license_id is None:
+    if found is None:
         return licenses_of_pass(session, posted["pass"]), posted["pass"]
-    row = session.get_one(License, license_id)
+    row = session.get_one(License, found.license_id)
+    if row.rotated_at != found.rotated_at:
+        raise KeyUnknown
     return [row], pass_of_license(row)
 
 
@@ -109,28 +117,26 @@ def _chosen(owned: list[License], posted: dict[str, str]) -> License:
 def renew(request: Request, posted: Posted) -> Response:
     """Open the invoice for the next period of a license, and go on to its checkout."""
     try:
-        with reading() as session:
+        with snapshot() as session:
             owned, proof = _opened(session, None, {"pass": "", **posted})
             row = _chosen(owned, posted)
         try:
             return to_renewal(request, row)
         except Conflict as error:  # paid ahead or withdrawn since, or being opened by another request
             log.info("no renewal opened", license_id=str(row.id), reason=str(error))
-        with reading() as session:
+        with snapshot() as session:
             return purchases_page(request, session, owned, proof, outcome="not_renewable")
     except PassOver:
         return page(request, "me.html", 404, trouble="over")
 
 
-def _done(owned: list[License], posted: dict[str, str]) -> str | None:
-    """Do what a form asks for. Return the name of the result's text, or None if it only shows something."""
+def _done(row: License, posted: dict[str, str]) -> str:
+    """Do what a form asks for. Return the name of the result's text."""
     if posted.get("do") == "free":
-        return _free(_chosen(owned, posted), posted)
-    if posted.get("do") == "cancel":
-        with transaction() as session:
-            cancel_subscription(session, _chosen(owned, posted).id, "holder")
-        return "cancelled"
-    return None
+        return _free(row, posted)
+    with transaction() as session:
+        cancel_subscription(session, row.id, "holder")
+    return "cancelled"
 
 
 def _free(row: License, posted: dict[str, str]) -> str:

@@ -44,7 +44,7 @@ class Progress:
     """A purchase. `face` names its texts: the state, or that of a license that isn't valid.
 
     `current` is the invoice to pay, which `why` is about: the purchase's own, or the one for its rest. `excess` is what
-    was paid for rests and counts for nothing. `renewal` is the price of the license's next period if it may be paid now.
+    was paid for rests and counts for nothing. `renewal` is the price of the next period if it may be paid now.
     """
 
     face: str
@@ -147,7 +147,7 @@ class Progress:
     @property
     def seconds(self) -> int | None:
         """When the page asks again, in seconds, or None."""
-        if self.why.state in _NEVER:
+        if self.why.state in _NEVER and self.face != LicenseStatus.SUSPENDED:  # which the seller may undo
             return None
         age = self.why.now - self.current.created_at
         pace = next((seconds for limit, seconds in _PACE if age < limit), _SLOW_SECONDS)

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from keysat.core.db import DATABASE, reading, transaction
+from keysat.core.db import DATABASE, snapshot, transaction
 from keysat.core.errors import Conflict, NotFound, require
 from keysat.core.logs import get_logger
 from keysat.invoices.due import claim_again, release_invoices
@@ -156,7 +156,7 @@ def _redirect(request: Request, path: str) -> RedirectResponse:
 
 def _purchase(secret: str) -> Progress:
     invoice_id = proven_purchase(secret)
-    with reading() as session:
+    with snapshot() as session:
         return require(read_progress(session, invoice_id), "purchase", invoice_id)
 
 

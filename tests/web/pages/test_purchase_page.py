@@ -112,6 +112,7 @@ def test_license_that_is_not_valid(browser, signer, facts, face, key_is_shown):
     for language in LANGUAGES:
         shown = browser.get(page_of(invoice_id) + f"?lang={language}")
         assert_is_titled(shown, OTHER_TITLES[face][language])
+        assert ("refresh" in shown.text) is (face == "suspended"), "the seller may undo it"
         assert (signer.key_for(owned) in text_of(shown)) is key_is_shown
     assert browser.get(page_of(invoice_id) + "/license.txt").status_code == (200 if key_is_shown else 404)
 
