@@ -105,3 +105,14 @@ def test_pages_without_mail(machines, open_page):
     examine(page, "me-unknown")
     for status in (400, 404, 404):
         open_page.expect_refusal(status)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_buttons_of_both_ways_are_alike(open_page, language):
+    """On a phone, the panel around the second one leaves it less room."""
+    make_account("lightning", "btcpay", "https://btcpay.example.com")
+    page = open_page(f"/recover?lang={language}")
+    for width in (320, 360, 1280):
+        page.set_viewport_size({"width": width, "height": 740})
+        first, second = (button.bounding_box() for button in page.locator(".go button").all())
+        assert first["width"] == second["width"], width
