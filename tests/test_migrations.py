@@ -52,6 +52,21 @@ OLDER_RESTS = """
         (21005, 6000, 6000, false, null, null)
     ) AS rest
 """
+# Two licenses, the end of one of which was changed by hand.
+OLDER_LICENSES = """
+    WITH made AS (INSERT INTO products (id, slug, name, price_amount) VALUES (gen_random_uuid(), 'a', 'A', 1)
+        RETURNING id),
+    policy AS (INSERT INTO policies (id, product_id, slug, name)
+        SELECT gen_random_uuid(), id, 'a', 'A' FROM made RETURNING id, product_id),
+    license AS (INSERT INTO licenses (id, product_id, policy_id, source, is_trial, max_machines, grace_seconds,
+            entitlements, issued_at, signer)
+        SELECT gen_random_uuid(), product_id, id, 'manual', false, seats, 0, '{}', now(), 'a'
+        FROM policy, (VALUES (1), (2)) AS of (seats) RETURNING *)
+    INSERT INTO audit_log (actor, action, subject_id, detail)
+    SELECT 'cli', 'license.changed', id, jsonb_build_object('fields', ARRAY[changed])
+    FROM license, (VALUES (1, 'max_machines'), (2, 'expires_at')) AS of (seats, changed)
+    WHERE of.seats = license.max_machines
+"""
 ALEMBICS_OWN = "alembic_version"
 
 
@@ -178,6 +193,17 @@ def test_rests_are_credited_as_they_were_before(fresh):
             (21_004, None, True),
             (21_005, None, True),
         ]
+
+
+def test_ends_that_were_changed_before_are_listed(fresh):
+    """An older version didn't store whether it moved an end, but the audit log has it."""
+    with engine().begin() as connection:
+        command.upgrade(migrations._config(connection), "0022")
+        connection.execute(text(OLDER_LICENSES))
+    migrations.upgrade()
+    with reading() as session:
+        marks = session.execute(text("SELECT end_extended, end_shortened FROM licenses ORDER BY max_machines"))
+        assert [tuple(mark) for mark in marks] == [(False, False), (True, True)]
 
 
 def test_upgrade_that_fails_changes_nothing(fresh):

@@ -67,6 +67,10 @@ COMMANDS = {
     "invoice": Entry("keysat.cli.invoice:app", "Invoices."),
     "license": Entry("keysat.cli.license_:app", "Licenses."),
     "subscription": Entry("keysat.cli.subscription:app", "Subscriptions: licenses that are renewed."),
+    "status-list": Entry(
+        "keysat.cli.status_list:status_list",
+        "Sign the list of licenses that were withdrawn or extended, or got a new key, for programs without a network.",
+    ),
     "machine": Entry("keysat.cli.machine:app", "Machines: where licenses are in use."),
     "product": Entry("keysat.cli.product:app", "Products."),
     "policy": Entry("keysat.cli.policy:app", "Policies: the terms a product is licensed under."),

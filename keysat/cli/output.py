@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -62,6 +64,19 @@ def show_record(record: Row, as_json: bool) -> None:
     for name, value in record.items():
         if value is not None and value != "":
             print(f"{name:<{width}}  {_cell(value)}")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file that others may be reading: they get the old text or the new one. Raises OSError."""
+    if path.exists() and not path.is_file():  # a device or a pipe
+        path.write_text(text, encoding="utf-8")
+        return
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def on_a_terminal() -> bool:

@@ -24,6 +24,7 @@ from keysat.core.hints import Hint
 from keysat.core.secrets import write_private
 from keysat.core.settings import load_settings
 from keysat.licenses.keys import Payload, sign
+from keysat.licenses.signed import Prefix, sign_text
 from keysat.models import License
 
 
@@ -92,6 +93,10 @@ class Signer:
         """
         secret = hmac.digest(self._poll_key, invoice_id.bytes, "sha256")
         return f"{invoice_id}.{base64.urlsafe_b64encode(secret).decode().rstrip('=')}"
+
+    def sign_text(self, prefix: Prefix, content: bytes) -> str:
+        """Return the signed text of a content, as `keysat.licenses.signed` describes it."""
+        return sign_text(prefix, content, self.private_key)
 
     def key_for(self, row: License) -> str:
         """Return the license key of a row. The same row always gives the same key, byte for byte.

@@ -14,6 +14,7 @@ from keysat.models.product import Product
 from keysat.models.provider_account import ProviderAccount
 from keysat.models.provider_event import ProviderEvent
 from keysat.models.recovery_link import RecoveryLink
+from keysat.models.status_list import StatusList
 from keysat.models.subscription import LicenseExtension, Subscription
 from keysat.models.sweep import Sweep
 from keysat.models.task_run import TaskRun
@@ -40,6 +41,7 @@ __all__ = [
     "ProviderEvent",
     "RecoveryLink",
     "Redemption",
+    "StatusList",
     "Subscription",
     "Sweep",
     "TaskRun",

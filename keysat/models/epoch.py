@@ -1,4 +1,7 @@
-"""Epochs: each restore of a backup begins a new one, so that payments made after the dump are not made again."""
+"""Epochs: each restore of a backup begins a new one.
+
+So payments made after the dump are not made again, and status lists issued after the restore are newer than all before.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ _IDENTITY = text(
 )
 _OF_PRESENT = text(
     "SELECT EXISTS (SELECT FROM invoices WHERE epoch >= :present) OR EXISTS (SELECT FROM tips WHERE epoch >= :present)"
+    " OR EXISTS (SELECT FROM status_lists WHERE epoch >= :present)"
 )
 _LOCK = 7_418_064
 

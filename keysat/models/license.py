@@ -6,12 +6,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, Text, case, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from keysat.core.db import Base
-from keysat.models.columns import Id, Time, enum_column, one_of
+from keysat.models.columns import Id, Time, enum_column, one_of, seconds
+
+# Licenses of which some key says something else than the license itself.
+LISTED = "status <> 'active' OR rotated_at IS NOT NULL OR end_extended OR end_shortened"
 
 
 class LicenseStatus(StrEnum):
@@ -33,11 +37,11 @@ class License(Base):
     """A license. Its terms are copied from the policy when it is issued, so later policy changes don't affect it.
 
     An `is_recurring` license has a subscription. Its grace period is longer by `outage_seconds`, in which nobody could
-    pay its renewal. `signer` is the id of the signing key
-    (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash` is the SHA-256 of the machine fingerprint that the key
-    is bound to, if any. `holder_email` is the holder's address, or NULL for the one of the invoice's buyer. Keys that
-    were issued before `rotated_at`, in whole seconds, are refused online. Since `transferred_at` the license isn't the
-    buyer's any more.
+    pay its renewal. `signer` is the id of the signing key (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash` is
+    the SHA-256 of the machine fingerprint that the key is bound to, if any. `holder_email` is the holder's address, or
+    NULL for the one of the invoice's buyer. Keys that were issued before `rotated_at`, in whole seconds, are refused
+    online. Since `transferred_at` the license isn't the buyer's any more. The database notes that a key's end was ever
+    moved: `end_extended` means that an earlier key may end too soon, `end_shortened` that one may end too late.
     """
 
     __tablename__ = "licenses"
@@ -52,6 +56,7 @@ class License(Base):
         Index("ix_licenses_renewable", "expires_at", postgresql_where=text("is_recurring AND status = 'active'")),
         CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("octet_length(fingerprint_hash) = 32", name="fingerprint_hash"),
+        Index("ix_licenses_listed", "id", postgresql_where=text(LISTED)),
     )
 
     id: Mapped[Id]
@@ -74,6 +79,8 @@ class License(Base):
     holder_email: Mapped[str | None]
     rotated_at: Mapped[Time | None]
     transferred_at: Mapped[Time | None]
+    end_extended: Mapped[bool] = mapped_column(server_default="false")
+    end_shortened: Mapped[bool] = mapped_column(server_default="false")
 
     def holder(self, buyer_email: str | None) -> str | None:
         """Return the holder's address, given that of its invoice's buyer. Returns None if none is known."""
@@ -89,13 +96,19 @@ class License(Base):
         """The time that the current key carries."""
         return self.rotated_at or self.issued_at
 
-    @property
+    @hybrid_property
     def key_ends_at(self) -> datetime | None:
-        """The end that the current key carries: that of the grace period if the license can be renewed.
+        """The end that the current key carries, for a row and in SQL: that of the grace period if it can be renewed.
 
         A program without a connection knows no grace period, so it would refuse a buyer who may still renew.
         """
         return self.valid_until if self.is_recurring else self.expires_at
+
+    @key_ends_at.inplace.expression
+    @classmethod
+    def _key_ends_at(cls) -> ColumnElement[datetime | None]:
+        grace = case((cls.is_recurring, cls.grace_seconds + cls.outage_seconds), else_=0)
+        return cls.expires_at + seconds(grace)
 
     @property
     def valid_until(self) -> datetime | None:

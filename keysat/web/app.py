@@ -24,6 +24,7 @@ from keysat.web import (
     renew,
     rest,
     service,
+    status_list,
     validate,
 )
 from keysat.web.bulkhead import Places
@@ -81,6 +82,7 @@ def create_app() -> FastAPI:
         recover.router,
         validate.router,
         machines.router,
+        status_list.router,
         provider_webhooks.router,
         assets.router,
         buy.router,

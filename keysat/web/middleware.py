@@ -125,7 +125,7 @@ class PublicCors:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._open = CORSMiddleware(
-            app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=["Retry-After"]
+            app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=["ETag", "Retry-After"]
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

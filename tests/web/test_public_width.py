@@ -9,7 +9,7 @@ from tests.builders import make_license
 
 pytestmark = pytest.mark.usefixtures("empty_database")
 
-PUBLIC = ["/", "/v1/pubkey", "/v1/products", "/v1/products/editor", "/v1/products/editor/policies"]
+PUBLIC = ["/", "/v1/pubkey", "/v1/status-list", "/v1/products", "/v1/products/editor", "/v1/products/editor/policies"]
 
 
 def test_purchase_lenient_fields(api, fake_shop):

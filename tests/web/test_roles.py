@@ -37,6 +37,7 @@ PUBLIC = {
     "/v1/products/{slug}/policies": "the shop's window",
     "/openapi.json": "the API's description",
     "/v1/pubkey": "programs verify licenses with it",
+    "/v1/status-list": "programs without a network learn what was withdrawn, by ids alone",
     "/v1/machines/activate": "the license key is the secret",
     "/v1/machines/list": "the license key is the secret",
     "/v1/machines/{machine_id}/deactivate": "the license key is the secret",
