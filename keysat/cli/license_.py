@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from keysat.cli import license_key
+from keysat.cli import license_file, license_key
 from keysat.cli.hints import explained
 from keysat.cli.output import AsJson, Note, Row, say, show_record, show_rows
 from keysat.cli.when import parse_when
@@ -199,3 +199,4 @@ def link(email: Annotated[str, typer.Argument(help="The holder's address.")], as
 
 app.command("verify")(license_key.verify_)
 app.command("inspect")(license_key.inspect)
+app.command("file")(license_file.file)

@@ -20,6 +20,8 @@ class Prefix(StrEnum):
     """What is signed."""
 
     STATUS_LIST = "status-list"
+    LICENSE = "license"
+    MACHINE = "machine"
 
 
 def sign_text(prefix: Prefix, content: bytes, key: Ed25519PrivateKey) -> str:
@@ -27,3 +29,8 @@ def sign_text(prefix: Prefix, content: bytes, key: Ed25519PrivateKey) -> str:
     enc = base64.b64encode(content).decode()
     signature = base64.b64encode(key.sign(f"{prefix}/{enc}".encode())).decode()
     return json.dumps({"enc": enc, "sig": signature, "alg": ALGORITHM}, separators=(",", ":"))
+
+
+def armor(noun: str, text: str) -> str:
+    """Return a text in base64 between lines that name it, as in `-----BEGIN LICENSE FILE-----`."""
+    return f"-----BEGIN {noun}-----\n{base64.encodebytes(text.encode()).decode()}-----END {noun}-----\n"

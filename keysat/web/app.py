@@ -15,6 +15,7 @@ from keysat.web import (
     admin,
     errors,
     health,
+    license_files,
     machines,
     preview,
     products,
@@ -29,7 +30,7 @@ from keysat.web import (
 )
 from keysat.web.bulkhead import Places
 from keysat.web.middleware import BodyLimit, CountRequests, HeadAsGet, PublicCors
-from keysat.web.pages import assets, buy, me
+from keysat.web.pages import assets, buy, files, me
 from keysat.web.pages import purchase as purchase_page
 from keysat.web.pages import recover as recover_page
 from keysat.web.pages.render import as_page
@@ -44,6 +45,29 @@ Amounts named `..._sats` are whole sats. A product may be priced in another curr
 price is then in `price_amount`, in the smallest unit of that currency, the buyer is charged in that currency, and the
 fields in sats, which can't express it, are 0. Errors are `{"ok": false, "error": "<code>", "message": "..."}`."""
 
+
+_ROUTERS = (
+    health.router,
+    service.router,
+    products.router,
+    preview.router,
+    purchase.router,
+    rest.router,
+    renew.router,
+    recover.router,
+    validate.router,
+    license_files.router,
+    machines.router,
+    status_list.router,
+    provider_webhooks.router,
+    assets.router,
+    buy.router,
+    purchase_page.router,
+    recover_page.router,
+    me.router,
+    files.router,
+    docs_page.router,
+)
 
 # Each thread may need a connection from the database pool, which has 25.
 _THREADS = 20
@@ -71,26 +95,7 @@ def create_app() -> FastAPI:
     )
     app.state.provider_places = Places()
     errors.install(app, as_page)
-    for router in (
-        health.router,
-        service.router,
-        products.router,
-        preview.router,
-        purchase.router,
-        rest.router,
-        renew.router,
-        recover.router,
-        validate.router,
-        machines.router,
-        status_list.router,
-        provider_webhooks.router,
-        assets.router,
-        buy.router,
-        purchase_page.router,
-        recover_page.router,
-        me.router,
-        docs_page.router,
-    ):
+    for router in _ROUTERS:
         app.include_router(router)
     # Without a prefix here FastAPI builds the admin API's routes once more, only to see that no path is empty.
     app.include_router(admin.router, prefix=admin.PREFIX)

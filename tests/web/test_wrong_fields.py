@@ -58,6 +58,8 @@ FITTING = {
         "platform": "p",
     },
     "MachineRequest": {"key": "LIC1-A-B", "fingerprint": "f", "hostname": "h", "platform": "p", "reason": "sold"},
+    "LicenseFileRequest": {"key": "LIC1-A-B", "ttl": 3_600},
+    "MachineFileRequest": {"key": "LIC1-A-B", "ttl": 3_600, "fingerprint": "f"},
     "HolderRequest": {"key": "LIC1-A-B", "reason": "sold"},
     "NewProduct": {"slug": "another", "price_amount": 5, "price_currency": "EUR", **TEXTS_OF_PRODUCT},
     "ProductChanges": {

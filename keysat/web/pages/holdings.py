@@ -42,6 +42,11 @@ class Holding:
     renewal: Money | None
 
     @property
+    def has_file(self) -> bool:
+        """Whether the holder gets files for programs without a network."""
+        return self.key is not None and self.face == LicenseStatus.ACTIVE
+
+    @property
     def has_receipt(self) -> bool:
         """Whether there is a receipt for the holder, who is the buyer."""
         return self.owned.invoice_id is not None and self.owned.transferred_at is None
