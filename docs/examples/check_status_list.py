@@ -1,7 +1,7 @@
 """Check a license key offline, with the status list. Needs the package `cryptography` alone. Copy it into your program.
 
-Call `refusal(key, text, pem, seen)`. `pem` is the public key of the seller, which your program contains. `seen` is the
-mark of the newest list that it has used, `(0, 0)` at first. Store the mark that comes back where it survives a restart.
+Call `refusal(read_key(key, public_key), text, public_key, seen)`. Your program contains the seller's public key, which
+`load_pem_public_key` reads. `seen` is the mark of the newest list so far, at first `(0, 0)`. Store the one it returns.
 """
 
 import base64
@@ -9,8 +9,6 @@ import json
 import struct
 import time
 import zlib
-
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 SUSPENDED, REVOKED, ROTATED, END = 1, 2, 4, 8
 
@@ -29,18 +27,20 @@ def read_list(text, public_key):
     signed = json.loads(text)
     public_key.verify(base64.b64decode(signed["sig"]), b"status-list/" + signed["enc"].encode())
     head, packed = base64.b64decode(signed["enc"]).split(b"\n", 1)
-    head, columns = json.loads(head), zlib.decompress(packed)
+    head = json.loads(head)
+    if head["version"] != 1:
+        raise ValueError("the list needs a newer program")
+    columns = zlib.decompress(packed)
     rows = [columns[row :: head["entries"]] for row in range(head["entries"])]
     return head, {row[:16]: struct.unpack_from(">BQQ", row, 16) for row in rows}
 
 
-def refusal(key, text, pem, seen, now=None):
-    """Return why the key isn't valid now, or None, and the mark of the list. Raises if a signature is wrong."""
-    public_key = load_pem_public_key(pem.encode())
-    license_id, issued_at, end = read_key(key, public_key)
+def refusal(key, text, public_key, seen, now=None):
+    """Return why a key, as `read_key` returns it, isn't valid now, or None, and the mark of the list."""
+    license_id, issued_at, end = key
     head, entries = read_list(text, public_key)
     now, mark = max(now or time.time(), head["issued_at"]), (head["epoch"], head["sequence"])
-    if head["version"] != 1 or mark < seen or now >= head["expires_at"]:
+    if mark < seen or now >= head["expires_at"]:
         return "get a newer list", max(mark, seen)
     flags, valid_from, listed_end = entries.get(license_id, (0, 0, 0))
     end = listed_end if flags & END else end

@@ -68,6 +68,7 @@ def show_record(record: Row, as_json: bool) -> None:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file that others may be reading: they get the old text or the new one. Raises OSError."""
+    path = path.resolve()  # a link stays one
     if path.exists() and not path.is_file():  # a device or a pipe
         path.write_text(text, encoding="utf-8")
         return

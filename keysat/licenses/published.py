@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
+from keysat.core.logs import get_logger
 from keysat.licenses.signed import Prefix
 from keysat.licenses.signer import Signer
 from keysat.licenses.status_list import ENTRY_BYTES, Flag, content
@@ -37,6 +38,8 @@ from keysat.models import License, StatusList
 from keysat.models.columns import seconds
 from keysat.models.epoch import current_epoch, notice_restore
 from keysat.models.license import LISTED, LicenseStatus
+
+log = get_logger(__name__)
 
 LIFETIME = timedelta(days=7)
 RENEW_AFTER = timedelta(days=1)
@@ -179,6 +182,7 @@ def _now(session: Session) -> datetime:
 
 
 def _epoch(session: Session) -> int:
-    notice_restore(session)
+    if notice_restore(session):
+        log.warning("the database was restored from a backup: lists are of a new epoch, tips of earlier sales wait")
     epoch: int = session.execute(current_epoch()).scalar_one()
     return epoch

@@ -42,6 +42,14 @@ def test_each_list_is_newer_and_replaces_the_file(keysat, revoked, signer, tmp_p
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_link_is_followed(keysat, revoked, tmp_path):
+    target, link = tmp_path / "list.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    keysat("status-list", "--out", link)
+    assert link.is_symlink()
+    assert target.read_text().startswith("{")
+
+
 def test_file_that_cannot_be_written_is_refused(keysat, revoked, tmp_path):
     assert "can't be written" in keysat("status-list", "--out", tmp_path / "nowhere" / "list.json").refusal
 
@@ -58,5 +66,10 @@ def test_list_lasts_a_day_to_a_year(keysat, days):
 
 def test_example_reads_what_was_printed(keysat, revoked, signer):
     text = keysat("status-list").out
-    assert EXAMPLE.refusal(signer.key_for(revoked), text, signer.public_key_pem, (0, 0))[0] == "withdrawn"
+    assert (
+        EXAMPLE.refusal(EXAMPLE.read_key(signer.key_for(revoked), signer.public_key), text, signer.public_key, (0, 0))[
+            0
+        ]
+        == "withdrawn"
+    )
     assert json.loads(text)["alg"] == "base64+ed25519"

@@ -145,7 +145,7 @@ def test_machine_without_a_seat_gets_no_file(row, made, signer, read_key):
         ({"status": LicenseStatus.REVOKED}, Reason.REVOKED),
         ({"expires_at": func.now() - timedelta(seconds=1)}, Reason.EXPIRED),
     ],
-    ids=str,
+    ids=["suspended", "revoked", "expired"],
 )
 def test_license_that_is_not_valid_gets_no_file(row, made, signer, read_key, facts, reason):
     key = signer.key_for(row)

@@ -20,7 +20,7 @@ from keysat.licenses.published import (
 from keysat.licenses.status_list import Flag
 from keysat.licenses.withdraw import change_status
 from keysat.models import StatusList
-from keysat.models.epoch import declare_restore
+from keysat.models.epoch import Epoch, declare_restore, notice_restore
 from keysat.models.license import LicenseStatus
 from tests.builders import make_license, set_license
 from tests.examples import load_example
@@ -147,9 +147,9 @@ def test_rotated_license_names_its_oldest_valid_key(listed, row, signer):
     assert entries == {row.id.bytes: (Flag.ROTATED, int(rotated.rotated_at.timestamp()), 0)}
     with reading() as session:
         _, body = last_body(session)
-    pem = signer.public_key_pem
-    assert EXAMPLE.refusal(old, body, pem, (0, 0), head["issued_at"])[0] == "withdrawn"
-    assert EXAMPLE.refusal(signer.key_for(rotated), body, pem, (0, 0), head["issued_at"])[0] is None
+    for key, refusal in ((old, "withdrawn"), (signer.key_for(rotated), None)):
+        read = EXAMPLE.read_key(key, signer.public_key)
+        assert EXAMPLE.refusal(read, body, signer.public_key, (0, 0), head["issued_at"])[0] == refusal
 
 
 def test_head_has_its_times_in_whole_seconds(listed):
@@ -207,6 +207,19 @@ def test_lists_after_a_restore_are_newer(refreshed, listed):
     refreshed()
     head, _ = listed()
     assert (head["epoch"], head["sequence"]) == (1, 3)
+
+
+def test_restore_is_noticed_before_a_list_is_issued(refreshed, listed, log_of):
+    """What was restored counts again, so its lists need a higher epoch at once."""
+    with transaction() as session:
+        notice_restore(session)
+    listed()
+    lines = log_of("keysat.licenses.published")
+    with transaction() as session:
+        session.execute(update(Epoch).values(identity="of another database"))
+    head, _ = listed()
+    assert (head["epoch"], head["sequence"]) == (1, 2)
+    assert [line["log_level"] for line in lines] == ["warning"]
 
 
 def test_concurrent_requests_issue_one_list(refreshed, row):
