@@ -36,7 +36,7 @@ test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
 test-fast: $(READY) ## Run the tests that need no server (seconds)
 	@$(BIN)/python -m pytest -q -m "not servers and not slow" -n 2
 
-faults: $(READY) ## Break everything on purpose, with figures and a seed (an hour and a quarter)
+faults: $(READY) ## Break everything on purpose, with figures and a seed (two hours)
 	@$(BIN)/python -m tests.faults
 
 mutations: $(READY) ## Take away what keeps invoices safe, piece by piece; each time a bar must fail

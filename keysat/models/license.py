@@ -38,8 +38,8 @@ class License(Base):
 
     An `is_recurring` license has a subscription. Its grace period is longer by `outage_seconds`, in which nobody could
     pay its renewal. `signer` is the id of the signing key (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash`
-    is the SHA-256 of the machine fingerprint that the key is bound to, if any. `holder_email` is the holder's address, or
-    NULL for the one of the invoice's buyer. Keys that were issued before `rotated_at`, in whole seconds, are refused
+    is the SHA-256 of the machine fingerprint that the key is bound to, if any. `holder_email` is the holder's address,
+    or NULL for the one of the invoice's buyer. Keys that were issued before `rotated_at`, in whole seconds, are refused
     online. Since `transferred_at` the license isn't the buyer's any more. The database notes that a key's end was ever
     moved: `end_extended` means that an earlier key may end too soon, `end_shortened` that one may end too late.
     """
