@@ -34,7 +34,7 @@ test: $(READY) ## Run all tests on a real PostgreSQL and Valkey
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY) ## Run the tests that need no server (seconds)
-	@$(BIN)/python -m pytest -q -m "not servers and not slow" -n 2
+	@$(BIN)/python -m pytest -q -m "not servers and not slow" -n 3
 
 faults: $(READY) ## Break everything on purpose, with figures and a seed (two hours)
 	@$(BIN)/python -m tests.faults
