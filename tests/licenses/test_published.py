@@ -19,7 +19,7 @@ from keysat.licenses.published import (
 )
 from keysat.licenses.status_list import Flag
 from keysat.licenses.withdraw import change_status
-from keysat.models import StatusList
+from keysat.models import License, StatusList
 from keysat.models.epoch import Epoch, declare_restore, notice_restore
 from keysat.models.license import LicenseStatus
 from tests.builders import make_license, set_license
@@ -29,6 +29,7 @@ from tests.races import race
 pytestmark = pytest.mark.usefixtures("empty_database")
 EXAMPLE = load_example("check_status_list")
 DAY = 86_400
+COLUMNS = {column.name: column.type.python_type for column in License.__table__.columns}
 
 
 @pytest.fixture
@@ -70,6 +71,13 @@ def set_list(**facts):
         session.execute(update(StatusList).values(facts))
 
 
+def moved(value):
+    """Another value of a number, or of a time or none."""
+    if isinstance(value, int):
+        return value + DAY
+    return (value or datetime.now(UTC).replace(microsecond=0)) + timedelta(days=3)
+
+
 def end_passes(row):
     """Let a license have ended an hour ago, though nobody moved its end."""
     set_license(row.id, expires_at=func.now() - timedelta(hours=1))
@@ -92,10 +100,7 @@ def test_license_that_is_as_its_key_says_is_not_listed(listed, row):
 def test_withdrawn_license_is_listed_until_its_keys_end(listed, row, status, flags):
     change(change_status, row.id, status)
     assert listed()[1] == {row.id.bytes: (flags, 0, 0)}
-    set_license(row.id, grace_seconds=DAY)
     end_passes(row)
-    assert len(listed()[1]) == 1
-    set_license(row.id, grace_seconds=60)
     assert listed()[1] == {}
 
 
@@ -127,6 +132,25 @@ def test_moved_end_is_listed_as_the_newest_key_has_it(listed, row, signer, end):
     changed = change(edit_license, row.id, {"expires_at": end})
     _, _, signed_end = EXAMPLE.read_key(signer.key_for(changed), signer.public_key)
     assert listed()[1] == {row.id.bytes: (Flag.END, 0, signed_end)}
+
+
+@pytest.mark.parametrize("kind", [False, True], ids=["is not", "is"])
+@pytest.mark.parametrize("column", [name for name, kind in COLUMNS.items() if kind in {int, datetime}])
+def test_whatever_moves_the_end_of_a_key_is_listed(listed, row, signer, column, kind):
+    """Also what a column to come does to it, in a license of each kind."""
+
+    def end_of_key():
+        with reading() as session:
+            key = signer.key_for(session.get_one(License, row.id))
+        return EXAMPLE.read_key(key, signer.public_key)[2]
+
+    set_license(row.id, **{name: kind for name in COLUMNS if name.startswith("is_")})
+    before = end_of_key()
+    set_license(row.id, **{column: moved(getattr(row, column))})
+    after = end_of_key()
+    assert after != before or column != "expires_at"
+    flags, _, end = listed()[1].get(row.id.bytes, (0, 0, 0))
+    assert (bool(flags & Flag.END), end) == ((False, 0) if after == before else (True, after))
 
 
 def test_extended_license_is_listed_until_its_new_end(listed, row):
