@@ -12,12 +12,16 @@ depends_on = None
 _MARK = """
 CREATE FUNCTION keysat_license_end_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    was timestamptz := OLD.expires_at + make_interval(secs => OLD.outage_seconds);
-    becomes timestamptz := NEW.expires_at + make_interval(secs => NEW.outage_seconds);
+    was timestamptz := OLD.expires_at
+        + CASE WHEN OLD.is_recurring THEN make_interval(secs => OLD.grace_seconds + OLD.outage_seconds) ELSE '0' END;
+    becomes timestamptz := NEW.expires_at
+        + CASE WHEN NEW.is_recurring THEN make_interval(secs => NEW.grace_seconds + NEW.outage_seconds) ELSE '0' END;
 BEGIN
-    IF becomes IS NULL OR becomes > was THEN
+    IF was IS NOT DISTINCT FROM becomes THEN
+        RETURN NEW;
+    ELSIF becomes IS NULL OR becomes > was THEN
         NEW.end_extended := true;
-    ELSIF was IS NULL OR becomes < was THEN
+    ELSE
         NEW.end_shortened := true;
     END IF;
     RETURN NEW;
@@ -53,8 +57,7 @@ def upgrade() -> None:
         "UPDATE licenses SET end_extended = true, end_shortened = true WHERE id IN (SELECT subject_id FROM changed_ends)"
     )
     op.execute(
-        "CREATE TRIGGER license_end_changed BEFORE UPDATE OF expires_at, outage_seconds ON licenses FOR EACH ROW"
-        " WHEN ((OLD.expires_at, OLD.outage_seconds) IS DISTINCT FROM (NEW.expires_at, NEW.outage_seconds))"
-        " EXECUTE FUNCTION keysat_license_end_changed()"
+        "CREATE TRIGGER license_end_changed BEFORE UPDATE OF expires_at, grace_seconds, outage_seconds, is_recurring"
+        " ON licenses FOR EACH ROW EXECUTE FUNCTION keysat_license_end_changed()"
     )
     op.create_index("ix_licenses_listed", "licenses", ["id"], postgresql_where=sa.text(_LISTED))
