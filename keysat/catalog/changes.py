@@ -34,6 +34,7 @@ POLICY_FIELDS = {
     "grace_seconds",
     "is_recurring",
     "trial_days",
+    "expiry_notice_days",
     "max_machines",
     "releases_per_seat",
     "is_trial",

@@ -96,7 +96,7 @@ def add_policy(
         slug=slug,
         name=name,
         description=description,
-        **{**vars(terms), "entitlements": list(terms.entitlements)},
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in vars(terms).items()},
         **{**vars(shown), "bullets": list(shown.bullets)},
     )
     session.add(policy)

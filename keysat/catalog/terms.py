@@ -12,6 +12,7 @@ from keysat.models import Policy
 from keysat.models.policy import SECONDS_OF_A_DAY
 from keysat.net.lightning_address import parse_address
 
+_MAX_NOTICES, _MAX_NOTICE_DAYS = 10, 366
 _MAX_BULLETS, _MAX_POSITION, _MAX_TRIAL_DAYS = 20, 1_000_000, 1_830
 
 
@@ -31,6 +32,7 @@ class Terms:
     grace_seconds: int = 0
     is_recurring: bool = False
     trial_days: int = 0
+    expiry_notice_days: tuple[int, ...] = (14, 7, 1)
     max_machines: int = 1
     releases_per_seat: int = 3
     is_trial: bool = False
@@ -67,6 +69,9 @@ def check_terms(terms: Terms) -> None:
     if terms.is_recurring and terms.duration_seconds is None:
         raise InvalidInput("a recurring policy needs a duration: that is the period of each renewal.")
     _check_trial(terms)
+    days = terms.expiry_notice_days
+    if len(days) > _MAX_NOTICES or not all(0 < number <= _MAX_NOTICE_DAYS for number in days):
+        raise InvalidInput("notices can be given 1 to 366 days before the end of a license, 10 at most.")
     if not 0 <= terms.grace_seconds <= 10**9:
         raise InvalidInput("a grace period must be 0 to 1,000,000,000 seconds.")
     if not 0 <= terms.max_machines <= 10**6:

@@ -26,6 +26,7 @@ Policy_ = Annotated[str, typer.Argument(metavar="POLICY", help="The policy's slu
 _RELEASES = typer.Option(min=0, max=1_000, help="Seats that a key's holder may free in 30 days, for each seat.")
 _RECURRING = "Licenses can be renewed, each time for the same days and price."
 _TRIAL = "Free days at the beginning of a recurring license, once for each buyer; 0 = none."
+_NOTICES = "Days before a license's end at which its holder gets notice; repeatable; 14, 7 and 1 by default."
 _POSITION = "Its place among the product's policies: lower comes first, and the first is the default."
 _HIDDEN = "Show it to nobody; those who know its slug can buy it."
 TipRecipient = Annotated[str | None, typer.Option(help="A Lightning Address that gets a share of what is paid.")]
@@ -43,6 +44,7 @@ def add(
     grace_days: Annotated[int, typer.Option(min=0, help="How long it still counts after that.")] = 0,
     recurring: Annotated[bool, typer.Option("--recurring", help=_RECURRING)] = False,
     trial_days: Annotated[int, typer.Option(min=0, help=_TRIAL)] = 0,
+    notice_days: Annotated[list[int] | None, typer.Option(min=1, max=366, help=_NOTICES)] = None,
     machines: Annotated[int, typer.Option(min=0, help="Seats; 0 = unlimited.")] = 1,
     seat_releases: Annotated[int, _RELEASES] = 3,
     trial: Annotated[bool, typer.Option("--trial", help="Mark licenses as trials.")] = False,
@@ -62,6 +64,7 @@ def add(
         grace_seconds=grace_days * DAY,
         is_recurring=recurring,
         trial_days=trial_days,
+        expiry_notice_days=Terms.expiry_notice_days if notice_days is None else tuple(notice_days),
         max_machines=machines,
         releases_per_seat=seat_releases,
         is_trial=trial,
@@ -94,6 +97,7 @@ def edit(
     grace_days: Annotated[int | None, typer.Option(min=0, help="How long it still counts after that.")] = None,
     recurring: Annotated[bool | None, typer.Option(help=_RECURRING)] = None,
     trial_days: Annotated[int | None, typer.Option(min=0, help=_TRIAL)] = None,
+    notice_days: Annotated[list[int] | None, typer.Option(min=0, max=366, help=_NOTICES)] = None,
     machines: Annotated[int | None, typer.Option(min=0, help="Seats; 0 = unlimited.")] = None,
     seat_releases: Annotated[int | None, _RELEASES] = None,
     trial: Annotated[bool | None, typer.Option(help="Mark licenses as trials.")] = None,
@@ -122,6 +126,7 @@ def edit(
         "grace_seconds": None if grace_days is None else grace_days * DAY,
         "is_recurring": recurring,
         "trial_days": trial_days,
+        "expiry_notice_days": None if notice_days is None else [number for number in notice_days if number],
         "max_machines": machines,
         "releases_per_seat": seat_releases,
         "is_trial": trial,
@@ -183,6 +188,7 @@ def list_(
                 "seat_releases": row.releases_per_seat,
                 "recurring": row.is_recurring,
                 "trial_days": row.trial_days,
+                "notice_days": row.expiry_notice_days,
                 "trial": row.is_trial,
                 "entitlements": row.entitlements,
                 "hidden": row.hidden,

@@ -84,7 +84,8 @@ def read_facts(session: Session, mail: Mail, keys: KeyMaker, settings: Settings,
     recipient = subject.buyer_address if mail.kind not in _TO_HOLDERS else subject.holder_address
     if recipient is None:
         raise MailObsolete("its recipient has no address any more")
-    page = subject.purchase and f"{settings.url}/p/{keys.purchase_token(subject.purchase.id)}"
+    purchase = subject.purchase if subject.has_page else None
+    page = f"{settings.url}/me" if purchase is None else f"{settings.url}/p/{keys.purchase_token(purchase.id)}"
     shown = {**facts, "product": subject.product.name, "policy": subject.policy.name, "page": page, **about}
     return MailFacts(recipient, shown, _digest(recipient, about))
 
@@ -176,6 +177,19 @@ def _new_key(subject: Subject, keys: KeyMaker) -> Facts:
     return {"key": keys.key_for(row), "invoice_id": subject.reference}
 
 
+def _expiring(subject: Subject, _keys: KeyMaker) -> Facts:
+    row = subject.active()
+    notice = subject.notice
+    if notice is None or row.expires_at != notice.ends_at:
+        raise MailObsolete("the license has another end by now")
+    return {
+        "ends_at": row.expires_at,
+        "valid_until": row.valid_until,
+        "renewable": row.is_recurring,
+        "invoice_id": subject.reference,
+    }
+
+
 def _amounts(subject: Subject) -> Facts:
     """Return what was paid for the purchase, and what is missing. A rest charges what was missing when it began."""
     invoice = subject.sold
@@ -202,9 +216,11 @@ _ABOUT: dict[MailKind, Callable[[Subject, KeyMaker], Facts]] = {
     MailKind.RENEWED: _renewed,
     MailKind.ROTATED: _new_key,
     MailKind.TRANSFERRED: _new_key,
+    MailKind.EXPIRING: _expiring,
+    MailKind.EXPIRED: _expiring,
 }
 # Also to holders who aren't the buyer. The other kinds are about the payment, or have a link to the buyer's page.
 _TO_HOLDERS = {
     *(MailKind.SUSPENDED, MailKind.REVOKED, MailKind.RESTORED),
-    *(MailKind.ROTATED, MailKind.TRANSFERRED),
+    *(MailKind.ROTATED, MailKind.TRANSFERRED, MailKind.EXPIRING, MailKind.EXPIRED),
 }

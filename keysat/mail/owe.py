@@ -93,16 +93,22 @@ def owe_new_key(session: Session, license_id: UUID, *, transferred: bool) -> Non
     _owe_holder(session, MailKind.TRANSFERRED if transferred else MailKind.ROTATED, _read_license(session, license_id))
 
 
+def owe_expiry(session: Session, license_id: UUID, notice_id: UUID, *, over: bool) -> None:
+    """Write to a license's holder that it ends soon, or that it has ended."""
+    kind = MailKind.EXPIRED if over else MailKind.EXPIRING
+    _owe_holder(session, kind, _read_license(session, license_id), notice_id)
+
+
 def _read_license(session: Session, license_id: UUID) -> License:
     wanted = select(License).where(License.id == license_id).execution_options(populate_existing=True)
     return session.scalars(wanted).one()
 
 
-def _owe_holder(session: Session, kind: MailKind, row: License) -> None:
+def _owe_holder(session: Session, kind: MailKind, row: License, subject_id: UUID | None = None) -> None:
     settings, email = load_settings(), holder_email(session, row)
     if settings.mail_is_on and email:
         about = {"invoice_id": row.invoice_id, "license_id": row.id, "language": settings.mail_language}
-        _write(session, settings, kind, uuid7(), email, **about)
+        _write(session, settings, kind, subject_id or uuid7(), email, **about)
 
 
 def _withdrawal_was_told(session: Session, row: License) -> bool:

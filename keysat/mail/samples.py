@@ -41,6 +41,8 @@ SAMPLES: dict[str, Facts] = {
     },
     MailKind.SUSPENDED: _OF_A_PURCHASE,
     MailKind.REVOKED: _OF_A_PURCHASE,
+    MailKind.EXPIRING: {**_OF_A_PURCHASE, "ends_at": _DAY, "valid_until": _DAY, "renewable": True},
+    MailKind.EXPIRED: {**_OF_A_PURCHASE, "ends_at": _DAY, "valid_until": _DAY, "renewable": True},
     MailKind.ROTATED: {**_OF_A_PURCHASE, "key": _RECEIPT["key"]},
     MailKind.TRANSFERRED: {**_OF_A_PURCHASE, "key": _RECEIPT["key"]},
     MailKind.RESTORED: {**_OF_A_PURCHASE, "key": _RECEIPT["key"]},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from keysat.core.errors import KeysatError
-from keysat.models import Invoice, License, Mail, Policy, Product
+from keysat.models import ExpiryNotice, Invoice, License, Mail, Policy, Product
 from keysat.models.holders import license_of_invoice, purchase_of
 from keysat.models.license import LicenseStatus
 
@@ -26,6 +26,7 @@ class Subject:
     license: License | None
     product: Product
     policy: Policy
+    notice: ExpiryNotice | None = None
 
     @property
     def sold(self) -> Invoice:
@@ -39,6 +40,11 @@ class Subject:
         row = self.purchase or self.license
         assert row is not None
         return str(row.id)
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the page of the purchase is the holder's."""
+        return self.purchase is not None and (self.license is None or self.license.transferred_at is None)
 
     @property
     def buyer_address(self) -> str | None:
@@ -69,7 +75,7 @@ def read_subject(session: Session, mail: Mail) -> Subject:
     assert about is not None
     product, policy = session.get_one(Product, about.product_id), session.get_one(Policy, about.policy_id)
     purchase = None if invoice is None else purchase_of(session, invoice)
-    return Subject(mail, invoice, purchase, row, product, policy)
+    return Subject(mail, invoice, purchase, row, product, policy, session.get(ExpiryNotice, mail.subject_id))
 
 
 def buyer_address(buyer_email: str | None, row: License | None) -> str | None:

@@ -4,6 +4,7 @@ from keysat.models.api_key import ApiKey
 from keysat.models.audit import AuditLine
 from keysat.models.discount_code import DiscountCode, Redemption
 from keysat.models.epoch import Epoch
+from keysat.models.expiry_notice import ExpiryNotice
 from keysat.models.invoice import Invoice
 from keysat.models.invoice_check import InvoiceCheck
 from keysat.models.license import License
@@ -28,6 +29,7 @@ __all__ = [
     "DeliveryAttempt",
     "DiscountCode",
     "Epoch",
+    "ExpiryNotice",
     "Invoice",
     "InvoiceCheck",
     "License",

@@ -40,8 +40,10 @@ class License(Base):
     pay its renewal. `signer` is the id of the signing key (`keysat.licenses.signer.Signer.key_id`). `fingerprint_hash`
     is the SHA-256 of the machine fingerprint that the key is bound to, if any. `holder_email` is the holder's address,
     or NULL for the one of the invoice's buyer. Keys that were issued before `rotated_at`, in whole seconds, are refused
-    online. Since `transferred_at` the license isn't the buyer's any more. The database notes that a key's end was ever
-    moved: `end_extended` means that an earlier key may end too soon, `end_shortened` that one may end too late.
+    online. Since `transferred_at` the license isn't the buyer's any more. `next_notice_at` is when its end is looked at
+    next, to give notice of it. The database sets it when the end is set, and NULL is a license from before that. The
+    database notes that a key's end was ever moved: `end_extended` means that an earlier key may end too soon,
+    `end_shortened` that one may end too late.
     """
 
     __tablename__ = "licenses"
@@ -56,6 +58,11 @@ class License(Base):
         Index("ix_licenses_renewable", "expires_at", postgresql_where=text("is_recurring AND status = 'active'")),
         CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("octet_length(fingerprint_hash) = 32", name="fingerprint_hash"),
+        Index(
+            "ix_licenses_notice_due",
+            "next_notice_at",
+            postgresql_where=text("expires_at IS NOT NULL AND status = 'active'"),
+        ),
         Index("ix_licenses_listed", "id", postgresql_where=text(LISTED)),
     )
 
@@ -75,6 +82,7 @@ class License(Base):
     fingerprint_hash: Mapped[bytes | None]
     issued_at: Mapped[Time]
     expires_at: Mapped[Time | None]
+    next_notice_at: Mapped[Time | None]
     signer: Mapped[str]
     holder_email: Mapped[str | None]
     rotated_at: Mapped[Time | None]

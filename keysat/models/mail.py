@@ -27,6 +27,8 @@ class MailKind(StrEnum):
     RENEWED = "renewed"
     ROTATED = "rotated"
     TRANSFERRED = "transferred"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
 
 
 class MailStatus(StrEnum):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Integer, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -21,7 +21,8 @@ class Policy(Base):
     """Durations are in seconds. NULL `duration_seconds` means perpetual. 0 `max_machines` means unlimited.
 
     The licenses of an `is_recurring` policy can be renewed, each time for its duration. They
-    begin with `trial_days` for free, once for each buyer, if that isn't 0.
+    begin with `trial_days` for free, once for each buyer, if that isn't 0. Its holder gets
+    notice `expiry_notice_days` before the end.
 
     `price_amount`, in the product's currency, overrides the product's price if it is not NULL. Policies are shown by
     `position`, and then oldest first. The first one is the default. A `hidden` policy isn't shown, and is sold to those
@@ -37,6 +38,10 @@ class Policy(Base):
         CheckConstraint("grace_seconds >= 0", name="grace_seconds"),
         CheckConstraint("NOT is_recurring OR duration_seconds IS NOT NULL", name="is_recurring"),
         CheckConstraint("trial_days >= 0 AND (trial_days = 0 OR is_recurring)", name="trial_days"),
+        CheckConstraint(
+            "cardinality(expiry_notice_days) <= 10 AND 0 < ALL (expiry_notice_days)",
+            name="expiry_notice_days",
+        ),
         CheckConstraint("max_machines >= 0", name="max_machines"),
         CheckConstraint("releases_per_seat >= 0", name="releases_per_seat"),
         CheckConstraint("price_amount >= 0", name="price_amount"),
@@ -54,6 +59,7 @@ class Policy(Base):
     duration_seconds: Mapped[int | None]
     grace_seconds: Mapped[int] = mapped_column(server_default="0")
     is_recurring: Mapped[bool] = mapped_column(server_default="false")
+    expiry_notice_days: Mapped[list[int]] = mapped_column(ARRAY(Integer), server_default="{14,7,1}")
     trial_days: Mapped[int] = mapped_column(server_default="0")
     max_machines: Mapped[int] = mapped_column(server_default="1")
     releases_per_seat: Mapped[int] = mapped_column(server_default="3")

@@ -45,6 +45,8 @@ class EventType(StrEnum):
     LICENSE_REVOKED = "license.revoked"
     LICENSE_SUSPENDED = "license.suspended"
     LICENSE_UNSUSPENDED = "license.unsuspended"
+    LICENSE_EXPIRING_SOON = "license.expiring_soon"
+    LICENSE_EXPIRED = "license.expired"
     SUBSCRIPTION_RENEWED = "subscription.renewed"
     SUBSCRIPTION_CANCELLED = "subscription.cancelled"
     INVOICE_SETTLED = "invoice.settled"

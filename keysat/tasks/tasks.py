@@ -36,6 +36,7 @@ from keysat.operations.status import read_status
 from keysat.providers.registry import provider_for
 from keysat.queue.claim import Claim
 from keysat.queue.send import as_id, fan_out, queued, send
+from keysat.sales.expiry import give_notices
 from keysat.sales.outages import credit_outages
 from keysat.settlement.backlog import backlogged
 from keysat.settlement.issue import issue
@@ -55,6 +56,7 @@ RECHECKS = 100
 STEADY = timedelta(days=2)
 
 # A sweep shares its worker with scans, so after a while it continues in another message.
+NOTICES, NOTICE_SECONDS = 100, 10.0  # in one transaction, and in one run
 SWEEP_SECONDS, SWEEP_MESSAGE_SECONDS = 10.0, 60
 PRUNE_SECONDS = 20.0  # the next run deletes what is left
 
@@ -173,12 +175,19 @@ def sweep_account(account_id: str) -> str:
 
 @app.task(name="keysat.scan_subscriptions", throws=(KeysatError,))
 def scan_subscriptions() -> str:
-    """Lengthen the grace period of licenses whose renewal couldn't be paid since the last run."""
+    """Lengthen the grace period of licenses whose renewal couldn't be paid since the last run. Give notice of ends."""
     with transaction() as session:
         credited = credit_outages(session)
     if credited:
         log.info("grace periods lengthened", licenses=credited)
-    return f"lengthened: {credited} grace periods"
+    until, looked_at = time.monotonic() + NOTICE_SECONDS, 0
+    while time.monotonic() < until:
+        with transaction() as session:
+            found = give_notices(session, NOTICES)
+        looked_at += found
+        if found < NOTICES:
+            break
+    return f"lengthened: {credited} grace periods, looked at the end of {looked_at} licenses"
 
 
 @app.task(name="keysat.scan_tips", throws=(KeysatError,))

@@ -80,6 +80,8 @@ _SAMPLES: dict[EventType, dict[str, object]] = {
     EventType.LICENSE_REVOKED: {**_LICENSE, "status": "revoked"},
     EventType.LICENSE_SUSPENDED: {**_LICENSE, "status": "suspended"},
     EventType.LICENSE_UNSUSPENDED: _LICENSE,
+    EventType.LICENSE_EXPIRING_SOON: {**_LICENSE, "expires_at": AT},
+    EventType.LICENSE_EXPIRED: {**_LICENSE, "expires_at": AT},
     EventType.SUBSCRIPTION_RENEWED: {**_SUBSCRIPTION, "invoice_id": _id(3)},
     EventType.SUBSCRIPTION_CANCELLED: _SUBSCRIPTION,
     EventType.INVOICE_SETTLED: _INVOICE,

@@ -31,6 +31,7 @@ def test_policy_is_added_with_its_terms(keysat):
         "seat_releases": 2,
         "recurring": False,
         "trial_days": 0,
+        "notice_days": [14, 7, 1],
         "trial": True,
         "entitlements": ["export", "sync"],
         "hidden": False,

@@ -1,3 +1,3 @@
 """Fixtures of sales: those of mail, too."""
 
-from tests.mail.conftest import mail_on, mail_server  # noqa: F401 - fixtures of mail
+from tests.mail.conftest import mail_on, mail_server, mailer  # noqa: F401 - fixtures of mail

@@ -12,7 +12,7 @@ assert sending  # its tasks are among those of the app
 SCANS = {
     "keysat.scan_pending": "sent: 0 licenses, 0 checks, 0 events",
     "keysat.sweep_accounts": "sent: 0 accounts",
-    "keysat.scan_subscriptions": "lengthened: 0 grace periods",
+    "keysat.scan_subscriptions": "lengthened: 0 grace periods, looked at the end of 0 licenses",
     "keysat.scan_deliveries": "sent: 0 deliveries",
     "keysat.scan_mails": "mail is off",
     "keysat.scan_tips": "sent: 0 tips",

@@ -25,6 +25,7 @@ TERMS = {
     "releases_per_seat": 3,
     "is_recurring": True,
     "trial_days": 1,
+    "expiry_notice_days": [7],
     "hidden": False,
     "position": 2,
     "bullets": ["Updates for a year"],

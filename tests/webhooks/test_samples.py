@@ -24,7 +24,10 @@ from keysat.webhooks.samples import sample
 from tests.builders import check_invoice, issue_now, load_invoice, load_licenses, open_invoice
 from tests.renewals import make_recurring, pay
 
-NOT_OF_A_SALE = {EventType.TIP_SENT, EventType.TIP_FAILED, EventType.ENDPOINT_DISABLED, EventType.INVOICE_REVIEW_NEEDED}
+NOT_OF_A_SALE = {
+    *(EventType.TIP_SENT, EventType.TIP_FAILED, EventType.ENDPOINT_DISABLED, EventType.INVOICE_REVIEW_NEEDED),
+    *(EventType.LICENSE_EXPIRING_SOON, EventType.LICENSE_EXPIRED),
+}
 
 
 @pytest.fixture

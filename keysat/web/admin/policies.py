@@ -28,6 +28,10 @@ Duration = Annotated[int | None, Field(gt=0, le=10**9, description="Seconds; nul
 
 Recurring = Annotated[bool, Field(description="Licenses can be renewed for the same duration and price.")]
 TrialDays = Annotated[int, Field(ge=0, le=1_830, description="Free at the beginning, once for each buyer.")]
+NoticeDays = Annotated[
+    list[Annotated[int, Field(ge=1, le=366)]],
+    Field(max_length=10, description="How many days before its end the holder of a license gets notice."),
+]
 Hidden = Annotated[bool, Field(description="Shown to nobody. Those who know its slug can buy it.")]
 Position = Annotated[int, Field(ge=-1_000_000, le=1_000_000, description="Lower comes first, as the default.")]
 Bullets = Annotated[list[Name], Field(max_length=20, description="Lines that buyers read.")]
@@ -48,6 +52,7 @@ class NewPolicy(Input):
     grace_seconds: Number = 0
     is_recurring: Recurring = False
     trial_days: TrialDays = 0
+    expiry_notice_days: NoticeDays = Field(default_factory=lambda: [14, 7, 1])
     max_machines: Machines = 1
     releases_per_seat: Releases = 3
     is_trial: bool = False
@@ -70,6 +75,7 @@ class PolicyChanges(Changes):
     grace_seconds: Number = UNCHANGED
     is_recurring: Recurring = UNCHANGED
     trial_days: TrialDays = UNCHANGED
+    expiry_notice_days: NoticeDays = UNCHANGED
     max_machines: Machines = UNCHANGED
     releases_per_seat: Releases = UNCHANGED
     is_trial: bool = UNCHANGED
@@ -97,6 +103,7 @@ class PolicyRow(Row):
     grace_seconds: int
     is_recurring: bool
     trial_days: int
+    expiry_notice_days: list[int]
     max_machines: int
     releases_per_seat: int
     is_trial: bool
@@ -126,7 +133,8 @@ def list_policies(slug: ProductSlug, _: Reader) -> list[PolicyRow]:
 def create_policy(slug: ProductSlug, body: NewPolicy, actor: Writer) -> PolicyRow:
     """Add a policy to a product."""
     facts = body.model_dump(exclude={"slug", "name", "description", "bullets", "position", "hidden"})
-    terms = Terms(**{**facts, "entitlements": tuple(body.entitlements)})
+    tuples = {"entitlements": tuple(body.entitlements), "expiry_notice_days": tuple(body.expiry_notice_days)}
+    terms = Terms(**{**facts, **tuples})
     display = Display(tuple(body.bullets), body.position, body.hidden)
     with transaction() as session:
         name = body.name or body.slug

@@ -145,6 +145,8 @@ DATA: dict[EventType, type[BaseModel]] = {
     EventType.LICENSE_REVOKED: LicenseEvent,
     EventType.LICENSE_SUSPENDED: LicenseEvent,
     EventType.LICENSE_UNSUSPENDED: LicenseEvent,
+    EventType.LICENSE_EXPIRING_SOON: LicenseEvent,
+    EventType.LICENSE_EXPIRED: LicenseEvent,
     EventType.SUBSCRIPTION_RENEWED: RenewedEvent,
     EventType.SUBSCRIPTION_CANCELLED: SubscriptionEvent,
     EventType.INVOICE_SETTLED: InvoiceEvent,
