@@ -10,6 +10,7 @@ from keysat.core.db import transaction
 from keysat.licenses.keys import verify
 from keysat.models.discount_code import CodeKind
 from tests.browser.conftest import ALL_LOOKS, SECONDS, examine, violations
+from tests.markup import faults
 
 KEY = re.compile(r"LIC1-\S+")
 
@@ -79,6 +80,13 @@ def test_same_without_javascript(celery_setup, shop, open_page, signer):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as a text file").click()
     assert key in download.value.path().read_text()
+
+
+def test_sandbox_without_the_invoice(shop, open_page):
+    page = open_page(f"{shop.url}/i/forgotten", 404)
+    expect(page.get_by_role("heading", name="There is no such invoice")).to_be_visible()
+    examine(page, "sandbox-missing")
+    assert faults(page.request.get(page.url).text()) == []
 
 
 @pytest.mark.parametrize(

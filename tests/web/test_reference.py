@@ -65,7 +65,7 @@ def test_page_loads_nothing_from_elsewhere(browser):  # noqa: F811 - a fixture
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in page.headers["Content-Security-Policy"]
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     links = re.findall(r'(?:src|href|data-description)="([^"]+)"', page.text)
-    assert len(links) == 5
+    assert len(links) == 6
     for link in links:
         assert link.startswith("/")
         assert browser.get(link).status_code == 200

@@ -17,7 +17,7 @@ from keysat.web.pages.render import root
 router = APIRouter(include_in_schema=False)
 
 _FROM_PACKAGE = {"swagger-ui-bundle.js", "swagger-ui.css"}
-_FILES = {*_FROM_PACKAGE, "docs.js"}
+_FILES = {*_FROM_PACKAGE, "docs.css", "docs.js"}
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -27,6 +27,7 @@ _PAGE = """<!doctype html>
 <title>The API of Keysat</title>
 <link rel="icon" type="image/svg+xml" href="{icon}">
 <link rel="stylesheet" href="{style}">
+<link rel="stylesheet" href="{own_style}">
 </head>
 <body>
 <main id="docs" data-description="{description}"><noscript>The description is at {description}.</noscript></main>
@@ -59,6 +60,7 @@ def docs() -> HTMLResponse:
     html = _PAGE.format(
         icon=_link(asset("icon.svg")),
         style=_link(_path("swagger-ui.css")),
+        own_style=_link(_path("docs.css")),
         bundle=_link(_path("swagger-ui-bundle.js")),
         script=_link(_path("docs.js")),
         description=_link("/openapi.json"),

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 
 from keysat.catalog.changes import change_policy, change_product
 from keysat.catalog.products import add_policy
@@ -14,8 +15,9 @@ from keysat.models import License, Policy, Product
 from keysat.models.discount_code import CodeKind
 from keysat.operations.why import State
 from keysat.web.tokens import page_of
-from tests.builders import make_account, make_catalog, set_columns
+from tests.builders import load_licenses, make_account, make_catalog, set_columns, set_license
 from tests.web.pages.states import make_purchase
+from tests.web.pages.titles import OTHER_TITLES, TITLES
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,32 @@ def _lightning(_: str) -> str:
     return "/recover"
 
 
+def _owned(**facts: object) -> Callable[[str], str]:
+    """A purchase whose license has these columns."""
+
+    def prepare(_: str) -> str:
+        invoice_id = make_purchase(State.LICENSED)
+        (row,) = load_licenses(invoice_id)
+        set_license(row.id, **facts)
+        return page_of(invoice_id)
+
+    return prepare
+
+
+def _prepare(_: str) -> str:
+    """The provider creates the invoice at this moment."""
+    invoice_id = make_purchase(State.WAITING)
+    set_columns(invoice_id, provider_invoice_id=None, checkout_url=None)
+    return page_of(invoice_id)
+
+
+def _reversed(_: str) -> str:
+    """The first payment went back, and the money of the rest waits for the seller."""
+    invoice_id = make_purchase(State.REVERSED)
+    set_columns(make_purchase(State.EXCESS), rest_of_id=invoice_id, amount=12_000)
+    return page_of(invoice_id)
+
+
 def _unsigned(_: str) -> str:
     """The license was signed with a key that this server doesn't have."""
     invoice_id = make_purchase(State.LICENSED)
@@ -97,6 +125,7 @@ def _crash(_: str) -> str:
     return "/buy/editor"
 
 
+_YEAR = timedelta(days=365)
 _BUY = {"en": "Buy Editor", "de": "Editor kaufen"}
 _HOME = {"en": "Software licenses", "de": "Softwarelizenzen"}
 SCENES = {
@@ -117,6 +146,12 @@ SCENES = {
         {"en": "Too many requests", "de": "Zu viele Anfragen"},
         {"KEYSAT_RATE_PURCHASE": "1/hour"},
     ),
+    "preparing": Scene(_prepare, 200, OTHER_TITLES["preparing"]),
+    "suspended": Scene(_owned(status="suspended"), 200, OTHER_TITLES["suspended"]),
+    "revoked": Scene(_owned(status="revoked"), 200, OTHER_TITLES["revoked"]),
+    "transferred": Scene(_owned(transferred_at=func.now()), 200, OTHER_TITLES["transferred"]),
+    "ended": Scene(_owned(issued_at=func.now() - 2 * _YEAR, expires_at=func.now() - _YEAR), 200, OTHER_TITLES["ended"]),
+    "rest-set-aside": Scene(_reversed, 200, TITLES[State.REVERSED]),
     "failed": Scene(_crash, 500, {"en": "Something went wrong", "de": "Etwas ist schiefgegangen"}),
     "unavailable": Scene(_unsigned, 503, {"en": "Back in a moment", "de": "Gleich wieder da"}),
 }
