@@ -107,6 +107,37 @@ def test_pages_without_mail(machines, open_page):
         open_page.expect_refusal(status)
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
+def test_freed_seat_is_taken_by_another_machine(api, open_page, signer, scripts):
+    """A buyer's program is refused on a third machine, until a seat is freed on the page."""
+    row = make_license("player", max_machines=2)
+    key = signer.key_for(row)
+
+    def activate_on(name):
+        wanted = {"key": key, "fingerprint": f"the board of {name}", "hostname": name, "platform": "linux"}
+        answer = api.post("/v1/machines/activate", wanted).json()
+        return answer["ok"], answer.get("reason")
+
+    assert [activate_on(name) for name in ("laptop", "studio")] == [(True, None)] * 2
+    assert activate_on("tablet") == (False, "too_many_machines")
+    page = open_page("/me", java_script_enabled=scripts)
+    page.fill("#key", key)
+    page.get_by_role("button", name="Show the license").click()
+    expect(page.get_by_role("button", name=re.compile("Free this seat"))).to_have_count(2)
+    page.get_by_role("button", name=re.compile("Free this seat.*laptop")).click()
+    expect(page.get_by_role("heading", name="The seat is free")).to_be_visible()
+    expect(page.get_by_text("Another machine can use it now.")).to_be_visible()
+    assert activate_on("tablet") == (True, None)
+    assert activate_on("laptop") == (False, "too_many_machines")
+    page.goto(page.url)
+    page.fill("#key", key)
+    page.get_by_role("button", name="Show the license").click()
+    expect(page.get_by_role("button", name=re.compile("Free this seat"))).to_have_count(2)
+    shown = [item.inner_text().split("\n")[0] for item in page.locator(".seats bdi").all()]
+    assert {"studio", "tablet"} <= set(shown)
+    assert "laptop" not in shown
+
+
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_buttons_of_both_ways_are_alike(open_page, language):
     """On a phone, the panel around the second one leaves it less room."""
