@@ -16,7 +16,18 @@ from keysat.core.db import reading, transaction
 from keysat.core.hints import hint_fields
 from keysat.core.secrets import secret_box
 from keysat.core.settings import load_settings
-from keysat.models import DiscountCode, Invoice, Mail, ProviderEvent, TaskRun, Tip, WebhookDelivery, WebhookEndpoint
+from keysat.models import (
+    DiscountCode,
+    Invoice,
+    License,
+    LicenseExtension,
+    Mail,
+    ProviderEvent,
+    TaskRun,
+    Tip,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from keysat.models.discount_code import CodeKind
 from keysat.models.task_run import note_run
 from keysat.operations import invariants
@@ -160,7 +171,23 @@ def creates_failing(_):
     return "main"
 
 
+def unpaid_extension(signer):
+    row = make_license("viewer")
+    renewal = make_invoice(target_license_id=row.id)
+    times = {"previous_end": func.now(), "new_end": func.now(), "period_seconds": 1}
+    write(insert(LicenseExtension).values(id=uuid4(), invoice_id=renewal.id, license_id=row.id, **times))
+    return row.id
+
+
+def overdue_notice(_):
+    row = make_license("viewer", Terms(duration_seconds=86_400))
+    write(update(License).values(next_notice_at=AGO))
+    return row.id
+
+
 BREAKERS = {
+    "extension_without_payment": unpaid_extension,
+    "notice_overdue": overdue_notice,
     "account_resting": account_resting,
     "creates_failing": creates_failing,
     "settled_without_license": unlicensed,
