@@ -119,6 +119,7 @@ def show(which: WhichInvoice, as_json: AsJson = False) -> None:
         "product": found.product,
         "policy": found.policy,
         **({"rest_of": str(invoice.rest_of_id)} if invoice.rest_of_id else {}),
+        **({"renews": str(invoice.target_license_id)} if invoice.target_license_id else {}),
         **({} if invoice.credited is None else {"credited": amount_text(invoice.credited, invoice.currency)}),
         **({"rest_paid": amount_text(invoice.rest_paid, invoice.currency)} if invoice.rest_paid else {}),
         "provider_invoice_id": invoice.provider_invoice_id,

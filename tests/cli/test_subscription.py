@@ -33,7 +33,7 @@ def test_renewal_is_opened_and_printed(keysat, sold, signer):
     assert opened["id"] == str(open_renewal(sold.id).id)
     assert opened["pay_at"].startswith("http")
     assert opened["page"].endswith(signer.purchase_token(open_renewal(sold.id).id))
-    assert keysat("invoice", "show", opened["id"]).code == 0
+    assert keysat("invoice", "show", opened["id"], "--json").json["renews"] == str(sold.id)
 
 
 def test_subscription_is_cancelled_with_a_note(keysat, sold):

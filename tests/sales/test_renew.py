@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from keysat.catalog.changes import change_policy, change_product
+from keysat.codes.manage import NewCode, add_code
 from keysat.core.db import DATABASE, reading, transaction
 from keysat.core.errors import Conflict, NotFound, RemoteRefused, RemoteUnavailable, SalesUnavailable
 from keysat.core.money import Money
@@ -15,9 +16,11 @@ from keysat.invoices.draft import IN_PROGRESS
 from keysat.licenses.edit import edit_license, transfer_license
 from keysat.licenses.withdraw import change_status
 from keysat.models import Invoice
+from keysat.models.discount_code import CodeKind
 from keysat.models.license import LicenseStatus
+from keysat.operations.details import read_details
 from keysat.sales.grant import grant
-from keysat.sales.order import PurchaseInProgress
+from keysat.sales.order import Order, PurchaseInProgress
 from keysat.sales.renew import price_of_renewal, renew
 from keysat.subscriptions.terms import cancel_subscription
 from tests.builders import (
@@ -28,6 +31,7 @@ from tests.builders import (
     load_licenses,
     make_account,
     make_catalog,
+    open_invoice,
     set_account,
     set_columns,
 )
@@ -214,3 +218,27 @@ def test_paid_renewal_takes_up_a_cancelled_subscription(fake, sold, signer):
     pay(fake, open_renewal(sold.id), signer)
     assert not load_subscription(sold.id).cancelled
     assert len(load_licenses()) == 1
+
+
+@pytest.mark.parametrize("currency", ["BTC", "EUR"])
+def test_discount_counts_for_the_first_period_only(fake, signer, currency):
+    make_account()
+    make_catalog(price=Money(PRICE, currency), terms=RECURRING)
+    with transaction() as session:
+        add_code(session, NewCode("HALF", CodeKind.PERCENT, 5_000), actor="cli")
+    bought = pay(fake, load_invoice(open_invoice(Order("editor", code="half"))), signer)
+    [row] = load_licenses(bought.id)
+    assert (bought.amount, open_renewal(row.id).amount) == (PRICE // 2, PRICE)
+
+
+def test_renewal_is_shown_with_the_license_that_it_renews(fake, sold, signer):
+    renewal = pay(fake, open_renewal(sold.id), signer)
+    with reading() as session:
+        details = read_details(session, renewal)
+    assert (details.license.id, details.why.state) == (sold.id, "licensed")
+    assert "license.renewed" in [moment.action for moment in timeline_of(sold)]
+
+
+def timeline_of(row):
+    with reading() as session:
+        return read_details(session, session.get_one(Invoice, row.invoice_id)).timeline

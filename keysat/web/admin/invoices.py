@@ -51,6 +51,7 @@ class InvoiceRow(Row):
     currency: str
     paid_amount: int | None
     rest_of_id: UUID | None
+    target_license_id: UUID | None
     rest_paid: int
     credited: int | None
     buyer_email: str | None

@@ -29,6 +29,7 @@ def test_renewal_is_opened(admin, fake, signer, sold):
     opened = admin.post(f"subscriptions/{sold.id}/renew")
     renewal = load_invoice(invoice_of(opened["invoice_id"]))
     assert (renewal.target_license_id, opened["checkout_url"]) == (sold.id, renewal.checkout_url)
+    assert admin.get(f"invoices/{renewal.id}")["invoice"]["target_license_id"] == str(sold.id)
     pay(fake, renewal, signer)
     assert admin.get(f"licenses/{sold.id}")["expires_at"] == (sold.expires_at + PERIOD).isoformat().replace(
         "+00:00", "Z"
