@@ -34,7 +34,7 @@ ONE_LOOK = LOOKS[:1]
 LOOK_RULES = ["color-contrast", "target-size", "scrollable-region-focusable"]
 ALL_LOOKS = (*LOOKS, ("phone", "dark"), ("desk", "light"))
 SELLER = "Lumen Software"
-SECONDS = 60_000
+SECONDS = 180_000
 
 
 def pytest_collection_modifyitems(items):
@@ -76,6 +76,7 @@ class Windows:
     def __call__(self, path, status=200, **options):
         """Open a page, which has to have this status."""
         context = self._chromium.new_context(**{"locale": "en-US", **options})
+        context.set_default_timeout(SECONDS)  # for each step, on a busy machine
         self._contexts.append(context)
         page = context.new_page()
         page.on("console", lambda line: self._complain(line.text) if line.type in {"error", "warning"} else None)
