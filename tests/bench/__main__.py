@@ -10,6 +10,7 @@ from tests.bench.beats import calls_with_two_beats
 from tests.bench.claims import claim_cost_ratio
 from tests.bench.codes import slots_a_round
 from tests.bench.deliveries import delay_by_a_hung_receiver, deliveries_in_a_storm
+from tests.bench.guesses import guesses_admitted, time_of_near_hits
 from tests.bench.hanging import delay_by_hanging_purchases
 from tests.bench.memory import memory_of_up
 from tests.bench.race import licenses_a_round
@@ -32,6 +33,8 @@ BENCHMARKS = (
     deliveries_in_a_storm,
     delay_by_a_hung_receiver,
     delay_by_hanging_purchases,
+    time_of_near_hits,
+    guesses_admitted,
     memory_of_up,
 )
 
