@@ -122,7 +122,7 @@ def _seen(subject: Subject, _keys: KeyMaker) -> Facts:
 
 def _short(subject: Subject, _keys: KeyMaker) -> Facts:
     invoice = subject.sold
-    if not invoice.in_review:
+    if not invoice.in_review or not (subject.purchase or invoice).in_review:
         raise MailObsolete("the review is over")
     paid = None if invoice.paid_amount is None else invoice.paid_amount + invoice.rest_paid
     if not money_is_missing(invoice.review_reason, paid, invoice.amount):

@@ -31,7 +31,7 @@ from tests.faults.world import world
 # Commits must survive a server that is shut down at once, but not the loss of the machine.
 OPTIONS = {"fsync": "off", "max_connections": "300"}
 
-SHORT_SLACK = 4.0  # on a machine that is busy with other things
+SHORT_SLACK = 12.0  # on a machine that is busy with other things
 
 # For each fault what runs it, and how much of it: all, and in the short cut.
 FAULTS = {

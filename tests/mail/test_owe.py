@@ -16,6 +16,7 @@ from keysat.models.invoice_status import PaymentException
 from keysat.providers.base import ProviderStatus
 from keysat.settlement.by_hand import settle_and_issue
 from keysat.settlement.issue import issue
+from keysat.settlement.resolve import dismiss
 from keysat.settlement.reverse import reverse
 from tests.builders import check_invoice, load_invoice, make_invoice
 from tests.mail.letters import BUYER, license_sold, load_mail, load_mails, send_due, text_of
@@ -165,3 +166,13 @@ def test_part_of_a_rest_is_told_with_the_sums_of_the_whole_purchase(mailer, mail
     assert "The price is 21,000 sat, so 6,000 sat are missing" in short
     assert signer.purchase_token(first.id) in text_of(mail_server.taken[-1])
     assert str(rest.id) not in text_of(mail_server.taken[-1])
+
+
+def test_nobody_is_asked_for_the_rest_of_a_dismissed_purchase(mailer, mail_server, fake):
+    first = say(fake, make_invoice(), "expired", "partial", PART)
+    send_due(mailer)
+    say(fake, open_rest(first.id), "expired", "partial", PART_OF_REST)
+    with transaction() as session:
+        dismiss(session, first.id, "sent back", "cli")
+    send_due(mailer)
+    assert [mail.status for mail in load_mails()] == ["sent", "dropped"]
